@@ -1,0 +1,37 @@
+# The two commands of the README: `make dry-run` and `make test`. Both make the environment first if need be.
+#
+#   make dry-run PROBLEMS=path/to/reference.csv    rehearse on other problems
+#   make dry-run ARGS="--interactive"              any option of `kit dry-run`
+#   make test ARGS="-k voting"                     any option of pytest
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: dry-run test check-code environment clean
+
+dry-run: environment
+	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
+
+test: environment check-code
+	$(BIN)/pytest $(ARGS)
+
+check-code: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+environment: $(VENV)/.made-by-make
+
+$(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
+	  { echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r wheels/lock-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r wheels/torch.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out

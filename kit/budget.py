@@ -1,0 +1,111 @@
+"""How long a problem may take: the contest's clock, its reserve, and each problem's share.
+
+The clock counts seconds since the process started, not since the model was loaded: loading is paid
+for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.errors import InputError
+
+Clock = Callable[[], float]
+"""Seconds since the contest's process started; never goes back."""
+
+
+def process_clock() -> Clock:
+    """A clock whose zero is the start of this process, read from the operating system.
+
+    Linux: field 22 of /proc/self/stat, in clock ticks since boot (man 5 proc). Elsewhere the best that
+    is known is the first call, which is later than the truth, so the budget would be too generous by
+    the time the imports took.
+    """
+    age_s = _process_age_s()
+    zero = time.monotonic() - age_s
+    return lambda: time.monotonic() - zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetConfig:
+    """How the contest's time is shared out. All in seconds.
+
+    limit_s: the contest's wall time, from process start (AIMO3: GPU notebooks 5 h).
+    reserve_s: kept back at the end, for answering what is left and for the gateway's own work.
+    floor_s: what every problem not yet seen is sure to get, while time lasts.
+    stretch: a hard problem may take this many times the even share of what is left.
+    num_problems: how many will come; None if unknown, as for a gateway that does not tell.
+    horizon: with num_problems unknown, plan as if this many more were always to come.
+    Raises: InputError for a value outside its range.
+    """
+
+    limit_s: float = 5 * 3600.0
+    reserve_s: float = 600.0
+    floor_s: float = 20.0
+    stretch: float = 3.0
+    num_problems: int | None = 50
+    horizon: int = 25
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("reserve_s", self.reserve_s >= 0, ">= 0"),
+            ("limit_s", self.limit_s > self.reserve_s, f"more than reserve_s ({self.reserve_s:g})"),
+            ("floor_s", self.floor_s >= 0, ">= 0"),
+            ("stretch", self.stretch >= 1, ">= 1"),
+            ("num_problems", self.num_problems is None or self.num_problems >= 1, ">= 1, or None"),
+            ("horizon", self.horizon >= 1, ">= 1"),
+        )
+        for name, holds, expected in checks:
+            if not holds:
+                raise InputError(f"{name} must be {expected}, got {getattr(self, name)!r}")
+
+    @property
+    def cutoff_s(self) -> float:
+        """When solving stops: after it every problem is answered at once from what is known."""
+        return self.limit_s - self.reserve_s
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The contest's time, as seen at any moment through its clock."""
+
+    config: BudgetConfig
+    clock: Clock
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the cutoff, never negative."""
+        return max(0.0, self.config.cutoff_s - self.clock())
+
+    def allot_s(self, num_done: int) -> float:
+        """Seconds the next problem may take, `num_done` problems having been answered.
+
+        At most `stretch` even shares, and never what the others' floors need; 0 after the cutoff. Where
+        the floors cannot all be met any more, the even share. Answering early leaves its time to the rest.
+        """
+        remaining = self.remaining_s
+        num_left = self._num_left(num_done)
+        share = remaining / num_left
+        without_floors = remaining - (num_left - 1) * self.config.floor_s
+        return max(share, min(self.config.stretch * share, without_floors)) if remaining else 0.0
+
+    def _num_left(self, num_done: int) -> int:
+        """How many problems to plan for, this one included; more than were announced may come."""
+        if self.config.num_problems is None or num_done >= self.config.num_problems:
+            return self.config.horizon
+        return self.config.num_problems - num_done
+
+
+def _process_age_s() -> float:
+    try:
+        stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    # The command's name, in brackets, may itself hold spaces and brackets: count from the last one.
+    fields_from_state = stat.rpartition(")")[2].split()
+    start_ticks = int(fields_from_state[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")

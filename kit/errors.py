@@ -1,0 +1,32 @@
+"""The kit's errors. Each is also the standard error it refines, so callers may catch either.
+
+    KitError
+    ├── InputError     (ValueError)    a file or value the user gave is wrong
+    ├── MissingError   (FileNotFoundError)  a file the user named, or that a run needs, is not there
+    ├── StorageError   (OSError)       a folder cannot be written, or the disk is full
+    └── EngineError    (RuntimeError)  an engine could not produce a sample
+
+A message says what was expected, what came, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class KitError(Exception):
+    """Any fault that the kit explains itself; a shell prints its text without a traceback."""
+
+
+class InputError(KitError, ValueError):
+    """A file or value the user gave is wrong."""
+
+
+class MissingError(KitError, FileNotFoundError):
+    """A file that the user named, or that a run needs, is not there."""
+
+
+class StorageError(KitError, OSError):
+    """A folder cannot be written, or the disk is full."""
+
+
+class EngineError(KitError, RuntimeError):
+    """An engine could not produce a sample; the solver counts it and goes on."""

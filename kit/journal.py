@@ -1,0 +1,135 @@
+"""Everything a run has computed, as JSON lines on disk, so that a killed process loses nothing.
+
+One line a record, synced to disk before `append` returns: a `run` record at the head, a `sample` record
+for every attempt as it ends, a `solution` record for every problem as it is answered. Opening an
+existing journal of the same run resumes it; a line torn by a kill or a full disk is skipped.
+Does not judge: answers and votes are recomputed from the samples' texts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from kit.errors import StorageError
+
+Record = Mapping[str, Any]
+"""A JSON object; `kind` says which."""
+
+
+@dataclass(slots=True)
+class Journal:
+    """An append-only file of records and the records it already held when it was opened."""
+
+    path: Path
+    _file: BinaryIO
+    _past: Sequence[Record]
+    _torn: bool = False  # the last append may have left half a line
+
+    @classmethod
+    def open(cls, path: Path, *, run: Record) -> Journal:
+        """Open the journal of this run at `path`, resuming it if it is there.
+
+        run: what identifies the run (config, model, seed) and goes to the head of the file. A journal
+        whose head differs belongs to another run: it is kept, renamed to `<name>.<n>`, and a new one begun.
+        Raises: StorageError if the folder or file cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            past = tuple(read_records(path)) if path.exists() else ()
+            if past[:1] != (_head(run),) and path.exists():
+                path.rename(_free_name(path))
+                past = ()
+            file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        journal = cls(path, file, past, _torn=bool(past) and not _ends_whole(path))
+        if not past:
+            journal.append(_head(run))
+        return journal
+
+    def append(self, record: Record) -> None:
+        """Write one record and sync it to disk.
+
+        Raises: StorageError if it cannot be written; the journal stays usable, and whole before it.
+        """
+        line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        try:
+            _write_whole(self._file, b"\n" + line if self._torn else line)
+            self._torn = False
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._torn = True
+            raise _unwritable(self.path, error) from error
+
+    def past(self, kind: str, problem_key: str) -> Iterator[Record]:
+        """The records of `kind` about this problem that an earlier process left, oldest first."""
+        for record in self._past:
+            if record.get("kind") == kind and record.get("problem") == problem_key:
+                yield record
+
+    def close(self) -> None:
+        """Close the file; nothing may be appended after this."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The whole records of a journal in order; lines torn by a kill are passed over.
+
+    Raises: OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        for line in file:
+            record = _parse(line)
+            if record is not None:
+                yield record
+
+
+def _head(run: Record) -> Record:
+    # Through JSON and back, so that tuples and paths compare equal to what was read from disk.
+    head: Record = json.loads(json.dumps({"kind": "run", **run}, default=str))
+    return head
+
+
+def _parse(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:  # covers a torn UTF-8 sequence too
+        return None
+    return record if isinstance(record, dict) and "kind" in record else None
+
+
+def _write_whole(file: BinaryIO, data: bytes) -> None:
+    """Unbuffered writes may be short, on a nearly full disk above all."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (candidate := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return candidate
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    reason = error.strerror or error
+    return StorageError(f"{path}: cannot write ({reason}); free some disk or choose another folder")

@@ -1,0 +1,100 @@
+"""What is asked, and what an answer may be: Problem, Example, and the CSV files they come in.
+
+A `Problem` never carries its gold answer, so that nothing downstream can peek; an `Example` is a
+problem with its gold, and only evaluation and reports hold one.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.errors import InputError, MissingError
+
+ANSWER_MAX = 99_999
+"""Answers are integers from 0 to this one, both included. Source: AIMO3 rules."""
+
+_WANTED = "give a CSV with the columns id,problem and, if known, answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem as the competition serves it: its id and its LaTeX text."""
+
+    id: str
+    text: str
+
+    @property
+    def key(self) -> str:
+        """Names this very text under this id, so that a journal never mixes two problems up."""
+        return f"{self.id}:{hashlib.sha256(self.text.encode('utf-8', 'replace')).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A problem with its gold answer."""
+
+    problem: Problem
+    gold: int
+
+
+def read_problems(path: Path) -> tuple[Problem, ...]:
+    """The problems of an AIMO CSV (`id,problem` with or without `answer`), in the file's order.
+
+    Raises: MissingError if there is no such file; InputError for a file that is empty, not UTF-8,
+    without the columns, with a row that is short or blank, or with an id that stands twice.
+    """
+    problems = tuple(Problem(row["id"], row["problem"]) for row in _rows(path))
+    doubled = [id_ for id_, count in Counter(problem.id for problem in problems).items() if count > 1]
+    if doubled:
+        raise InputError(f"{path}: id {doubled[0]!r} stands more than once; every problem needs its own id")
+    return problems
+
+
+def read_gold(path: Path) -> Mapping[str, int]:
+    """Gold answers by problem id; empty if the CSV has no `answer` column.
+
+    Raises: as `read_problems`, and InputError for an answer that is not an integer 0–99999.
+    """
+    return {row["id"]: _gold(path, row) for row in _rows(path) if "answer" in row}
+
+
+def _gold(path: Path, row: Mapping[str, str]) -> int:
+    text = (row["answer"] or "").strip()
+    if not (text.isascii() and text.isdigit() and int(text) <= ANSWER_MAX):
+        expected = f"expected an integer 0–{ANSWER_MAX}"
+        raise InputError(f"{path}: the answer of {row['id']!r} is {text!r}, {expected}")
+    return int(text)
+
+
+def _rows(path: Path) -> Sequence[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or ()
+            _check_columns(path, columns)
+            rows = list(reader)
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file; {_WANTED}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; {_WANTED}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from None
+    if not rows:
+        raise InputError(f"{path}: has a header but no problem; add rows below {','.join(columns)}")
+    for number, row in enumerate(rows, start=1):
+        if not (row["id"] or "").strip() or not (row["problem"] or "").strip():
+            raise InputError(f"{path}: problem {number} has a blank id or problem; fill it or remove the row")
+    return rows
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    if not columns:
+        raise InputError(f"{path}: the file is empty; {_WANTED}")
+    absent = [name for name in ("id", "problem") if name not in columns]
+    if absent:
+        raise InputError(f"{path}: no column {absent[0]!r}, found {','.join(columns)}; {_WANTED}")

@@ -1,0 +1,103 @@
+"""The seam between the solver and whatever produces text: Prompt in, Sample out.
+
+An engine is one coroutine, `Engine.sample`: one call is one attempt at one problem. The solver
+runs many calls as tasks; an engine batches those in flight as it likes. Cancelling the call
+aborts the attempt between two tokens; letting `timeout_s` run out ends it with the text so far.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from kit.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat, in the roles that every chat template knows."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat for the engine's own chat template; the engine opens the assistant's turn."""
+
+    messages: tuple[Message, ...]
+
+
+class Finish(StrEnum):
+    """Why a sample ended."""
+
+    STOP = "stop"  # the model emitted an end-of-sequence token
+    LENGTH = "length"  # max_new_tokens, or the model's context, was reached
+    DEADLINE = "deadline"  # timeout_s ran out; the text so far is kept
+    FAILED = "failed"  # the engine broke; `error` says how, and the text may be empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How one sample is drawn.
+
+    temperature: 0 is greedy. top_p in (0, 1]; 1 is off. top_k: 0 is off. min_p in [0, 1); 0 is off.
+    seed: makes this one sample repeatable, whatever else is in the batch.
+    Raises: InputError for a value outside its range.
+    """
+
+    seed: int = 0
+    temperature: float = 0.8
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    max_new_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("temperature", math.isfinite(self.temperature) and self.temperature >= 0, ">= 0"),
+            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
+            ("top_k", self.top_k >= 0, ">= 0 (0: off)"),
+            ("min_p", 0 <= self.min_p < 1, "in [0, 1)"),
+            ("max_new_tokens", self.max_new_tokens >= 1, ">= 1"),
+            ("seed", 0 <= self.seed < 2**63, "in [0, 2**63)"),
+        )
+        for name, holds, expected in checks:
+            if not holds:
+                raise InputError(f"{name} must be {expected}, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One finished attempt.
+
+    text: the new text only, without the prompt and without special tokens.
+    num_tokens: new tokens, the end-of-sequence token included.
+    seconds: wall time from the call to the end.
+    mean_logprob: mean natural-log probability of the new tokens under the unwarped model (nats).
+    mean_entropy: mean entropy of the model's next-token distributions (nats). None: not known.
+    error: what broke, for Finish.FAILED; else empty.
+    """
+
+    text: str
+    num_tokens: int
+    finish: Finish
+    seconds: float
+    seed: int
+    mean_logprob: float | None = None
+    mean_entropy: float | None = None
+    error: str = ""
+
+
+class Engine(Protocol):
+    """Anything that answers a prompt; see the contract suite in tests/engines/contract.py."""
+
+    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+        """Draw one sample, ending within `timeout_s` seconds with the text there is by then.
+
+        Cancelling the call frees the attempt's slot and returns nothing.
+        Raises: EngineError if no sample can be drawn (the engine may still serve later calls).
+        """
+        ...

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from typing import Literal
+
+import pytest
+
+from kit.config import machine_facts, replaced
+from kit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Inner:
+    width: int = 2
+    ratio: float = 0.5
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner = field(default_factory=Inner)
+    limit: int | None = None
+    name: Literal["x", "y"] = "x"
+
+
+def test_changes_fields_by_name_and_nests() -> None:
+    assert replaced(Outer(), {"inner": {"width": 3, "ratio": 1}, "limit": 5}) == Outer(Inner(3, 1), 5)
+    assert replaced(Outer(limit=5), {"limit": None}) == Outer()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"nmae": "y"}, "did you mean 'name'"),
+        ({"inner": {"widht": 1}}, "did you mean 'width'"),
+        ({"qqq": 1}, "known: inner, limit, name"),
+        ({"inner": {"width": "3"}}, "width must be int, got '3'"),
+        ({"inner": {"width": True}}, "width must be int"),
+        ({"inner": {"width": None}}, "width must be int"),
+        ({"inner": 3}, "inner must be"),
+        ({"limit": 1.5}, "limit must be int | None"),
+        ({"name": "z"}, r"name must be Literal\['x', 'y'\], got 'z'"),
+    ],
+)
+def test_refuses_unknown_names_and_wrong_kinds(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says.replace("|", r"\|")):
+        replaced(Outer(), changes)
+
+
+def test_tells_versions_and_hardware() -> None:
+    facts = machine_facts()
+    assert facts["cpus"] >= 1
+    assert "trio" in facts["packages"]
