@@ -1,0 +1,1 @@
+"""Everything that knows Kaggle: its mounts, its datasets, its gateway, its notebook."""
