@@ -28,18 +28,13 @@ from typing import Any
 import polars as pl
 
 from kit.errors import InputError, KitError, MissingError
+from kit.kaggle.environment import KAGGLE_ROOT, find_test_csv
 from kit.kaggle.local_client import Client
 from kit.kaggle.local_submission import AnswerSheet, GatewayError, GatewayErrorType
 from kit.kaggle.protocol import ANSWER_DEADLINE_S, KAGGLE_PORTS, STARTUP_LIMIT_S
 
 __all__ = ["GatewayError", "GatewayErrorType", "GatewaySettings", "LocalGateway", "Progress", "main"]
 
-_COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
-# Kaggle's mounts changed in 2026; both layouts are met.
-DEFAULT_CSVS = (
-    Path(f"/kaggle/input/{_COMPETITION}/test.csv"),
-    Path(f"/kaggle/input/competitions/{_COMPETITION}/test.csv"),
-)
 _COLUMNS = (["id", "problem"], ["id", "problem", "answer"])
 
 
@@ -88,7 +83,7 @@ class LocalGateway:
     ) -> None:
         if isinstance(data_paths, (str, Path)):
             raise InputError(f"data_paths: expected a tuple of one path, ('{data_paths}',), not the path itself")
-        self._csv = Path(data_paths[0]) if data_paths else _default_csv()
+        self._csv = Path(data_paths[0]) if data_paths else find_test_csv(KAGGLE_ROOT / "input")
         self._settings = settings or GatewaySettings()
         self._on_answer = on_answer
 
@@ -155,13 +150,6 @@ def read_questions(csv: Path) -> pl.DataFrame:
     if questions["id"].n_unique() != questions.height:
         raise InputError(f"{csv} holds an id twice: {questions['id'].filter(questions['id'].is_duplicated())[0]}")
     return questions
-
-
-def _default_csv() -> Path:
-    for csv in DEFAULT_CSVS:
-        if csv.is_file():
-            return csv
-    raise MissingError(f"no test.csv at {' or '.join(map(str, DEFAULT_CSVS))}; name one: data_paths=('my.csv',)")
 
 
 # --- As a process of its own ------------------------------------------------------------------------

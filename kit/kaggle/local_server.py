@@ -31,6 +31,7 @@ import grpc
 import polars as pl
 
 from kit.errors import EngineError, InputError
+from kit.kaggle.environment import RERUN_VARIABLE
 from kit.kaggle.local_gateway import GatewaySettings, LocalGateway, Progress
 from kit.kaggle.payload import decode, encode
 from kit.kaggle.protocol import (
@@ -38,7 +39,6 @@ from kit.kaggle.protocol import (
     KAGGLE_PORTS,
     LOOPBACK,
     METHOD,
-    RERUN_VARIABLE,
     SERVICE,
     STARTUP_LIMIT_S,
     Request,

@@ -21,8 +21,7 @@ import numpy as np
 import polars as pl
 
 from kit.errors import KitError
-
-MAX_ANSWER = 99_999  # AIMO3, overview: answers are integers from 0 to 99999
+from kit.problem import ANSWER_MAX
 
 
 class GatewayErrorType(enum.Enum):
@@ -129,8 +128,8 @@ def _fault(answer: Any, question_id: str) -> str | None:
     value = answer["answer"].to_list()[0]
     if type(value) is not int:
         return f"the answer is {value!r} ({type(value).__qualname__}); expected an int"
-    if not 0 <= value <= MAX_ANSWER:
-        return f"the answer is {value}; expected 0 to {MAX_ANSWER}"
+    if not 0 <= value <= ANSWER_MAX:
+        return f"the answer is {value}; expected 0 to {ANSWER_MAX}"
     return None
 
 

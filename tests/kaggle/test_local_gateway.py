@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 
 from kit.errors import EngineError, InputError, KitError, MissingError
+from kit.kaggle.environment import RERUN_VARIABLE
 from kit.kaggle.local_gateway import (
     GatewayError,
     GatewayErrorType,
@@ -31,7 +32,7 @@ from kit.kaggle.local_gateway import (
     read_questions,
 )
 from kit.kaggle.local_server import LocalInferenceServer
-from kit.kaggle.protocol import RERUN_VARIABLE, StaleServerError
+from kit.kaggle.protocol import StaleServerError
 
 IDS = [f"q{number:02}" for number in range(12)]
 Predict = Callable[..., Any]
@@ -508,7 +509,7 @@ def test_a_missing_folder_for_the_submission_is_told_before_anything_is_asked(qu
 
 
 def test_without_a_path_the_competitions_own_file_is_looked_for() -> None:
-    with pytest.raises(MissingError, match="/kaggle/input/competitions/"):
+    with pytest.raises(MissingError, match=r"/kaggle/input: no competition test\.csv"):
         LocalGateway()
 
 

@@ -1,0 +1,347 @@
+"""The notation of numbers: an expression in LaTeX or plain ASCII in, a bounded syntax tree out.
+
+In: cleaned text such as `2\\cdot3^{4}`, `\\binom{10}{3}`, `5!`, `\\lfloor 7/2 \\rfloor`, `\\sqrt{144}`.
+Out: tokens (tokenise), and the longest expression they start with (parse_prefix); else `Rejected`.
+It knows no variables and computes nothing: `kit.arithmetic` gives a tree its value.
+
+Where writers disagree the text is refused rather than guessed: `6/2(1+2)`, `2^{3}!`, `5!!`, `\\log 8`.
+Where TeX and plain text disagree about digits, `2^10` and `\\sqrt12` are read as the writer means them,
+`\\frac12` as TeX sets it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import NamedTuple, NoReturn
+
+MAX_CHARS = 2000  # below CPython's 4300-digit limit on int(text), so that int() never raises
+MAX_TOKENS = 400
+MAX_DEPTH = 40
+
+
+class Rejection(StrEnum):
+    """Why a text is no answer."""
+
+    EMPTY = "empty"
+    NOT_A_NUMBER = "not a number"  # words, variables, broken or ambiguous notation
+    SEVERAL_VALUES = "several values"  # a list, a tuple, `1,22`, sides of `=` that differ
+    NOT_AN_INTEGER = "not an integer"
+    OUT_OF_RANGE = "out of range"
+    TOO_COMPLEX = "too complex"  # beyond the bounds here and in kit.arithmetic
+
+
+class Rejected(Exception):  # noqa: N818  a verdict on a text, told to the caller as a value
+    """Carries a Rejection out of a recursion; `kit.normalisation` returns it as a value."""
+
+    def __init__(self, reason: Rejection) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+def reject(reason: Rejection) -> NoReturn:
+    """Raise Rejected."""
+    raise Rejected(reason)
+
+
+class Op(StrEnum):
+    """What an inner node does with its arguments."""
+
+    ADD = "+"
+    SUB = "-"
+    MUL = "*"
+    DIV = "/"
+    POW = "^"
+    NEG = "neg"
+    FACTORIAL = "!"
+    BINOMIAL = "binomial"
+    ROOT = "root"  # (radicand, degree)
+    LOG = "log"  # (base, argument)
+    FLOOR = "floor"
+    CEIL = "ceil"
+    ABS = "abs"
+    MOD = "mod"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal."""
+
+    value: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operation on sub-expressions."""
+
+    op: Op
+    args: tuple[Node, ...]
+
+
+Node = Number | Apply
+
+
+class Kind(StrEnum):
+    """What a token is."""
+
+    NUMBER = "number"
+    COMMAND = "command"  # \frac, \lfloor …
+    TEXT = "text"  # the inside of \text{…}, where it has no digit
+    WORD = "word"  # a run of letters outside \text
+    SYMBOL = "symbol"
+
+
+class Token(NamedTuple):  # a tuple, since it is built in a third of the time of a frozen dataclass
+    """One lexical unit; `spaced` tells whether white space came before it."""
+
+    kind: Kind
+    text: str
+    spaced: bool = False
+
+
+_TEXT_COMMANDS = "text|textbf|textit|textrm|textnormal|textsf|texttt|mbox|hbox|mathrm|operatorname"
+_TOKEN = re.compile(
+    rf"""(?P<space>\s+)
+    |(?P<number>(?:[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:\ \d{{3}})+|(?:_\d{{3}})+)(?!\d)|\d+)(?:\.\d+)?
+        (?:[eE][+-]?\d{{1,3}}(?![A-Za-z\d]))?|\.\d+)
+    |\\(?:{_TEXT_COMMANDS})\s*\{{(?P<text>[^{{}}\d]*)\}}
+    |(?P<command>\\(?:[A-Za-z]+|.))
+    |(?P<word>[A-Za-z]+)
+    |(?P<symbol>\*\*|<=|>=|!=|.)""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+# Commands that change the look and not the value. A text command is here for `\text{42}`.
+_INVISIBLE = frozenset(
+    [f"\\{name}" for name in _TEXT_COMMANDS.split("|")]
+    + r"\left \right \big \Big \bigl \bigr \Bigl \Bigr \bigg \Bigg \displaystyle \textstyle \limits \rm \bf"
+    r" \mathbf \mathit \mathsf \mathtt \boldsymbol \bm \boxed \fbox \quad \qquad \thinspace \enspace".split()
+)
+_SAME_AS = {
+    r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", "**": "^", r"\%": "%",
+    r"\{": "[", r"\}": "]", r"\lbrace": "[", r"\rbrace": "]", r"\lbrack": "[", r"\rbrack": "]",
+    r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac",
+    r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\degree": r"\circ", r"\mod": r"\bmod",
+}  # fmt: skip
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+def tokenise(text: str) -> list[Token]:
+    """Split a cleaned expression. Raises: Rejected if it is too long."""
+    if len(text) > MAX_CHARS:
+        reject(Rejection.TOO_COMPLEX)
+    tokens: list[Token] = []
+    spaced = False
+    for match in _TOKEN.finditer(text):
+        name = str(match.lastgroup)
+        if name == "space":
+            spaced = True
+            continue
+        lexeme = match["text"].strip() if name == "text" else _SAME_AS.get(match[0], match[0])
+        if lexeme not in _INVISIBLE:
+            kind = Kind.SYMBOL if len(lexeme) == 1 and name == "command" else _KINDS[name]
+            tokens.append(Token(kind, lexeme, spaced))
+            spaced = False
+    if len(tokens) > MAX_TOKENS:
+        reject(Rejection.TOO_COMPLEX)
+    return tokens
+
+
+def parse_prefix(tokens: Sequence[Token]) -> tuple[Node, list[Token]]:
+    """Read the longest expression at the start; return it with the tokens that are left.
+
+    Raises: Rejected if the tokens do not start with an expression, or nest too deeply.
+    """
+    parser = _Parser(tokens)
+    node = parser.expression()
+    return node, parser.rest()
+
+
+_CLOSER = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
+_GROUP_OP = {r"\lfloor": Op.FLOOR, r"\lceil": Op.CEIL, "|": Op.ABS}
+# What multiplies the factor that it directly follows; `|` is left out since it may also close.
+_MULTIPLIES = frozenset({"(", "[", "{", r"\lfloor", r"\lceil", r"\sqrt", r"\log", r"\frac", r"\binom"})
+
+
+class _Parser:
+    """Recursive descent: modulo > sum > product > signed > adjacent > power > postfix > atom."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._ahead = list(reversed(tokens))  # a stack: the next token is the last
+        self._depth = 0
+
+    def rest(self) -> list[Token]:
+        return self._ahead[::-1]
+
+    def expression(self) -> Node:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            reject(Rejection.TOO_COMPLEX)
+        node = self._sum()
+        if self._peek() in (r"\bmod", "mod", "modulo"):
+            self._ahead.pop()
+            node = Apply(Op.MOD, (node, self._sum()))
+        elif self._peek() == r"\pmod":
+            self._ahead.pop()
+            node = Apply(Op.MOD, (node, self._argument()))
+        elif self._is_parenthesised_mod():
+            del self._ahead[-2:]
+            node = Apply(Op.MOD, (node, self._sum()))
+            self._expect(")")
+        self._depth -= 1
+        return node
+
+    def _is_parenthesised_mod(self) -> bool:
+        return self._peek() == "(" and len(self._ahead) > 1 and self._ahead[-2].text in ("mod", r"\bmod")
+
+    def _sum(self) -> Node:
+        node = self._product()
+        while (sign := self._peek()) in ("+", "-"):
+            self._ahead.pop()
+            node = Apply(Op(sign), (node, self._product()))
+        return node
+
+    def _product(self) -> Node:
+        node = self._signed()
+        while (sign := self._peek()) in ("*", "/"):
+            if len(self._ahead) > 1 and self._ahead[-2].kind in (Kind.WORD, Kind.TEXT):
+                break  # a unit: `60 km/h`
+            self._ahead.pop()
+            if sign == "*":
+                node = Apply(Op.MUL, (node, self._signed()))
+                continue
+            node = Apply(Op.DIV, (node, self._with_sign(self._power)))
+            if self._is_factor_ahead():  # 6/2(1+2): one or nine
+                reject(Rejection.NOT_A_NUMBER)
+        return node
+
+    def _signed(self) -> Node:
+        return self._with_sign(self._adjacent)
+
+    def _with_sign(self, operand: Callable[[], Node]) -> Node:
+        negative = False
+        while (sign := self._peek()) in ("+", "-"):
+            self._ahead.pop()
+            negative ^= sign == "-"
+        node = operand()
+        return Apply(Op.NEG, (node,)) if negative else node
+
+    def _adjacent(self) -> Node:
+        """Juxtaposition multiplies, save for a mixed number such as `2\\frac{1}{2}`."""
+        node = self._power()
+        while self._is_factor_ahead():
+            beside = self._power()
+            match node, beside:
+                case Number(), Apply(Op.DIV, (Number(over), Number(under))) if 0 <= over < under:
+                    node = Apply(Op.ADD, (node, beside))
+                case _:
+                    node = Apply(Op.MUL, (node, beside))
+        return node
+
+    def _is_factor_ahead(self) -> bool:
+        return self._peek() in _MULTIPLIES and not self._is_parenthesised_mod()
+
+    def _power(self) -> Node:
+        base = self._postfix()
+        if self._peek() != "^":
+            return base
+        self._ahead.pop()
+        if self._skips_degree_sign():
+            return base
+        return Apply(Op.POW, (base, self._with_sign(self._tower)))
+
+    def _tower(self) -> Node:
+        self._depth += 1  # `2^2^2^…` descends without a bracket
+        if self._depth > MAX_DEPTH:
+            reject(Rejection.TOO_COMPLEX)
+        node = self._atom()
+        if self._peek() == "!":  # `2^{3}!` is 8! to some and 2^6 to others
+            reject(Rejection.NOT_A_NUMBER)
+        if self._peek() == "^":
+            self._ahead.pop()
+            node = Apply(Op.POW, (node, self._with_sign(self._tower)))
+        self._depth -= 1
+        return node
+
+    def _skips_degree_sign(self) -> bool:
+        for sign in ((r"\circ",), ("{", r"\circ", "}")):
+            if tuple(token.text for token in self._ahead[: -len(sign) - 1 : -1]) == sign:
+                del self._ahead[-len(sign) :]
+                return True
+        return False
+
+    def _postfix(self) -> Node:
+        node = self._atom()
+        if self._peek() != "!":
+            return node
+        self._ahead.pop()
+        if self._peek() == "!":  # a double factorial is another function than two factorials
+            reject(Rejection.NOT_A_NUMBER)
+        return Apply(Op.FACTORIAL, (node,))
+
+    def _atom(self) -> Node:
+        token = self._ahead.pop() if self._ahead else Token(Kind.SYMBOL, "")
+        if token.kind is Kind.NUMBER:
+            return Number(_literal(token.text))
+        match token.text:
+            case "(" | "[" | "{" | "|" | r"\lfloor" | r"\lceil":
+                return self._group(token.text)
+            case r"\frac":
+                return Apply(Op.DIV, (self._argument(), self._argument()))
+            case r"\binom":
+                return Apply(Op.BINOMIAL, (self._argument(), self._argument()))
+            case r"\sqrt":
+                return self._root()
+            case r"\log":
+                return self._logarithm()
+        reject(Rejection.NOT_A_NUMBER)
+
+    def _group(self, opener: str) -> Node:
+        node = self.expression()
+        if self._peek() == ",":
+            reject(Rejection.SEVERAL_VALUES)
+        self._expect(_CLOSER[opener])
+        op = _GROUP_OP.get(opener)
+        return Apply(op, (node,)) if op else node
+
+    def _argument(self) -> Node:
+        """A braced group, or as in TeX one digit: `\\frac12` is a half."""
+        if not self._ahead or self._ahead[-1].kind is not Kind.NUMBER:
+            self._expect("{")
+            return self._group("{")
+        digits = self._ahead.pop().text
+        if not digits[0].isdigit():
+            reject(Rejection.NOT_A_NUMBER)
+        if len(digits) > 1:
+            self._ahead.append(Token(Kind.NUMBER, digits[1:].lstrip(", _")))
+        return Number(Fraction(int(digits[0])))
+
+    def _root(self) -> Node:
+        degree: Node = Number(Fraction(2))
+        if self._peek() == "[":
+            self._ahead.pop()
+            degree = self.expression()
+            self._expect("]")
+        return Apply(Op.ROOT, (self._atom(), degree))
+
+    def _logarithm(self) -> Node:
+        self._expect("_")  # without a base it may be the natural or the decimal one
+        base = self._argument()
+        return Apply(Op.LOG, (base, self._power()))
+
+    def _expect(self, symbol: str) -> None:
+        if self._peek() != symbol:
+            reject(Rejection.NOT_A_NUMBER)
+        self._ahead.pop()
+
+    def _peek(self) -> str:
+        return self._ahead[-1].text if self._ahead else ""
+
+
+def _literal(text: str) -> Fraction:
+    digits = text.replace(",", "").replace(" ", "").replace("_", "")
+    return Fraction(int(digits)) if digits.isdigit() else Fraction(digits)
