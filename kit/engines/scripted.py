@@ -1,0 +1,169 @@
+"""An engine that plays a script: what each attempt says, how long it takes, and how it fails.
+
+In: a function (prompt, params) -> Script. Out: the samples it describes, on anyio's clock, so that
+on trio's autojump clock a five-hour contest takes milliseconds. Used by tests, `kit simulate` and
+the benchmarks. It does not model a batch: attempts do not slow each other down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+import anyio
+
+from kit.errors import EngineError, InputError
+from kit.sampling import Finish, Prompt, Sample, SamplingParams
+
+
+class Fault(Enum):
+    """What goes wrong with an attempt."""
+
+    NONE = "none"
+    ERROR = "error"  # raises EngineError after Script.seconds
+    FAILED = "failed"  # a sample with Finish.FAILED after Script.seconds
+    HANG = "hang"  # never returns, whatever timeout_s says; cancelling works
+    LATE = "late"  # ignores timeout_s and returns the whole text after Script.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What one attempt does when nothing limits it.
+
+    seconds: how long the whole text takes. num_tokens: its length, end-of-sequence token included.
+    Raises: InputError for a negative time or fewer tokens than one.
+    """
+
+    text: str = ""
+    seconds: float = 1.0
+    num_tokens: int = 100
+    fault: Fault = Fault.NONE
+    mean_logprob: float | None = None
+    mean_entropy: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds < 0 or self.num_tokens < 1:
+            raise InputError(
+                "a Script needs seconds >= 0 and num_tokens >= 1, "
+                f"got seconds={self.seconds} and num_tokens={self.num_tokens}"
+            )
+
+
+class Outcome(Enum):
+    """How a call ended."""
+
+    RUNNING = "running"
+    RETURNED = "returned"
+    RAISED = "raised"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Call:
+    """One call as the engine saw it; `outcome` is filled in when it ends. Times on anyio's clock."""
+
+    prompt: Prompt
+    params: SamplingParams
+    timeout_s: float
+    begun_s: float
+    ended_s: float | None = None
+    outcome: Outcome = Outcome.RUNNING
+
+
+class ScriptedEngine:
+    """Plays what `write` says for each call; the same calls give the same samples.
+
+    calls: every call, in the order they came, for tests to look at.
+    """
+
+    def __init__(self, write: Callable[[Prompt, SamplingParams], Script]) -> None:
+        self._write = write
+        self.calls: list[Call] = []
+
+    @classmethod
+    def from_scripts(cls, scripts: Mapping[str, Sequence[Script]]) -> Self:
+        """Play the scripts of the first key found in the last message, number `seed % len(scripts)`.
+
+        Raises (when sampled): InputError for a prompt that holds none of the keys.
+        """
+
+        def write(prompt: Prompt, params: SamplingParams) -> Script:
+            content = prompt.messages[-1].content
+            for key, candidates in scripts.items():
+                if key in content:
+                    return candidates[params.seed % len(candidates)]
+            raise InputError(f"no script for {content!r}; expected one of {sorted(scripts)} in it")
+
+        return cls(write)
+
+    @property
+    def num_running(self) -> int:
+        """How many calls are in flight."""
+        return self._count(Outcome.RUNNING)
+
+    @property
+    def num_cancelled(self) -> int:
+        """How many calls were cancelled."""
+        return self._count(Outcome.CANCELLED)
+
+    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+        """Play one script; see kit.sampling.Engine.
+
+        Raises: EngineError for Fault.ERROR.
+        """
+        script = self._write(prompt, params)
+        begun_s = anyio.current_time()
+        call = Call(prompt=prompt, params=params, timeout_s=timeout_s, begun_s=begun_s)
+        self.calls.append(call)
+        try:
+            sample = await _play(script, params, timeout_s)
+        except anyio.get_cancelled_exc_class():
+            call.outcome = Outcome.CANCELLED
+            raise
+        except EngineError:
+            call.outcome = Outcome.RAISED
+            raise
+        else:
+            call.outcome = Outcome.RETURNED
+            return sample
+        finally:
+            call.ended_s = anyio.current_time()
+
+    def _count(self, outcome: Outcome) -> int:
+        return sum(call.outcome is outcome for call in self.calls)
+
+
+async def _play(script: Script, params: SamplingParams, timeout_s: float) -> Sample:
+    begun_s = anyio.current_time()
+    if script.fault is Fault.HANG:
+        await anyio.sleep_forever()
+    share, finish = _limit(script, params, timeout_s)
+    await anyio.sleep(script.seconds * share)
+    if script.fault is Fault.ERROR and finish is not Finish.DEADLINE:
+        raise EngineError("the script of this attempt says that the engine breaks")
+    failed = script.fault is Fault.FAILED and finish is not Finish.DEADLINE
+    return Sample(
+        text=script.text[: round(len(script.text) * share)],
+        num_tokens=round(script.num_tokens * share),
+        finish=Finish.FAILED if failed else finish,
+        seconds=anyio.current_time() - begun_s,
+        seed=params.seed,
+        mean_logprob=script.mean_logprob,
+        mean_entropy=script.mean_entropy,
+        error="the script of this attempt says that it fails" if failed else "",
+    )
+
+
+def _limit(script: Script, params: SamplingParams, timeout_s: float) -> tuple[float, Finish]:
+    """The share of the script that is played, in [0, 1], and why it ends there.
+
+    Tokens come at an even pace, so a share of the time is that share of text and tokens.
+    """
+    by_length = min(1.0, params.max_new_tokens / script.num_tokens)
+    finish = Finish.STOP if by_length == 1 else Finish.LENGTH
+    is_in_time = script.seconds * by_length <= timeout_s
+    if script.fault is Fault.LATE or is_in_time:
+        return by_length, finish
+    return max(0.0, timeout_s / script.seconds), Finish.DEADLINE

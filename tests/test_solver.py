@@ -1,0 +1,244 @@
+"""The solver on trio's autojump clock: contests of hours run in milliseconds, deterministically."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from kit.ballot import Solution, StopReason, StopRule
+from kit.budget import Budget, BudgetConfig
+from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
+from kit.errors import InputError
+from kit.journal import Journal, read_records
+from kit.problem import Problem
+from kit.prompting import build_prompt
+from kit.sampling import Finish, Prompt, SamplingParams
+from kit.solver import Solver, SolverConfig, attempt_seed, solution_of, solution_record
+
+PROBLEM = Problem("p1", "What is $1+1$?")
+RULE = StopRule(num_samples=16, threshold=0.95, max_failures=8)
+
+
+def boxed(answer: object) -> str:
+    return f"So the answer is \\boxed{{{answer}}}."
+
+
+def always(script: Script) -> ScriptedEngine:
+    return ScriptedEngine(lambda prompt, params: script)
+
+
+def in_turn(*scripts: Script) -> ScriptedEngine:
+    """Plays the scripts in the order of the calls, the last one for ever."""
+    left = list(scripts)
+    return ScriptedEngine(lambda prompt, params: left.pop(0) if len(left) > 1 else left[0])
+
+
+def run(
+    engine: ScriptedEngine,
+    *problems: Problem,
+    journal: Journal | None = None,
+    config: SolverConfig | None = None,
+    budget: BudgetConfig | None = None,
+) -> list[Solution]:
+    """Solve the problems one after another in virtual time, the contest starting at zero."""
+
+    async def contest() -> list[Solution]:
+        start = trio.current_time()
+        clock = Budget(budget or BudgetConfig(), lambda: trio.current_time() - start)
+        solver = Solver(engine, clock, journal, config or SolverConfig(stop=RULE))
+        return [await solver.solve(problem) for problem in problems or (PROBLEM,)]
+
+    return trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_stops_sampling_once_the_majority_is_certain_enough_and_cancels_the_rest() -> None:
+    engine = in_turn(*[Script(text=boxed(2), seconds=10)] * 4, Script(text=boxed(2), seconds=1000))
+    (solution,) = run(engine)
+    assert (solution.answer, solution.reason) == (2, StopReason.CONFIDENT)
+    assert (solution.votes, solution.num_samples, solution.seconds) == (((2, 4),), 4, 10)
+    assert engine.num_cancelled == 4 + 3  # four begun at once, three refilled into freed slots
+    assert engine.num_running == 0
+
+
+def test_without_a_threshold_it_stops_when_nobody_can_catch_up() -> None:
+    config = SolverConfig(stop=StopRule(num_samples=8, threshold=1), width=1)
+    (solution,) = run(always(Script(text=boxed(2))), config=config)
+    assert (solution.reason, solution.num_samples) == (StopReason.DECIDED, 5)
+
+
+def test_draws_all_samples_when_they_disagree_refilling_freed_slots() -> None:
+    scripts = [Script(text=boxed(number), seconds=1 + number) for number in range(16)]
+    engine = in_turn(*scripts)
+    (solution,) = run(engine)
+    assert (solution.reason, solution.num_samples, solution.answer) == (StopReason.ALL_SAMPLED, 16, 15)
+    assert max(sum(other.begun_s <= call.begun_s < other.ended_s for other in engine.calls if other.ended_s)
+               for call in engine.calls) == 8  # fmt: skip
+
+
+def test_an_attempt_cut_by_the_deadline_still_votes() -> None:
+    slow = Script(text=boxed(42) + " " * 1000, seconds=10_000, num_tokens=1000)
+    config = SolverConfig(stop=RULE, sampling=SamplingParams(max_new_tokens=1000))
+    budget = BudgetConfig(limit_s=1000, reserve_s=100, num_problems=1)
+    (solution,) = run(always(slow), config=config, budget=budget)
+    assert (solution.answer, solution.guess) == (42, "")
+    assert solution.seconds == 900
+    assert solution.reason is StopReason.CONFIDENT
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.LATE])
+def test_an_engine_that_ignores_its_time_is_cut_off_after_the_grace(fault: Fault) -> None:
+    engine = always(Script(text=boxed(1), seconds=10**6, fault=fault))
+    (solution,) = run(engine, budget=BudgetConfig(limit_s=1000, reserve_s=100, num_problems=1))
+    assert (solution.reason, solution.seconds) == (StopReason.OUT_OF_TIME, 905)
+    assert solution.guess.startswith("no sample ended (out of time")
+    assert engine.num_running == 0
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.FAILED])
+def test_a_broken_attempt_is_drawn_again_and_does_not_count(fault: Fault) -> None:
+    broken = Script(seconds=1, fault=fault)
+    engine = in_turn(broken, broken, broken, Script(text=boxed(5), seconds=1))
+    (solution,) = run(engine)
+    assert (solution.answer, solution.num_samples, solution.reason) == (5, 4, StopReason.CONFIDENT)
+
+
+def test_an_engine_that_only_breaks_is_given_up_with_a_stated_guess() -> None:
+    (solution,) = run(always(Script(fault=Fault.ERROR)))
+    assert (solution.answer, solution.reason) == (0, StopReason.ENGINE_FAILED)
+    assert solution.guess == "no sample ended (engine failed, 8 failed)"
+
+
+@pytest.mark.parametrize("text", ["", "I do not know.", "\\boxed{\\text{none}}", "\\boxed{2.5}"])
+def test_a_model_that_answers_nothing_usable_gives_a_stated_guess(text: str) -> None:
+    (solution,) = run(always(Script(text=text)))
+    assert (solution.answer, solution.reason) == (0, StopReason.ALL_SAMPLED)
+    assert solution.guess == "none of 16 samples held a usable answer"
+
+
+def test_answers_out_of_range_become_a_guess_modulo_100000_but_never_a_vote() -> None:
+    engine = in_turn(Script(text=boxed(121818)), Script(text=boxed(7)), Script(text=boxed(121818)))
+    (solution,) = run(engine, config=SolverConfig(stop=StopRule(num_samples=3)))
+    assert (solution.answer, solution.votes, solution.guess) == (7, ((7, 1),), "")
+    (solution,) = run(always(Script(text=boxed(121818))))
+    assert solution.answer == 21818
+    assert "out of range" in solution.guess
+
+
+def test_a_modulus_stated_by_the_problem_is_applied_to_the_vote() -> None:
+    problem = Problem("m", "Let $N=12!$. Find the remainder when $N$ is divided by $10^{5}$.")
+    (solution,) = run(always(Script(text=boxed(121818))), problem)
+    assert (solution.answer, solution.guess) == (21818, "")
+
+
+def test_after_the_cutoff_every_problem_is_answered_at_once() -> None:
+    problems = [Problem(f"p{number}", "?") for number in range(50)]
+    engine = always(Script(text="", seconds=10**6, fault=Fault.HANG))
+    solutions = run(engine, *problems, budget=BudgetConfig(limit_s=3600, reserve_s=600, floor_s=30, num_problems=10))
+    assert all(0 <= solution.answer <= 99_999 for solution in solutions)
+    assert sum(solution.seconds for solution in solutions) <= 3000 + 50 * 5
+    assert solutions[-1].seconds < 60
+
+
+def test_the_same_seed_gives_the_same_attempts_and_another_seed_others() -> None:
+    def seeds(seed: int) -> list[int]:
+        engine = always(Script(text=boxed(1)))
+        run(engine, config=SolverConfig(stop=RULE, seed=seed))
+        return [call.params.seed for call in engine.calls]
+
+    assert seeds(0) == seeds(0)
+    assert not set(seeds(0)) & set(seeds(1))
+    assert len(set(seeds(0))) == len(seeds(0))
+    assert attempt_seed(0, PROBLEM, 1) != attempt_seed(0, Problem("p2", PROBLEM.text), 1)
+
+
+def answering(*, answer: int = 3, seconds: float = 5) -> Callable[[Prompt, SamplingParams], Script]:
+    return lambda prompt, params: Script(text=boxed(answer), seconds=seconds + params.seed % 97)
+
+
+def test_a_resumed_run_repeats_no_finished_sample_and_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    config = SolverConfig(stop=StopRule(num_samples=12, threshold=1), width=3)
+    disagreeing = ScriptedEngine(
+        lambda prompt, params: Script(text=boxed(params.seed % 5), seconds=5 + params.seed % 97)
+    )
+    with Journal.open(tmp_path / "whole", run={}) as journal:
+        (unbroken,) = run(disagreeing, journal=journal, config=config)
+    whole = (tmp_path / "whole").read_text().splitlines(keepends=True)
+    for num_lines in range(1, len(whole)):
+        path = tmp_path / f"broken{num_lines}"
+        path.write_text("".join(whole[:num_lines]))
+        done = {record["seed"] for record in read_records(path) if record["kind"] == "sample"}
+        engine = ScriptedEngine(disagreeing._write)
+        with Journal.open(path, run={}) as journal:
+            (resumed,) = run(engine, journal=journal, config=config)
+        assert not done & {call.params.seed for call in engine.calls}
+        assert (resumed.answer, resumed.votes) == (unbroken.answer, unbroken.votes)
+
+
+def test_a_problem_that_the_journal_answers_is_not_sampled_again(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        (first,) = run(ScriptedEngine(answering()), journal=journal)
+    engine = ScriptedEngine(answering(answer=4))
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        (again,) = run(engine, journal=journal)
+    assert again == first
+    assert not engine.calls
+
+
+def test_a_guess_in_the_journal_is_not_final(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        run(always(Script(fault=Fault.ERROR)), journal=journal)
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        (again,) = run(ScriptedEngine(answering()), journal=journal)
+    assert (again.answer, again.guess) == (3, "")
+
+
+def test_every_sample_is_in_the_journal_with_how_it_ended(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        engine = in_turn(Script(fault=Fault.ERROR, seconds=1), Script(text=boxed(8), seconds=2))
+        run(engine, journal=journal)
+    records = [record for record in read_records(tmp_path / "j") if record["kind"] == "sample"]
+    finishes = [record["finish"] for record in records]
+    assert finishes == [Finish.FAILED, Finish.STOP, Finish.STOP, Finish.STOP, Finish.STOP]
+    assert "the engine breaks" in records[0]["error"]
+    num_returned = sum(call.outcome in (Outcome.RETURNED, Outcome.RAISED) for call in engine.calls)
+    assert num_returned == len(records)
+
+
+def test_a_journal_that_cannot_be_written_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal.open(tmp_path / "j", run={})
+    journal.close()
+    broken = Journal(journal.path, open("/dev/full", "ab", buffering=0), ())  # noqa: PTH123, SIM115
+    (solution,) = run(always(Script(text=boxed(6))), journal=broken)
+    broken.close()
+    assert solution.answer == 6
+    assert "not journalled" in caplog.text
+    assert "No space left" in caplog.text
+
+
+def test_a_solution_survives_the_journal() -> None:
+    (solution,) = run(always(Script(text=boxed(6))))
+    assert solution_of(solution_record(PROBLEM, solution)) == solution
+
+
+@pytest.mark.parametrize("change", [{"width": 0}, {"retry_s": -1}, {"grace_s": float("nan")}])
+def test_refuses_settings_that_make_no_sense(change: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(change))):
+        SolverConfig(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"num_samples": 0}, {"threshold": 0.5}, {"threshold": 1.1}, {"max_failures": 0}])
+def test_refuses_a_stop_rule_that_makes_no_sense(change: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(change))):
+        StopRule(**change)  # type: ignore[arg-type]
+
+
+def test_the_prompt_is_the_problem_then_the_instruction() -> None:
+    (message,) = build_prompt(PROBLEM).messages
+    assert message.role == "user"
+    assert message.content == (
+        "What is $1+1$?\nPlease reason step by step, and put your final answer within \\boxed{}."
+    )
