@@ -1,0 +1,95 @@
+"""What a model folder must hold, checked without torch: config, tokenizer, whole safetensors.
+
+In: a folder in Hugging Face's layout. Out: nothing, or one error naming the file. Only headers are read.
+Source of the format: https://huggingface.co/docs/safetensors/index#format
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kit.errors import InputError, MissingError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Check that a tokenizer lies in the folder.
+
+    Raises: MissingError.
+    """
+    _check_folder(folder)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise MissingError(f"no tokenizer in {folder}; expected one of {', '.join(TOKENIZER_FILES)} beside the weights")
+
+
+def check_model_folder(folder: Path) -> None:
+    """Check config and weights without loading them; reads headers only.
+
+    Raises: MissingError, InputError naming the file.
+    """
+    _check_folder(folder)
+    _read_json(folder / "config.json")
+    for name in _weight_files(folder):
+        if not (folder / name).is_file():
+            raise MissingError(f"weights file {folder / name} is missing; {INDEX} lists it, copy it again")
+        check_safetensors(folder / name)
+
+
+def check_safetensors(path: Path) -> None:
+    """Compare what a safetensors header promises with the size of the file.
+
+    Raises: InputError for a file that is cut off, has bytes too many, or is no safetensors file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, max(0, size - 8)):
+            raise InputError(
+                f"{path} is no whole safetensors file: {size} bytes, its header claims {header_bytes}; "
+                "copy it again (a file this small may be a Git LFS pointer)"
+            )
+        header = file.read(header_bytes)
+    try:
+        tensors = {key: entry for key, entry in json.loads(header).items() if key != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} has a damaged safetensors header ({error!r}); copy it again") from error
+    expected = 8 + header_bytes + end
+    if size != expected:
+        raise InputError(f"{path} is damaged: expected {expected} bytes, it has {size}; copy it again")
+
+
+def _weight_files(folder: Path) -> list[str]:
+    if (folder / INDEX).is_file():
+        weight_map = _read_json(folder / INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise InputError(f"{folder / INDEX} has no weight_map; copy it again")
+        return sorted(set(weight_map.values()))
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".gguf"})
+    found = f", found {', '.join(others)}: convert to safetensors" if others else ""
+    raise MissingError(f"no weights in {folder}; expected {SINGLE} or {INDEX}{found}")
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise MissingError(f"no model folder at {folder}; expected a folder with config.json and weights")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MissingError(f"{path} is missing; expected it beside the weights, copy the whole model folder")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); copy it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, expected a JSON object; copy it again")
+    return content

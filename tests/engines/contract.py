@@ -1,0 +1,137 @@
+"""What every engine promises, as one suite: subclass EngineContract and give it a `subject` fixture.
+
+    class TestMyEngine(EngineContract):
+        @pytest.fixture
+        async def subject(self): ...   # yields a Subject
+
+Tests run on trio through anyio's plugin. Times are on anyio's clock, so a scripted engine may bring
+an autojump clock through its own `anyio_backend` fixture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import pytest
+
+from kit.errors import EngineError
+from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """An engine and what the suite must know of it.
+
+    prompt: one whose text would go on for much longer than any timeout here, unless max_new_tokens
+        ends it. bad_prompt: one that it cannot sample. num_slots: attempts that run at once.
+    """
+
+    engine: Engine
+    prompt: Prompt
+    bad_prompt: Prompt
+    num_slots: int
+
+
+def quick(seed: int = 0, **more: Any) -> SamplingParams:
+    return SamplingParams(**{"seed": seed, "temperature": 1.0, "max_new_tokens": 8, **more})
+
+
+def endless(seed: int = 0) -> SamplingParams:
+    return SamplingParams(seed=seed, temperature=1.0, max_new_tokens=10**6)
+
+
+async def sample_all(subject: Subject, params: list[SamplingParams], *, timeout_s: float = 60.0) -> list[Sample]:
+    """Sample concurrently; results in the order of the parameters."""
+    samples: dict[int, Sample] = {}
+
+    async def one(index: int) -> None:
+        samples[index] = await subject.engine.sample(subject.prompt, params[index], timeout_s=timeout_s)
+
+    async with anyio.create_task_group() as tasks:
+        for index in range(len(params)):
+            tasks.start_soon(one, index)
+    return [samples[index] for index in range(len(params))]
+
+
+class EngineContract:
+    """The promises of kit.sampling.Engine."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def anyio_backend(self) -> Any:
+        return "trio"
+
+    async def test_returns_a_sample_within_its_limits(self, subject: Subject) -> None:
+        sample = await subject.engine.sample(subject.prompt, quick(7), timeout_s=60)
+        assert sample.text
+        assert sample.seed == 7
+        assert 1 <= sample.num_tokens <= 8
+        assert sample.finish in {Finish.STOP, Finish.LENGTH}
+        assert sample.error == ""
+        assert 0 <= sample.seconds <= 60
+        assert sample.mean_logprob is None or sample.mean_logprob <= 0
+        assert sample.mean_entropy is None or sample.mean_entropy >= 0
+
+    async def test_a_text_is_cut_at_max_new_tokens(self, subject: Subject) -> None:
+        sample = await subject.engine.sample(subject.prompt, quick(max_new_tokens=3), timeout_s=60)
+        assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 3)
+
+    async def test_the_same_seed_gives_the_same_text(self, subject: Subject) -> None:
+        first, second = [await subject.engine.sample(subject.prompt, quick(5), timeout_s=60) for _ in range(2)]
+        assert first.text == second.text
+
+    async def test_different_seeds_give_different_texts(self, subject: Subject) -> None:
+        texts = {sample.text for sample in await sample_all(subject, [quick(seed) for seed in range(4)])}
+        assert len(texts) > 1
+
+    async def test_a_text_does_not_depend_on_what_else_is_running(self, subject: Subject) -> None:
+        alone = await subject.engine.sample(subject.prompt, quick(3), timeout_s=60)
+        crowd = await sample_all(subject, [quick(seed) for seed in (9, 8, 3, 1)])
+        assert crowd[2].text == alone.text
+
+    async def test_many_more_calls_than_slots_all_end_each_with_its_own_seed(self, subject: Subject) -> None:
+        seeds = list(range(3 * subject.num_slots + 1))
+        samples = await sample_all(subject, [quick(seed) for seed in seeds])
+        assert [sample.seed for sample in samples] == seeds
+        assert all(sample.finish in {Finish.STOP, Finish.LENGTH} for sample in samples)
+
+    async def test_a_timeout_ends_the_text_with_what_there_is(self, subject: Subject) -> None:
+        begun_s = anyio.current_time()
+        cut = await subject.engine.sample(subject.prompt, endless(2), timeout_s=0.3)
+        assert anyio.current_time() - begun_s < 5
+        assert cut.finish is Finish.DEADLINE
+        assert cut.num_tokens > 0
+        whole = await subject.engine.sample(subject.prompt, quick(2, max_new_tokens=40), timeout_s=60)
+        shorter, longer = sorted([cut.text, whole.text], key=len)
+        assert longer.startswith(shorter)
+
+    async def test_no_time_at_all_gives_an_empty_text_at_once(self, subject: Subject) -> None:
+        for timeout_s in (0.0, -3.0):
+            sample = await subject.engine.sample(subject.prompt, endless(), timeout_s=timeout_s)
+            assert sample.finish is Finish.DEADLINE
+            assert sample.seconds < 1
+
+    async def test_cancelled_calls_return_promptly_and_free_their_slots(self, subject: Subject) -> None:
+        begun_s = anyio.current_time()
+        with anyio.move_on_after(0.2) as scope:
+            await sample_all(subject, [endless(seed) for seed in range(2 * subject.num_slots)], timeout_s=1e6)
+        assert scope.cancelled_caught
+        assert anyio.current_time() - begun_s < 5
+        sample = await subject.engine.sample(subject.prompt, quick(1), timeout_s=5)
+        assert sample.finish is not Finish.DEADLINE
+
+    async def test_a_prompt_it_cannot_sample_raises_and_harms_no_other_call(self, subject: Subject) -> None:
+        async with anyio.create_task_group() as tasks:
+            others: list[Sample] = []
+
+            async def other() -> None:
+                others.extend(await sample_all(subject, [quick(seed) for seed in range(3)]))
+
+            tasks.start_soon(other)
+            with pytest.raises(EngineError, match=r"\w"):
+                await subject.engine.sample(subject.bad_prompt, quick(), timeout_s=60)
+        later = await subject.engine.sample(subject.prompt, quick(), timeout_s=60)
+        assert [sample.error for sample in [*others, later]] == [""] * 4
