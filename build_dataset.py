@@ -1,0 +1,8 @@
+"""Build the Kaggle dataset: `python build_dataset.py --out DIR [--model DIR]`. The same as `kit build`."""
+
+import sys
+
+from kit.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["build", *sys.argv[1:]]))

@@ -1,0 +1,185 @@
+"""`kit`: the command line. Parses, calls one function, prints; a KitError becomes one line, not a traceback.
+
+Heavy modules are imported by the command that needs them, so that `kit --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import __version__, assets
+from kit.errors import EngineError, InputError, KitError
+from kit.problem import read_gold
+
+if TYPE_CHECKING:
+    from kit.kaggle.dry_run import Rehearsal
+
+OUT = Path("out")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (0 well, 1 a fault that was explained, 130 interrupted)."""
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except KitError as error:
+        print(f"kit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nkit: interrupted; the same command goes on from the journal", file=sys.stderr)
+        return 130
+    return status
+
+
+def build_command(args: argparse.Namespace) -> int:
+    """`kit build`: write the Kaggle dataset and list what entered it."""
+    from kit.kaggle.bundle import build
+
+    bundle = build(args.out, model=args.model)
+    for entry in bundle.manifest.entries:
+        print(f"{entry.size_bytes:>14,}  {entry.sha256[:12]}  {entry.file}")
+    print(f"{bundle.size_bytes:>14,}  bytes in {len(bundle.manifest.entries)} files: {bundle.folder}")
+    return 0
+
+
+def dry_run_command(args: argparse.Namespace) -> int:
+    """`kit dry-run`: rehearse the submission on this machine, offline, and report."""
+    gold, changes = read_gold(args.problems), nested(args.set)  # bad input is told before heavy imports
+
+    from rich.console import Console
+
+    from kit.kaggle.dry_run import DryRun, lay_out
+    from kit.kaggle.report import as_table, make_report
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(f"building the dataset from {args.model} …")
+    rehearsal = lay_out(
+        DryRun(
+            problems=args.problems,
+            model=args.model,
+            out=args.out,
+            rerun=not args.interactive,
+            changes=changes,
+            fresh=args.fresh,
+        )
+    )
+    status = _perform(rehearsal, console)
+    if status:
+        raise InputError(f"the notebook failed; what it printed is in {rehearsal.output}:\n{_tail(rehearsal.output)}")
+    report = make_report(rehearsal.problems, gold, tuple(rehearsal.solutions()), rehearsal.submission)
+    console.print(as_table(report))
+    if report.num_gold:
+        console.print(f"right: {report.num_right} of {report.num_gold}")
+    console.print(f"submission: {rehearsal.submission}\njournal:    {rehearsal.journal}", soft_wrap=True)
+    if not report.num_samples:
+        why = f"the first because {report.guesses[0]}" if report.guesses else "and the journal does not say why"
+        raise EngineError(f"no sample was ever drawn: every answer is a guess, {why}; see {rehearsal.log}")
+    return 0
+
+
+def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
+    """`["solver.width=4"]` as `{"solver": {"width": 4}}`; values are JSON, or text where they are not.
+
+    Raises: InputError for an assignment without a name or a `=`.
+    """
+    result: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not (name and equals):
+            raise InputError(f"--set {assignment!r}: expected NAME=VALUE, for example solver.width=4")
+        *groups, last = name.split(".")
+        place = result
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise InputError(f"--set {assignment!r}: {group!r} was already given a value")
+        place[last] = _value(text)
+    return result
+
+
+def _perform(rehearsal: Rehearsal, console: Any) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from kit.kaggle.dry_run import perform
+
+    total = len(rehearsal.problems)
+    if rehearsal.resumed:
+        console.print(f"resuming {rehearsal.folder}: {len(tuple(rehearsal.solutions()))} of {total} are answered")
+    console.print(f"network: {rehearsal.command.isolation.value}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("executing the notebook", total=total)
+        return perform(rehearsal, on_progress=lambda done: progress.update(task, completed=len(done)))
+
+
+def _tail(path: Path, num_lines: int = 25) -> str:
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-num_lines:])
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kit", description="From a laptop to a Kaggle submission that runs offline.")
+    parser.add_argument("--version", action="version", version=f"kit {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_dry_run(commands)
+    _add_build(commands)
+    return parser
+
+
+def _add_dry_run(commands: Any) -> None:
+    dry_run = commands.add_parser(
+        "dry-run",
+        help="rehearse the submission on this machine, offline",
+        description="Build the dataset, execute notebooks/submission.ipynb with a real kernel and no network, "
+        "answer the problems through Kaggle's protocol, and show what would be scored. An interrupted run is "
+        "resumed; a finished one is kept and the next gets a folder of its own.",
+        epilog="Settings for --set are the fields of kit.kaggle.notebook.Settings: budget.limit_s, "
+        "solver.width, solver.stop.num_samples, solver.sampling.temperature, engine.device, …",
+    )
+    dry_run.add_argument(
+        "--problems", type=Path, default=assets.SAMPLE_PROBLEMS, metavar="CSV",
+        help="an AIMO CSV, id,problem with or without answer (default: the shipped sample)",
+    )  # fmt: skip
+    _add_model(dry_run)
+    dry_run.add_argument(
+        "--out", type=Path, default=OUT / "dry-run", metavar="DIR", help="where runs are kept (default: %(default)s)"
+    )
+    dry_run.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be given again"
+    )
+    dry_run.add_argument(
+        "--interactive", action="store_true", help="as an interactive session runs it, not as the scored rerun does"
+    )
+    dry_run.add_argument("--fresh", action="store_true", help="begin anew even if the last run was interrupted")
+    dry_run.set_defaults(run=dry_run_command)
+
+
+def _add_build(commands: Any) -> None:
+    build = commands.add_parser(
+        "build", help="write the Kaggle dataset", description="Write the kit's wheel, the model and a manifest."
+    )
+    _add_model(build)
+    build.add_argument("--out", type=Path, default=OUT / "dataset", metavar="DIR", help="default: %(default)s")
+    build.set_defaults(run=build_command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", type=Path, default=assets.TINY_MODEL, metavar="DIR",
+        help="a Hugging Face causal LM folder with safetensors (default: the shipped tiny model)",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

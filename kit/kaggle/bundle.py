@@ -1,0 +1,114 @@
+"""The dataset: the kit's wheel, the model and a manifest, as one flat folder that Kaggle accepts.
+
+First version; the wheelhouse, shards and limits come with the full packaging. Reproducible: the same
+inputs give the same bytes (the wheel's times are fixed).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import kit
+from kit.engines.model_folder import check_model_folder, check_tokenizer_files
+from kit.errors import InputError, KitError, MissingError, StorageError
+from kit.kaggle.manifest import Entry, Manifest, sha256_of
+from kit.kaggle.startup import MODEL_FOLDER
+
+SOURCE = Path(kit.__file__).parent.parent
+"""The checkout this kit is installed from."""
+
+_EPOCH = "1577836800"  # 2020-01-01: any fixed time after 1980, which zip cannot go below
+_SEPARATOR = "__"  # stands for "/" in flat names
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A built dataset and what it holds."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files but the manifest."""
+        return sum(entry.size_bytes for entry in self.manifest.entries)
+
+
+def build(out: Path, *, model: Path) -> Bundle:
+    """Write the dataset into `out`, replacing what an earlier build left there.
+
+    Raises: MissingError or InputError for a model that could not be loaded; InputError if `out` holds
+    anything but a build; StorageError if `out` cannot be written.
+    """
+    check_model_folder(model)
+    check_tokenizer_files(model)
+    _prepare(out)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            wheel = build_wheel(Path(scratch))
+            files = {wheel.name: wheel, **_model_files(model)}
+            entries = tuple(_copy(source, path, out) for path, source in sorted(files.items()))
+    except OSError as error:
+        if isinstance(error, KitError):
+            raise
+        raise StorageError(f"{out}: cannot build there ({error.strerror}); free some disk or choose --out") from error
+    manifest = Manifest(kit_version=kit.__version__, commit=_commit(), entries=entries)
+    manifest.save(out)
+    return Bundle(out, manifest)
+
+
+def build_wheel(out: Path) -> Path:
+    """Build the kit's wheel from its checkout without a network; the same sources give the same bytes.
+
+    Raises: MissingError if the kit is not installed from a checkout; InputError if the build fails.
+    """
+    if not (SOURCE / "pyproject.toml").is_file():
+        raise MissingError(f"{SOURCE / 'pyproject.toml'}: not found; build the dataset from a checkout of the kit")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    wheels = list(out.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        raise InputError(f"{SOURCE}: the kit's wheel does not build:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return wheels[0]
+
+
+def _model_files(model: Path) -> dict[str, Path]:
+    """The model's own top-level files by their path in the dataset; hidden files stay out."""
+    files = (path for path in model.iterdir() if path.is_file() and not path.name.startswith("."))
+    return {f"{MODEL_FOLDER}/{path.name}": path for path in files}
+
+
+def _prepare(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        present = list(out.iterdir())
+    except OSError as error:
+        raise StorageError(f"{out}: cannot create ({error.strerror}); choose another --out") from error
+    if present and not any(path.name == "kit-manifest.json" for path in present):
+        raise InputError(f"{out}: holds files but no build of the kit; choose an empty folder for --out")
+    for path in present:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _copy(source: Path, path: str, out: Path) -> Entry:
+    target = out / path.replace("/", _SEPARATOR)
+    shutil.copyfile(source, target)
+    return Entry(path, target.name, target.stat().st_size, sha256_of(target))
+
+
+def _commit() -> str:
+    """The checkout's commit, with `+changes` if files differ from it; `unknown` outside git."""
+    git = ["git", "-C", str(SOURCE)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    status = [*git, "status", "--porcelain", "--untracked-files=no"]
+    changes = subprocess.run(status, capture_output=True, text=True, check=False)
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

@@ -1,0 +1,226 @@
+"""A rehearsal of the submission on this machine: the real notebook, no network, Kaggle's protocol.
+
+Builds the dataset, lays it and the problems out like Kaggle's mounts, executes the notebook in a kernel
+without a network, and reads back what it left. A run that was interrupted is resumed from its journal.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kit.config import replaced
+from kit.errors import InputError, StorageError
+from kit.journal import Record, read_records
+from kit.kaggle.bundle import SOURCE, build
+from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
+from kit.kaggle.execution import SUBMISSION_NAME
+from kit.kaggle.manifest import MANIFEST_NAME, sha256_of
+from kit.kaggle.notebook import JOURNAL_NAME, LOG_NAME, Settings
+from kit.kaggle.offline import OfflineCommand, without_network
+from kit.problem import Problem, read_problems
+
+NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
+COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
+OUTPUT_NAME = "output.log"
+_DESCRIPTION_NAME = "run.json"
+_POLL_S = 0.2
+_STOP_S = 15.0
+
+SQUEEZED: Mapping[str, Any] = {
+    "budget": {"limit_s": 240.0, "reserve_s": 20.0, "floor_s": 2.0},
+    "solver": {"sampling": {"max_new_tokens": 256}},
+    "engine": {"device": "cpu"},
+}
+"""How a dry run differs from a submission: five hours squeezed to four minutes, and no GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What to rehearse.
+
+    problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
+    out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
+    changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
+    """
+
+    problems: Path
+    model: Path
+    out: Path
+    rerun: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """A dry run that has been laid out: its folders, and the command that executes it."""
+
+    folder: Path
+    resumed: bool
+    problems: tuple[Problem, ...]
+    command: OfflineCommand
+    settings: Mapping[str, Any]
+
+    @property
+    def working(self) -> Path:
+        """The notebook's output folder."""
+        return self.folder / "kaggle" / "working"
+
+    @property
+    def journal(self) -> Path:
+        """Everything the run computed."""
+        return self.working / JOURNAL_NAME
+
+    @property
+    def submission(self) -> Path:
+        """What Kaggle would score."""
+        return self.working / SUBMISSION_NAME
+
+    @property
+    def log(self) -> Path:
+        """What the kit logged inside the notebook."""
+        return self.working / LOG_NAME
+
+    @property
+    def output(self) -> Path:
+        """What the notebook's processes printed."""
+        return self.folder / OUTPUT_NAME
+
+    def solutions(self) -> Iterator[Record]:
+        """The journal's solution records so far."""
+        if self.journal.exists():
+            yield from (record for record in read_records(self.journal) if record["kind"] == "solution")
+
+
+def lay_out(run: DryRun) -> Rehearsal:
+    """Check the input, build the dataset, and lay everything out like Kaggle's mounts.
+
+    Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
+    """
+    problems = read_problems(run.problems)
+    settings = _merged(SQUEEZED, {"budget": {"num_problems": len(problems)}}, run.changes)
+    if not NOTEBOOK.is_file():
+        raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
+    replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
+    bundle = build(run.out / "dataset", model=run.model)
+    description = {
+        "problems": [problem.key for problem in problems],
+        "settings": settings,
+        "rerun": run.rerun,
+        "dataset": sha256_of(bundle.folder / MANIFEST_NAME),
+    }
+    folder, resumed = _run_folder(run.out, json.dumps(description, indent=1, sort_keys=True), fresh=run.fresh)
+    root = folder / "kaggle"
+    _mount(bundle.folder, problems, root)
+    command = _command(folder, root, rerun=run.rerun)
+    return Rehearsal(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
+
+
+def perform(rehearsal: Rehearsal, *, on_progress: Callable[[Sequence[Record]], None]) -> int:
+    """Execute it; calls `on_progress` with the solutions so far, a few times a second. Returns the exit status.
+
+    On Ctrl-C the notebook is stopped, the journal stays, and KeyboardInterrupt goes on.
+    """
+    environ = {
+        **os.environ,
+        **rehearsal.command.environ,
+        SETTINGS_VARIABLE: json.dumps(rehearsal.settings),
+        ROOT_VARIABLE: str(rehearsal.folder / "kaggle"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    with rehearsal.output.open("ab") as output:
+        # A session of its own, so that Ctrl-C reaches this process alone, which then stops all of them.
+        process = subprocess.Popen(
+            rehearsal.command.argv, env=environ, stdout=output, stderr=output, start_new_session=True
+        )
+        with _stopped_at_the_end(process):
+            while process.poll() is None:
+                on_progress(tuple(rehearsal.solutions()))
+                time.sleep(_POLL_S)
+    on_progress(tuple(rehearsal.solutions()))
+    return process.returncode
+
+
+def _command(folder: Path, root: Path, *, rerun: bool) -> OfflineCommand:
+    argv = [sys.executable, "-m", "kit.kaggle.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
+    if rerun:
+        argv += ["--rerun-csv", str(_test_csv(root))]
+    return without_network(argv, scratch=folder / "no-network")
+
+
+@contextmanager
+def _stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ask the process's group to stop, and kill it if it does not."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other, the last one winning."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(name, {}), Mapping)
+            result[name] = _merged(result.get(name, {}), value) if both else value
+    return result
+
+
+def _run_folder(out: Path, description: str, *, fresh: bool) -> tuple[Path, bool]:
+    """The latest run's folder if it is this very run, unfinished; else a new one."""
+    runs = sorted(out.glob("run-[0-9][0-9][0-9][0-9]"))
+    if runs and not fresh and _is_unfinished(runs[-1], description):
+        return runs[-1], True
+    folder = out / f"run-{len(runs) + 1:04}"
+    try:
+        folder.mkdir()
+        (folder / _DESCRIPTION_NAME).write_text(description, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot create ({error.strerror}); choose another --out") from error
+    return folder, False
+
+
+def _is_unfinished(folder: Path, description: str) -> bool:
+    described = folder / _DESCRIPTION_NAME
+    finished = folder / "kaggle" / "working" / SUBMISSION_NAME
+    return described.is_file() and described.read_text(encoding="utf-8") == description and not finished.exists()
+
+
+def _test_csv(root: Path) -> Path:
+    return root / "input" / "competitions" / COMPETITION / "test.csv"
+
+
+def _mount(dataset: Path, problems: Sequence[Problem], root: Path) -> None:
+    """Lay dataset and problems out as Kaggle mounts them, in the layout of 2026."""
+    mounted = root / "input" / "datasets" / "you" / "mathllm-kit"
+    test_csv = _test_csv(root)
+    shutil.rmtree(root / "input", ignore_errors=True)
+    try:
+        (root / "working").mkdir(parents=True, exist_ok=True)
+        shutil.copytree(dataset, mounted)
+        test_csv.parent.mkdir(parents=True)
+        with test_csv.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("id", "problem"))
+            rows.writerows((problem.id, problem.text) for problem in problems)
+    except OSError as error:
+        raise StorageError(f"{root}: cannot lay the run out ({error}); free some disk or choose --out") from error

@@ -1,0 +1,105 @@
+"""Executing the submission notebook with a real Jupyter kernel, as Kaggle would, in a stand-in for /kaggle.
+
+Interactive: the notebook's own gateway asks the problems of the mounted `test.csv`. Rerun: the scored
+case, the notebook serves for ever and a gateway in another process asks. Run as
+`python -m kit.kaggle.execution`, usually without a network (see `offline`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE
+from kit.kaggle.offline import has_network
+
+EXECUTED_NAME = "executed.ipynb"
+SUBMISSION_NAME = "submission.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to execute. root: the stand-in for /kaggle. rerun_csv: the problems of the scored case, or None."""
+
+    notebook: Path
+    root: Path
+    rerun_csv: Path | None
+
+    @property
+    def working(self) -> Path:
+        """The notebook's current folder."""
+        return self.root / "working"
+
+
+async def execute(job: Job) -> None:
+    """Run the notebook to its end, or in the rerun until the gateway has asked everything.
+
+    The notebook as executed, outputs included, is kept as `executed.ipynb` whatever happens.
+    Raises: CellExecutionError or DeadKernelError if a cell fails; RuntimeError if the gateway fails.
+    """
+    notebook = nbformat.read(job.notebook, as_version=4)
+    client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(job.working)}})
+    environ = {**os.environ, ROOT_VARIABLE: str(job.root)}
+    try:
+        if job.rerun_csv is None:
+            environ.pop(RERUN_VARIABLE, None)
+            await client.async_execute(env=environ)
+        else:
+            await _rerun(client, {**environ, RERUN_VARIABLE: "1"}, job.rerun_csv, job.working)
+    finally:
+        nbformat.write(notebook, job.working / EXECUTED_NAME)
+
+
+async def _rerun(client: NotebookClient, environ: dict[str, str], csv: Path, working: Path) -> None:
+    """Serve and ask until one of both ends; the notebook is expected never to."""
+    serving = asyncio.create_task(client.async_execute(env=environ))
+    command = ["-m", "kit.kaggle.local_gateway", "--csv", str(csv), "--out", str(working / SUBMISSION_NAME)]
+    gateway = await asyncio.create_subprocess_exec(sys.executable, *command)
+    asking = asyncio.create_task(gateway.wait())
+    try:
+        await asyncio.wait({serving, asking}, return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            await serving  # raises what broke the notebook
+            raise RuntimeError("the notebook ended before all problems were asked")
+        if gateway.returncode:
+            raise RuntimeError(f"the gateway failed with exit status {gateway.returncode}")
+    finally:
+        if gateway.returncode is None:
+            gateway.terminate()
+        await asking
+        if client.km is not None:
+            await client.km.shutdown_kernel(now=True)  # as Kaggle ends the session: without a word
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError, CellExecutionError, DeadKernelError):
+            await serving
+
+
+def main() -> int:
+    """Parse, execute, and turn a failure into an exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--notebook", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="the stand-in for /kaggle")
+    parser.add_argument("--rerun-csv", type=Path, help="ask these problems from outside, as the scored rerun does")
+    args = parser.parse_args()
+    print(f"network inside: {'YES' if has_network() else 'none'}", file=sys.stderr)
+    try:
+        asyncio.run(execute(Job(args.notebook, args.root, args.rerun_csv)))
+    except (CellExecutionError, DeadKernelError, RuntimeError) as error:
+        print(f"the notebook did not end well: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The competition's boundary: `predict`, which never raises and always returns one row with an integer.
+
+kaggle_evaluation calls `predict` from a gRPC worker thread; the solver lives in a trio event loop in a
+thread of its own, and problems are handed over through a blocking portal. The engine is loaded in the
+background from `start` on, because the first call alone has no deadline. Source: field notes kaggle.md 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import anyio
+import anyio.to_thread
+import polars as pl
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from kit.ballot import Solution, StopReason, blind_guess
+from kit.budget import Budget
+from kit.errors import StorageError
+from kit.journal import Journal
+from kit.problem import Problem
+from kit.sampling import Engine
+from kit.solver import Solver, SolverConfig, solution_record
+
+log = logging.getLogger(__name__)
+
+OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
+"""Loads an engine, slowly and in any thread; the solver's loop enters and leaves it."""
+
+SLACK_S = 5.0
+"""How much longer than the solver's own limits a problem may take before the boundary answers for it."""
+
+
+class Predict(Protocol):
+    """What kaggle_evaluation wants: a plain function with this name and these arguments."""
+
+    def __call__(self, id_: pl.Series, problem: pl.Series, answer: pl.Series | None = None) -> pl.DataFrame:
+        """Answer one row."""
+
+
+class Contest:
+    """One contest: an engine on its way up, a solver, and an answer for every problem whatever happens.
+
+    num_faults: problems answered by the boundary itself because something broke.
+    """
+
+    def __init__(
+        self, open_engine: OpenEngine, *, budget: Budget, journal: Journal | None, config: SolverConfig
+    ) -> None:
+        self.solutions: list[Solution] = []
+        self.num_faults = 0
+        self._open_engine = open_engine
+        self._budget = budget
+        self._journal = journal
+        self._config = config
+        self._solver: Future[Solver] = Future()
+        self._exit = ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._closing: anyio.Event | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def start(self) -> None:
+        """Start the solver's thread and begin to load the engine; returns at once."""
+        self._portal = self._exit.enter_context(start_blocking_portal("trio"))
+        self._closing = self._portal.call(anyio.Event)
+        self._portal.start_task_soon(self._run, self._closing)
+
+    def close(self) -> None:
+        """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more."""
+        if self._portal is not None and self._closing is not None:
+            self._portal.call(self._closing.set)
+        self._exit.close()
+        self._portal = None
+        if self._journal is not None:
+            self._journal.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def answer(self, problem: Problem) -> Solution:
+        """Answer one problem from any thread. Never raises; a guess is logged with its reason."""
+        started = self._budget.clock()
+        with self._one_at_a_time:
+            try:
+                solution = self._ask_solver(problem)
+            except (Exception, SystemExit):  # the kit's one broad except: to raise would void the whole submission
+                self.num_faults += 1
+                log.exception("%s: answered by the boundary", problem.id)
+                solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
+        self.solutions.append(solution)
+        return solution
+
+    def _ask_solver(self, problem: Problem) -> Solution:
+        assert self._portal is not None, "start() was not called"
+        solver = self._solver.result(timeout=self._budget.remaining_s + SLACK_S)
+        longest_s = self._budget.allot_s(solver.num_done) + self._config.grace_s + SLACK_S
+        pending = self._portal.start_task_soon(solver.solve, problem)
+        try:
+            return pending.result(timeout=longest_s)
+        finally:
+            pending.cancel()
+
+    def _answer_alone(self, problem: Problem, *, seconds: float) -> Solution:
+        if self._solver.done() and self._solver.exception() is None:
+            solution = self._solver.result().best_so_far(problem, StopReason.INTERRUPTED, seconds=seconds)
+        else:
+            why = "the engine did not load"
+            solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=why, seconds=seconds)
+        if self._journal is not None:
+            with suppress(StorageError):
+                self._journal.append(solution_record(problem, solution))
+        return solution
+
+    async def _run(self, closing: anyio.Event) -> None:
+        """Load the engine, publish the solver, and keep both until closing."""
+        try:
+            async with await anyio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
+                self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
+                await closing.wait()
+        except Exception as error:
+            if self._solver.done():
+                raise
+            log.exception("the engine did not load; every answer will be a guess")
+            self._solver.set_exception(error)
+
+
+def predict_function(contest: Contest) -> Predict:
+    """The function to hand to the inference server: a plain one named `predict`, as it demands."""
+
+    def predict(id_: pl.Series, problem: pl.Series, answer: pl.Series | None = None) -> pl.DataFrame:
+        """Answer one row; `answer` comes with the public reference file only and is not looked at."""
+        asked = Problem(_scalar(id_), _scalar(problem))
+        solution = contest.answer(asked)
+        log.info("%s: %d (%s, %.1f s)", asked.id, solution.answer, solution.reason.value, solution.seconds)
+        return pl.DataFrame(
+            {"id": [asked.id], "answer": [solution.answer]}, schema={"id": pl.String, "answer": pl.Int64}
+        )
+
+    return predict
+
+
+def _scalar(value: Any) -> str:
+    """The text in a series of length one; also takes a bare value, an empty series or a null."""
+    if isinstance(value, pl.Series):
+        value = value[0] if len(value) else None
+    return "" if value is None else str(value)

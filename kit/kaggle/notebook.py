@@ -1,0 +1,185 @@
+"""What the submission notebook calls: `prepare`, then `serve`.
+
+prepare: finds and restores the dataset, opens the journal, starts to load the engine.
+serve: answers through the competition's own server, or through the kit's where there is none.
+Neither raises for a broken dataset or model: every problem is then answered by a logged guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import kit
+from kit.budget import Budget, BudgetConfig, process_clock
+from kit.config import machine_facts, replaced
+from kit.errors import InputError, KitError, StorageError
+from kit.journal import Journal
+from kit.kaggle.environment import (
+    SETTINGS_VARIABLE,
+    KaggleEnvironment,
+    find_dataset,
+    find_kaggle_evaluation,
+    find_test_csv,
+)
+from kit.kaggle.gateway import Contest, predict_function
+from kit.kaggle.local_server import LocalInferenceServer
+from kit.kaggle.manifest import MANIFEST_NAME, sha256_of
+from kit.kaggle.startup import MODEL_FOLDER, restore
+from kit.sampling import Engine
+from kit.solver import SolverConfig
+
+log = logging.getLogger(__name__)
+
+JOURNAL_NAME = "journal.jsonl"
+LOG_NAME = "kit.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How the model is run. device: cpu, cuda or auto. dtype: as transformers names it. max_batch: rows."""
+
+    device: Literal["cpu", "cuda", "auto"] = "auto"
+    dtype: str = "auto"
+    max_batch: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a competitor may set in the notebook; the defaults are the recipe to submit."""
+
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+class InferenceServer(Protocol):
+    """What kaggle_evaluation's server and the kit's own have in common."""
+
+    def serve(self) -> None:
+        """Listen; in the scored rerun, for ever."""
+
+    def run_local_gateway(self, data_paths: tuple[str, ...], /) -> object:
+        """Ask the problems of a CSV and write submission.parquet into the current folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A contest that is ready to be served."""
+
+    environment: KaggleEnvironment
+    contest: Contest
+
+
+def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> Session:
+    """Start everything that takes time, and return at once.
+
+    Raises: InputError only for settings that make no sense, before anything runs.
+    """
+    environment = KaggleEnvironment.detect(environ)
+    settings = _overridden(settings or Settings(), environ)
+    _log_to(environment.working / LOG_NAME)
+    budget = Budget(settings.budget, process_clock())
+    contest = Contest(
+        lambda: open_engine(environment, settings.engine),
+        budget=budget,
+        journal=open_journal(environment, settings),
+        config=settings.solver,
+    )
+    contest.start()
+    log.info("kit %s from %s; %.1f s since the process started", kit.__version__, kit.__file__, budget.clock())
+    return Session(environment, contest)
+
+
+def serve(session: Session) -> None:
+    """Answer the competition's problems. In the scored rerun this never returns.
+
+    Raises: what the gateway raises in an interactive run, whose `submission.parquet` nobody scores.
+    """
+    server = make_server(session)
+    if session.environment.is_rerun:
+        server.serve()
+        return
+    try:
+        with contextlib.chdir(session.environment.working):
+            server.run_local_gateway((str(find_test_csv(session.environment.input)),))
+    finally:
+        session.contest.close()
+
+
+def make_server(session: Session) -> InferenceServer:
+    """The competition's own server if its package is mounted, else the kit's, on the same protocol."""
+    predict = predict_function(session.contest)
+    mounted = find_kaggle_evaluation(session.environment.input)
+    if mounted is None:
+        log.info("no kaggle_evaluation is mounted; serving with the kit's own server")
+        return LocalInferenceServer(predict)
+    log.info("serving with kaggle_evaluation from %s", mounted)
+    sys.path.insert(0, str(mounted))
+    module = importlib.import_module("kaggle_evaluation.aimo_3_inference_server")
+    server: InferenceServer = module.AIMO3InferenceServer(predict)
+    return server  # the annotation is what checks it
+
+
+def open_engine(environment: KaggleEnvironment, config: EngineConfig) -> AbstractAsyncContextManager[Engine]:
+    """Find the dataset, restore it under scratch space, and load its model.
+
+    Raises: MissingError, InputError or StorageError naming the file that is to blame.
+    """
+    dataset = find_dataset(environment.input)
+    restored = restore(dataset, environment.scratch / "kit-dataset")
+    # Here and not above, so that the server listens before torch and transformers are imported.
+    from kit.engines.hf.engine import TransformersEngine
+
+    return TransformersEngine.load(
+        restored / MODEL_FOLDER, device=config.device, dtype=config.dtype, max_batch=config.max_batch
+    )
+
+
+def open_journal(environment: KaggleEnvironment, settings: Settings) -> Journal | None:
+    """The run's journal; None, logged, where nothing can be written: answers matter more."""
+    run = {"kit": kit.__version__, "settings": asdict(settings), "dataset": _dataset_id(environment)}
+    try:
+        return Journal.open(environment.working / JOURNAL_NAME, run={**run, "machine": machine_facts()})
+    except StorageError:
+        log.exception("no journal is kept")
+        return None
+
+
+def _dataset_id(environment: KaggleEnvironment) -> str:
+    try:
+        return sha256_of(find_dataset(environment.input) / MANIFEST_NAME)
+    except KitError as error:
+        return str(error)
+
+
+def _overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    text = environ.get(SETTINGS_VARIABLE)
+    if not text:
+        return settings
+    try:
+        changes = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
+    if not isinstance(changes, dict):
+        raise InputError(f"{SETTINGS_VARIABLE} must be a JSON object, got {text!r}")
+    return replaced(settings, changes)
+
+
+def _log_to(path: Path) -> None:
+    """Log to standard error and, where it can be written, to a file that stays with the run."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    with contextlib.suppress(OSError):
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers, force=True
+    )

@@ -1,0 +1,184 @@
+"""The whole rehearsal, for real: kernel, namespace, protocol, model. Each run takes some seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from kit.ballot import Solution, StopReason
+from kit.errors import InputError, MissingError
+from kit.journal import read_records
+from kit.kaggle.report import as_table, make_report, read_submission
+from kit.problem import Problem
+from kit.solver import solution_record
+
+PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
+FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
+
+
+def command(csv: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "kit.cli", "dry-run", "--problems", str(csv), "--out", str(out), *FEW, *more]
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "problems.csv"
+    path.write_text(PROBLEMS)
+    return path
+
+
+def submitted(run: Path) -> pl.DataFrame:
+    return pl.read_parquet(run / "kaggle" / "working" / "submission.parquet")
+
+
+def samples(run: Path) -> list[int]:
+    records = read_records(run / "kaggle" / "working" / "journal.jsonl")
+    return [record["seed"] for record in records if record["kind"] == "sample"]
+
+
+@pytest.mark.slow
+def test_the_scored_rerun_is_rehearsed_offline_from_the_dataset_alone(csv: Path, tmp_path: Path) -> None:
+    done = subprocess.run(command(csv, tmp_path / "out"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    frame = submitted(run)
+    assert sorted(frame["id"]) == ["007", "b"]
+    assert frame["answer"].is_between(0, 99_999).all()
+    for shown in ("right:", "submission.parquet", "journal.jsonl", "network:"):
+        assert shown in done.stdout
+    log = (run / "kaggle" / "working" / "kit.log").read_text()
+    assert str(run / "kaggle" / "tmp" / "kit-install") in log  # the bundled kit ran, not this checkout
+    assert "network inside: none" in (run / "output.log").read_text()
+    executed = json.loads((run / "kaggle" / "working" / "executed.ipynb").read_text())
+    assert sum(cell["cell_type"] == "code" for cell in executed["cells"]) == 3
+    head = next(read_records(run / "kaggle" / "working" / "journal.jsonl"))
+    assert {"kit", "settings", "dataset", "machine"} <= set(head)
+
+
+@pytest.mark.slow
+def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    argv = command(csv, out, "--interactive", "--set", "solver.width=1", "--set", "solver.stop.threshold=1")
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    run = out / "run-0001"
+    journal = run / "kaggle" / "working" / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and samples(run)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kill_tree(process.pid)
+    process.communicate()
+    drawn = samples(run)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "resuming" in done.stdout
+    assert samples(run)[: len(drawn)] == drawn
+    assert max(Counter(samples(run)).values()) == 1
+    assert len(submitted(run)) == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    output = tmp_path / "out" / "run-0001" / "output.log"
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    inside = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"the same command goes on" in stderr
+    assert inside
+    assert not [pid for pid in inside if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_load_still_submits_and_the_rehearsal_fails_loudly(csv: Path, tmp_path: Path) -> None:
+    argv = command(csv, tmp_path / "out", "--interactive", "--set", "engine.dtype=float7")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no sample was ever drawn" in done.stderr
+    assert "the engine did not load" in done.stdout + done.stderr
+    assert submitted(tmp_path / "out" / "run-0001")["answer"].to_list() == [0, 0]
+    assert "float7" in (tmp_path / "out" / "run-0001" / "kaggle" / "working" / "kit.log").read_text()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def kill_tree(pid: int) -> None:
+    for each in (pid, *descendants(pid)):
+        os.kill(each, signal.SIGKILL)
+
+
+A, B = Problem("a", "?"), Problem("b", "??")
+
+
+def solved(problem: Problem, answer: int, guess: str = "") -> dict[str, object]:
+    solution = Solution(
+        problem_id=problem.id,
+        answer=answer,
+        reason=StopReason.CONFIDENT,
+        votes=((answer, 4), (1, 2), (2, 1), (3, 1)),
+        num_samples=8,
+        num_tokens=100,
+        seconds=1.5,
+        guess=guess,
+    )
+    return dict(solution_record(problem, solution))
+
+
+def parquet(path: Path, rows: dict[str, object]) -> Path:
+    pl.DataFrame(rows).write_parquet(path)
+    return path
+
+
+def test_the_report_joins_the_submission_with_gold_and_journal(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "s.parquet", {"id": ["b", "a"], "answer": [5, 7]})
+    report = make_report((A, B), {"a": 7}, [solved(A, 7), solved(B, 5, "no votes")], path)
+    assert [(line.problem_id, line.answer, line.is_right) for line in report.lines] == [("a", 7, True), ("b", 5, None)]
+    assert (report.num_right, report.num_gold, report.guesses) == (1, 1, ("b: no votes",))
+    table = as_table(report)
+    assert table.row_count == 2
+    assert list(table.columns[4].cells)[0] == "7 ×4  1 ×2  2 ×1  +1"  # noqa: RUF015
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({"id": ["a", "b"], "answer": ["1", "2"]}, "has the columns"),
+        ({"id": ["a", "b"], "prediction": [1, 2]}, "has the columns"),
+        ({"id": ["a", "a"], "answer": [1, 2]}, "not those of the problems"),
+        ({"id": ["a"], "answer": [1]}, "not those of the problems"),
+        ({"id": ["a", "b"], "answer": [1, 100_000]}, "'b' is 100000"),
+        ({"id": ["a", "b"], "answer": [-1, 2]}, "'a' is -1"),
+        ({"id": ["a", "b"], "answer": [1, None]}, "'b' is None"),
+    ],
+)
+def test_a_submission_that_kaggle_would_not_score_is_refused(
+    tmp_path: Path, rows: dict[str, object], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        read_submission(parquet(tmp_path / "s.parquet", rows), (A, B))
+    with pytest.raises(MissingError, match="no submission"):
+        read_submission(tmp_path / "none.parquet", (A, B))

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit import cli
+from kit.errors import InputError
+
+HEAVY = "torch", "transformers", "numpy", "polars", "grpc", "sympy", "nbclient", "rich"
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "kit.cli", *args], capture_output=True, text=True, check=False)
+
+
+def test_help_names_the_commands_and_loads_nothing_heavy() -> None:
+    code = f"""
+import sys, kit.cli
+try:
+    kit.cli.main(["--help"])
+except SystemExit:
+    pass
+print([module for module in {HEAVY} if module in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "dry-run" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_set_of_flags_is_frozen() -> None:
+    """A flag that is added or goes is a decision: change this list with it."""
+    flags = {
+        "dry-run": ["--fresh", "--help", "--interactive", "--model", "--out", "--problems", "--set"],
+        "build": ["--help", "--model", "--out"],
+    }
+    for command, expected in flags.items():
+        words = run(command, "--help").stdout.replace("[", " ").replace("]", " ").replace(",", " ").split()
+        assert (
+            sorted({word for word in words if word.startswith("--")} - {"--set"} | ({"--set"} & set(expected)))
+            == expected
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("", "the file is empty"), ("a,b\n1,2\n", "no column 'id'"), ("id,problem\na,x\na,x\n", "more than once")],
+)
+def test_a_bad_csv_is_one_line_on_stderr_before_anything_is_built(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "p.csv").write_text(content)
+    done = run("dry-run", "--problems", str(tmp_path / "p.csv"), "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert says in done.stderr
+    assert str(tmp_path / "p.csv") in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("solver.widht=4", "did you mean 'width'"),
+        ("solver.width=0", "width must be >= 1"),
+        ("budget.limit_s=ten", "limit_s must be float"),
+        ("engine.device=tpu", "device must be Literal"),
+        ("=4", "expected NAME=VALUE"),
+    ],
+)
+def test_a_bad_setting_is_refused_at_once_with_the_nearest_name(tmp_path: Path, assignment: str, says: str) -> None:
+    (tmp_path / "p.csv").write_text("id,problem\na,x\n")
+    done = run("dry-run", "--problems", str(tmp_path / "p.csv"), "--out", str(tmp_path / "out"), "--set", assignment)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_given_by_dotted_names_are_nested() -> None:
+    assert cli.nested(["a.b.c=1", "a.b.d=[2]", "a.e=x y", "f=null"]) == {
+        "a": {"b": {"c": 1, "d": [2]}, "e": "x y"},
+        "f": None,
+    }
+    with pytest.raises(InputError, match="already given a value"):
+        cli.nested(["a=1", "a.b=2"])
+
+
+def test_build_writes_and_lists_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["build", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "model__config.json" in printed
+    assert str(tmp_path / "out") in printed
