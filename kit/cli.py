@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ def build_command(args: argparse.Namespace) -> int:
 
 def dry_run_command(args: argparse.Namespace) -> int:
     """`kit dry-run`: rehearse the submission on this machine, offline, and report."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: stop the notebook, keep the journal
     gold, changes = read_gold(args.problems), nested(args.set)  # bad input is told before heavy imports
 
     from rich.console import Console

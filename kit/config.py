@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,7 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "gpus": _gpus(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
     }
 
@@ -72,6 +74,12 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind).removeprefix("typing.")
+
+
+def _gpus() -> list[str]:
+    """Names of NVIDIA GPUs as their driver lists them, without loading anything of CUDA."""
+    models = (path.read_text(errors="replace") for path in Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return [line.partition(":")[2].strip() for text in models for line in text.splitlines() if "Model:" in line]
 
 
 def _version(package: str) -> str | None:

@@ -8,6 +8,7 @@ Does not judge: answers and votes are recomputed from the samples' texts.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ class Journal:
 
         run: what identifies the run (config, model, seed) and goes to the head of the file. A journal
         whose head differs belongs to another run: it is kept, renamed to `<name>.<n>`, and a new one begun.
-        Raises: StorageError if the folder or file cannot be written.
+        Raises: StorageError if the folder or file cannot be written, or another process is writing it.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +47,9 @@ class Journal:
                 path.rename(_free_name(path))
                 past = ()
             file = path.open("ab", buffering=0)
+            _lock(path, file)
+        except StorageError:
+            raise
         except OSError as error:
             raise _unwritable(path, error) from error
         journal = cls(path, file, past, _torn=bool(past) and not _ends_whole(path))
@@ -58,6 +62,8 @@ class Journal:
 
         Raises: StorageError if it cannot be written; the journal stays usable, and whole before it.
         """
+        if self._file.closed:
+            raise StorageError(f"{self.path}: the journal is closed; open it again to write")
         line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             _write_whole(self._file, b"\n" + line if self._torn else line)
@@ -108,6 +114,15 @@ def _parse(line: bytes) -> Record | None:
     except ValueError:  # covers a torn UTF-8 sequence too
         return None
     return record if isinstance(record, dict) and "kind" in record else None
+
+
+def _lock(path: Path, file: BinaryIO) -> None:
+    """Two processes must not write one journal; the lock goes with the process, however it ends."""
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StorageError(f"{path}: another process is writing it; wait for it or stop it") from None
 
 
 def _write_whole(file: BinaryIO, data: bytes) -> None:

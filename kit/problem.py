@@ -84,6 +84,8 @@ def _rows(path: Path) -> Sequence[dict[str, str]]:
         raise InputError(f"{path}: is a folder; {_WANTED}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {_WANTED}") from None
     if not rows:
         raise InputError(f"{path}: has a header but no problem; add rows below {','.join(columns)}")
     for number, row in enumerate(rows, start=1):

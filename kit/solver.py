@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +97,8 @@ class Solver:
     def _open_ballot(self, problem: Problem) -> Ballot:
         ballot = self._ballots[problem.key] = Ballot(problem)
         for record in self._past("sample", problem):
-            ballot.resume(record["number"], _sample_of(record))
+            with _contained(f"{problem.id}, resuming"):
+                ballot.resume(record["number"], _sample_of(record))
         return ballot
 
     async def _fill(self, ballot: Ballot) -> StopReason:
@@ -120,7 +122,8 @@ class Solver:
                 return
             sample = await self._attempt(ballot.problem, prompt, number, timeout_s)
             self._write(_record_of(ballot.problem, number, sample))
-            ballot.count(sample)
+            with _contained(f"{ballot.problem.id}, attempt {number}"):
+                ballot.count(sample)
             if ballot.verdict(self.config.stop) is not None:
                 everyone.cancel()
                 return
@@ -135,8 +138,12 @@ class Solver:
             return await self.engine.sample(prompt, params, timeout_s=timeout_s)
         except EngineError as error:
             log.warning("%s: attempt %d failed: %s", problem.id, number, error)
-            seconds = anyio.current_time() - started
-            return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=seed, error=str(error))
+            reason = str(error)
+        except Exception as error:  # a bug in an engine costs this attempt; let out of the task group, it costs all
+            log.exception("%s: attempt %d broke", problem.id, number)
+            reason = repr(error)
+        seconds = anyio.current_time() - started
+        return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=seed, error=reason)
 
     def _past_solution(self, problem: Problem) -> Solution | None:
         """What an earlier process answered; a guess is not final and is tried again."""
@@ -155,6 +162,15 @@ class Solver:
         except StorageError:
             # A full disk must not cost an answer: the votes live on in memory.
             log.exception("%s: not journalled", record["problem"])
+
+
+@contextmanager
+def _contained(what: str) -> Iterator[None]:
+    """A text that cannot be read, by a bug of ours, costs its own vote and not the problem."""
+    try:
+        yield
+    except Exception:
+        log.exception("%s: not counted", what)
 
 
 def attempt_seed(seed: int, problem: Problem, number: int) -> int:

@@ -45,7 +45,7 @@ def test_the_notebook_is_short_explained_and_without_outputs(repo: Path) -> None
     assert kinds == ["markdown", "markdown", "code", "markdown", "code", "markdown", "code"]
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            assert len(cell.source.splitlines()) <= 14
+            assert len(cell.source.splitlines()) <= 16
             assert (cell.outputs, cell.execution_count) == ([], None)
 
 

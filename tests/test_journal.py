@@ -98,6 +98,16 @@ for number in range(10**9):
     assert numbers[: len(acknowledged)] == acknowledged
 
 
+def test_two_processes_never_write_one_journal(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "j.jsonl", run=RUN) as journal:
+        with pytest.raises(StorageError, match=r"j\.jsonl: another process is writing it"):
+            Journal.open(tmp_path / "j.jsonl", run=RUN)
+        journal.append(SAMPLE)
+    with pytest.raises(StorageError, match="closed"):
+        journal.append(SAMPLE)
+    Journal.open(tmp_path / "j.jsonl", run=RUN).close()
+
+
 def test_a_file_of_rubbish_is_set_aside_not_resumed(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b'\xff\xfe not json\n[1]\n{"no": "kind"}\n')

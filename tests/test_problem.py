@@ -60,6 +60,10 @@ def test_names_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_problems(tmp_path / "nothing.csv")
     with pytest.raises(InputError, match="is a folder"):
         read_problems(tmp_path)
+    (tmp_path / "p.csv").write_text("")
+    for unreadable in (tmp_path / "p.csv" / "x", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_problems(unreadable)
 
 
 def test_a_problems_key_tells_texts_apart_under_one_id() -> None:

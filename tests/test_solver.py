@@ -16,7 +16,7 @@ from kit.errors import InputError
 from kit.journal import Journal, read_records
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import Finish, Prompt, SamplingParams
+from kit.sampling import Finish, Prompt, Sample, SamplingParams
 from kit.solver import Solver, SolverConfig, attempt_seed, solution_of, solution_record
 
 PROBLEM = Problem("p1", "What is $1+1$?")
@@ -104,6 +104,36 @@ def test_a_broken_attempt_is_drawn_again_and_does_not_count(fault: Fault) -> Non
     engine = in_turn(broken, broken, broken, Script(text=boxed(5), seconds=1))
     (solution,) = run(engine)
     assert (solution.answer, solution.num_samples, solution.reason) == (5, 4, StopReason.CONFIDENT)
+
+
+class Faulty(ScriptedEngine):
+    """Answers 6, but does something no engine should at its first call."""
+
+    def __init__(self, first: Callable[[SamplingParams], Sample]) -> None:
+        super().__init__(lambda prompt, params: Script(text=boxed(6)))
+        self._first: Callable[[SamplingParams], Sample] | None = first
+
+    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+        first, self._first = self._first, None
+        return first(params) if first else await super().sample(prompt, params, timeout_s=timeout_s)
+
+
+def test_a_bug_in_an_engine_costs_the_attempt_and_not_the_problem(caplog: pytest.LogCaptureFixture) -> None:
+    def divide(params: SamplingParams) -> Sample:
+        raise ZeroDivisionError("a bug in an engine")
+
+    (solution,) = run(Faulty(divide))
+    assert (solution.answer, solution.votes, solution.guess) == (6, ((6, 4),), "")
+    assert "a bug in an engine" in caplog.text
+
+
+def test_a_text_that_cannot_be_read_costs_its_own_vote_only(caplog: pytest.LogCaptureFixture) -> None:
+    def untyped(params: SamplingParams) -> Sample:
+        return Sample(text=None, num_tokens=1, finish=Finish.STOP, seconds=0, seed=params.seed)  # type: ignore[arg-type]
+
+    (solution,) = run(Faulty(untyped))
+    assert (solution.answer, solution.votes, solution.num_samples) == (6, ((6, 4),), 5)
+    assert "not counted" in caplog.text
 
 
 def test_an_engine_that_only_breaks_is_given_up_with_a_stated_guess() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import kit
 from kit.engines.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, MissingError, StorageError
-from kit.kaggle.manifest import Entry, Manifest, sha256_of
+from kit.kaggle.manifest import MANIFEST_NAME, Entry, Manifest, load_manifest, sha256_of
 from kit.kaggle.startup import MODEL_FOLDER
 
 SOURCE = Path(kit.__file__).parent.parent
@@ -41,25 +41,27 @@ class Bundle:
 
 
 def build(out: Path, *, model: Path) -> Bundle:
-    """Write the dataset into `out`, replacing what an earlier build left there.
+    """Write the dataset into `out`, replacing an earlier build; one that is interrupted leaves that untouched.
 
     Raises: MissingError or InputError for a model that could not be loaded; InputError if `out` holds
-    anything but a build; StorageError if `out` cannot be written.
+    anything but a build; StorageError if it cannot be written.
     """
     check_model_folder(model)
     check_tokenizer_files(model)
-    _prepare(out)
+    _check_out(out)
+    partial = out.with_name(f"{out.name}.partial")
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            wheel = build_wheel(Path(scratch))
-            files = {wheel.name: wheel, **_model_files(model)}
-            entries = tuple(_copy(source, path, out) for path, source in sorted(files.items()))
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        manifest = _fill(partial, model)
+        if out.exists():
+            shutil.rmtree(out)  # holds nothing but an earlier build: checked above
+        partial.rename(out)
+    except KitError:
+        raise
     except OSError as error:
-        if isinstance(error, KitError):
-            raise
-        raise StorageError(f"{out}: cannot build there ({error.strerror}); free some disk or choose --out") from error
-    manifest = Manifest(kit_version=kit.__version__, commit=_commit(), entries=entries)
-    manifest.save(out)
+        reason = error.strerror or error
+        raise StorageError(f"{out}: cannot build there ({reason}); free some disk or choose another --out") from error
     return Bundle(out, manifest)
 
 
@@ -85,16 +87,30 @@ def _model_files(model: Path) -> dict[str, Path]:
     return {f"{MODEL_FOLDER}/{path.name}": path for path in files}
 
 
-def _prepare(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        present = list(out.iterdir())
-    except OSError as error:
-        raise StorageError(f"{out}: cannot create ({error.strerror}); choose another --out") from error
-    if present and not any(path.name == "kit-manifest.json" for path in present):
+def _check_out(out: Path) -> None:
+    """Refuse to replace anything but an earlier build, whole and with nothing beside it."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file; choose a folder for --out")
+    present = {path.name for path in out.iterdir()}
+    if not present:
+        return
+    if MANIFEST_NAME not in present:
         raise InputError(f"{out}: holds files but no build of the kit; choose an empty folder for --out")
-    for path in present:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    others = present - {MANIFEST_NAME} - {entry.file for entry in load_manifest(out).entries}
+    if others:
+        raise InputError(f"{out}: holds {min(others)!r}, which no build put there; move it or choose another --out")
+
+
+def _fill(folder: Path, model: Path) -> Manifest:
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build_wheel(Path(scratch))
+        files = {wheel.name: wheel, **_model_files(model)}
+        entries = tuple(_copy(source, path, folder) for path, source in sorted(files.items()))
+    manifest = Manifest(kit_version=kit.__version__, commit=_commit(), entries=entries)
+    manifest.save(folder)
+    return manifest
 
 
 def _copy(source: Path, path: str, out: Path) -> Entry:
@@ -106,6 +122,8 @@ def _copy(source: Path, path: str, out: Path) -> Entry:
 def _commit() -> str:
     """The checkout's commit, with `+changes` if files differ from it; `unknown` outside git."""
     git = ["git", "-C", str(SOURCE)]
+    if shutil.which("git") is None:
+        return "unknown"
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if head.returncode:
         return "unknown"

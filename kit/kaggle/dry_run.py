@@ -167,7 +167,7 @@ def _stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
+            process.terminate()
             try:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
@@ -190,7 +190,8 @@ def _run_folder(out: Path, description: str, *, fresh: bool) -> tuple[Path, bool
     runs = sorted(out.glob("run-[0-9][0-9][0-9][0-9]"))
     if runs and not fresh and _is_unfinished(runs[-1], description):
         return runs[-1], True
-    folder = out / f"run-{len(runs) + 1:04}"
+    last = int(runs[-1].name.removeprefix("run-")) if runs else 0
+    folder = out / f"run-{last + 1:04}"
     try:
         folder.mkdir()
         (folder / _DESCRIPTION_NAME).write_text(description, encoding="utf-8")

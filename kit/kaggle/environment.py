@@ -7,12 +7,16 @@ kaggle.md 4). A dataset is found by its manifest, the competition by its files.
 
 from __future__ import annotations
 
+import glob
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.errors import InputError, MissingError
+from kit.errors import MissingError
 from kit.kaggle.manifest import MANIFEST_NAME
+
+log = logging.getLogger(__name__)
 
 KAGGLE_ROOT = Path("/kaggle")
 RERUN_VARIABLE = "KAGGLE_IS_COMPETITION_RERUN"  # set to anything, even "", during the scored run
@@ -49,17 +53,18 @@ class KaggleEnvironment:
 
 
 def find_dataset(input_root: Path) -> Path:
-    """The folder of the kit's dataset, wherever it is mounted.
+    """The folder of the kit's dataset, wherever it is mounted; links are followed.
 
-    Raises: MissingError if none is attached; InputError if more than one is.
+    Of several the first by path is taken, as the notebook's first cell does, and logged: any of them
+    answers better than none.
+    Raises: MissingError if none is attached.
     """
-    found = sorted(path.parent for path in input_root.rglob(MANIFEST_NAME))
+    found = _find(input_root, MANIFEST_NAME)
     if not found:
         raise MissingError(f"{input_root}: no dataset with a {MANIFEST_NAME}; attach the one the kit built")
     if len(found) > 1:
-        names = ", ".join(str(path) for path in found)
-        raise InputError(f"{input_root}: more than one dataset of the kit is attached ({names}); detach all but one")
-    return found[0]
+        log.error("more than one dataset of the kit is attached; taking the first of %s", [str(each) for each in found])
+    return found[0].parent
 
 
 def find_test_csv(input_root: Path) -> Path:
@@ -67,7 +72,7 @@ def find_test_csv(input_root: Path) -> Path:
 
     Raises: MissingError if the competition is not attached.
     """
-    for path in sorted(input_root.rglob("test.csv")):
+    for path in _find(input_root, "test.csv"):
         if "ai-mathematical-olympiad" in path.parent.name:
             return path
     raise MissingError(f"{input_root}: no competition test.csv; add the competition to the notebook's inputs")
@@ -75,7 +80,13 @@ def find_test_csv(input_root: Path) -> Path:
 
 def find_kaggle_evaluation(input_root: Path) -> Path | None:
     """The folder to put on sys.path for the competition's own `kaggle_evaluation`; None if not mounted."""
-    for path in sorted(input_root.rglob("aimo_3_inference_server.py")):
+    for path in _find(input_root, "aimo_3_inference_server.py"):
         if path.parent.name == "kaggle_evaluation":
             return path.parent.parent
     return None
+
+
+def _find(root: Path, name: str) -> list[Path]:
+    """All files of this name below `root`, sorted; `glob` follows links to folders, Path.rglob does not."""
+    pattern = f"{glob.escape(str(root))}/**/{name}"
+    return sorted(Path(found) for found in glob.glob(pattern, recursive=True))  # noqa: PTH207

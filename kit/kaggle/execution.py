@@ -10,10 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import os
+import signal
 import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -23,6 +27,7 @@ from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE
 from kit.kaggle.offline import has_network
 
 EXECUTED_NAME = "executed.ipynb"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SUBMISSION_NAME = "submission.parquet"
 
 
@@ -91,14 +96,29 @@ def main() -> int:
     parser.add_argument("--rerun-csv", type=Path, help="ask these problems from outside, as the scored rerun does")
     args = parser.parse_args()
     print(f"network inside: {'YES' if has_network() else 'none'}", file=sys.stderr)
+    _end_with_parent()
     try:
-        asyncio.run(execute(Job(args.notebook, args.root, args.rerun_csv)))
+        asyncio.run(_until_terminated(execute(Job(args.notebook, args.root, args.rerun_csv))))
     except (CellExecutionError, DeadKernelError, RuntimeError) as error:
         print(f"the notebook did not end well: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     return 0
+
+
+async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work`, cancelling it on SIGTERM so that kernel and gateway are stopped in order."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await task
+
+
+def _end_with_parent() -> None:
+    """Have the system send SIGTERM when the process that started this one dies, even by SIGKILL (Linux)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 if __name__ == "__main__":

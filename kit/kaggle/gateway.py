@@ -22,7 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from kit.ballot import Solution, StopReason, blind_guess
 from kit.budget import Budget
-from kit.errors import StorageError
+from kit.errors import EngineError, StorageError
 from kit.journal import Journal
 from kit.problem import Problem
 from kit.sampling import Engine
@@ -64,6 +64,7 @@ class Contest:
         self._portal: BlockingPortal | None = None
         self._closing: anyio.Event | None = None
         self._one_at_a_time = threading.Lock()
+        self.is_closed = False
 
     def start(self) -> None:
         """Start the solver's thread and begin to load the engine; returns at once."""
@@ -74,9 +75,11 @@ class Contest:
     def close(self) -> None:
         """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more."""
         if self._portal is not None and self._closing is not None:
-            self._portal.call(self._closing.set)
+            with suppress(RuntimeError):  # the portal is gone already
+                self._portal.call(self._closing.set)
         self._exit.close()
         self._portal = None
+        self.is_closed = True
         if self._journal is not None:
             self._journal.close()
 
@@ -93,7 +96,7 @@ class Contest:
         with self._one_at_a_time:
             try:
                 solution = self._ask_solver(problem)
-            except (Exception, SystemExit):  # the kit's one broad except: to raise would void the whole submission
+            except Exception:  # to raise here would void the whole submission
                 self.num_faults += 1
                 log.exception("%s: answered by the boundary", problem.id)
                 solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
@@ -104,7 +107,7 @@ class Contest:
         assert self._portal is not None, "start() was not called"
         solver = self._solver.result(timeout=self._budget.remaining_s + SLACK_S)
         longest_s = self._budget.allot_s(solver.num_done) + self._config.grace_s + SLACK_S
-        pending = self._portal.start_task_soon(solver.solve, problem)
+        pending = self._portal.start_task_soon(_solve_within, solver, problem)
         try:
             return pending.result(timeout=longest_s)
         finally:
@@ -114,12 +117,16 @@ class Contest:
         if self._solver.done() and self._solver.exception() is None:
             solution = self._solver.result().best_so_far(problem, StopReason.INTERRUPTED, seconds=seconds)
         else:
-            why = "the engine did not load"
-            solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=why, seconds=seconds)
+            solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=self._why_no_solver(), seconds=seconds)
         if self._journal is not None:
             with suppress(StorageError):
                 self._journal.append(solution_record(problem, solution))
         return solution
+
+    def _why_no_solver(self) -> str:
+        if not self._solver.done():
+            return "the engine was still loading"
+        return f"the engine did not load: {self._solver.exception()}"
 
     async def _run(self, closing: anyio.Event) -> None:
         """Load the engine, publish the solver, and keep both until closing."""
@@ -132,6 +139,14 @@ class Contest:
                 raise
             log.exception("the engine did not load; every answer will be a guess")
             self._solver.set_exception(error)
+
+
+async def _solve_within(solver: Solver, problem: Problem) -> Solution:
+    """Solve, letting nothing but an Exception out: SystemExit and its like would end the portal for good."""
+    try:
+        return await solver.solve(problem)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit, BaseExceptionGroup) as error:
+        raise EngineError(f"something asked to end the process: {error!r}") from error
 
 
 def predict_function(contest: Contest) -> Predict:

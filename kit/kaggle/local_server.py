@@ -159,7 +159,9 @@ class LocalInferenceServer:
         kwargs = {name: decode(item) for name, item in request.kwargs.items()}
         try:
             answer = function(*args, **kwargs)
-        except (SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
             # gRPC would let these end the worker thread unanswered: the real gateway then waits for hours.
             raise EngineError(f"predict raised {error!r}; on Kaggle the run would hang until killed") from error
         return Response(payload=encode(answer))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -33,7 +34,7 @@ from kit.kaggle.environment import (
 )
 from kit.kaggle.gateway import Contest, predict_function
 from kit.kaggle.local_server import LocalInferenceServer
-from kit.kaggle.manifest import MANIFEST_NAME, sha256_of
+from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
 from kit.kaggle.startup import MODEL_FOLDER, restore
 from kit.sampling import Engine
 from kit.solver import SolverConfig
@@ -105,6 +106,8 @@ def serve(session: Session) -> None:
 
     Raises: what the gateway raises in an interactive run, whose `submission.parquet` nobody scores.
     """
+    if session.contest.is_closed:
+        raise InputError("this session was served already; run the Prepare cell again")
     server = make_server(session)
     if session.environment.is_rerun:
         server.serve()
@@ -120,11 +123,13 @@ def make_server(session: Session) -> InferenceServer:
     """The competition's own server if its package is mounted, else the kit's, on the same protocol."""
     predict = predict_function(session.contest)
     mounted = find_kaggle_evaluation(session.environment.input)
-    if mounted is None:
-        log.info("no kaggle_evaluation is mounted; serving with the kit's own server")
+    if mounted is not None:
+        sys.path.insert(0, str(mounted))
+    elif importlib.util.find_spec("kaggle_evaluation") is None:  # Kaggle may have it on the path already
+        level = logging.ERROR if session.environment.is_rerun else logging.INFO
+        log.log(level, "no kaggle_evaluation is mounted; serving with the kit's own server, on loopback only")
         return LocalInferenceServer(predict)
-    log.info("serving with kaggle_evaluation from %s", mounted)
-    sys.path.insert(0, str(mounted))
+    log.info("serving with kaggle_evaluation from %s", mounted or "the path")
     module = importlib.import_module("kaggle_evaluation.aimo_3_inference_server")
     server: InferenceServer = module.AIMO3InferenceServer(predict)
     return server  # the annotation is what checks it
@@ -147,7 +152,7 @@ def open_engine(environment: KaggleEnvironment, config: EngineConfig) -> Abstrac
 
 def open_journal(environment: KaggleEnvironment, settings: Settings) -> Journal | None:
     """The run's journal; None, logged, where nothing can be written: answers matter more."""
-    run = {"kit": kit.__version__, "settings": asdict(settings), "dataset": _dataset_id(environment)}
+    run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(environment)}
     try:
         return Journal.open(environment.working / JOURNAL_NAME, run={**run, "machine": machine_facts()})
     except StorageError:
@@ -155,11 +160,13 @@ def open_journal(environment: KaggleEnvironment, settings: Settings) -> Journal 
         return None
 
 
-def _dataset_id(environment: KaggleEnvironment) -> str:
+def _dataset_facts(environment: KaggleEnvironment) -> dict[str, str]:
+    """What tells one dataset from another, for the journal's head."""
     try:
-        return sha256_of(find_dataset(environment.input) / MANIFEST_NAME)
-    except KitError as error:
-        return str(error)
+        dataset = find_dataset(environment.input)
+        return {"dataset": sha256_of(dataset / MANIFEST_NAME), "commit": load_manifest(dataset).commit}
+    except (KitError, OSError) as error:
+        return {"dataset": str(error)}
 
 
 def _overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:

@@ -24,6 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 
 _UNSHARE = (("unshare", "--map-root-user", "--net"), ("unshare", "--net"))
+_ENTER = (sys.executable, "-m", "kit.kaggle.offline")  # brings loopback up inside, then runs the command
 _NOWHERE = ("192.0.2.1", 9)  # TEST-NET-1 of RFC 5737; connecting a datagram socket sends nothing
 
 # Linux: linux/sockios.h, linux/if.h
@@ -74,9 +75,7 @@ def without_network(argv: Sequence[str], *, scratch: Path) -> OfflineCommand:
     """`argv`, wrapped by the best means this machine allows; the fallback's hook is written to `scratch`."""
     for unshare in _UNSHARE:
         if _works(unshare):
-            return OfflineCommand(
-                Isolation.NAMESPACE, (*unshare, "--", sys.executable, "-m", "kit.kaggle.offline", *argv)
-            )
+            return OfflineCommand(Isolation.NAMESPACE, (*unshare, "--", *_ENTER, *argv))
     scratch.mkdir(parents=True, exist_ok=True)
     (scratch / "sitecustomize.py").write_text(_HOOK, encoding="utf-8")
     path = os.pathsep.join(filter(None, (str(scratch), os.environ.get("PYTHONPATH"))))
@@ -104,7 +103,8 @@ def bring_loopback_up() -> None:
 def _works(unshare: Sequence[str]) -> bool:
     if shutil.which(unshare[0]) is None:
         return False
-    return subprocess.run([*unshare, "--", "true"], capture_output=True, check=False).returncode == 0
+    probe = [*unshare, "--", *_ENTER, "true"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":

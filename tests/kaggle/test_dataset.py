@@ -45,10 +45,32 @@ def test_two_builds_have_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_a_second_build_replaces_the_first(dataset: Path, bundle: Bundle) -> None:
-    (dataset / "left-over.bin").write_bytes(b"x")
+    entry = bundle.manifest.entries[0]
+    (dataset / entry.file).write_bytes(b"of an older build")
     build(dataset, model=assets.TINY_MODEL)
     assert load_manifest(dataset) == bundle.manifest
-    assert not (dataset / "left-over.bin").exists()
+    assert sha256_of(dataset / entry.file) == entry.sha256
+
+
+def test_what_the_user_put_beside_a_build_is_never_deleted(dataset: Path) -> None:
+    (dataset / "mine").mkdir()
+    (dataset / "mine" / "notes.txt").write_text("hi")
+    with pytest.raises(InputError, match="'mine', which no build put there"):
+        build(dataset, model=assets.TINY_MODEL)
+    assert (dataset / "mine" / "notes.txt").read_text() == "hi"
+
+
+def test_a_build_that_was_killed_leaves_nothing_in_the_way_of_the_next(dataset: Path, bundle: Bundle) -> None:
+    partial = dataset.with_name("dataset.partial")
+    partial.mkdir()
+    (partial / "model__model.safetensors").write_bytes(b"half")
+    assert build(dataset, model=assets.TINY_MODEL).manifest == bundle.manifest
+    assert not partial.exists()
+
+
+def test_a_machine_without_git_builds_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build(tmp_path / "out", model=assets.TINY_MODEL).manifest.commit == "unknown"
 
 
 def test_the_wheel_holds_the_kit_and_nothing_private(bundle: Bundle) -> None:
@@ -56,6 +78,7 @@ def test_the_wheel_holds_the_kit_and_nothing_private(bundle: Bundle) -> None:
     names = ZipFile(wheel).namelist()
     assert "kit/kaggle/notebook.py" in names
     assert all(name.startswith(("kit/", "mathllm_kit-")) for name in names)
+    assert not any(name.endswith(".safetensors") for name in names)
 
 
 @pytest.mark.parametrize("layout", ["input/mathllm-kit", "input/datasets/someone/mathllm-kit"])

@@ -88,6 +88,26 @@ def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_a_rehearsal_that_is_killed(csv: Path, tmp_path: Path, ending: signal.Signals) -> None:
+    """Bug of an earlier version: the kernel went on writing the journal that the next run resumed."""
+    process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "out" / "run-0001" / "kaggle" / "working" / "kit.log"
+    deadline = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    inside = descendants(process.pid)
+    assert len(inside) >= 3  # the executor, the gateway, the kernel
+    process.send_signal(ending)
+    process.wait(30)
+    deadline = time.monotonic() + 30
+    while left := [pid for pid in inside if is_running(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     output = tmp_path / "out" / "run-0001" / "output.log"
@@ -101,7 +121,7 @@ def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_
     assert process.returncode == 130
     assert b"the same command goes on" in stderr
     assert inside
-    assert not [pid for pid in inside if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in inside if is_running(pid)]
 
 
 @pytest.mark.slow
@@ -120,6 +140,13 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def descendants(pid: int) -> list[int]:

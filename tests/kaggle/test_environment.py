@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.errors import InputError, MissingError
+from kit.errors import MissingError
 from kit.kaggle.environment import KaggleEnvironment, find_dataset, find_kaggle_evaluation, find_test_csv
 from kit.kaggle.manifest import MANIFEST_NAME
 
@@ -43,11 +43,21 @@ def test_says_what_to_attach_when_nothing_is_mounted(tmp_path: Path) -> None:
         find_test_csv(tmp_path)
 
 
-def test_refuses_to_choose_between_two_datasets(tmp_path: Path) -> None:
+def test_of_two_datasets_the_first_is_taken_and_the_choice_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refusing would answer every problem with a guess; the notebook's first cell takes the first too."""
     for folder in DATASETS:
         touch(tmp_path / folder / MANIFEST_NAME)
-    with pytest.raises(InputError, match="detach all but one"):
-        find_dataset(tmp_path / "input")
+    assert find_dataset(tmp_path / "input") == tmp_path / sorted(DATASETS)[0]
+    assert "more than one dataset" in caplog.text
+
+
+def test_a_dataset_mounted_through_a_link_is_found(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere" / MANIFEST_NAME)
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "mathllm-kit").symlink_to(tmp_path / "elsewhere")
+    assert find_dataset(tmp_path / "input") == tmp_path / "input" / "mathllm-kit"
 
 
 def test_reads_root_and_rerun_from_the_environment_variables() -> None:

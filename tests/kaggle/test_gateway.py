@@ -43,8 +43,11 @@ def answering(answer: int = 2, **script: object) -> ScriptedEngine:
 class Broken:
     """An engine with a bug: raises what no engine should."""
 
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
     async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
-        raise ZeroDivisionError("a bug")
+        raise self.error
 
 
 def contest(open_engine: OpenEngine, *, limit_s: float = 60, journal: Journal | None = None) -> Contest:
@@ -104,7 +107,10 @@ FAULTS: dict[str, Callable[[], OpenEngine]] = {
     "every attempt raises": lambda: opened(answering(fault=Fault.ERROR)),
     "every attempt hangs": lambda: opened(answering(fault=Fault.HANG)),
     "the model says nothing": lambda: opened(ScriptedEngine(lambda prompt, params: Script(text="", seconds=0))),
-    "the engine has a bug": lambda: opened(Broken()),
+    "the engine has a bug": lambda: opened(Broken(ZeroDivisionError("a bug"))),
+    "the engine exits": lambda: opened(Broken(SystemExit(3))),
+    "the engine is interrupted": lambda: opened(Broken(KeyboardInterrupt())),
+    "the engine raises a group": lambda: opened(Broken(BaseExceptionGroup("many", [SystemExit(3)]))),
 }
 
 
@@ -124,6 +130,28 @@ def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
     assert kinds.count("solution") == 3
 
 
+def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
+    with contest(fails()) as running:
+        assert running.answer(PROBLEM).guess == "the engine did not load: model.safetensors: missing"
+
+
+def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() -> None:
+    engine = Broken(SystemExit(3))
+    with contest(opened(engine)) as running:
+        assert running.answer(PROBLEM).guess
+        running._solver.result().engine = answering(7)
+        assert running.answer(Problem("b", "?")).answer == 7
+
+
+def test_after_closing_predict_still_answers(tmp_path: Path) -> None:
+    """Bug of an earlier version: the closed journal made the fallback itself raise."""
+    running = contest(opened(answering(7)), journal=Journal.open(tmp_path / "journal", run={}))
+    with running:
+        pass
+    frame = predict_function(running)(pl.Series(["a"]), pl.Series(["?"]))
+    assert frame["answer"].to_list() == [0]
+
+
 def test_votes_that_were_cast_before_something_broke_still_count() -> None:
     numbers = itertools.count()
 
@@ -131,7 +159,7 @@ def test_votes_that_were_cast_before_something_broke_still_count() -> None:
         async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
             if next(numbers) == 2:
                 await trio.sleep(0.2)
-                raise ZeroDivisionError("a bug")
+                raise SystemExit(3)
             return await super().sample(prompt, params, timeout_s=timeout_s)
 
     engine = BreaksLater(lambda prompt, params: Script(text=f"\\boxed{{{5 + params.seed % 2}}}", seconds=0.01))

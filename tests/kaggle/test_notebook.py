@@ -88,6 +88,7 @@ def test_with_no_dataset_attached_every_problem_is_still_answered(
     finally:
         session.contest.close()
         logging.root.handlers[1].close()
-    assert (solution.answer, solution.guess) == (0, "the engine did not load")
+    assert solution.answer == 0
+    assert solution.guess.endswith("attach the one the kit built")
     log = (tmp_path / "working" / "kit.log").read_text()
     assert "attach the one the kit built" in log
