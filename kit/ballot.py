@@ -99,6 +99,7 @@ class Ballot:
     num_tokens: int = 0
     _modulus: int | None = field(init=False)
     _wrapped: Counter[int] = field(default_factory=Counter)  # out-of-range answers, reduced mod 10^5
+    _verdict: StopReason | None = None
     _drawn: set[int] = field(default_factory=set)  # attempt numbers taken, ended or in flight
 
     def __post_init__(self) -> None:
@@ -138,15 +139,12 @@ class Ballot:
                 self._wrapped[reduced] += 1
 
     def verdict(self, rule: StopRule) -> StopReason | None:
-        """Whether the votes are enough, and why; None to go on."""
-        standing = tally(self.votes)
-        if self.num_ended >= rule.num_samples:
-            return StopReason.ALL_SAMPLED
-        if is_decided(standing, rule.num_samples - self.num_ended):
-            return StopReason.DECIDED
-        if rule.threshold < 1 and is_confident(standing, rule.threshold):
-            return StopReason.CONFIDENT
-        return StopReason.ENGINE_FAILED if self.num_failed >= rule.max_failures else None
+        """Whether the votes are enough, and why; None to go on.
+
+        Enough stays enough: samples that end together with the deciding one count, but do not reopen the vote.
+        """
+        self._verdict = self._verdict or self._judge(rule)
+        return self._verdict
 
     def solution(self, reason: StopReason, *, seconds: float) -> Solution:
         """The best answer from what is known now."""
@@ -162,6 +160,16 @@ class Ballot:
             seconds=seconds,
             guess=guess,
         )
+
+    def _judge(self, rule: StopRule) -> StopReason | None:
+        standing = tally(self.votes)
+        if self.num_ended >= rule.num_samples:
+            return StopReason.ALL_SAMPLED
+        if is_decided(standing, rule.num_samples - self.num_ended):
+            return StopReason.DECIDED
+        if rule.threshold < 1 and is_confident(standing, rule.threshold):
+            return StopReason.CONFIDENT
+        return StopReason.ENGINE_FAILED if self.num_failed >= rule.max_failures else None
 
     def _answer(self, standing: Tally, reason: StopReason) -> tuple[int, str]:
         if standing.leader is not None:

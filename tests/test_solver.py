@@ -64,6 +64,14 @@ def test_stops_sampling_once_the_majority_is_certain_enough_and_cancels_the_rest
     assert engine.num_running == 0
 
 
+def test_samples_that_end_together_with_the_deciding_one_do_not_reopen_the_vote() -> None:
+    """Bug of an earlier version: 4–0 stopped the draw, the fifth made it 4–1, and the reason read "out of time"."""
+    engine = in_turn(*[Script(text=boxed(2))] * 4, Script(text=boxed(3)), Script(text=boxed(2)))
+    (solution,) = run(engine)
+    assert (solution.reason, solution.answer) == (StopReason.CONFIDENT, 2)
+    assert 4 <= solution.num_samples <= 8
+
+
 def test_without_a_threshold_it_stops_when_nobody_can_catch_up() -> None:
     config = SolverConfig(stop=StopRule(num_samples=8, threshold=1), width=1)
     (solution,) = run(always(Script(text=boxed(2))), config=config)

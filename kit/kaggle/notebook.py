@@ -126,7 +126,7 @@ def make_server(session: Session) -> InferenceServer:
     if mounted is not None:
         sys.path.insert(0, str(mounted))
     elif importlib.util.find_spec("kaggle_evaluation") is None:  # Kaggle may have it on the path already
-        level = logging.ERROR if session.environment.is_rerun else logging.INFO
+        level = logging.WARNING if session.environment.is_rerun else logging.INFO
         log.log(level, "no kaggle_evaluation is mounted; serving with the kit's own server, on loopback only")
         return LocalInferenceServer(predict)
     log.info("serving with kaggle_evaluation from %s", mounted or "the path")

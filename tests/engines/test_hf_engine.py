@@ -15,6 +15,7 @@ import torch
 import trio
 from anyio.from_thread import start_blocking_portal
 
+from kit.assets import TINY_MODEL
 from kit.engines.hf.engine import TransformersEngine
 from kit.engines.hf.loading import load_tokenizer
 from kit.engines.model_folder import check_safetensors
@@ -469,3 +470,16 @@ def test_cuda_without_a_gpu_is_told(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="torch sees no GPU"):
         TransformersEngine.load(folder, device="cuda")
+
+
+def test_a_thought_that_the_template_opens_keeps_its_tag() -> None:
+    """Without it a thought that the deadline cut would be read as an answer."""
+
+    async def main(template_end: str) -> str:
+        engine = TransformersEngine.load(TINY_MODEL, device="cpu")
+        engine._tokenizer.chat_template += template_end
+        async with engine:
+            return (await engine.sample(PROMPT, quick(0, max_new_tokens=3), timeout_s=60)).text
+
+    assert trio.run(main, "<think>\n").startswith("<think>")
+    assert not trio.run(main, "").startswith("<think>")

@@ -26,6 +26,9 @@ from kit.engines.hf.worker import Worker
 from kit.errors import EngineError, InputError
 from kit.sampling import Finish, Prompt, Sample, SamplingParams
 
+THINK = "<think>"  # as DeepSeek-R1, QwQ and Qwen3 write it
+_TAIL_TOKENS = 16  # of the prompt: the tag and a line break, even a byte at a time
+
 
 class TransformersEngine:
     """Samples from a causal language model with a chat template; see kit.sampling.Engine.
@@ -135,6 +138,10 @@ class TransformersEngine:
         text_ids = [token.id for token in (tokens[:-1] if finish is Finish.STOP else tokens)]
         with self._tokenizer_lock:
             text: str = self._tokenizer.decode(text_ids, skip_special_tokens=True)
+            prompt_end: str = self._tokenizer.decode(attempt.prompt_ids[-_TAIL_TOKENS:])
+        if prompt_end.rstrip().endswith(THINK):
+            # Some templates open the thought in the prompt; without its tag a thought cut short reads as an answer.
+            text = THINK + text
         return Sample(
             text=text,
             num_tokens=len(tokens),
