@@ -47,11 +47,16 @@ LOG_NAME = "kit.log"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """How the model is run. device: cpu, cuda or auto. dtype: as transformers names it. max_batch: rows."""
+    """How the model is run.
+
+    device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
+    decode at once. num_threads: of torch on the CPU; None leaves torch's own choice.
+    """
 
     device: Literal["cpu", "cuda", "auto"] = "auto"
     dtype: str = "auto"
     max_batch: int = 16
+    num_threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +148,12 @@ def open_engine(environment: KaggleEnvironment, config: EngineConfig) -> Abstrac
     dataset = find_dataset(environment.input)
     restored = restore(dataset, environment.scratch / "kit-dataset")
     # Here and not above, so that the server listens before torch and transformers are imported.
+    import torch
+
     from kit.engines.hf.engine import TransformersEngine
+
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
 
     return TransformersEngine.load(
         restored / MODEL_FOLDER, device=config.device, dtype=config.dtype, max_batch=config.max_batch
