@@ -4,7 +4,8 @@ In: cleaned text such as `2\\cdot3^{4}`, `\\binom{10}{3}`, `5!`, `\\lfloor 7/2 \
 Out: tokens (tokenise), and the longest expression they start with (parse_prefix); else `Rejected`.
 It knows no variables and computes nothing: `kit.arithmetic` gives a tree its value.
 
-Where writers disagree the text is refused rather than guessed: `6/2(1+2)`, `2^{3}!`, `5!!`, `\\log 8`.
+Where writers disagree the text is refused rather than guessed: `6/2(1+2)`, `2^{3}!`, `5!!`, `\\log 8`; so is
+`2{3}`, which TeX sets as 23 and which a parser takes for a product.
 Where TeX and plain text disagree about digits, `2^10` and `\\sqrt12` are read as the writer means them,
 `\\frac12` as TeX sets it.
 """
@@ -103,6 +104,7 @@ class Token(NamedTuple):  # a tuple, since it is built in a third of the time of
 
 
 _TEXT_COMMANDS = "text|textbf|textit|textrm|textnormal|textsf|texttt|mbox|hbox|mathrm|operatorname"
+_TEXT_WITH_DIGITS = re.compile(rf"\\(?:{_TEXT_COMMANDS})\s*+\{{([^{{}}\d]*+\d[^{{}}]*+)\}}", re.ASCII)
 _TOKEN = re.compile(
     rf"""(?P<space>\s+)
     |(?P<number>(?:[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:\ \d{{3}})+|(?:_\d{{3}})+)(?!\d)|\d+)(?:\.\d+)?
@@ -113,11 +115,12 @@ _TOKEN = re.compile(
     |(?P<symbol>\*\*|<=|>=|!=|.)""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-# Commands that change the look and not the value. A text command is here for `\text{42}`.
+# Commands that change the look and not the value. A text command is here for `\text{\frac{84}{2}}`.
 _INVISIBLE = frozenset(
     [f"\\{name}" for name in _TEXT_COMMANDS.split("|")]
     + r"\left \right \big \Big \bigl \bigr \Bigl \Bigr \bigg \Bigg \displaystyle \textstyle \limits \rm \bf"
-    r" \mathbf \mathit \mathsf \mathtt \boldsymbol \bm \boxed \fbox \quad \qquad \thinspace \enspace".split()
+    r" \mathbf \mathit \mathsf \mathtt \boldsymbol \bm \underline \boxed \fbox \quad \qquad \thinspace \enspace"
+    r" \large \Large \LARGE \huge \Huge".split()
 )
 _SAME_AS = {
     r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", "**": "^", r"\%": "%",
@@ -134,6 +137,7 @@ def tokenise(text: str) -> list[Token]:
     """Split a cleaned expression. Raises: Rejected if it is too long."""
     if len(text) > MAX_CHARS:
         reject(Rejection.TOO_COMPLEX)
+    text = _TEXT_WITH_DIGITS.sub(r" \1 ", text)  # `\text{42 ways}` is no group
     tokens: list[Token] = []
     spaced = False
     for match in _TOKEN.finditer(text):
@@ -163,6 +167,7 @@ def parse_prefix(tokens: Sequence[Token]) -> tuple[Node, list[Token]]:
 
 _CLOSER = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
 _GROUP_OP = {r"\lfloor": Op.FLOOR, r"\lceil": Op.CEIL, "|": Op.ABS}
+_INFIX = {r"\choose": Op.BINOMIAL, r"\over": Op.DIV}  # of a whole group: `{10 \choose 3}`
 # What multiplies the factor that it directly follows; `|` is left out since it may also close.
 _MULTIPLIES = frozenset({"(", "[", "{", r"\lfloor", r"\lceil", r"\sqrt", r"\log", r"\frac", r"\binom"})
 
@@ -188,15 +193,19 @@ class _Parser:
         elif self._peek() == r"\pmod":
             self._ahead.pop()
             node = Apply(Op.MOD, (node, self._argument()))
-        elif self._is_parenthesised_mod():
-            del self._ahead[-2:]
+        elif width := self._parenthesised_mod():
+            del self._ahead[-width:]
             node = Apply(Op.MOD, (node, self._sum()))
             self._expect(")")
         self._depth -= 1
         return node
 
-    def _is_parenthesised_mod(self) -> bool:
-        return self._peek() == "(" and len(self._ahead) > 1 and self._ahead[-2].text in ("mod", r"\bmod")
+    def _parenthesised_mod(self) -> int:
+        """How many tokens the start of `(mod 7)` takes; 0 if none is ahead. A TEXT may hold both."""
+        if self._peek() in ("(mod", "(modulo"):
+            return 1
+        follows = self._ahead[-2].text if len(self._ahead) > 1 else ""
+        return 2 if self._peek() == "(" and follows in ("mod", r"\bmod", "modulo") else 0
 
     def _sum(self) -> Node:
         node = self._product()
@@ -215,7 +224,7 @@ class _Parser:
                 node = Apply(Op.MUL, (node, self._signed()))
                 continue
             node = Apply(Op.DIV, (node, self._with_sign(self._power)))
-            if self._is_factor_ahead():  # 6/2(1+2): one or nine
+            if self._is_factor_ahead() or self._is_factorial_ahead():  # 6/2(1+2): one or nine
                 reject(Rejection.NOT_A_NUMBER)
         return node
 
@@ -232,9 +241,12 @@ class _Parser:
 
     def _adjacent(self) -> Node:
         """Juxtaposition multiplies, save for a mixed number such as `2\\frac{1}{2}`."""
-        node = self._power()
-        while self._is_factor_ahead():
+        node = beside = self._power()
+        while self._is_factor_ahead() or (_is(beside, Op.FACTORIAL) and self._is_factorial_ahead()):
+            is_literal_group = self._peek() == "{" and self._kind_at(2) is Kind.NUMBER
             beside = self._power()
+            if is_literal_group and not _is(beside, Op.BINOMIAL):  # `2{3}` looks like 23
+                reject(Rejection.NOT_A_NUMBER)
             match node, beside:
                 case Number(), Apply(Op.DIV, (Number(over), Number(under))) if 0 <= over < under:
                     node = Apply(Op.ADD, (node, beside))
@@ -243,7 +255,15 @@ class _Parser:
         return node
 
     def _is_factor_ahead(self) -> bool:
-        return self._peek() in _MULTIPLIES and not self._is_parenthesised_mod()
+        return self._peek() in _MULTIPLIES and not self._parenthesised_mod()
+
+    def _is_factorial_ahead(self) -> bool:
+        """Whether `2!` follows; after another factorial it multiplies, as in `8!2!`."""
+        return self._kind_at(1) is Kind.NUMBER and len(self._ahead) > 1 and self._ahead[-2].text == "!"
+
+    def _kind_at(self, place: int) -> Kind | None:
+        """The kind of the next token (1), of the one after it (2) …"""
+        return self._ahead[-place].kind if len(self._ahead) >= place else None
 
     def _power(self) -> Node:
         base = self._postfix()
@@ -302,6 +322,9 @@ class _Parser:
 
     def _group(self, opener: str) -> Node:
         node = self.expression()
+        if opener == "{" and (infix := _INFIX.get(self._peek())):
+            self._ahead.pop()
+            node = Apply(infix, (node, self.expression()))
         if self._peek() == ",":
             reject(Rejection.SEVERAL_VALUES)
         self._expect(_CLOSER[opener])
@@ -314,10 +337,11 @@ class _Parser:
             self._expect("{")
             return self._group("{")
         digits = self._ahead.pop().text
-        if not digits[0].isdigit():
+        remainder = digits[1:].removeprefix(" ")  # `\log_2 256` has the look of a thousands group
+        if not digits[0].isdigit() or (remainder and not remainder[0].isdigit()):  # `.5`, `1.5`, `1e9`, `1,000`
             reject(Rejection.NOT_A_NUMBER)
-        if len(digits) > 1:
-            self._ahead.append(Token(Kind.NUMBER, digits[1:].lstrip(", _")))
+        if remainder:
+            self._ahead.append(Token(Kind.NUMBER, remainder))
         return Number(Fraction(int(digits[0])))
 
     def _root(self) -> Node:
@@ -340,6 +364,10 @@ class _Parser:
 
     def _peek(self) -> str:
         return self._ahead[-1].text if self._ahead else ""
+
+
+def _is(node: Node, op: Op) -> bool:
+    return isinstance(node, Apply) and node.op is op
 
 
 def _literal(text: str) -> Fraction:

@@ -3,12 +3,14 @@
 In order:
 1. the last whole `\\boxed{}` or `\\fbox{}` of the final channel;
 2. the last sentence of it that begins "the answer is …", or line `#### …`, `A: …`, `Answer: …`;
-3. if there is no final channel text at all (cut off while thinking): the last whole box of the thought.
+3. if the text breaks off in a thought and nothing final has an answer: the last whole box of all.
 
-The final channel: gpt-oss's `<|channel|>final<|message|>` (or "assistantfinal", what is left of that where
-the engine drops special tokens); for models that think in tags, what follows the last `</think>`; any other
-text is final as a whole. A final text without an answer gives None: what the thought boxed on the way there
-is not taken for it, and prose of a thought never counts.
+The final channel: gpt-oss's `<|channel|>final<|message|>` messages (or what follows "assistantfinal", what is
+left of that where the engine drops special tokens); for models that think in tags, what stands outside
+`<think>…</think>`, where a `</think>` that nothing opened ends a thought that the prompt opened; any other
+text is final as a whole. So a second thought never beats the answer already given. A final text without an
+answer gives None: what the thought boxed on the way there is not taken for it, and prose of a thought never
+counts.
 
 A box is whole if its braces balance; `\\boxed 5` is read up to the next space, `$` or brace. A box without a
 letter or digit ("put it in \\boxed{}") is none. Of nested boxes the inner one opens last and is taken.
@@ -26,6 +28,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 
 class Source(StrEnum):
@@ -45,11 +48,15 @@ class RawAnswer:
 
 def extract(text: str) -> RawAnswer | None:
     """The answer of one completion; the module's text tells the order."""
-    final = _final_channel(text)
-    if not final.strip():
+    said = _said(text)
+    answer = _answer_of(_without_run_on(said.final))
+    if answer is None and said.breaks_off_in_thought:
         boxed = last_boxed(text)
         return None if boxed is None else RawAnswer(boxed, Source.BOXED)
-    final = _without_run_on(final)
+    return answer
+
+
+def _answer_of(final: str) -> RawAnswer | None:
     boxed = last_boxed(final)
     if boxed is not None:
         return RawAnswer(boxed, Source.BOXED)
@@ -62,31 +69,55 @@ def extract(text: str) -> RawAnswer | None:
 _CHANNEL = "<|channel|>"
 _FINAL = re.compile(r"<\|channel\|>\s*final\b(?:\s*<\|constrain\|>\s*\w*)?\s*<\|message\|>")
 _BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
+_BARE_THOUGHT = re.compile("assistant(?:analysis|commentary)")
+_THINK_TAG = re.compile(r"<(?P<closes>/)?think>")
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|eom_id|start_header_id|return|end|start|call|channel)\|>"
     r"|</s>|<end_of_turn>|<｜end▁of▁sentence｜>"
 )
 
 
-def _final_channel(text: str) -> str:
-    """What the model said rather than thought; "" if it never got so far."""
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a completion said rather than thought."""
+
+    final: str
+    breaks_off_in_thought: bool
+
+
+def _said(text: str) -> _Said:
     if _CHANNEL in text:
-        text = _after_last(_FINAL, text)
+        text = "\n".join(_final_messages(text))
     elif _BARE_ANALYSIS.match(text):
-        text = text.partition("assistantfinal")[2]
-    if "</think>" in text:
-        text = text[text.rindex("</think>") + len("</think>") :]
-    elif text.lstrip().startswith("<think>"):
-        return ""
+        messages = text.split("assistantfinal")[1:]
+        text = "\n".join(_BARE_THOUGHT.split(message, maxsplit=1)[0] for message in messages)
+    return _outside_thoughts(text)
+
+
+def _final_messages(text: str) -> list[str]:
+    """gpt-oss's final messages: usually one, the last perhaps cut off; none if it never got so far."""
+    starts = [match.end() for match in _FINAL.finditer(text)]
+    return [_until_end_of_turn(text[start:end]) for start, end in pairwise([*starts, len(text)])]
+
+
+def _outside_thoughts(text: str) -> _Said:
+    pieces: list[str] = []
+    start = 0
+    is_thinking = False
+    for tag in _THINK_TAG.finditer(text):
+        if not tag["closes"] and not is_thinking:
+            pieces.append(text[start : tag.start()])
+        is_thinking = tag["closes"] is None
+        start = tag.end()
+    if not is_thinking:
+        pieces.append(text[start:])
+    final = _until_end_of_turn("\n".join(pieces))
+    return _Said(final, is_thinking or not final.strip())
+
+
+def _until_end_of_turn(text: str) -> str:
     end = _END_OF_TURN.search(text) if "<" in text else None
     return text[: end.start()] if end else text
-
-
-def _after_last(marker: re.Pattern[str], text: str) -> str:
-    end = len(text)
-    for match in marker.finditer(text):
-        end = match.end()
-    return text[end:]
 
 
 _RUN_ON = re.compile(

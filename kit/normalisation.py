@@ -6,7 +6,8 @@ It never guesses: of two numbers it takes neither, 42.5 is not 42, `1,22` is not
 
 Readings that others might choose otherwise: `50\\%` and `336^\\circ` are 50 and 336 (contests ask "what
 percent"); `x \\approx 11` states nothing; `220_{10}` is 220 and `220_3` is refused, since the problem may
-want its digits or its value; a mixed number is a sum; `\\{7\\}` is 7; "5 thousand" is 5000.
+want its digits or its value; a mixed number is a sum; `\\{7\\}` is 7; "5 thousand" is 5000; `(C) 42`, a choice
+by its letter and its value, is 42.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterator
+from itertools import takewhile
+from math import prod
 
 from kit.arithmetic import residue, value
 from kit.errors import InputError
@@ -61,8 +64,7 @@ def _read(raw: str, modulus: int | None) -> int:
     if len(raw) > MAX_CHARS and len(raw := raw.strip()) > MAX_CHARS:
         reject(Rejection.TOO_COMPLEX)
     tokens = tokenise(_clean(raw))
-    if len(tokens) > 1 and tokens[0].kind is Kind.TEXT and _LEAD.fullmatch(tokens[0].text):
-        del tokens[0]
+    del tokens[: _label_width(tokens)]
     if not tokens:
         reject(Rejection.EMPTY)
     return _agreed(list(_statements(tokens, modulus)))
@@ -84,7 +86,8 @@ _CHARACTERS = str.maketrans(
 _SUPERSCRIPTS = re.compile("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _PLAIN_DIGIT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _NO_SPACE = re.compile(r"\\!\s*|\{\\!\}")
-_THIN_SPACE = re.compile(r"\{?\\[,;: ]\}?|\\thinspace\b|~|&nbsp;?")
+_THIN_SPACE = re.compile(r"\{?\\[,;: ]\}?|\\thinspace(?![A-Za-z])\s*+|~|&nbsp;?")
+_COLOUR = re.compile(r"\\(?:text)?color\s*+(?:\[[^\]{}]*+\]\s*+)?\{[^{}]*+\}")
 _WRAPPERS = re.compile(r"\\[\[\]()]|(?<!\*)\*\*(?![\w*(\\-])|^\s*\*\*(?=[\w(\\-])|`|\\\$")
 _LEAD = re.compile(r"\s*(?:(?:so|thus|therefore|hence)[, ]+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*", re.I)
 _TAIL = string.whitespace + ".,;:\\"
@@ -94,7 +97,7 @@ def _clean(raw: str) -> str:
     """White space, digits and punctuation in one form; the wrappers of Markdown and TeX taken off."""
     text = raw if raw.isascii() else _ascii(raw)
     text = _WRAPPERS.sub(" ", text.replace("{,}", ",").replace(r"\_", "_").replace("$", " "))
-    text = _THIN_SPACE.sub(" ", _NO_SPACE.sub("", text))
+    text = _COLOUR.sub(" ", _THIN_SPACE.sub(" ", _NO_SPACE.sub("", text)))
     if lead := _LEAD.match(text):
         text = text[lead.end() :]
     return text.rstrip(_TAIL)
@@ -111,6 +114,20 @@ def _ascii_character(character: str) -> str:
     if character.isdecimal():  # Arabic-Indic, full-width, mathematical bold …
         return str(unicodedata.decimal(character))
     return " " if character.isspace() else character
+
+
+_CHOICE = re.compile(r"\(?[A-E]\)|[A-E][.:]")
+
+
+def _label_width(tokens: list[Token]) -> int:
+    """How many tokens before a number only announce it: `\\text{Answer: }42`, `\\textbf{(C) }42`, `C. 42`."""
+    if len(tokens) > 1 and tokens[0].kind is Kind.TEXT and _LEAD.fullmatch(tokens[0].text):
+        return 1
+    for width in range(1, min(4, len(tokens))):
+        if _CHOICE.fullmatch("".join(token.text for token in tokens[:width])):
+            follows = tokens[width]
+            return width if follows.kind is Kind.NUMBER or follows.text in _READABLE else 0
+    return 0
 
 
 # ---------------------------------------------------------------------------------------- statements
@@ -164,23 +181,53 @@ def _sides(tokens: list[Token]) -> tuple[list[list[Token]], list[str]]:
 
 
 def _is_name(side: list[Token]) -> bool:
-    """Whether a side names a quantity: letters, with numbers only as powers, indices or arguments.
+    """Whether a side names a quantity: letters, with numbers only as powers, indices, arguments or moduli.
 
-    `2x` and `x+1` are no names, since `2x = 14` does not state 14. Nothing, as in `= 7`, is one.
+    `2x`, `x+1`, `\\frac{x}{2}`, `-x` and `x!` are no names, since `2x = 14` does not state 14. Nothing, as in
+    `= 7`, is one.
     """
+    modulo = next((place for place, token in enumerate(side) if token.text in _MODULO_WORDS), None)
+    if modulo:  # `N \\bmod 10^5`
+        side = side[:modulo]
     if not side:
         return True
-    if not any(token.kind in (Kind.WORD, Kind.TEXT) for token in side) and not any(
-        token.kind is Kind.COMMAND and token.text not in _READABLE for token in side
-    ):
+    return any(map(_is_letter, side)) and not any(map(_alters, *_with_context(side)))
+
+
+def _is_letter(token: Token) -> bool:
+    return token.kind in (Kind.WORD, Kind.TEXT) or (token.kind is Kind.COMMAND and token.text not in _READABLE)
+
+
+def _with_context(side: list[Token]) -> tuple[list[Token], list[Token], list[bool]]:
+    """The tokens, what stands before each, and whether each is inside a power, an index or an argument."""
+    before = [Token(Kind.SYMBOL, ""), *side[:-1]]
+    inside: list[bool] = []
+    groups = [False]
+    was_inside = False  # whether the token before ended an index or argument: `P_2(10)`, `f^{-1}(2)`
+    for token, previous in zip(side, before, strict=True):
+        closed_inside, was_inside = was_inside, token.kind is Kind.NUMBER and previous.text == "_"
+        if token.text in _PAIRS:
+            is_index = previous.text in ("^", "_")
+            is_command = previous.kind is Kind.COMMAND and _is_letter(previous)  # `\mathcal{F}`
+            is_applied = token.text != "{" and (_is_letter(previous) or closed_inside or previous.text == "'")
+            groups.append(groups[-1] or is_index or is_command or is_applied)
+        elif token.text in _PAIRS.values() and len(groups) > 1:
+            was_inside = groups.pop()
+        inside.append(groups[-1])
+    return side, before, inside
+
+
+def _alters(token: Token, previous: Token, is_inside: bool) -> bool:
+    """Whether a token makes another quantity of the one that the letters name."""
+    if is_inside:
         return False
-    before = ["", *(token.text for token in side)]
-    return all(
-        token.kind is not Kind.NUMBER or previous in ("^", "_", "(", "[", "{", ",", "|")
-        for previous, token in zip(before, side, strict=False)
-    )
+    if token.kind is Kind.NUMBER:
+        return previous.text not in ("^", "_")
+    return token.text == "!" or (token.text in _SIGNS and (not previous.text or previous.text in (*_PAIRS, "|")))
 
 
+_SIGNS = frozenset({"+", "-", r"\pm", r"\mp"})
+_MODULO_WORDS = frozenset({r"\bmod", r"\pmod", "mod", "modulo", "(mod", "(modulo"})
 _READABLE = frozenset({r"\frac", r"\binom", r"\sqrt", r"\log", r"\lfloor", r"\rfloor", r"\lceil", r"\rceil", r"\bmod"})
 
 
@@ -211,11 +258,14 @@ def _evaluate(node: Node, factor: int, modulus: int | None) -> int:
 # --------------------------------------------------------------------------------------------- units
 
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES |= {f"{word}s": scale for word, scale in _SCALES.items()}
 # Words after a number that make it another number, or one of several, or a condition.
 _ALTERING = frozenset(
     "and or to if when where mod modulo base plus minus times over by less fewer more than not except least most"
-    " dozen half halves third thirds quarter quarters tenth tenths squared cubed factorial points remainder for"
-    " but between through until either plusminus pi sqrt".split()
+    " dozen dozens ten tens score scores lakh lakhs crore crores k negative"
+    " half halves third thirds quarter quarters fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths"
+    " tenth tenths hundredth hundredths thousandth thousandths millionth millionths"
+    " squared cubed factorial choose points remainder for but between through until either plusminus pi sqrt".split()
 )
 _SHORT_UNITS = frozenset(
     "mm cm dm km ft in yd mi kg mg lb lbs oz ml cl dl hr hrs min mins sec secs ms mph kmh kph sq cu deg rad pct"
@@ -228,13 +278,15 @@ def _unit_factor(rest: list[Token]) -> int | None:
     """What the words after a number multiply it by: 1 for a unit, 1000 for "thousand"; None for no unit."""
     factor = 1
     position = 0
+    is_scaling = True  # until a unit has come: "5 thousand cm", but not "5 in the thousands place"
     while position < len(rest):
         token = rest[position]
         if token.kind in (Kind.WORD, Kind.TEXT):
             divides = position > 0 and rest[position - 1].text == "/"  # `km/h`
-            scale = 1 if divides else _word_factor(token)
-            if scale is None:
+            scale = _word_factor(token, divides=divides)
+            if scale is None or (scale > 1 and not is_scaling):
                 return None
+            is_scaling = scale > 1
             factor *= scale
             position += 1 + _unit_power(rest[position + 1 :])
         elif token.text in ("%", r"\circ", "/", ".", "'", "*", r"\mathrm") or (token.text, position) == ("_", 0):
@@ -251,18 +303,18 @@ def _unit_factor(rest: list[Token]) -> int | None:
     return factor
 
 
-def _word_factor(token: Token) -> int | None:
+def _word_factor(token: Token, *, divides: bool) -> int | None:
     words = re.findall(r"[^\W\d_]+", token.text.lower())
-    if token.kind is Kind.WORD:
-        word = token.text.lower()
+    if token.kind is Kind.WORD and not divides:
+        word = words[0]
         if word not in _SHORT_UNITS and word not in _SCALES and not (token.spaced and len(word) >= _LONG_WORD):
             return None
     if any(word in _ALTERING for word in words):
         return None
-    factor = 1
-    for word in words:
-        factor *= _SCALES.get(word, 1)
-    return factor
+    scales = list(takewhile(_SCALES.__contains__, words))
+    if any(word in _SCALES for word in words[len(scales) :]) or (scales and divides):
+        return None
+    return prod(_SCALES[word] for word in scales)
 
 
 def _unit_power(rest: list[Token]) -> int:
@@ -287,8 +339,13 @@ def _closing(rest: list[Token], position: int) -> int | None:
 # --------------------------------------------------------------------------------- the problem's modulus
 
 _ASKS = r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|what(?:\s+is|\s+are|'s))\s+"
-_MODULO = r"(?:\\?[bp]?mod(?:ulo)?\b)"
-_AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|\\\([^$]{1,40}?\\\)|[0-9][0-9,]*)"
+_SUBMITS = r"\b(?:give|report|submit|enter|express)\s+(?:your|the)\s+(?:final\s+)?answer\s+as\s+"
+_MODULO = r"(?:\\?[bp]?mod(?:ulo)?(?![A-Za-z]))"
+_AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|[0-9][0-9,]*)"
+_REMAINDER_WHEN = (
+    r"the\s+remainder\s+(?:(?:that\s+is\s+)?(?:obtained|left|produced)\s+)?(?:when|if|of|after|upon|on)\s+"
+    r"(?P<what>.{1,3000}?)\s+(?:is\s+|are\s+|gets\s+)?(?:divided|division)\s+by\s+" + _AMOUNT
+)
 _COUNTS = {
     word: count
     for count, words in enumerate(
@@ -296,11 +353,17 @@ _COUNTS = {
     )
     for word in words.split()
 }
-_REMAINDER = re.compile(
-    _ASKS + r"the\s+remainder\s+(?:when|if|of|after|upon|on)\s+(?P<what>.{1,3000}?)"
-    r"\s+(?:is\s+|are\s+|gets\s+)?(?:divided|division)\s+by\s+" + _AMOUNT,
+_REMAINDER = re.compile(_ASKS + _REMAINDER_WHEN, re.I | re.S)
+_REMAINDER_LEFT = re.compile(
+    r"\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))\s+(?P<what>.{1,3000}?)"
+    r"\s+(?:is\s+|are\s+)?(?:divided|division)\s+by\s+" + _AMOUNT,
     re.I | re.S,
 )
+# "Let $R$ be the remainder when …", where the problem ends in "Find $R$."
+_REMAINDER_NAMED = re.compile(
+    r"\b(?:let|where|and|if)\s+\$?(?P<name>[A-Za-z])\$?\s+(?:be|is|denotes?)\s+" + _REMAINDER_WHEN, re.I | re.S
+)
+_ASKS_FOR_NAME = re.compile(_ASKS + r"(?:the\s+value\s+of\s+)?\$?(?P<name>[A-Za-z])\$?\s*[.?!]?\s*\Z", re.I)
 _REMAINDER_LAST = re.compile(
     r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+" + _AMOUNT + r",?\s+what\s+is\s+the\s+remainder",
     re.I | re.S,
@@ -312,8 +375,9 @@ _MOD_REMAINDER = re.compile(
 _BARE = r"(?P<what>(?:the\s+(?:value|remainder)\s+of\s+)?(?:\$[^$]{1,500}\$|[A-Za-z0-9+*^!{}\\-]{1,100}))"
 _COMPUTE_MOD = re.compile(_ASKS + _BARE + r"\s*,?\s*\(?" + _MODULO + r"\s+" + _AMOUNT, re.I)
 _INLINE_MOD = re.compile(
-    _ASKS + r"(?:the\s+(?:value|remainder)\s+of\s+)?\$(?P<what>[^$]{1,500}?)"
-    r"(?:\\p?mod\s*\{(?P<modulus>[^{}$]{1,40}(?:\{[^{}]*\})?)\}|\\bmod\s+(?P<bare>[^$]{1,40}?))[.\s]*\$",
+    rf"(?:{_ASKS}|{_SUBMITS})" + r"(?:the\s+(?:value|remainder)\s+of\s+)?\$(?P<what>[^$]{1,500}?)"
+    r"(?:\\[bp]?mod(?![A-Za-z])|\\(?:text|mathrm|operatorname)\{\s*mod\s*\})\s*"
+    r"(?:\{(?P<modulus>[^{}$]{1,40}(?:\{[^{}]*\})?)\}|(?P<bare>[^${}][^$]{0,39}?))[.\s]*\$",
     re.I,
 )
 _ANSWER_MOD = re.compile(r"\b(?:answer|result)\b(?P<what>[^.?!$]{0,60}?)\b" + _MODULO + r"\s+" + _AMOUNT, re.I)
@@ -327,6 +391,13 @@ _ASKS_AGAIN = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.?!]\s+[A-Z]")
 _MAY_FOLLOW = re.compile(r"\s*(?:\)|\$)*\s*(?:[.?!](?!\d)|\Z|,?\s*(?:where|if|given|for|expressed|as)\b)", re.I)
+_ENDS_CLAUSE = re.compile(r"\s*[.;,](?!\d)")
+_NAME_QUESTION_CHARS = 60
+_STRICT = frozenset({_REMAINDER, _REMAINDER_LEFT, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD})
+_QUESTIONS = (
+    _REMAINDER, _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD,
+    _ANSWER_MOD, _LAST_DIGITS,
+)  # fmt: skip
 _TAIL_CHARS = 4000  # of a problem: its question stands last
 
 
@@ -337,8 +408,8 @@ def stated_modulus(problem_text: str) -> int | None:
     for a modulus that belongs to the premises. A miss costs an out-of-range answer, a false find a right one,
     so that an unusual wording is missed.
     """
-    text = problem_text[-_TAIL_CHARS:]
-    for pattern in (_REMAINDER, _REMAINDER_LAST, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD, _LAST_DIGITS):
+    text = re.sub(r"\\[()]", "$", " ".join(problem_text[-_TAIL_CHARS:].split()))
+    for pattern in _QUESTIONS:
         for match in pattern.finditer(text):
             modulus = _modulus_of(match)
             if modulus is not None and _is_final_question(match, text):
@@ -364,6 +435,11 @@ def _is_final_question(match: re.Match[str], text: str) -> bool:
     if _SENTENCE_END.search(match["what"]) or re.search(r"\\equiv|≡|\^\{?-", match["what"]):
         return False
     after = text[match.end() :]
-    if match.re in (_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD) and not _MAY_FOLLOW.match(after):
+    if match.re is _REMAINDER_NAMED:
+        asked = _ASKS_FOR_NAME.search(after[-_NAME_QUESTION_CHARS:])
+        return asked is not None and asked["name"] == match["name"] and _ENDS_CLAUSE.match(after) is not None
+    if match.re is _INLINE_MOD and re.search(r"\\(?:sum|prod)", match["what"]):
+        return False  # `\sum k \bmod 7` may be a sum of residues
+    if match.re in _STRICT and not _MAY_FOLLOW.match(after):
         return False
     return not _ASKS_AGAIN.search(after)

@@ -132,10 +132,26 @@ HARMONY = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>f
         (r"<think>\boxed{5}</think> ", boxed("5")),
         (r"<think>\boxed{5} The answer is 6.", boxed("5")),
         ("<think>The answer is 6.", None),
+        (r"<think>a</think>\boxed{5}<think>b \boxed{6}", boxed("5")),
+        (r"<think>a</think>\boxed{5}<think>b \boxed{6}</think>", boxed("5")),
+        (r"<think>a</think>\boxed{5}<think>b</think>\boxed{6}", boxed("6")),
+        ("text \\boxed{5}\n<think>\nno, \\boxed{6}", boxed("5")),
+        ("The answer is 5.\n<think>\nno, \\boxed{6}", stated("5")),
+        ("Let me see.\n<think>\\boxed{5}", boxed("5")),
+        ("Let me see.\n<think>\\boxed{5}</think> I do not know", None),
+        (r"\boxed{1} so far</think>\boxed{5}<think>\boxed{6}", boxed("5")),
+        (HARMONY.format("", r"\boxed{5}") + HARMONY.format(r"\boxed{6}", ""), boxed("5")),
+        (HARMONY.format("", r"\boxed{5}") + HARMONY.format("", r"\boxed{6}"), boxed("6")),
+        (HARMONY.format("", r"\boxed{5}") + r"<|start|>assistant<|channel|>analysis<|message|>\boxed{6}", boxed("5")),
+        (r"analysisA.assistantfinal\boxed{5}assistantanalysisNo, \boxed{6}", boxed("5")),
+        (r"analysisA.assistantfinal\boxed{5}assistantanalysisB.assistantfinal\boxed{6}", boxed("6")),
     ],
 )
 def test_the_final_channel_decides(text: str, answer: RawAnswer | None) -> None:
-    """Bug of public notebooks: a box in the analysis channel locked in an intermediate value."""
+    """Bug of public notebooks: a box in the analysis channel locked in an intermediate value.
+
+    Bug of ours: a second thought, perhaps cut off, beat the answer already given.
+    """
     assert extract(text) == answer
 
 
@@ -228,6 +244,10 @@ HOSTILE = {
     "a channel and spaces": "<|channel|>final" + " " * MEGABYTE,
     "thoughts": "<think>" * (MEGABYTE // 7) + "</think>" * 1000,
     "analyses": "analysis " * (MEGABYTE // 9),
+    "thoughts and texts": "<think>a</think>b" * (MEGABYTE // 17),
+    "final messages": "<|channel|>final<|message|>a<|end|>" * (MEGABYTE // 35),
+    "bare final messages": "analysisA" + "assistantfinal" * (MEGABYTE // 14),
+    "bare thoughts": "analysisAassistantfinal" + "assistantanalysis" * (MEGABYTE // 17),
     "nulls": "\x00" * MEGABYTE,
     "surrogates": "\ud800" * MEGABYTE,
     "right-to-left digits": "٤٢" * (MEGABYTE // 2),

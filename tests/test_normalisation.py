@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kit.errors import InputError
@@ -30,6 +30,14 @@ from kit.normalisation import Rejection, integer, normalise, stated_modulus
         (r"121818 \equiv 21818 \pmod{100000}", 21_818), ("5 (mod 7)", 5), ("-7 mod 5", 3), ("220_{10}", 220),
         ("Answer: 7", 7), ("The answer is 7.", 7), ("**Answer:** 7", 7), (r"\text{Answer: } 7", 7),
         ("The largest $n$ is 34", 34), (r"\binom{10}{3}", 120), ("5!", 120), (r"10^{4}", 10_000), (r"2\cdot3^4", 162),
+        (r"\text{42 ways}", 42), (r"50\text{ cm^2}", 50), (r"\textbf{(C) }42", 42), (r"\textbf{(C)}\ 42", 42),
+        ("(C) 42", 42), (r"\text{C. }42", 42), (r"\color{red}42", 42), (r"{\color{red}42}", 42),
+        (r"\textcolor{red}{42}", 42), (r"\color[rgb]{1,0,0} 42", 42), (r"\underline{42}", 42), (r"\Large 42", 42),
+        (r"12\thinspace345", 12_345), (r"12\thinspace 345", 12_345), (r"{10 \choose 3}", 120),
+        (r"\frac{10!}{8!2!}", 45), (r"\frac{12!}{3!4!5!}", 27_720), (r"N \bmod 10^5 = 42", 42),
+        (r"N \equiv 42 \pmod{10^5}", 42), (r"42 \pmod{10^5}", 42), (r"42\text{ (mod }100000)", 42),
+        (r"42\text{ (mod 100000)}", 42), (r"42\ (\text{mod } 10^5)", 42), ("f(-1) = 5", 5), (r"\gcd(12,18) = 6", 6),
+        (r"\sum_{i=1}^{3} i = 6", 6), (r"\mathcal{F}_2(10) = 5", 5), ("f'(2) = 5", 5), (r"f^{-1}(2) = 5", 5),
     ],
 )  # fmt: skip
 def test_reads_the_integer(raw: str, expected: int) -> None:
@@ -103,6 +111,46 @@ def test_integer_has_no_range() -> None:
     assert integer("3/2") is Rejection.NOT_AN_INTEGER
 
 
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("5 thousands", 5000), (r"12\text{ hundreds}", 1200), ("5 hundred thousand dollars", Rejection.OUT_OF_RANGE),
+        (r"3\text{ millions}", Rejection.OUT_OF_RANGE), ("5 tens", Rejection.NOT_A_NUMBER),
+        ("5 lakh", Rejection.NOT_A_NUMBER), (r"5\text{k}", Rejection.NOT_A_NUMBER),
+        ("5 hundredths", Rejection.NOT_A_NUMBER), ("5 sixths", Rejection.NOT_A_NUMBER),
+        ("5 in the thousands place", Rejection.NOT_A_NUMBER), (r"5/\text{thousand}", Rejection.NOT_A_NUMBER),
+        ("5 negative", Rejection.NOT_A_NUMBER),
+    ],
+)  # fmt: skip
+def test_a_word_of_scale_multiplies_or_is_refused(raw: str, expected: int | Rejection) -> None:
+    """Bug: `5 thousands` was read as 5, the plural taken for a unit."""
+    assert normalise(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "-x = 12", "x! = 120", "12 = -x", "(-x) = 12", "(2x) = 14", r"\frac{x}{2} = 14", r"\frac{1}{x} = 14",
+        r"\frac{2x}{3} = 14", r"\sqrt{2x} = 4", r"\binom{n}{2} = 15", r"\pm x = 12", "|2x| = 4", "x{2} = 14",
+    ],
+)  # fmt: skip
+def test_a_side_that_alters_its_variable_does_not_state_it(raw: str) -> None:
+    """Bug: a minus sign, a factorial and numbers in braces were overlooked, so that `-x = 12` gave 12."""
+    assert normalise(raw) is Rejection.NOT_A_NUMBER
+
+
+@pytest.mark.parametrize("raw", ["2{3}", "{2}{3}", "2{3+4}", r"2\underline{3}", r"2\text{3}", r"2\textcolor{red}{3}"])
+def test_digits_that_look_like_one_number_are_not_multiplied(raw: str) -> None:
+    """Bug: `2{3}`, which TeX sets as 23, was read as 6."""
+    assert isinstance(normalise(raw), Rejection)
+
+
+@pytest.mark.parametrize("raw", [r"\log_1e99", r"\frac1e9", r"\binom1.5", r"\frac1,234", r"\log_2e5 7"])
+def test_an_argument_without_braces_leaves_a_number_or_is_refused(raw: str) -> None:
+    """Bug: `\\log_1e99` was cut into `1` and `e99`, and reading `e99` raised ValueError."""
+    assert normalise(raw) is Rejection.NOT_A_NUMBER
+
+
 @given(st.text(), st.none() | st.integers(1, 10**7))
 @example("\x00", None)
 @example("𝟘٣", 7)
@@ -120,6 +168,41 @@ PIECES = (
 @given(st.lists(st.sampled_from([*PIECES, " "]), max_size=25).map("".join))
 def test_is_total_on_its_own_notation(raw: str) -> None:
     answer = normalise(raw)
+    assert isinstance(answer, Rejection) or 0 <= answer <= 99_999
+
+
+def chosen(*texts: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(texts)
+
+
+# A grammar of fragments as models write them, half of them broken: arguments, powers and indices without
+# braces, numbers with points, exponents and separators that run into what comes next.
+digits = chosen("0", "1", "2", "7", "12", "007", "99999")
+tails = chosen("e5", "e99", "E-9", "e", ".5", ".", ",000", ",00", " 000", "{,}000", "_000", "_9")
+numbers = st.one_of(digits, st.tuples(digits, tails).map("".join), tails)
+commands = chosen(
+    r"\log_", r"\log_", r"\log ", r"\frac", r"\frac ", r"\binom", r"\sqrt", r"\sqrt[", r"\lfloor ", r"\text",
+    r"\color{", "^", "_", "-", "(", r"\pmod", r"\bmod ", r"\text{ (mod }",
+)  # fmt: skip
+joins = chosen(
+    "", "", " ", "!", "=", "^", "_", "{", "}", "]", ")", r"\choose ", r"\cdot ", r"\thinspace", "x", "e", ","
+)  # fmt: skip
+fragments = st.recursive(
+    numbers | st.tuples(commands, numbers).map("".join),
+    lambda inner: st.one_of(
+        st.tuples(commands, inner, inner).map("".join),
+        st.tuples(commands, inner).map(lambda parts: f"{parts[0]}{{{parts[1]}}}"),
+        st.tuples(inner, joins, inner).map("".join),
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=300, deadline=None)  # the first surd loads sympy
+@given(fragments, st.none() | st.integers(1, 10**7))
+def test_is_total_on_a_grammar_of_latex(raw: str, modulus: int | None) -> None:
+    """It finds the bug of `\\log_1e99`, which the lists of pieces above did not."""
+    answer = normalise(raw, modulus=modulus)
     assert isinstance(answer, Rejection) or 0 <= answer <= 99_999
 
 
@@ -185,6 +268,16 @@ def test_a_fraction_is_an_integer_only_if_it_divides(over: int, under: int) -> N
         ("What are the last 5 digits of $N$?", 10**5),
         ("Find the units digit of $18^6$.", 10),
         ("Find the last digit of $3^{2024}$.", 10),
+        (r"What is $A \mod 100000$?", 10**5),
+        (r"What is $A \bmod 10^5$?", 10**5),
+        (r"What is \(A \bmod10^5\)?", 10**5),
+        (r"Find $A \text{ mod } 1000$.", 1000),
+        (r"Submit your answer as $A \bmod 10^5$.", 10**5),
+        ("What remainder does $A$ leave when divided by $10^5$?", 10**5),
+        ("What remainder is left when $A$ is divided by 1000?", 1000),
+        ("Find the remainder obtained when $A$ is divided by $10^5$.", 10**5),
+        ("Let $R$ be the remainder when $A$ is divided by $10^5$. Find $R$.", 10**5),
+        ("Let $R$ be the remainder when $A$ is divided by $7$. Here $A=BC$.\nWhat is the value of $R$?", 7),
     ],
 )
 def test_finds_the_modulus_of_the_final_question(problem: str, modulus: int) -> None:
@@ -213,6 +306,17 @@ def test_finds_the_modulus_of_the_final_question(problem: str, modulus: int) -> 
         "Let $d$ be the units digit of $N$. Which $d$ makes $N$ divisible by 6?",
         "Let $M=3^{2025}$ modulo $7$. How many divisors has $M$?",
         "The last three digits of $N$ are 123. Find $N$.",
+        "Let $R$ be the remainder when $N$ is divided by $1000$. Find $N$.",
+        "Let $R$ be the remainder when $N$ is divided by $1000$. Find $2R$.",
+        "Let $R$ be the remainder when $N$ is divided by $7 + x$. Find $R$.",
+        "Let $R$ be the remainder when $N$ is divided by 7 plus 30. Find $R$.",
+        "Let $R$ be the remainder when $N$ is divided by 7 and then squared. Find $R$.",
+        "Let $x_0=3$, and let $x_{n+1}$ be the remainder when $5x_n+5$ is divided by $14$. Find $x_{2}$.",
+        "What remainder does $A$ leave when divided by 7, multiplied by 100?",
+        "What is $x$ if $x \\bmod 7 = 3$?",
+        "Find $\\sum_{k=1}^{100} k \\bmod 7$.",
+        "Find $\\sum_{k=1}^{100} (k \\bmod 7)$.",
+        "What is $x + (y \\mod 7)$?",
     ],
 )
 def test_leaves_a_modulus_of_the_premises_alone(problem: str) -> None:
@@ -226,8 +330,12 @@ def test_reading_a_problem_is_total(problem: str) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "piece", ["find the remainder when ", "when x is divided by ", "find $x ", "answer mod ", "$", " "]
-)
+    "piece",
+    [
+        "find the remainder when ", "when x is divided by ", "find $x ", "answer mod ", "$", " ",
+        "let r be the remainder when ", "what remainder does ", r"what is $a \mod ", "find the remainder when    ",
+    ],
+)  # fmt: skip
 def test_a_long_problem_is_read_in_bounded_time(piece: str) -> None:
     assert stated_modulus(piece * 50_000) is None
 
