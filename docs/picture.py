@@ -1,6 +1,6 @@
 """Draw docs/dry-run.svg, the picture in the README, from a dry run that has just ended.
 
-    python docs/picture.py out/dry-run/run-0001
+python docs/picture.py out/dry-run/run-0001
 """
 
 from __future__ import annotations

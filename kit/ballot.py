@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from kit.errors import InputError
 from kit.extraction import extract
-from kit.normalisation import Rejection, normalise, stated_modulus
+from kit.modulus import stated_modulus
+from kit.normalisation import Rejection, normalise
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish, Sample
 from kit.voting import Tally, Vote, confidence_weight, is_confident, is_decided, tally
@@ -62,6 +63,7 @@ class Solution:
 
     answer: always an integer 0–99999. guess: empty if samples voted for it, else why it was guessed.
     votes: (answer, votes) pairs, best first. seconds: wall time. num_tokens: new tokens of all samples.
+    depth: the deepest recursion T that was drawn; None for an engine that does not recurse.
     """
 
     problem_id: str
@@ -72,6 +74,7 @@ class Solution:
     num_tokens: int
     seconds: float
     guess: str = ""
+    depth: int | None = None
 
 
 def blind_guess(problem_id: str, reason: StopReason, *, why: str, seconds: float) -> Solution:
@@ -97,6 +100,7 @@ class Ballot:
     num_ended: int = 0
     num_failed: int = 0
     num_tokens: int = 0
+    depth: int | None = None
     _modulus: int | None = field(init=False)
     _wrapped: Counter[int] = field(default_factory=Counter)  # out-of-range answers, reduced mod 10^5
     _verdict: StopReason | None = None
@@ -126,6 +130,8 @@ class Ballot:
             self.num_failed += 1
             return
         self.num_ended += 1
+        if sample.depth is not None:
+            self.depth = max(sample.depth, self.depth or 0)
         raw = extract(sample.text)
         if raw is None:
             return
@@ -159,6 +165,7 @@ class Ballot:
             num_tokens=self.num_tokens,
             seconds=seconds,
             guess=guess,
+            depth=self.depth,
         )
 
     def _judge(self, rule: StopRule) -> StopReason | None:

@@ -41,7 +41,7 @@ def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
     from kit.kaggle.bundle import build
 
-    bundle = build(args.out, model=args.model)
+    bundle = build(args.out, model=args.model, trm=args.trm)
     for entry in bundle.manifest.entries:
         print(f"{entry.size_bytes:>14,}  {entry.sha256[:12]}  {entry.file}")
     print(f"{bundle.size_bytes:>14,}  bytes in {len(bundle.manifest.entries)} files: {bundle.folder}")
@@ -56,15 +56,19 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from kit.kaggle.dry_run import DryRun, lay_out
+    from kit.kaggle.dry_run import RECURSIVE, DryRun, lay_out, merged
     from kit.kaggle.report import as_table, make_report
 
     console = Console(width=None if sys.stdout.isatty() else 120)
+    if args.engine == "trm":
+        changes = merged(RECURSIVE, changes)
+        args.trm = args.trm or _untrained_trm(args.model, args.out, console)
     console.print(f"building the dataset from {args.model} …")
     rehearsal = lay_out(
         DryRun(
             problems=args.problems,
             model=args.model,
+            trm=args.trm,
             out=args.out,
             rerun=not args.interactive,
             changes=changes,
@@ -103,6 +107,16 @@ def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
                 raise InputError(f"--set {assignment!r}: {group!r} was already given a value")
         place[last] = _value(text)
     return result
+
+
+def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
+    """A recursive model that changes nothing yet, so that the engine can be rehearsed before one is trained."""
+    from kit.trm.checkpoint import save_untrained
+
+    folder = out.with_name(f"{out.name}-trm-untrained")
+    console.print(f"no --trm given: making an untrained one in {folder}, which answers exactly as {model} does")
+    save_untrained(folder, backbone_folder=model)
+    return folder
 
 
 def _perform(rehearsal: Rehearsal, console: Any) -> int:
@@ -162,6 +176,10 @@ def _add_dry_run(commands: Any) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be given again"
     )
     dry_run.add_argument(
+        "--engine", choices=("transformers", "trm"), default="transformers",
+        help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10 (default: %(default)s)",
+    )  # fmt: skip
+    dry_run.add_argument(
         "--interactive", action="store_true", help="as an interactive session runs it, not as the scored rerun does"
     )
     dry_run.add_argument("--fresh", action="store_true", help="begin anew even if the last run was interrupted")
@@ -182,6 +200,9 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         "--model", type=Path, default=assets.TINY_MODEL, metavar="DIR",
         help="a Hugging Face causal LM folder with safetensors (default: the shipped tiny model)",
     )  # fmt: skip
+    command.add_argument(
+        "--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model, as kit.trm saves it"
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def replaced(config: _Config, changes: Mapping[str, Any]) -> _Config:
         if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
             values[name] = replaced(current, value)
         elif _fits(value, kinds[name]):
-            values[name] = value
+            values[name] = tuple(value) if isinstance(value, list) else value
         else:
             raise InputError(f"{name} must be {_name(kinds[name])}, got {value!r}")
     return dataclasses.replace(config, **values)  # type: ignore[type-var]  # every config is a dataclass
@@ -65,6 +65,8 @@ def _fits(value: Any, kind: Any) -> bool:
     """Whether a value may stand for a field annotated so; an int may stand for a float, a bool for neither."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) is tuple:  # of any length, as in tuple[int, ...]; JSON gives a list
+        return isinstance(value, (tuple, list)) and all(_fits(each, get_args(kind)[0]) for each in value)
     if get_origin(kind) in (Union, UnionType):
         return any(_fits(value, each) for each in get_args(kind))
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
 """A raw answer in, the integer 0-99999 that it states out, or the reason why it states none.
 
 In: what `kit.extraction` took from a completion: LaTeX, Markdown, words and units around one number.
-Out: an int, reduced by the problem's own modulus if it states one (stated_modulus), or a Rejection.
+Out: an int, reduced by the problem's own modulus if it states one (kit.modulus), or a Rejection.
 It never guesses: of two numbers it takes neither, 42.5 is not 42, `1,22` is not 122, `2x = 14` is not 14.
 
 Readings that others might choose otherwise: `50\\%` and `336^\\circ` are 50 and 336 (contests ask "what
@@ -24,7 +24,7 @@ from kit.errors import InputError
 from kit.expression import MAX_CHARS, Kind, Node, Rejected, Rejection, Token, parse_prefix, reject, tokenise
 from kit.problem import ANSWER_MAX
 
-__all__ = ["Rejection", "integer", "normalise", "stated_modulus"]
+__all__ = ["Rejection", "integer", "normalise"]
 
 
 def normalise(raw: str, *, modulus: int | None = None) -> int | Rejection:
@@ -334,112 +334,3 @@ def _base_ten(rest: list[Token]) -> int:
 
 def _closing(rest: list[Token], position: int) -> int | None:
     return next((i for i in range(position + 1, len(rest)) if rest[i].text == ")"), None)
-
-
-# --------------------------------------------------------------------------------- the problem's modulus
-
-_ASKS = r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|what(?:\s+is|\s+are|'s))\s+"
-_SUBMITS = r"\b(?:give|report|submit|enter|express)\s+(?:your|the)\s+(?:final\s+)?answer\s+as\s+"
-_MODULO = r"(?:\\?[bp]?mod(?:ulo)?(?![A-Za-z]))"
-_AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|[0-9][0-9,]*)"
-_REMAINDER_WHEN = (
-    r"the\s+remainder\s+(?:(?:that\s+is\s+)?(?:obtained|left|produced)\s+)?(?:when|if|of|after|upon|on)\s+"
-    r"(?P<what>.{1,3000}?)\s+(?:is\s+|are\s+|gets\s+)?(?:divided|division)\s+by\s+" + _AMOUNT
-)
-_COUNTS = {
-    word: count
-    for count, words in enumerate(
-        ["", "1 one", "2 two", "3 three", "4 four", "5 five", "6 six", "7 seven", "8 eight", "9 nine"]
-    )
-    for word in words.split()
-}
-_REMAINDER = re.compile(_ASKS + _REMAINDER_WHEN, re.I | re.S)
-_REMAINDER_LEFT = re.compile(
-    r"\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))\s+(?P<what>.{1,3000}?)"
-    r"\s+(?:is\s+|are\s+)?(?:divided|division)\s+by\s+" + _AMOUNT,
-    re.I | re.S,
-)
-# "Let $R$ be the remainder when …", where the problem ends in "Find $R$."
-_REMAINDER_NAMED = re.compile(
-    r"\b(?:let|where|and|if)\s+\$?(?P<name>[A-Za-z])\$?\s+(?:be|is|denotes?)\s+" + _REMAINDER_WHEN, re.I | re.S
-)
-_ASKS_FOR_NAME = re.compile(_ASKS + r"(?:the\s+value\s+of\s+)?\$?(?P<name>[A-Za-z])\$?\s*[.?!]?\s*\Z", re.I)
-_REMAINDER_LAST = re.compile(
-    r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+" + _AMOUNT + r",?\s+what\s+is\s+the\s+remainder",
-    re.I | re.S,
-)
-_MOD_REMAINDER = re.compile(
-    _ASKS + r"the\s+" + _MODULO + r"\s+" + _AMOUNT + r"\s+(?:remainder|residue|value)\s+of\s+(?P<what>)", re.I
-)
-# Only bare mathematics may stand between the verb and "modulo": `Find the order of 2 modulo 101` asks no reduction.
-_BARE = r"(?P<what>(?:the\s+(?:value|remainder)\s+of\s+)?(?:\$[^$]{1,500}\$|[A-Za-z0-9+*^!{}\\-]{1,100}))"
-_COMPUTE_MOD = re.compile(_ASKS + _BARE + r"\s*,?\s*\(?" + _MODULO + r"\s+" + _AMOUNT, re.I)
-_INLINE_MOD = re.compile(
-    rf"(?:{_ASKS}|{_SUBMITS})" + r"(?:the\s+(?:value|remainder)\s+of\s+)?\$(?P<what>[^$]{1,500}?)"
-    r"(?:\\[bp]?mod(?![A-Za-z])|\\(?:text|mathrm|operatorname)\{\s*mod\s*\})\s*"
-    r"(?:\{(?P<modulus>[^{}$]{1,40}(?:\{[^{}]*\})?)\}|(?P<bare>[^${}][^$]{0,39}?))[.\s]*\$",
-    re.I,
-)
-_ANSWER_MOD = re.compile(r"\b(?:answer|result)\b(?P<what>[^.?!$]{0,60}?)\b" + _MODULO + r"\s+" + _AMOUNT, re.I)
-_LAST_DIGITS = re.compile(
-    _ASKS + r"(?:your\s+answer\s+as\s+)?the\s+(?:(?:last|final|rightmost)\s+(?:(?P<count>[a-z]+|[1-9])\s+)?digits?"
-    r"|(?P<units>units?|ones)\s+digits?)\s+of\b(?P<what>)",
-    re.I,
-)
-_ASKS_AGAIN = re.compile(
-    r"\b(?:find|determine|compute|calculate|evaluate|how\s+many|what|which)\b|\bbase\b|\brespectively\b|decimal", re.I
-)
-_SENTENCE_END = re.compile(r"[.?!]\s+[A-Z]")
-_MAY_FOLLOW = re.compile(r"\s*(?:\)|\$)*\s*(?:[.?!](?!\d)|\Z|,?\s*(?:where|if|given|for|expressed|as)\b)", re.I)
-_ENDS_CLAUSE = re.compile(r"\s*[.;,](?!\d)")
-_NAME_QUESTION_CHARS = 60
-_STRICT = frozenset({_REMAINDER, _REMAINDER_LEFT, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD})
-_QUESTIONS = (
-    _REMAINDER, _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD,
-    _ANSWER_MOD, _LAST_DIGITS,
-)  # fmt: skip
-_TAIL_CHARS = 4000  # of a problem: its question stands last
-
-
-def stated_modulus(problem_text: str) -> int | None:
-    """The modulus by which the problem's own final question wants its answer reduced.
-
-    "Find the remainder when X is divided by 10^5", "… modulo 99991", "the last three digits of X"; None
-    for a modulus that belongs to the premises. A miss costs an out-of-range answer, a false find a right one,
-    so that an unusual wording is missed.
-    """
-    text = re.sub(r"\\[()]", "$", " ".join(problem_text[-_TAIL_CHARS:].split()))
-    for pattern in _QUESTIONS:
-        for match in pattern.finditer(text):
-            modulus = _modulus_of(match)
-            if modulus is not None and _is_final_question(match, text):
-                return modulus
-    return None
-
-
-def _modulus_of(match: re.Match[str]) -> int | None:
-    groups = match.groupdict()
-    if match.re is _LAST_DIGITS:
-        count = 1 if groups["units"] or not groups["count"] else _COUNTS.get(groups["count"].lower())
-        return 10**count if count else None
-    try:
-        node, rest = parse_prefix(tokenise(_clean(groups["modulus"] or groups["bare"])))
-        exact = value(node)
-    except Rejected:
-        return None
-    return exact.numerator if exact.denominator == 1 and exact > 1 and not rest else None
-
-
-def _is_final_question(match: re.Match[str], text: str) -> bool:
-    """Whether the match is one sentence, about no congruence, and nothing is asked after it."""
-    if _SENTENCE_END.search(match["what"]) or re.search(r"\\equiv|≡|\^\{?-", match["what"]):
-        return False
-    after = text[match.end() :]
-    if match.re is _REMAINDER_NAMED:
-        asked = _ASKS_FOR_NAME.search(after[-_NAME_QUESTION_CHARS:])
-        return asked is not None and asked["name"] == match["name"] and _ENDS_CLAUSE.match(after) is not None
-    if match.re is _INLINE_MOD and re.search(r"\\(?:sum|prod)", match["what"]):
-        return False  # `\sum k \bmod 7` may be a sum of residues
-    if match.re in _STRICT and not _MAY_FOLLOW.match(after):
-        return False
-    return not _ASKS_AGAIN.search(after)

@@ -14,6 +14,9 @@ from typing import Literal, Protocol
 
 from kit.errors import InputError
 
+# Deeper than any published recursion (16 * 3), where float32's rounding begins to show.
+MAX_DEPTH = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -45,6 +48,8 @@ class SamplingParams:
 
     temperature: 0 is greedy. top_p in (0, 1]; 1 is off. top_k: 0 is off. min_p in [0, 1); 0 is off.
     seed: makes this one sample repeatable, whatever else is in the batch.
+    depth: deep recursions T a token, for an engine that recurses; others ignore it. 0: the backbone alone.
+        None: the engine's own.
     Raises: InputError for a value outside its range.
     """
 
@@ -54,6 +59,7 @@ class SamplingParams:
     top_k: int = 0
     min_p: float = 0.0
     max_new_tokens: int = 1024
+    depth: int | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -63,6 +69,7 @@ class SamplingParams:
             ("min_p", 0 <= self.min_p < 1, "in [0, 1)"),
             ("max_new_tokens", self.max_new_tokens >= 1, ">= 1"),
             ("seed", 0 <= self.seed < 2**63, "in [0, 2**63)"),
+            ("depth", self.depth is None or 0 <= self.depth <= MAX_DEPTH, f"in [0, {MAX_DEPTH}]"),
         )
         for name, holds, expected in checks:
             if not holds:
@@ -73,12 +80,15 @@ class SamplingParams:
 class Sample:
     """One finished attempt.
 
-    text: the new text only, without the prompt and without special tokens.
+    text: the new text only, without the prompt and without special tokens; where the chat template opens the
+    thought (`<think>`) in the prompt, with that tag in front, so that a thought can be told from an answer.
     num_tokens: new tokens, the end-of-sequence token included.
     seconds: wall time from the call to the end.
     mean_logprob: mean natural-log probability of the new tokens under the unwarped model (nats).
     mean_entropy: mean entropy of the model's next-token distributions (nats). None: not known.
     error: what broke, for Finish.FAILED; else empty.
+    depth: the deep recursions T it was drawn with. halting: mean probability, over the tokens that recursed,
+        that the token is right as the recursion sees it. None: not a recursive engine, or not known.
     """
 
     text: str
@@ -89,6 +99,8 @@ class Sample:
     mean_logprob: float | None = None
     mean_entropy: float | None = None
     error: str = ""
+    depth: int | None = None
+    halting: float | None = None
 
 
 class Engine(Protocol):

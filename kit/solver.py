@@ -24,7 +24,7 @@ from kit.errors import EngineError, InputError, StorageError
 from kit.journal import Journal, Record
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams
+from kit.sampling import MAX_DEPTH, Engine, Finish, Prompt, Sample, SamplingParams
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,15 @@ class SolverConfig:
     width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
     has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
+    depths: the ladder of recursion depths T for an engine that recurses, such as (3, 5, 10): num_samples
+    are split evenly over its rungs in order, so that a vote which stays contested buys depth as well as
+    samples; empty leaves `sampling.depth` as it is.
     Raises: InputError for a value outside its range.
     """
 
     stop: StopRule = field(default_factory=StopRule)
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    depths: tuple[int, ...] = ()
     width: int = 8
     retry_s: float = 2.0
     grace_s: float = 5.0
@@ -50,6 +54,16 @@ class SolverConfig:
         for name, least in (("width", 1), ("retry_s", 0), ("grace_s", 0)):
             if not getattr(self, name) >= least:
                 raise InputError(f"{name} must be >= {least}, got {getattr(self, name)!r}")
+        if any(not 0 <= depth <= MAX_DEPTH for depth in self.depths):
+            raise InputError(f"depths must be in [0, {MAX_DEPTH}], got {self.depths!r}")
+
+    def params_of(self, problem: Problem, number: int) -> SamplingParams:
+        """How attempt `number` is drawn: its seed, and its rung of the ladder."""
+        seed = attempt_seed(self.seed, problem, number)
+        if not self.depths:
+            return dataclasses.replace(self.sampling, seed=seed)
+        rung = min(number * len(self.depths) // self.stop.num_samples, len(self.depths) - 1)
+        return dataclasses.replace(self.sampling, seed=seed, depth=self.depths[rung])
 
 
 @dataclass(slots=True)
@@ -131,8 +145,7 @@ class Solver:
                 await anyio.sleep(self.config.retry_s)
 
     async def _attempt(self, problem: Problem, prompt: Prompt, number: int, timeout_s: float) -> Sample:
-        seed = attempt_seed(self.config.seed, problem, number)
-        params = dataclasses.replace(self.config.sampling, seed=seed)
+        params = self.config.params_of(problem, number)
         started = anyio.current_time()
         try:
             return await self.engine.sample(prompt, params, timeout_s=timeout_s)
@@ -143,7 +156,7 @@ class Solver:
             log.exception("%s: attempt %d broke", problem.id, number)
             reason = repr(error)
         seconds = anyio.current_time() - started
-        return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=seed, error=reason)
+        return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=params.seed, error=reason)
 
     def _past_solution(self, problem: Problem) -> Solution | None:
         """What an earlier process answered; a guess is not final and is tried again."""

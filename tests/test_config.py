@@ -20,11 +20,13 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     limit: int | None = None
     name: Literal["x", "y"] = "x"
+    depths: tuple[int, ...] = ()
 
 
 def test_changes_fields_by_name_and_nests() -> None:
     assert replaced(Outer(), {"inner": {"width": 3, "ratio": 1}, "limit": 5}) == Outer(Inner(3, 1), 5)
     assert replaced(Outer(limit=5), {"limit": None}) == Outer()
+    assert replaced(Outer(), {"depths": [3, 5]}) == Outer(depths=(3, 5))  # JSON has lists only
 
 
 @pytest.mark.parametrize(
@@ -32,11 +34,12 @@ def test_changes_fields_by_name_and_nests() -> None:
     [
         ({"nmae": "y"}, "did you mean 'name'"),
         ({"inner": {"widht": 1}}, "did you mean 'width'"),
-        ({"qqq": 1}, "known: inner, limit, name"),
+        ({"qqq": 1}, "known: inner, limit, name, depths"),
         ({"inner": {"width": "3"}}, "width must be int, got '3'"),
         ({"inner": {"width": True}}, "width must be int"),
         ({"inner": {"width": None}}, "width must be int"),
         ({"inner": 3}, "inner must be"),
+        ({"depths": [3, "5"]}, "depths must be"),
         ({"limit": 1.5}, "limit must be int | None"),
         ({"name": "z"}, r"name must be Literal\['x', 'y'\], got 'z'"),
     ],

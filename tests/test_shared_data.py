@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from kit.normalisation import stated_modulus
+from kit.modulus import stated_modulus
 
 REPO = Path(__file__).resolve().parents[1]
 

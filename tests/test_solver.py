@@ -193,6 +193,22 @@ def test_the_same_seed_gives_the_same_attempts_and_another_seed_others() -> None
     assert attempt_seed(0, PROBLEM, 1) != attempt_seed(0, Problem("p2", PROBLEM.text), 1)
 
 
+def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
+    config = SolverConfig(stop=StopRule(num_samples=8, threshold=1), width=1, depths=(3, 5, 10))
+    engine = ScriptedEngine(lambda prompt, params: Script(text=boxed(params.seed % 99_991)))
+    (contested,) = run(engine, config=config)
+    assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10]
+    assert contested.reason is StopReason.ALL_SAMPLED
+    engine = always(Script(text=boxed(1)))
+    run(engine, config=SolverConfig(stop=StopRule(num_samples=16), width=1, depths=(3, 5, 10)))
+    assert [call.params.depth for call in engine.calls] == [3] * 4  # a clear vote never pays for depth
+    engine = always(Script(text=boxed(1)))
+    run(engine)
+    assert {call.params.depth for call in engine.calls} == {None}
+    with pytest.raises(InputError, match="depths"):
+        SolverConfig(depths=(3, 65))
+
+
 def answering(*, answer: int = 3, seconds: float = 5) -> Callable[[Prompt, SamplingParams], Script]:
     return lambda prompt, params: Script(text=boxed(answer), seconds=seconds + params.seed % 97)
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import kit
 from kit.engines.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, MissingError, StorageError
 from kit.kaggle.manifest import MANIFEST_NAME, Entry, Manifest, load_manifest, sha256_of
-from kit.kaggle.startup import MODEL_FOLDER
+from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER
 
 SOURCE = Path(kit.__file__).parent.parent
 """The checkout this kit is installed from."""
@@ -40,20 +41,23 @@ class Bundle:
         return sum(entry.size_bytes for entry in self.manifest.entries)
 
 
-def build(out: Path, *, model: Path) -> Bundle:
+def build(out: Path, *, model: Path, trm: Path | None = None) -> Bundle:
     """Write the dataset into `out`, replacing an earlier build; one that is interrupted leaves that untouched.
 
+    trm: a recursive model for this very `model`, as kit.trm saves it; None leaves it out.
     Raises: MissingError or InputError for a model that could not be loaded; InputError if `out` holds
     anything but a build; StorageError if it cannot be written.
     """
     check_model_folder(model)
     check_tokenizer_files(model)
+    if trm is not None:
+        check_model_folder(trm)
     _check_out(out)
     partial = out.with_name(f"{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        manifest = _fill(partial, model)
+        manifest = _fill(partial, {MODEL_FOLDER: model, **({} if trm is None else {TRM_FOLDER: trm})})
         if out.exists():
             shutil.rmtree(out)  # holds nothing but an earlier build: checked above
         partial.rename(out)
@@ -81,10 +85,10 @@ def build_wheel(out: Path) -> Path:
     return wheels[0]
 
 
-def _model_files(model: Path) -> dict[str, Path]:
-    """The model's own top-level files by their path in the dataset; hidden files stay out."""
-    files = (path for path in model.iterdir() if path.is_file() and not path.name.startswith("."))
-    return {f"{MODEL_FOLDER}/{path.name}": path for path in files}
+def _top_level_files(name: str, folder: Path) -> dict[str, Path]:
+    """The files right in `folder` by their path in the dataset, below `name`; hidden ones stay out."""
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return {f"{name}/{path.name}": path for path in files}
 
 
 def _check_out(out: Path) -> None:
@@ -103,10 +107,12 @@ def _check_out(out: Path) -> None:
         raise InputError(f"{out}: holds {min(others)!r}, which no build put there; move it or choose another --out")
 
 
-def _fill(folder: Path, model: Path) -> Manifest:
+def _fill(folder: Path, parts: Mapping[str, Path]) -> Manifest:
     with tempfile.TemporaryDirectory() as scratch:
         wheel = build_wheel(Path(scratch))
-        files = {wheel.name: wheel, **_model_files(model)}
+        files = {wheel.name: wheel}
+        for name, part in parts.items():
+            files |= _top_level_files(name, part)
         entries = tuple(_copy(source, path, folder) for path, source in sorted(files.items()))
     manifest = Manifest(kit_version=kit.__version__, commit=_commit(), entries=entries)
     manifest.save(folder)

@@ -46,18 +46,23 @@ SQUEEZED: Mapping[str, Any] = {
 """How a dry run differs from a submission: five hours squeezed to four minutes, no GPU, and samples as short
 and as varied as the shipped model's training. One thread: its matrices are too small to share."""
 
+RECURSIVE: Mapping[str, Any] = {"engine": {"kind": "trm"}, "solver": {"depths": [3, 5, 10]}}
+"""The recursive engine, with the ladder of depths that a contested vote climbs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """What to rehearse.
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
+    trm: a recursive model for it; None for an engine that needs none.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
     """
 
     problems: Path
     model: Path
+    trm: Path | None = None
     out: Path
     rerun: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -111,11 +116,11 @@ def lay_out(run: DryRun) -> Rehearsal:
     Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
     """
     problems = read_problems(run.problems)
-    settings = _merged(SQUEEZED, {"budget": {"num_problems": len(problems)}}, run.changes)
+    settings = merged(SQUEEZED, {"budget": {"num_problems": len(problems)}}, run.changes)
     if not NOTEBOOK.is_file():
         raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
-    bundle = build(run.out / "dataset", model=run.model)
+    bundle = build(run.out / "dataset", model=run.model, trm=run.trm)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,
@@ -154,6 +159,16 @@ def perform(rehearsal: Rehearsal, *, on_progress: Callable[[Sequence[Record]], N
     return process.returncode
 
 
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other, the last one winning."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(name, {}), Mapping)
+            result[name] = merged(result.get(name, {}), value) if both else value
+    return result
+
+
 def _command(folder: Path, root: Path, *, rerun: bool) -> OfflineCommand:
     argv = [sys.executable, "-m", "kit.kaggle.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
     if rerun:
@@ -174,16 +189,6 @@ def _stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings laid over each other, the last one winning."""
-    result: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            both = isinstance(value, Mapping) and isinstance(result.get(name, {}), Mapping)
-            result[name] = _merged(result.get(name, {}), value) if both else value
-    return result
 
 
 def _run_folder(out: Path, description: str, *, fresh: bool) -> tuple[Path, bool]:

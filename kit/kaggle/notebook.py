@@ -35,7 +35,7 @@ from kit.kaggle.environment import (
 from kit.kaggle.gateway import Contest, predict_function
 from kit.kaggle.local_server import LocalInferenceServer
 from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
-from kit.kaggle.startup import MODEL_FOLDER, restore
+from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.sampling import Engine
 from kit.solver import SolverConfig
 
@@ -49,10 +49,12 @@ LOG_NAME = "kit.log"
 class EngineConfig:
     """How the model is run.
 
+    kind: transformers samples from the model alone, trm with the dataset's recursive model on top.
     device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
     decode at once. num_threads: of torch on the CPU; None leaves torch's own choice.
     """
 
+    kind: Literal["transformers", "trm"] = "transformers"
     device: Literal["cpu", "cuda", "auto"] = "auto"
     dtype: str = "auto"
     max_batch: int = 16
@@ -151,12 +153,15 @@ def open_engine(environment: KaggleEnvironment, config: EngineConfig) -> Abstrac
     import torch
 
     from kit.engines.hf.engine import TransformersEngine
+    from kit.engines.trm.engine import TRMEngine
 
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-
-    return TransformersEngine.load(
-        restored / MODEL_FOLDER, device=config.device, dtype=config.dtype, max_batch=config.max_batch
+    model = restored / MODEL_FOLDER
+    if config.kind == "transformers":
+        return TransformersEngine.load(model, device=config.device, dtype=config.dtype, max_batch=config.max_batch)
+    return TRMEngine.load(
+        restored / TRM_FOLDER, backbone=model, device=config.device, dtype=config.dtype, max_batch=config.max_batch
     )
 
 

@@ -110,9 +110,14 @@ def as_table(report: Report) -> Table:
     table = Table(title="Dry run", title_justify="left")
     for name in ("problem", "answer", "gold", "", "votes", "samples", "seconds"):
         table.add_column(name, justify="left" if name in ("problem", "votes", "") else "right", no_wrap=True)
+    recurses = any(line.solution and line.solution.depth is not None for line in report.lines)
+    if recurses:
+        table.add_column("T", justify="right")
     table.add_column("stopped because")
     for line in report.lines:
-        table.add_row(*_cells(line))
+        *cells, reason = _cells(line)
+        depth = line.solution.depth if line.solution else None
+        table.add_row(*cells, *([str(depth)] if recurses else []), reason)
     return table
 
 

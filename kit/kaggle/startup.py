@@ -13,6 +13,7 @@ from kit.kaggle.manifest import Entry, load_manifest, sha256_of
 
 MAX_HASHED_BYTES = 64 << 20
 MODEL_FOLDER = "model"
+TRM_FOLDER = "trm"
 
 
 def restore(dataset: Path, into: Path) -> Path:

@@ -65,6 +65,19 @@ def test_the_scored_rerun_is_rehearsed_offline_from_the_dataset_alone(csv: Path,
 
 
 @pytest.mark.slow
+def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path) -> None:
+    more = ["--engine", "trm", "--interactive", "--set", "solver.stop.threshold=1", "--set", "solver.width=3"]
+    argv = command(csv, tmp_path / "out", *more)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "making an untrained one" in done.stdout
+    records = read_records(tmp_path / "out" / "run-0001" / "kaggle" / "working" / "journal.jsonl")
+    drawn = {(record["number"], record["depth"]) for record in records if record["kind"] == "sample"}
+    assert drawn <= {(0, 3), (1, 5), (2, 10)}
+    assert drawn
+
+
+@pytest.mark.slow
 def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = command(csv, out, "--interactive", "--set", "solver.width=1", "--set", "solver.stop.threshold=1")

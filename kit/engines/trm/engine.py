@@ -1,0 +1,104 @@
+"""The recursive engine: kit.engines.hf's, with a depth for each call and a halting score for each sample.
+
+In: chats. Out: samples. A call's depth is `SamplingParams.depth`, or the engine's own. It downloads
+nothing; the TRM's checkpoint says which backbone it belongs to, and another is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import trio
+
+from kit.engines.hf.decoding import Attempt
+from kit.engines.hf.engine import TransformersEngine, _eos_ids
+from kit.engines.hf.loading import load_model, load_tokenizer
+from kit.engines.hf.worker import Worker
+from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder, mean_halting
+from kit.errors import EngineError, InputError
+from kit.sampling import Prompt, Sample, SamplingParams
+from kit.trm import checkpoint
+from kit.trm.config import check_depth
+from kit.trm.language_model import RecursiveLM
+
+# The top of the ladder 3 -> 5 -> 10 (R5).
+MAX_DEPTH = 10
+
+
+class TRMEngine(TransformersEngine):
+    """Samples from a RecursiveLM; see kit.sampling.Engine.
+
+    It inherits, since text, thread, deadline and closing are the same; only rows have depths.
+    depth: of calls that name none; None: the checkpoint's. max_depth: the deepest call it takes. In the
+        form "states" every token's cache has room for it, in the others it costs nothing.
+    Raises: InputError as TransformersEngine does, for a depth beyond `max_depth`, and for
+        cache="last_step", whose texts would depend on the batch.
+    """
+
+    def __init__(
+        self,
+        model: RecursiveLM,
+        tokenizer: Any,
+        *,
+        max_batch: int = 16,
+        depth: int | None = None,
+        max_depth: int = MAX_DEPTH,
+    ) -> None:
+        super().__init__(model, tokenizer, max_batch=max_batch)
+        if model.trm.config.cache != "exact":
+            raise InputError("an engine needs cache='exact'; cache='last_step' is an approximation to measure")
+        self._max_depth = check_depth(max_depth)
+        self._depth = check_depth(model.trm.config.depth if depth is None else depth)
+        if self._depth > max_depth:
+            raise InputError(f"depth must be at most max_depth, {max_depth}, got {self._depth}")
+        decoder = RecursiveDecoder(model, eos_ids=_eos_ids(model, tokenizer), max_depth=max_depth)
+        self._worker = Worker(decoder, max_batch=max_batch)  # the other one never started
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        device: Literal["cpu", "cuda", "auto"] = "auto",
+        dtype: str = "auto",
+        max_batch: int = 16,
+        backbone: Path | str | None = None,
+        depth: int | None = None,
+        max_depth: int = MAX_DEPTH,
+    ) -> Self:
+        """Open a TRM's folder and its backbone's; nothing is ever downloaded.
+
+        dtype: of both; "auto" takes the backbone's. backbone: its folder; None: where the TRM says.
+        Raises: MissingError, InputError naming the file that is absent or damaged, or for a backbone that
+            is not the TRM's.
+        """
+        folder = Path(path)
+        backbone_folder = Path(backbone) if backbone is not None else checkpoint.find_backbone(folder)
+        loaded = load_model(backbone_folder, device=device, dtype=dtype)
+        model = checkpoint.load(folder, loaded, backbone_folder=backbone_folder)
+        tokenizer = load_tokenizer(backbone_folder)
+        return cls(model, tokenizer, max_batch=max_batch, depth=depth, max_depth=max_depth)
+
+    def _attempt(self, prompt: Prompt, params: SamplingParams) -> tuple[Attempt, trio.Event]:
+        depth = self._depth if params.depth is None else params.depth
+        if depth > self._max_depth:
+            raise EngineError(
+                f"depth {depth} is beyond this engine's max_depth, {self._max_depth}; open it with a deeper one"
+            )
+        attempt, done = super()._attempt(prompt, params)
+        recursive = RecursiveAttempt(
+            prompt_ids=attempt.prompt_ids,
+            params=attempt.params,
+            max_new_tokens=attempt.max_new_tokens,
+            wake=attempt.wake,
+            depth=depth,
+        )
+        return recursive, done
+
+    def _as_sample(self, attempt: Attempt, *, seconds: float) -> Sample:
+        assert isinstance(attempt, RecursiveAttempt)
+        sample = super()._as_sample(attempt, seconds=seconds)
+        halting = mean_halting(attempt.recursions[: sample.num_tokens])
+        return dataclasses.replace(sample, depth=attempt.depth, halting=halting)
