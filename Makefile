@@ -8,7 +8,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: dry-run test check-code environment clean
+.PHONY: help dry-run test check-code environment clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
@@ -25,8 +28,11 @@ check-code: environment
 environment: $(VENV)/.made-by-make
 
 $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
+	@command -v "$(PYTHON)" > /dev/null || \
+	  { echo "no Python found at '$(PYTHON)'; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
 	  { echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "installing into $(VENV), once: a minute or two and about 2 GB"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r wheels/lock-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r wheels/torch.txt

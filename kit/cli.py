@@ -6,7 +6,9 @@ Heavy modules are imported by the command that needs them, so that `kit --help` 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit import __version__, assets
 from kit.errors import EngineError, InputError, KitError
-from kit.problem import read_gold
+from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
     from kit.kaggle.dry_run import Rehearsal
@@ -25,6 +27,9 @@ OUT = Path("out")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 well, 1 a fault that was explained, 130 interrupted)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
     args = _parser().parse_args(argv)
     try:
         status: int = args.run(args)
@@ -44,7 +49,8 @@ def build_command(args: argparse.Namespace) -> int:
     bundle = build(args.out, model=args.model, trm=args.trm)
     for entry in bundle.manifest.entries:
         print(f"{entry.size_bytes:>14,}  {entry.sha256[:12]}  {entry.file}")
-    print(f"{bundle.size_bytes:>14,}  bytes in {len(bundle.manifest.entries)} files: {bundle.folder}")
+    num_files = len(bundle.manifest.entries)
+    print(f"{bundle.size_bytes:>14,}  bytes in {num_files} files, and the manifest: {bundle.folder}")
     return 0
 
 
@@ -52,18 +58,26 @@ def dry_run_command(args: argparse.Namespace) -> int:
     """`kit dry-run`: rehearse the submission on this machine, offline, and report."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: stop the notebook, keep the journal
-    gold, changes = read_gold(args.problems), nested(args.set)  # bad input is told before heavy imports
+    read_problems(args.problems)  # bad input is told before heavy imports
+    gold, changes = read_gold(args.problems), nested(args.set)
 
     from rich.console import Console
 
-    from kit.kaggle.dry_run import RECURSIVE, DryRun, lay_out, merged
-    from kit.kaggle.report import as_table, make_report
+    from kit.lock import held
 
     console = Console(width=None if sys.stdout.isatty() else 120)
+    with held(args.out):  # two at once would resume each other's run
+        return _rehearse(args, gold, changes, console)
+
+
+def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
+    from kit.kaggle.dry_run import RECURSIVE, DryRun, lay_out, merged
+    from kit.kaggle.report import as_table, guess_lines, make_report
+
     if args.engine == "trm":
         changes = merged(RECURSIVE, changes)
         args.trm = args.trm or _untrained_trm(args.model, args.out, console)
-    console.print(f"building the dataset from {args.model} …")
+    console.print(f"checking the input and building the dataset from {args.model} …", soft_wrap=True)
     rehearsal = lay_out(
         DryRun(
             problems=args.problems,
@@ -78,14 +92,27 @@ def dry_run_command(args: argparse.Namespace) -> int:
     status = _perform(rehearsal, console)
     if status:
         raise InputError(f"the notebook failed; what it printed is in {rehearsal.output}:\n{_tail(rehearsal.output)}")
-    report = make_report(rehearsal.problems, gold, tuple(rehearsal.solutions()), rehearsal.submission)
+    report = make_report(rehearsal.problems, gold, rehearsal.solutions(), rehearsal.submission)
     console.print(as_table(report))
     if report.num_gold:
         console.print(f"right: {report.num_right} of {report.num_gold}")
     console.print(f"submission: {rehearsal.submission}\njournal:    {rehearsal.journal}", soft_wrap=True)
+    for line in guess_lines(report):
+        console.print(line, soft_wrap=True)
     if not report.num_samples:
-        why = f"the first because {report.guesses[0]}" if report.guesses else "and the journal does not say why"
-        raise EngineError(f"no sample was ever drawn: every answer is a guess, {why}; see {rehearsal.log}")
+        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsal.log}")
+    return 0
+
+
+def settings_command(args: argparse.Namespace) -> int:
+    """`kit settings`: every setting by the name that --set takes, with a submission's and a dry run's value."""
+    from kit.config import described, replaced
+    from kit.kaggle.dry_run import SQUEEZED
+    from kit.kaggle.notebook import Settings
+
+    submission, rehearsal = Settings(), replaced(Settings(), SQUEEZED)
+    for line, squeezed in zip(described(submission), described(rehearsal), strict=True):
+        print(line if line == squeezed else f"{line:<44} (dry run: {squeezed.partition('=')[2]})")
     return 0
 
 
@@ -113,7 +140,7 @@ def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
     """A recursive model that changes nothing yet, so that the engine can be rehearsed before one is trained."""
     from kit.trm.checkpoint import save_untrained
 
-    folder = out.with_name(f"{out.name}-trm-untrained")
+    folder = out / "trm-untrained"
     console.print(f"no --trm given: making an untrained one in {folder}, which answers exactly as {model} does")
     save_untrained(folder, backbone_folder=model)
     return folder
@@ -126,7 +153,7 @@ def _perform(rehearsal: Rehearsal, console: Any) -> int:
 
     total = len(rehearsal.problems)
     if rehearsal.resumed:
-        console.print(f"resuming {rehearsal.folder}: {len(tuple(rehearsal.solutions()))} of {total} are answered")
+        console.print(f"resuming {rehearsal.folder}: {len(rehearsal.solutions())} of {total} were answered")
     console.print(f"network: {rehearsal.command.isolation.value}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -135,7 +162,8 @@ def _perform(rehearsal: Rehearsal, console: Any) -> int:
 
 
 def _tail(path: Path, num_lines: int = 25) -> str:
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-num_lines:])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", path.read_text(encoding="utf-8", errors="replace"))
+    return "\n".join(text.splitlines()[-num_lines:])
 
 
 def _value(text: str) -> Any:
@@ -151,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_dry_run(commands)
     _add_build(commands)
+    settings = commands.add_parser("settings", help="list what --set takes, with the defaults")
+    settings.set_defaults(run=settings_command)
     return parser
 
 
@@ -161,8 +191,7 @@ def _add_dry_run(commands: Any) -> None:
         description="Build the dataset, execute notebooks/submission.ipynb with a real kernel and no network, "
         "answer the problems through Kaggle's protocol, and show what would be scored. An interrupted run is "
         "resumed; a finished one is kept and the next gets a folder of its own.",
-        epilog="Settings for --set are the fields of kit.kaggle.notebook.Settings: budget.limit_s, "
-        "solver.width, solver.stop.num_samples, solver.sampling.temperature, engine.device, …",
+        epilog="`kit settings` lists what --set takes, with the defaults of a submission.",
     )
     dry_run.add_argument(
         "--problems", type=Path, default=assets.SAMPLE_PROBLEMS, metavar="CSV",

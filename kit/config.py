@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from kit.errors import InputError
@@ -23,22 +24,25 @@ _Config = TypeVar("_Config")
 _PACKAGES = ("mathllm-kit", "torch", "transformers", "vllm", "trio", "polars", "grpcio")
 
 
-def replaced(config: _Config, changes: Mapping[str, Any]) -> _Config:
+def replaced(config: _Config, changes: Mapping[str, Any], *, within: str = "") -> _Config:
     """`config` with the fields named in `changes` set; a nested mapping changes a nested config.
 
+    within: what stands before a field's name in messages, such as `solver.`.
     Raises: InputError for a name that is no field, or a value that the config refuses.
     """
     values: dict[str, Any] = {}
     kinds = get_type_hints(type(config))
     for name, value in changes.items():
-        _check_name(config, name)
+        _check_name(config, name, within)
         current = getattr(config, name)
-        if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
-            values[name] = replaced(current, value)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise InputError(f"{within}{name} is a group of settings: {', '.join(_names(current))}; got {value!r}")
+            values[name] = replaced(current, value, within=f"{within}{name}.")
         elif _fits(value, kinds[name]):
             values[name] = tuple(value) if isinstance(value, list) else value
         else:
-            raise InputError(f"{name} must be {_name(kinds[name])}, got {value!r}")
+            raise InputError(f"{within}{name} must be {_wanted(kinds[name])}, got {value!r}")
     return dataclasses.replace(config, **values)  # type: ignore[type-var]  # every config is a dataclass
 
 
@@ -53,12 +57,26 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def _check_name(config: object, name: str) -> None:
-    names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+def described(config: object, *, within: str = "") -> list[str]:
+    """Every setting of a config and of those nested in it, as `name=value` with the name that `replaced` takes."""
+    lines = []
+    for name in _names(config):
+        value = getattr(config, name)
+        nested = dataclasses.is_dataclass(value)
+        lines += described(value, within=f"{within}{name}.") if nested else [f"{within}{name}={json.dumps(value)}"]
+    return lines
+
+
+def _names(config: object) -> list[str]:
+    return [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+
+
+def _check_name(config: object, name: str, within: str) -> None:
+    names = _names(config)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-        raise InputError(f"{type(config).__name__} has no setting {name!r}; {hint}")
+        hint = f"did you mean {within + near[0]!r}?" if near else f"known: {', '.join(names)}"
+        raise InputError(f"there is no setting {within + name!r}; {hint}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -74,8 +92,15 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def _name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).removeprefix("typing.")
+def _wanted(kind: Any) -> str:
+    """A kind in words for the one who typed the value."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return f"a list, each {_wanted(get_args(kind)[0])}"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_wanted(each) for each in get_args(kind))
+    return {int: "an integer", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}[kind]
 
 
 def _gpus() -> list[str]:

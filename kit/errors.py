@@ -11,6 +11,9 @@ A message says what was expected, what came, and what to do about it.
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class KitError(Exception):
     """Any fault that the kit explains itself; a shell prints its text without a traceback."""
@@ -26,6 +29,13 @@ class MissingError(KitError, FileNotFoundError):
 
 class StorageError(KitError, OSError):
     """A folder cannot be written, or the disk is full."""
+
+
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """The StorageError for a failed write at `path`, with the mend that fits its cause."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    mend = "free some disk" if is_full else "choose another folder, or mend its rights"
+    return StorageError(f"{path}: cannot write ({error.strerror or error}); {mend}")
 
 
 class EngineError(KitError, RuntimeError):

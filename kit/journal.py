@@ -8,7 +8,6 @@ Does not judge: answers and votes are recomputed from the samples' texts.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from kit.errors import StorageError
+from kit.errors import StorageError, cannot_write
+from kit.lock import hold
 
 Record = Mapping[str, Any]
 """A JSON object; `kind` says which."""
@@ -47,11 +47,11 @@ class Journal:
                 path.rename(_free_name(path))
                 past = ()
             file = path.open("ab", buffering=0)
-            _lock(path, file)
+            hold(file, path)
         except StorageError:
             raise
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise cannot_write(path, error) from error
         journal = cls(path, file, past, _torn=bool(past) and not _ends_whole(path))
         if not past:
             journal.append(_head(run))
@@ -71,7 +71,7 @@ class Journal:
             os.fsync(self._file.fileno())
         except OSError as error:
             self._torn = True
-            raise _unwritable(self.path, error) from error
+            raise cannot_write(self.path, error) from error
 
     def past(self, kind: str, problem_key: str) -> Iterator[Record]:
         """The records of `kind` about this problem that an earlier process left, oldest first."""
@@ -116,15 +116,6 @@ def _parse(line: bytes) -> Record | None:
     return record if isinstance(record, dict) and "kind" in record else None
 
 
-def _lock(path: Path, file: BinaryIO) -> None:
-    """Two processes must not write one journal; the lock goes with the process, however it ends."""
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise StorageError(f"{path}: another process is writing it; wait for it or stop it") from None
-
-
 def _write_whole(file: BinaryIO, data: bytes) -> None:
     """Unbuffered writes may be short, on a nearly full disk above all."""
     view = memoryview(data)
@@ -143,8 +134,3 @@ def _free_name(path: Path) -> Path:
     while (candidate := path.with_name(f"{path.name}.{number}")).exists():
         number += 1
     return candidate
-
-
-def _unwritable(path: Path, error: OSError) -> StorageError:
-    reason = error.strerror or error
-    return StorageError(f"{path}: cannot write ({reason}); free some disk or choose another folder")

@@ -58,7 +58,7 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
-    max_new_tokens: int = 1024
+    max_new_tokens: int = 4096
     depth: int | None = None
 
     def __post_init__(self) -> None:

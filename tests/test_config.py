@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from kit.config import machine_facts, replaced
+from kit.config import described, machine_facts, replaced
 from kit.errors import InputError
 
 
@@ -32,21 +32,25 @@ def test_changes_fields_by_name_and_nests() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"nmae": "y"}, "did you mean 'name'"),
-        ({"inner": {"widht": 1}}, "did you mean 'width'"),
+        ({"nmae": "y"}, "no setting 'nmae'; did you mean 'name'"),
+        ({"inner": {"widht": 1}}, "no setting 'inner.widht'; did you mean 'inner.width'"),
         ({"qqq": 1}, "known: inner, limit, name, depths"),
-        ({"inner": {"width": "3"}}, "width must be int, got '3'"),
-        ({"inner": {"width": True}}, "width must be int"),
-        ({"inner": {"width": None}}, "width must be int"),
-        ({"inner": 3}, "inner must be"),
-        ({"depths": [3, "5"]}, "depths must be"),
-        ({"limit": 1.5}, "limit must be int | None"),
-        ({"name": "z"}, r"name must be Literal\['x', 'y'\], got 'z'"),
+        ({"inner": {"width": "3"}}, "inner.width must be an integer, got '3'"),
+        ({"inner": {"width": True}}, "inner.width must be an integer"),
+        ({"inner": {"width": None}}, "inner.width must be an integer"),
+        ({"inner": 3}, "inner is a group of settings: width, ratio; got 3"),
+        ({"depths": [3, "5"]}, "depths must be a list, each an integer"),
+        ({"limit": 1.5}, "limit must be an integer or null"),
+        ({"name": "z"}, "name must be one of x, y, got 'z'"),
     ],
 )
 def test_refuses_unknown_names_and_wrong_kinds(changes: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says.replace("|", r"\|")):
         replaced(Outer(), changes)
+
+
+def test_lists_every_setting_by_the_name_that_changes_it() -> None:
+    assert described(Outer()) == ["inner.width=2", "inner.ratio=0.5", "limit=null", 'name="x"', "depths=[]"]
 
 
 def test_tells_versions_and_hardware() -> None:

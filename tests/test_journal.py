@@ -100,7 +100,7 @@ for number in range(10**9):
 
 def test_two_processes_never_write_one_journal(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "j.jsonl", run=RUN) as journal:
-        with pytest.raises(StorageError, match=r"j\.jsonl: another process is writing it"):
+        with pytest.raises(StorageError, match=r"j\.jsonl: another process is using it"):
             Journal.open(tmp_path / "j.jsonl", run=RUN)
         journal.append(SAMPLE)
     with pytest.raises(StorageError, match="closed"):

@@ -6,6 +6,7 @@ inputs give the same bytes (the wheel's times are fixed).
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import kit
 from kit.engines.model_folder import check_model_folder, check_tokenizer_files
-from kit.errors import InputError, KitError, MissingError, StorageError
+from kit.errors import InputError, KitError, MissingError, cannot_write
 from kit.kaggle.manifest import MANIFEST_NAME, Entry, Manifest, load_manifest, sha256_of
 from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER
 
@@ -64,8 +65,7 @@ def build(out: Path, *, model: Path, trm: Path | None = None) -> Bundle:
     except KitError:
         raise
     except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{out}: cannot build there ({reason}); free some disk or choose another --out") from error
+        raise cannot_write(out, error) from error
     return Bundle(out, manifest)
 
 
@@ -76,6 +76,9 @@ def build_wheel(out: Path) -> Path:
     """
     if not (SOURCE / "pyproject.toml").is_file():
         raise MissingError(f"{SOURCE / 'pyproject.toml'}: not found; build the dataset from a checkout of the kit")
+    if importlib.util.find_spec("build") is None:
+        mend = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
+        raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {mend}")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config import replaced
-from kit.errors import InputError, StorageError
+from kit.errors import InputError, cannot_write
 from kit.journal import Record, read_records
 from kit.kaggle.bundle import SOURCE, build
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
@@ -104,10 +104,12 @@ class Rehearsal:
         """What the notebook's processes printed."""
         return self.folder / OUTPUT_NAME
 
-    def solutions(self) -> Iterator[Record]:
-        """The journal's solution records so far."""
-        if self.journal.exists():
-            yield from (record for record in read_records(self.journal) if record["kind"] == "solution")
+    def solutions(self) -> tuple[Record, ...]:
+        """The journal's solution records so far, the last one of each problem."""
+        if not self.journal.exists():
+            return ()
+        solutions = (record for record in read_records(self.journal) if record["kind"] == "solution")
+        return tuple({record["problem"]: record for record in solutions}.values())
 
 
 def lay_out(run: DryRun) -> Rehearsal:
@@ -120,14 +122,15 @@ def lay_out(run: DryRun) -> Rehearsal:
     if not NOTEBOOK.is_file():
         raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
-    bundle = build(run.out / "dataset", model=run.model, trm=run.trm)
+    out = run.out.resolve()  # the notebook runs in another folder
+    bundle = build(out / "dataset", model=run.model, trm=run.trm)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,
         "rerun": run.rerun,
         "dataset": sha256_of(bundle.folder / MANIFEST_NAME),
     }
-    folder, resumed = _run_folder(run.out, json.dumps(description, indent=1, sort_keys=True), fresh=run.fresh)
+    folder, resumed = _run_folder(out, json.dumps(description, indent=1, sort_keys=True), fresh=run.fresh)
     root = folder / "kaggle"
     _mount(bundle.folder, problems, root)
     command = _command(folder, root, rerun=run.rerun)
@@ -153,9 +156,9 @@ def perform(rehearsal: Rehearsal, *, on_progress: Callable[[Sequence[Record]], N
         )
         with _stopped_at_the_end(process):
             while process.poll() is None:
-                on_progress(tuple(rehearsal.solutions()))
+                on_progress(rehearsal.solutions())
                 time.sleep(_POLL_S)
-    on_progress(tuple(rehearsal.solutions()))
+    on_progress(rehearsal.solutions())
     return process.returncode
 
 
@@ -202,7 +205,7 @@ def _run_folder(out: Path, description: str, *, fresh: bool) -> tuple[Path, bool
         folder.mkdir()
         (folder / _DESCRIPTION_NAME).write_text(description, encoding="utf-8")
     except OSError as error:
-        raise StorageError(f"{folder}: cannot create ({error.strerror}); choose another --out") from error
+        raise cannot_write(folder, error) from error
     return folder, False
 
 
@@ -230,4 +233,4 @@ def _mount(dataset: Path, problems: Sequence[Problem], root: Path) -> None:
             rows.writerow(("id", "problem"))
             rows.writerows((problem.id, problem.text) for problem in problems)
     except OSError as error:
-        raise StorageError(f"{root}: cannot lay the run out ({error}); free some disk or choose --out") from error
+        raise cannot_write(root, error) from error

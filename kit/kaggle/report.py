@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,12 @@ class Report:
     @property
     def guesses(self) -> tuple[str, ...]:
         """Why answers had to be guessed, one text a guess."""
-        return tuple(
-            f"{line.problem_id}: {line.solution.guess}" for line in self.lines if line.solution and line.solution.guess
-        )
+        return tuple(line.solution.guess for line in self.lines if line.solution and line.solution.guess)
+
+    @property
+    def recurses(self) -> bool:
+        """Whether any sample came from an engine that recurses."""
+        return any(line.solution and line.solution.depth is not None for line in self.lines)
 
 
 def make_report(
@@ -106,30 +110,47 @@ def read_submission(path: Path, problems: Sequence[Problem]) -> dict[str, int]:
 
 
 def as_table(report: Report) -> Table:
-    """The report for a terminal."""
+    """The report for a terminal; columns that nothing is known for are left out."""
+    columns = {"problem": "left", "answer": "right"}
+    if report.num_gold:
+        columns |= {"gold": "right", "": "left"}
+    columns |= {"votes": "left", "samples": "right", "seconds": "right"}
+    if report.recurses:
+        columns["T"] = "right"
+    columns["stopped because"] = "left"
     table = Table(title="Dry run", title_justify="left")
-    for name in ("problem", "answer", "gold", "", "votes", "samples", "seconds"):
-        table.add_column(name, justify="left" if name in ("problem", "votes", "") else "right", no_wrap=True)
-    recurses = any(line.solution and line.solution.depth is not None for line in report.lines)
-    if recurses:
-        table.add_column("T", justify="right")
-    table.add_column("stopped because")
+    for name, justify in columns.items():
+        table.add_column(name, justify="right" if justify == "right" else "left")
     for line in report.lines:
-        *cells, reason = _cells(line)
-        depth = line.solution.depth if line.solution else None
-        table.add_row(*cells, *([str(depth)] if recurses else []), reason)
+        cells = _cells(line)
+        table.add_row(*(cells[name] for name in columns))
     return table
 
 
-def _cells(line: Line) -> tuple[Text | str, ...]:
-    mark = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("")}[line.is_right]
-    gold = "" if line.gold is None else str(line.gold)
-    known = (line.problem_id, str(line.answer), gold, mark)
-    if line.solution is None:
-        return (*known, "", "", "", Text("not in the journal", "red"))
+def guess_lines(report: Report) -> list[str]:
+    """Why answers had to be guessed, each reason once with how many it concerns."""
+    return [f"{count} guessed: {why}" for why, count in Counter(report.guesses).most_common()]
+
+
+def _cells(line: Line) -> dict[str, Text | str]:
+    """One row by column; blank where the journal does not know."""
+    cells: dict[str, Text | str] = {
+        "problem": line.problem_id,
+        "answer": str(line.answer),
+        "gold": "" if line.gold is None else str(line.gold),
+        "": {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("")}[line.is_right],
+    }
     solution = line.solution
-    reason = f"{solution.reason.value}; guessed: {solution.guess}" if solution.guess else solution.reason.value
-    return (*known, _votes(solution), str(solution.num_samples), f"{solution.seconds:.1f}", reason)
+    if solution is None:
+        blank = dict.fromkeys(("votes", "samples", "seconds", "T"), "")
+        return cells | blank | {"stopped because": Text("not in the journal", "red")}
+    return cells | {
+        "votes": _votes(solution),
+        "samples": str(solution.num_samples),
+        "seconds": f"{solution.seconds:.1f}",
+        "T": "" if solution.depth is None else str(solution.depth),
+        "stopped because": f"{solution.reason.value}; guessed" if solution.guess else solution.reason.value,
+    }
 
 
 def _votes(solution: Solution) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit.errors import InputError, MissingError, StorageError
+from kit.errors import InputError, MissingError, cannot_write
 from kit.kaggle.manifest import Entry, load_manifest, sha256_of
 
 MAX_HASHED_BYTES = 64 << 20
@@ -46,4 +46,4 @@ def _link(source: Path, target: Path) -> None:
         target.unlink(missing_ok=True)
         target.symlink_to(source.resolve())
     except OSError as error:
-        raise StorageError(f"{target}: cannot link ({error.strerror}); free some disk or check rights") from error
+        raise cannot_write(target, error) from error

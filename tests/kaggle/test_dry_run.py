@@ -17,7 +17,8 @@ import pytest
 from kit.ballot import Solution, StopReason
 from kit.errors import InputError, MissingError
 from kit.journal import read_records
-from kit.kaggle.report import as_table, make_report, read_submission
+from kit.kaggle.report import as_table, guess_lines, make_report, read_submission
+from kit.lock import held
 from kit.problem import Problem
 from kit.solver import solution_record
 
@@ -62,6 +63,28 @@ def test_the_scored_rerun_is_rehearsed_offline_from_the_dataset_alone(csv: Path,
     assert sum(cell["cell_type"] == "code" for cell in executed["cells"]) == 3
     head = next(read_records(run / "kaggle" / "working" / "journal.jsonl"))
     assert {"kit", "settings", "dataset", "machine"} <= set(head)
+
+
+@pytest.mark.slow
+def test_a_relative_out_folder_and_a_path_with_a_space_work(tmp_path: Path) -> None:
+    """Bug of an earlier version: the notebook runs in another folder and found nothing in a relative one."""
+    folder = tmp_path / "my kit"
+    folder.mkdir()
+    (folder / "my problems.csv").write_text(PROBLEMS)
+    argv = command(Path("my problems.csv"), Path("out/dry-run"), "--interactive")
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(submitted(folder / "out" / "dry-run" / "run-0001")) == 2
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(csv: Path, tmp_path: Path) -> None:
+    """Bug of an earlier version: the second took the first for interrupted, and both wrote one run."""
+    with held(tmp_path / "out"):
+        done = subprocess.run(command(csv, tmp_path / "out"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path / 'out'}: another process is using it" in done.stderr
+    assert not list((tmp_path / "out").glob("run-*"))
 
 
 @pytest.mark.slow
@@ -197,7 +220,8 @@ def test_the_report_joins_the_submission_with_gold_and_journal(tmp_path: Path) -
     path = parquet(tmp_path / "s.parquet", {"id": ["b", "a"], "answer": [5, 7]})
     report = make_report((A, B), {"a": 7}, [solved(A, 7), solved(B, 5, "no votes")], path)
     assert [(line.problem_id, line.answer, line.is_right) for line in report.lines] == [("a", 7, True), ("b", 5, None)]
-    assert (report.num_right, report.num_gold, report.guesses) == (1, 1, ("b: no votes",))
+    assert (report.num_right, report.num_gold, report.guesses) == (1, 1, ("no votes",))
+    assert guess_lines(report) == ["1 guessed: no votes"]
     table = as_table(report)
     assert table.row_count == 2
     assert list(table.columns[4].cells)[0] == "7 ×4  1 ×2  2 ×1  +1"  # noqa: RUF015
