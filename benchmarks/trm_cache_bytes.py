@@ -27,14 +27,15 @@ FORMS = {
 
 
 def main() -> None:
-    print("KiB for each token (48 = N_sup * T of the paper's training)\n")
+    print("KiB for each token, without the byte that tells its depth in the form `states`")
+    print("(48 = N_sup * T of the paper's training)\n")
     print("| backbone | its own cache | form |" + "".join(f" T={depth} |" for depth in DEPTHS))
     print("|---|---:|---|" + "---:|" * len(DEPTHS))
     for name, sizes in BACKBONES.items():
         own = NUM_BACKBONE_LAYERS * 2 * sizes["num_key_value_heads"] * 128 * 2
         for form, settings in FORMS.items():
             config = TRMConfig(**sizes, **settings, head_dim=128)
-            cells = [f"{cache_bytes_per_token(config, depth=depth) / 1024:g}" for depth in DEPTHS]
+            cells = [f"{cache_bytes_per_token(config, depth=depth) / 1024:.4g}" for depth in DEPTHS]
             print(f"| {name} | {own / 1024:g} | {form} | {' | '.join(cells)} |")
 
 

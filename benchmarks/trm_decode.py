@@ -28,7 +28,7 @@ from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
 
 from kit.engines.trm.engine import TRMEngine
 from kit.sampling import SamplingParams
-from kit.trm.cache import num_slots, reserve
+from kit.trm.cache import Slots
 from kit.trm.config import TRMConfig
 from kit.trm.language_model import RecursiveLM
 from kit.trm.model import TinyRecursiveModel
@@ -39,6 +39,7 @@ DEPTH = 3
 SOURCE_DEPTH = 16 * 3  # the source project ran N_sup * T over every new token
 NUM_NEW = 8
 COLD_BYTES = 64 << 20
+KEPT = "0, a later token may recurse"
 
 Runs = dict[str, Callable[[], object]]
 
@@ -56,15 +57,19 @@ class Stopwatch:
         return time.perf_counter()
 
     def least(self, runs: Runs, *, num_repeats: int) -> dict[str, float]:
-        """Least seconds of each run, after a warm-up: what else the machine does only ever adds. They take turns."""
+        """Least seconds of each run: what else the machine does only ever adds."""
+        return {name: min(each) for name, each in self.turns(runs, num_repeats=num_repeats).items()}
+
+    def turns(self, runs: Runs, *, num_repeats: int) -> dict[str, list[float]]:
+        """Seconds of each run, turn by turn after a warm-up; every other turn goes backwards."""
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for repeat in range(num_repeats + 1):
-            for name, run in runs.items():
+            for name in list(runs)[:: 1 if repeat % 2 else -1]:
                 begun_s = self()
-                run()
+                runs[name]()
                 if repeat:
                     seconds[name].append(self() - begun_s)
-        return {name: min(each) for name, each in seconds.items()}
+        return seconds
 
 
 def build(args: argparse.Namespace, **config: Any) -> RecursiveLM:
@@ -91,10 +96,13 @@ def build(args: argparse.Namespace, **config: Any) -> RecursiveLM:
 
 def filled_cache(model: RecursiveLM, num_columns: int, depth: int) -> Any:
     """A cache as a prefix of that length leaves it; its numbers do not matter for time."""
-    config, num_layers = model.backbone.config, model.backbone.config.num_hidden_layers
+    config = model.backbone.config
     cache = DynamicCache(config=config)
-    reserve(cache, num_layers=num_layers + num_slots(model.trm.config, depth))
+    slots = Slots(cache, model.trm.config, first=config.num_hidden_layers, depth=depth, num_past=0)
+    slots.record(torch.full((1, num_columns), depth, device=model.device))
     for layer in cache.layers:
+        if layer.is_initialized:
+            continue
         shape = (1, config.num_key_value_heads, num_columns, config.hidden_size // config.num_attention_heads)
         noise = torch.randn(shape, device=model.device, dtype=model.dtype)
         layer.update(noise, noise.clone())
@@ -192,7 +200,7 @@ def print_without_cache(args: argparse.Namespace, watch: Stopwatch) -> None:
         else:
             source = build(args, form=form, cache="last_step")
             runs[f"source project's scheme: {SOURCE_DEPTH} deep recursions on the new token"] = decode(
-                source, num_columns, partial(filled_cache, source, num_columns, 1), depth=SOURCE_DEPTH
+                source, num_columns, partial(filled_cache, source, num_columns, SOURCE_DEPTH), depth=SOURCE_DEPTH
             )
         seconds = watch.least(runs, num_repeats=max(1, args.num_repeats // 3))
         for name, each in seconds.items():
@@ -200,23 +208,25 @@ def print_without_cache(args: argparse.Namespace, watch: Stopwatch) -> None:
             print(f"| {name} | {1000 * per_token:.2f} | {per_token * NUM_NEW / seconds[cached]:.1f} |", flush=True)
 
 
-def predicted_ratio(model: RecursiveLM, depth: int) -> float:
+def predicted_ratio(model: RecursiveLM, depth: int, *, keeps_anchors: bool) -> float:
     """Weights that a new token passes through, over the bare backbone's: FLOPs (x 2) and, at batch 1, bytes."""
     embedding = model.backbone.get_input_embeddings().weight
     backbone = sum(parameter.numel() for parameter in model.backbone.parameters())
     if model.get_output_embeddings().weight is not embedding:
         backbone -= embedding.numel()
     net = sum(parameter.numel() for parameter in model.trm.net.parameters())
-    once = sum(p.numel() for name, p in model.trm.net.named_parameters() if "key_value" in name)
+    key_value = sum(p.numel() for name, p in model.trm.net.named_parameters() if "key_value" in name)
+    once = key_value if keeps_anchors else 0
     out = model.trm.out.weight.numel() if depth else 0
-    applied = depth * model.trm.config.num_applications * (net - once)
+    applied = depth * model.trm.config.num_applications * (net - key_value)
     return float((backbone + once + applied + out) / backbone)
 
 
 def print_overhead(args: argparse.Namespace, watch: Stopwatch) -> None:
     print(f"\n## transformers.generate: 64 tokens of prompt, {args.num_new} new, over the bare backbone, form anchor\n")
     print(
-        "| T | s | measured ratio | predicted by counting weights | measured / predicted |\n|---|---:|---:|---:|---:|"
+        "| T | s | measured ratio | predicted by counting weights | measured / predicted | middle half of the turns |\n"
+        "|---|---:|---:|---:|---:|---:|"
     )
     model = build(args)
     input_ids = torch.randint(args.vocab_size, (1, 64), device=args.device)
@@ -229,11 +239,21 @@ def print_overhead(args: argparse.Namespace, watch: Stopwatch) -> None:
     runs: Runs = {"bare": partial(model.backbone.generate, input_ids, **settings)}
     for depth in args.depths:
         runs[str(depth)] = partial(model.generate, input_ids, depth=depth, **settings)
-    seconds = watch.least(runs, num_repeats=args.num_repeats)
-    print(f"| bare | {seconds['bare']:.3f} | 1.00 | 1.00 | |")
-    for depth in args.depths:
-        ratio, predicted = seconds[str(depth)] / seconds["bare"], predicted_ratio(model, depth)
-        print(f"| {depth} | {seconds[str(depth)]:.3f} | {ratio:.3f} | {predicted:.3f} | {ratio / predicted:.2f} |")
+    if 0 in args.depths:
+        runs[KEPT] = partial(model.generate, input_ids, depth=0, recurses_later=True, **settings)
+    turns = watch.turns(runs, num_repeats=args.num_repeats)
+    print(f"| bare | {statistics.median(turns['bare']):.3f} | 1.00 | 1.00 | | |")
+    for name in list(runs)[1:]:
+        # each turn against the bare run of the same turn: a slow minute of the machine meets both
+        ratios = [each / bare for each, bare in zip(turns[name], turns["bare"], strict=True)]
+        depth = 0 if name == KEPT else int(name)
+        ratio, predicted = statistics.median(ratios), predicted_ratio(model, depth, keeps_anchors=name != "0")
+        low, _, high = statistics.quantiles(ratios, n=4)
+        print(
+            f"| {name} | {statistics.median(turns[name]):.3f} | {ratio:.3f} | {predicted:.3f} "
+            f"| {ratio / predicted:.2f} | {low:.3f} to {high:.3f} |",
+            flush=True,
+        )
 
 
 def print_throughput(args: argparse.Namespace, watch: Stopwatch) -> None:

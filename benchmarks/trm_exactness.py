@@ -1,9 +1,10 @@
 """How exact is the TRM's cache, how does its error grow with depth, and what do approximations cost?
 
-Three tables from random weights (no training makes a recursion contract here, so this is the hard case):
+Four tables from random weights (no training makes a recursion contract here, so this is the hard case):
 cached decoding against recomputing every prefix (ragged left-padded rows, chunked prefill, a row that
-leaves), for every form and depth; the cache that keeps the last step only; and early exit by convergence:
-how many deep recursions it saves and how far y then is from the full depth.
+leaves), for every form and depth; the same in float32 at T = 10 over many more nets; the cache that keeps
+the last step only; and early exit by convergence: how many deep recursions it saves and how far y then is
+from the full depth.
 
     python -m benchmarks.trm_exactness [--num-seeds 5]
 """
@@ -11,6 +12,7 @@ how many deep recursions it saves and how far y then is from the full depth.
 from __future__ import annotations
 
 import argparse
+import statistics
 from typing import Any
 
 import torch
@@ -20,6 +22,11 @@ from tests.trm import tiny_trm
 from tests.trm.decoding_error import decoding_error, relative
 
 DEPTHS = (0, 1, 2, 3, 5, 10)
+NUM_NETS = 30
+VARIANTS: tuple[dict[str, Any], ...] = tuple(
+    [{"form": form} for form in tiny_trm.FORMS]
+    + [{"form": form, "damped": form != "token"} for form in tiny_trm.FORMS]  # not the default
+)
 
 
 def build(seed: int, dtype: torch.dtype, **config: Any) -> RecursiveLM:
@@ -34,17 +41,32 @@ def print_exactness(num_seeds: int) -> None:
     print("## Cached decoding against recomputation: largest relative error of y (of logits)\n")
     print("| form | dtype |" + "".join(f" T={depth} |" for depth in DEPTHS) + " other argmax |")
     print("|---|---|" + "---:|" * (len(DEPTHS) + 1))
-    variants: list[dict[str, Any]] = [{"form": form} for form in tiny_trm.FORMS]
-    variants += [{"form": form, "damped": True} for form in tiny_trm.FORMS]
-    for variant in variants:
+    for variant in VARIANTS:
         for dtype in (torch.bfloat16, torch.float32, torch.float64):
             cells, num_wrong = [], 0
             for depth in DEPTHS:
                 errors = [decoding_error(build(seed, dtype, **variant), [depth] * 3) for seed in range(num_seeds)]
                 cells.append(f"{max(e.y for e in errors):.0e} ({max(e.logits for e in errors):.0e})")
                 num_wrong += sum(len(e.wrong_argmax) for e in errors)
-            name = variant["form"] + (", damped" if "damped" in variant else "")
-            print(f"| {name} | {str(dtype)[6:]} | {' | '.join(cells)} | {num_wrong} |", flush=True)
+            print(f"| {name_of(variant)} | {str(dtype)[6:]} | {' | '.join(cells)} | {num_wrong} |", flush=True)
+
+
+def name_of(variant: dict[str, Any]) -> str:
+    return str(variant["form"]) + (f", damped={variant['damped']}" if "damped" in variant else "")
+
+
+def print_many_nets() -> None:
+    print(f"\n## float32, T = 10, {NUM_NETS} random nets: the larger error of y and logits\n")
+    print("| form | median | largest | nets beyond 1e-4 | other argmax |\n|---|---:|---:|---:|---:|")
+    for variant in VARIANTS:
+        errors = [decoding_error(build(seed, torch.float32, **variant), [10] * 3) for seed in range(NUM_NETS)]
+        largest = [max(error.y, error.logits) for error in errors]
+        num_wrong = sum(len(error.wrong_argmax) for error in errors)
+        print(
+            f"| {name_of(variant)} | {statistics.median(largest):.0e} | {max(largest):.0e} "
+            f"| {sum(each > 1e-4 for each in largest)} | {num_wrong} |",
+            flush=True,
+        )
 
 
 def print_last_step(num_seeds: int) -> None:
@@ -90,6 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     print_exactness(args.num_seeds)
+    print_many_nets()
     print_last_step(args.num_seeds)
     print_early_exit(args.num_seeds)
 

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 from transformers import AutoConfig
+from transformers.utils import logging
 
 from kit.errors import InputError, MissingError
 from kit.trm.config import TRMConfig, check_names
@@ -40,7 +43,8 @@ def save(trm: TinyRecursiveModel, folder: Path, *, backbone_folder: Path) -> Non
     """
     trm.config.backbone_sha256 = weights_sha256(backbone_folder)
     trm.config.backbone_path = _reference(backbone_folder, folder)
-    trm.save_pretrained(folder)
+    with _without_progress_bars():
+        trm.save_pretrained(folder)
 
 
 def save_untrained(folder: Path, *, backbone_folder: Path) -> None:
@@ -76,10 +80,10 @@ def load_alone(folder: Path, **changes: Any) -> TinyRecursiveModel:
     """
     config = load_config(folder, **changes)
     _check_file(folder, WEIGHTS)
+    settings = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
-        trm, info = TinyRecursiveModel.from_pretrained(
-            folder, config=config, dtype="auto", local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with _without_progress_bars():
+            trm, info = TinyRecursiveModel.from_pretrained(folder, config=config, dtype="auto", **settings)
     except _LOADING_ERRORS as error:
         raise InputError(f"cannot load the TRM in {folder}: {error}") from error
     odd = sorted({*info["missing_keys"], *info["unexpected_keys"]})
@@ -152,6 +156,21 @@ def weights_sha256(folder: Path) -> str:
             file.seek(data_begins + begin)
             _digest_bytes(digest, file, end - begin, path)
     return digest.hexdigest()
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """A TRM is one small file; whatever hook of transformers was there is there again afterwards."""
+
+    def hide(make: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        return make(*args, **{**settings, "disable": True})
+
+    set_hook = getattr(logging, "set_tqdm_hook", lambda _: None)  # the first releases of transformers 5 have none
+    before = set_hook(hide)
+    try:
+        yield
+    finally:
+        set_hook(before)
 
 
 def _check_file(folder: Path, name: str) -> None:

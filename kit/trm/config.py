@@ -38,7 +38,10 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
     feature_layers: indices into the backbone's hidden states that make x; 0 is the embedding, -1 the
         last after its final norm. Several are mixed with learned weights.
     num_supervision, depth, num_latent: N_sup, T and n of the paper. `depth` is the default of T.
-    damped: states move a learned share of the way to the net's output instead of all of it.
+    damped: states move a learned share of the way to the net's output instead of all of it. None: True for
+        "token", else False. Without attention's averaging a replaced state is chaotic: at T = 10 float32's
+        rounding grew beyond 1e-4 of y in 9 of 30 random nets (up to 2e-3), in none with damped updates, and in
+        none of the other forms either way (benchmarks/results/trm.md).
     halt_above: a token's recursion ends once its halting logit q exceeds this; None: never.
     converged_below: it ends once y moved by less than this share of its length; None: never.
     gate_entropy: recurse only on tokens whose backbone entropy (nats) exceeds this; None: on all.
@@ -62,7 +65,7 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
     num_supervision: int = 16
     depth: int = 3
     num_latent: int = 6
-    damped: bool = False
+    damped: bool | None = None
     halt_above: float | None = None
     converged_below: float | None = None
     gate_entropy: float | None = None
@@ -73,6 +76,8 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
         check_names(name for name in kwargs.keys() - _KEYS_OF_TRANSFORMERS if not name.startswith("_"))
         super().__post_init__(**kwargs)
         self.feature_layers = tuple(self.feature_layers)  # JSON gives a list
+        if self.damped is None:
+            self.damped = self.form == "token"  # resolved here, so that a checkpoint stores what it was trained with
         self._check()
 
     @classmethod

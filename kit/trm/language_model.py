@@ -26,8 +26,10 @@ from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from kit.errors import InputError
+from kit.trm.cache import check_past, is_whole
 from kit.trm.config import TRMConfig, check_depth
 from kit.trm.model import Columns, TinyRecursiveModel
+from kit.trm.stopping import Recursed
 
 
 class Frozen(NamedTuple):
@@ -106,20 +108,23 @@ class RecursiveLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # tr
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         depth: int | Sequence[int] | Tensor | None = None,
+        recurses_later: bool = True,
         return_dict: bool = True,  # `generate` passes it
     ) -> RecursiveOutput:
         """Logits of the last `logits_to_keep` columns (0: all), recursed to `depth`.
 
         attention_mask [B, S]: 0 on padding, which stands on the left. position_ids [B, T]: by default counted
         from the mask. depth: T, one for all or one a row; None: the config's. With form="states" a row must
-        keep its depth for as long as its cache lives.
-        Raises: InputError for a depth that makes no sense.
+        keep its depth for as long as its cache lives. recurses_later: whether a later token may recurse over
+        these columns; False saves, at depth 0, what is made for it alone, and a cache without cannot recurse.
+        Raises: InputError for a depth that makes no sense, or that the cache's past was not made for.
         """
         num_rows, num_new = input_ids.shape
         depth_B = self._depths(depth, num_rows)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.backbone.config)
         num_past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        must_recurse = self._must_recurse(depth_B, past_key_values, num_past, recurses_later=recurses_later)
         if position_ids is None:
             position_ids = _positions(input_ids, attention_mask, num_past)
         frozen = self.read(
@@ -137,29 +142,54 @@ class RecursiveLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # tr
             num_past=num_past,
             num_backbone_layers=self.backbone.config.num_hidden_layers,
         )
-        return self._recurse(frozen, columns, depth_B, logits_to_keep)
+        recursed = self._recurse(frozen, columns, depth_B) if must_recurse else self._unmoved(columns, len(depth_B))
+        return self._join(frozen.base_BTD, recursed, columns, depth_B, logits_to_keep)
 
     def generate(self, input_ids: Tensor, *, attention_mask: Tensor | None = None, **settings: Any) -> Any:
         """transformers' `generate`, with `depth=` as in `forward`; prompts are padded on the left.
 
+        At depth 0 it is the backbone's and keeps nothing for a recursion; whoever means to go on from its cache
+        at another depth passes `recurses_later=True`.
         Raises: InputError for a prompt that is empty, all padding, padded on the right or beyond the context.
         """
         check_prompts(input_ids, attention_mask, context=getattr(self.config, "max_position_embeddings", None))
+        if not max(self._depths(settings.get("depth"), len(input_ids))):
+            settings.setdefault("recurses_later", False)
         return super().generate(input_ids, attention_mask=attention_mask, **settings)
 
     @property
     def _states_are_read_later(self) -> bool:
         return bool(self.trm.config.form == "states")
 
-    def _recurse(
-        self, frozen: Frozen, columns: Columns, depth_B: Sequence[int], logits_to_keep: int
-    ) -> RecursiveOutput:
+    def _must_recurse(self, depth_B: Sequence[int], cache: Any, num_past: int, *, recurses_later: bool) -> bool:
+        """Whether anything recurses now, or may later over what this pass would keep."""
+        if max(depth_B) and not recurses_later:
+            raise InputError(f"recurses_later=False is for rows that stay at depth 0, got depth {list(depth_B)}")
+        if cache is None:
+            return bool(max(depth_B))
+        first = self.backbone.config.num_hidden_layers
+        check_past(cache, self.trm.config, first=first, depth_B=depth_B, num_past=num_past)
+        # a past without anchors stays without: anchors of the new columns alone could not be read
+        keeps = recurses_later and is_whole(cache, self.trm.config, first=first, num_past=num_past)
+        return bool(max(depth_B)) or (keeps and self.trm.config.form != "token")
+
+    def _recurse(self, frozen: Frozen, columns: Columns, depth_B: Sequence[int]) -> Recursed:
         x_BTD = self.trm.inject(frozen.hidden_LBTD)
         limit = self._limit(depth_B, frozen.base_BTD[:, slice(-columns.num_keep, None)])
-        recursed = self.trm(x_BTD, columns, limit, depth=max(depth_B))
+        recursed: Recursed = self.trm(x_BTD, columns, limit, depth=max(depth_B))
+        return recursed
+
+    def _unmoved(self, columns: Columns, num_rows: int) -> Recursed:
+        state = self.trm.initial_state(num_rows, columns.num_keep)
+        depth_BK = torch.zeros(num_rows, columns.num_keep, dtype=torch.int64, device=state.y.device)
+        return Recursed(state, depth_BK)
+
+    def _join(
+        self, base_BTD: Tensor, recursed: Recursed, columns: Columns, depth_B: Sequence[int], logits_to_keep: int
+    ) -> RecursiveOutput:
         # `-0` would be every column, and is: 0 asks for all
         last = slice(-logits_to_keep, None)
-        y_BKD, depth_BK, base_BKD = recursed.state.y[:, last], recursed.depth_BK[:, last], frozen.base_BTD[:, last]
+        y_BKD, depth_BK, base_BKD = recursed.state.y[:, last], recursed.depth_BK[:, last], base_BTD[:, last]
         q_BK = base_BKD.new_full((), torch.nan).expand(depth_BK.shape)
         if max(depth_B):
             q_BK = self.trm.halting_logit(y_BKD).masked_fill(depth_BK == 0, torch.nan)
@@ -167,7 +197,7 @@ class RecursiveLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # tr
             if self._has_depth_zero(depth_B):
                 joined_BKD = torch.where((depth_BK > 0)[..., None], joined_BKD, base_BKD)
             # with the strides of the bare backbone's slice: lm_head's kernel sums in another order for others
-            base_BKD = torch.empty_like(frozen.base_BTD)[:, last].copy_(joined_BKD)
+            base_BKD = torch.empty_like(base_BTD)[:, last].copy_(joined_BKD)
         return RecursiveOutput(
             logits=self.get_output_embeddings()(base_BKD),
             past_key_values=columns.cache,

@@ -128,7 +128,7 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         """Recurse the last `columns.num_keep` columns from the learned first states.
 
         limit: one for all tokens or int64 [B, K]; depth: its maximum. Whatever the depth, even 0, the cache
-        grows by the new columns.
+        grows by the new columns; where none will ever be read, do not call it.
         """
         reader = self.reader(x_BTD, columns, depth=depth)
         x_BKD = x_BTD[:, -columns.num_keep :]
@@ -138,6 +138,7 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         )
         if isinstance(reader, StateReader):
             reader.slots.fill(x_BTD)
+            reader.slots.record(recursed.depth_BK)  # every column is kept, so K is T; none stops early
         return recursed
 
     def delta(self, y_BKD: Tensor) -> Tensor:

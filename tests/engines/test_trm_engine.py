@@ -130,6 +130,47 @@ def test_tokens_may_stop_early_and_the_gate_may_skip_them() -> None:
         assert [sample.text for sample in together] == [sample.text for sample in apart]
 
 
+@pytest.mark.parametrize("form", ["anchor", "states"])
+def test_rows_at_depth_zero_make_no_keys_until_a_deeper_row_joins_them(form: str) -> None:
+    """Nor after it has left; and the text of neither depends on the other."""
+    model, tokenizer = build(form=form, endless=True), tiny.tokenizer()
+    made: list[list[int]] = []
+    depths_now: list[int] = []
+
+    def remember_depths(_module: Any, _args: Any, settings: dict[str, Any]) -> None:
+        depths_now[:] = settings["depth"]
+
+    model.register_forward_pre_hook(remember_depths, with_kwargs=True)
+    key_value = model.trm.net.blocks[0].attention.key_value
+    key_value.register_forward_hook(lambda *_: made.append(list(depths_now)))
+    params = [quick(seed, max_new_tokens=length, depth=0) for seed, length in enumerate([60, 4, 24])]
+    assert sample_all(TRMEngine(model, tokenizer, max_depth=2, depth=2), params)
+    assert made == []
+    # two rows at once, in any order: the first outlasts the others, so the deep one has a shallow neighbour
+    mixed = [params[0], params[1], quick(5, max_new_tokens=6, depth=2), params[2]]
+    together = sample_all(TRMEngine(model, tokenizer, max_batch=2, max_depth=2, depth=2), mixed)
+    assert [0, 2] in [sorted(depths) for depths in made]
+    assert all(2 in depths for depths in made)
+    for sample, each in zip(together, mixed, strict=True):
+        (alone,) = sample_all(TRMEngine(model, tokenizer, max_depth=2, depth=2), [each])
+        assert isinstance(sample, Sample)
+        assert isinstance(alone, Sample)
+        assert (sample.text, sample.num_tokens) == (alone.text, alone.num_tokens)
+        assert sample.mean_logprob == pytest.approx(alone.mean_logprob, abs=1e-9)
+
+
+def test_an_engine_makes_one_decoder() -> None:
+    made: list[Any] = []
+
+    class Counting(TRMEngine):
+        def _make_decoder(self, model: Any, *, eos_ids: frozenset[int]) -> Any:
+            made.append(eos_ids)
+            return super()._make_decoder(model, eos_ids=eos_ids)
+
+    Counting(build(), tiny.tokenizer()).close()
+    assert made == [frozenset({tiny.EOS_ID})]
+
+
 def test_running_out_of_memory_changes_no_text_and_no_halting_score() -> None:
     model, tokenizer = build(form="states"), tiny.tokenizer()
     params = [quick(seed, max_new_tokens=12, depth=seed % 3) for seed in range(6)]

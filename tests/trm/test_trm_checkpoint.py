@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils.logging import is_progress_bar_enabled, set_tqdm_hook
 
 from kit.errors import InputError, MissingError
 from kit.trm import checkpoint
@@ -47,6 +48,32 @@ def test_only_the_trms_own_weights_are_saved(model: RecursiveLM, folders: tuple[
     config = json.loads((trm_folder / "config.json").read_text())
     assert config["backbone_path"] == "../backbone"
     assert config["backbone_sha256"] == checkpoint.weights_sha256(backbone_folder)
+
+
+def test_saving_and_loading_draw_no_progress_bar(
+    model: RecursiveLM, folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And leave those of other models as they were."""
+    before = set_tqdm_hook(None)
+    set_tqdm_hook(before)
+    checkpoint.save(model.trm, folders[0], backbone_folder=folders[1])
+    checkpoint.load_alone(folders[0])
+    assert capfd.readouterr().err == ""
+    assert set_tqdm_hook(before) is before
+    if is_progress_bar_enabled():
+        model.backbone.save_pretrained(folders[1])
+        assert "model shards" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("form", tiny_trm.FORMS)
+def test_whether_states_are_damped_goes_by_the_form_and_is_saved(form: str, tmp_path: Path) -> None:
+    trm = tiny_trm.trm_for(tiny_trm.backbone(), form=form)
+    assert trm.config.damped is (form == "token")
+    assert (trm.rates is not None) is (form == "token")
+    trm.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["damped"] is (form == "token")
+    assert checkpoint.load_config(tmp_path).damped is (form == "token")
+    assert tiny_trm.trm_for(tiny_trm.backbone(), form=form, damped=form != "token").config.damped is (form != "token")
 
 
 def test_it_is_a_pretrained_model_by_itself(model: RecursiveLM, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class TransformersEngine:
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._context: int = context or sys.maxsize
         model.eval()
-        self._worker = Worker(Decoder(model, eos_ids=_eos_ids(model, tokenizer)), max_batch=max_batch)
+        decoder = self._make_decoder(model, eos_ids=_eos_ids(model, tokenizer))
+        self._worker = Worker(decoder, max_batch=max_batch)
 
     @classmethod
     def load(
@@ -104,6 +105,10 @@ class TransformersEngine:
         # shielded: a cancelled owner must not leave the thread behind
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self.close)
+
+    def _make_decoder(self, model: Any, *, eos_ids: frozenset[int]) -> Decoder:
+        """The constructor's last step, for engines over other rows to replace."""
+        return Decoder(model, eos_ids=eos_ids)
 
     def _attempt(self, prompt: Prompt, params: SamplingParams) -> tuple[Attempt, trio.Event]:
         prompt_ids = self._encode(prompt)

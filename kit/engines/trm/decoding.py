@@ -16,7 +16,7 @@ import torch
 
 from kit.engines.hf.batch import check_supported
 from kit.engines.hf.decoding import Attempt, Decoder
-from kit.trm.cache import num_slots, reserve
+from kit.trm.cache import num_cache_layers, reserve, show_zeros
 from kit.trm.language_model import RecursiveLM, RecursiveOutput
 
 
@@ -38,8 +38,10 @@ class RecursiveAttempt(Attempt):
 class Dial:
     """A RecursiveLM as the batch calls it, with the depths of whatever rows it is called for.
 
-    depths: set by the owner before any call; given the number of rows. reach: in the form "states", the
-    deepest depth that any row of the batch may ever have, so that all rows have equally many slots.
+    depths: set by the owner before any call; given the number of rows. A row keeps its depth, so rows that are
+    all at depth 0 need nothing kept for them; they show zeros of the same shape to rows that join them.
+    reach: in the form "states", the deepest depth that any row of the batch may ever have, so that all rows
+    have equally many slots.
     """
 
     def __init__(self, model: RecursiveLM, *, reach: int) -> None:
@@ -47,18 +49,20 @@ class Dial:
         self.depths: Callable[[int], list[int]] = lambda num_rows: [reach] * num_rows
         self.last: list[Recursion] = []
         self._model = model
-        num_backbone_layers = model.backbone.config.num_hidden_layers
-        self._num_layers = num_backbone_layers + num_slots(model.trm.config, reach)
-        self._keeps_states = model.trm.config.form == "states"
+        self._first = model.backbone.config.num_hidden_layers
+        self._reach = reach
 
     def __call__(self, *, past_key_values: Any, input_ids: torch.Tensor, **settings: Any) -> RecursiveOutput:
         """One forward pass; `last` then tells of each row."""
-        if self._keeps_states:
-            reserve(past_key_values, num_layers=self._num_layers)
-        depth = self.depths(len(input_ids))
+        trm, depth = self._model.trm, self.depths(len(input_ids))
+        recurses = max(depth) > 0
+        if recurses:
+            reserve(past_key_values, num_layers=self._first + num_cache_layers(trm.config, self._reach))
         output: RecursiveOutput = self._model(
-            input_ids=input_ids, past_key_values=past_key_values, depth=depth, **settings
+            input_ids=input_ids, past_key_values=past_key_values, depth=depth, recurses_later=recurses, **settings
         )
+        if not recurses:
+            show_zeros(past_key_values, trm.config, first=self._first, depth=self._reach, dtype=trm.dtype)
         assert output.depth is not None
         assert output.halting_logit is not None
         depths, logits = output.depth[:, -1].tolist(), output.halting_logit[:, -1].tolist()

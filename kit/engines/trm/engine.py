@@ -12,10 +12,9 @@ from typing import Any, Literal, Self
 
 import trio
 
-from kit.engines.hf.decoding import Attempt
-from kit.engines.hf.engine import TransformersEngine, _eos_ids
+from kit.engines.hf.decoding import Attempt, Decoder
+from kit.engines.hf.engine import TransformersEngine
 from kit.engines.hf.loading import load_model, load_tokenizer
-from kit.engines.hf.worker import Worker
 from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder, mean_halting
 from kit.errors import EngineError, InputError
 from kit.sampling import Prompt, Sample, SamplingParams
@@ -46,15 +45,13 @@ class TRMEngine(TransformersEngine):
         depth: int | None = None,
         max_depth: int = MAX_DEPTH,
     ) -> None:
-        super().__init__(model, tokenizer, max_batch=max_batch)
         if model.trm.config.cache != "exact":
             raise InputError("an engine needs cache='exact'; cache='last_step' is an approximation to measure")
         self._max_depth = check_depth(max_depth)
         self._depth = check_depth(model.trm.config.depth if depth is None else depth)
         if self._depth > max_depth:
             raise InputError(f"depth must be at most max_depth, {max_depth}, got {self._depth}")
-        decoder = RecursiveDecoder(model, eos_ids=_eos_ids(model, tokenizer), max_depth=max_depth)
-        self._worker = Worker(decoder, max_batch=max_batch)  # the other one never started
+        super().__init__(model, tokenizer, max_batch=max_batch)
 
     @classmethod
     def load(
@@ -80,6 +77,9 @@ class TRMEngine(TransformersEngine):
         model = checkpoint.load(folder, loaded, backbone_folder=backbone_folder)
         tokenizer = load_tokenizer(backbone_folder)
         return cls(model, tokenizer, max_batch=max_batch, depth=depth, max_depth=max_depth)
+
+    def _make_decoder(self, model: Any, *, eos_ids: frozenset[int]) -> Decoder:
+        return RecursiveDecoder(model, eos_ids=eos_ids, max_depth=self._max_depth)
 
     def _attempt(self, prompt: Prompt, params: SamplingParams) -> tuple[Attempt, trio.Event]:
         depth = self._depth if params.depth is None else params.depth
