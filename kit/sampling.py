@@ -77,6 +77,18 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEvidence:
+    """What an engine knows of one new token: log-probability and entropy of the unwarped model, in nats.
+
+    halting: the probability that the token is right as the recursion sees it; None where nothing recursed.
+    """
+
+    logprob: float
+    entropy: float
+    halting: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One finished attempt.
 
@@ -89,6 +101,8 @@ class Sample:
     error: what broke, for Finish.FAILED; else empty.
     depth: the deep recursions T it was drawn with. halting: mean probability, over the tokens that recursed,
         that the token is right as the recursion sees it. None: not a recursive engine, or not known.
+    evidence: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
+        solver alone: the journal keeps the means.
     """
 
     text: str
@@ -101,6 +115,7 @@ class Sample:
     error: str = ""
     depth: int | None = None
     halting: float | None = None
+    evidence: tuple[TokenEvidence, ...] = ()
 
 
 class Engine(Protocol):

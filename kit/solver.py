@@ -198,7 +198,10 @@ def solution_record(problem: Problem, solution: Solution) -> Record:
 
 
 def _record_of(problem: Problem, number: int, sample: Sample) -> Record:
-    return {"kind": "sample", "problem": problem.key, "number": number, **dataclasses.asdict(sample)}
+    # Without the evidence of each token, which would be megabytes for a long thought.
+    values = dataclasses.asdict(dataclasses.replace(sample, evidence=()))
+    del values["evidence"]
+    return {"kind": "sample", "problem": problem.key, "number": number, **values}
 
 
 def _sample_of(record: Record) -> Sample:

@@ -258,6 +258,7 @@ def test_every_sample_is_in_the_journal_with_how_it_ended(tmp_path: Path) -> Non
     finishes = [record["finish"] for record in records]
     assert finishes == [Finish.FAILED, Finish.STOP, Finish.STOP, Finish.STOP, Finish.STOP]
     assert "the engine breaks" in records[0]["error"]
+    assert all("evidence" not in record for record in records)  # megabytes, for a long thought
     num_returned = sum(call.outcome in (Outcome.RETURNED, Outcome.RAISED) for call in engine.calls)
     assert num_returned == len(records)
 

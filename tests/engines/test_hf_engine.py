@@ -91,6 +91,9 @@ def test_samples_equal_one_by_one_generation_by_the_reference() -> None:
         assert sample.finish is (Finish.STOP if expected.token_ids[-1] == tiny.EOS_ID else Finish.LENGTH)
         assert sample.mean_logprob == pytest.approx(expected.mean_logprob, abs=1e-10)
         assert sample.mean_entropy == pytest.approx(expected.mean_entropy, abs=1e-10)
+        assert len(sample.evidence) == sample.num_tokens
+        mean = sum(token.logprob for token in sample.evidence) / sample.num_tokens
+        assert mean == pytest.approx(expected.mean_logprob, abs=1e-10)
     assert {sample.finish for sample in samples.values()} == {Finish.STOP, Finish.LENGTH}
 
 

@@ -109,6 +109,7 @@ def test_the_halting_score_is_the_mean_over_the_tokens_drawn() -> None:
     drawn_from = output.halting_logit[0, len(prompt_ids) - 1 : -1]
     for sample in samples[1:]:
         assert sample.halting == pytest.approx(drawn_from.sigmoid().mean().item(), abs=1e-9)
+        assert [token.halting for token in sample.evidence] == pytest.approx(drawn_from.sigmoid().tolist(), abs=1e-9)
 
 
 def test_an_untrained_recursion_writes_what_its_backbone_writes() -> None:

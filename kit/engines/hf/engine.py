@@ -24,7 +24,7 @@ from kit.engines.hf.decoding import Attempt, Decoder
 from kit.engines.hf.loading import load_model, load_tokenizer
 from kit.engines.hf.worker import Worker
 from kit.errors import EngineError, InputError
-from kit.sampling import Finish, Prompt, Sample, SamplingParams
+from kit.sampling import Finish, Prompt, Sample, SamplingParams, TokenEvidence
 
 THINK = "<think>"  # as DeepSeek-R1, QwQ and Qwen3 write it
 _TAIL_TOKENS = 16  # of the prompt: the tag and a line break, even a byte at a time
@@ -156,6 +156,7 @@ class TransformersEngine:
             mean_logprob=_mean([token.logprob for token in tokens]),
             mean_entropy=_mean([token.entropy for token in tokens]),
             error=attempt.error,
+            evidence=tuple(TokenEvidence(logprob=token.logprob, entropy=token.entropy) for token in tokens),
         )
 
 

@@ -26,6 +26,13 @@ class Recursion(NamedTuple):
     depth: int
     halting_logit: float
 
+    @property
+    def halting(self) -> float | None:
+        """The probability of being right that the halting logit stands for; None where nothing recursed."""
+        if math.isnan(self.halting_logit):
+            return None
+        return 0.5 * (1.0 + math.tanh(0.5 * self.halting_logit))  # the sigmoid, without overflow
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RecursiveAttempt(Attempt):
@@ -109,10 +116,3 @@ class RecursiveDecoder(Decoder):
 def _depth_of(attempt: Attempt) -> int:
     assert isinstance(attempt, RecursiveAttempt)
     return attempt.depth
-
-
-def mean_halting(recursions: Sequence[Recursion]) -> float | None:
-    """Mean probability of being right over the tokens that recursed; None if none did."""
-    logits = [each.halting_logit for each in recursions if math.isfinite(each.halting_logit)]
-    scores = torch.tensor(logits, dtype=torch.float64).sigmoid()
-    return float(scores.mean()) if logits else None

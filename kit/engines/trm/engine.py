@@ -7,6 +7,7 @@ nothing; the TRM's checkpoint says which backbone it belongs to, and another is 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,7 +16,7 @@ import trio
 from kit.engines.hf.decoding import Attempt, Decoder
 from kit.engines.hf.engine import TransformersEngine
 from kit.engines.hf.loading import load_model, load_tokenizer
-from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder, mean_halting
+from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
 from kit.errors import EngineError, InputError
 from kit.sampling import Prompt, Sample, SamplingParams
 from kit.trm import checkpoint
@@ -100,5 +101,11 @@ class TRMEngine(TransformersEngine):
     def _as_sample(self, attempt: Attempt, *, seconds: float) -> Sample:
         assert isinstance(attempt, RecursiveAttempt)
         sample = super()._as_sample(attempt, seconds=seconds)
-        halting = mean_halting(attempt.recursions[: sample.num_tokens])
-        return dataclasses.replace(sample, depth=attempt.depth, halting=halting)
+        haltings = [recursion.halting for recursion in attempt.recursions[: sample.num_tokens]]
+        evidence = tuple(
+            dataclasses.replace(token, halting=halting)
+            for token, halting in zip(sample.evidence, haltings, strict=True)
+        )
+        known = [halting for halting in haltings if halting is not None]
+        mean = math.fsum(known) / len(known) if known else None
+        return dataclasses.replace(sample, depth=attempt.depth, halting=mean, evidence=evidence)
