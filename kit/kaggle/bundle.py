@@ -53,6 +53,9 @@ def build(out: Path, *, model: Path, trm: Path | None = None) -> Bundle:
     check_tokenizer_files(model)
     if trm is not None:
         check_model_folder(trm)
+        from kit.trm.checkpoint import check_backbone, load_config  # here, because it loads torch
+
+        check_backbone(load_config(trm), model)
     _check_out(out)
     partial = out.with_name(f"{out.name}.partial")
     try:

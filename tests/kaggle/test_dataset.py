@@ -15,7 +15,8 @@ from kit import assets
 from kit.errors import InputError, KitError, MissingError, StorageError
 from kit.kaggle.bundle import Bundle, build
 from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
-from kit.kaggle.startup import MODEL_FOLDER, restore
+from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
+from kit.trm.checkpoint import save_untrained
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,20 @@ def test_truncated_weights_are_refused_before_anything_is_written(tmp_path: Path
     with pytest.raises(InputError, match=r"model\.safetensors"):
         build(tmp_path / "out", model=model)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recursive_model_goes_in_beside_its_backbone_and_with_no_other(tmp_path: Path) -> None:
+    trm = tmp_path / "trm"
+    save_untrained(trm, backbone_folder=assets.TINY_MODEL)
+    built = build(tmp_path / "out", model=assets.TINY_MODEL, trm=trm)
+    restored = restore(built.folder, tmp_path / "scratch")
+    assert (restored / TRM_FOLDER / "model.safetensors").is_file()
+    content = bytearray((assets.TINY_MODEL / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    other = damaged_model(tmp_path / "model", "model.safetensors", bytes(content))
+    with pytest.raises(InputError, match="wrong backbone"):
+        build(tmp_path / "other", model=other, trm=trm)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_model_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
