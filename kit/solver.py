@@ -62,7 +62,8 @@ class SolverConfig:
         seed = attempt_seed(self.seed, problem, number)
         if not self.depths:
             return dataclasses.replace(self.sampling, seed=seed)
-        rung = min(number * len(self.depths) // self.stop.num_samples, len(self.depths) - 1)
+        # A replacement for a broken attempt begins the ladder anew rather than crowding its deepest rung.
+        rung = number % self.stop.num_samples * len(self.depths) // self.stop.num_samples
         return dataclasses.replace(self.sampling, seed=seed, depth=self.depths[rung])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,6 +203,10 @@ def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
     engine = always(Script(text=boxed(1)))
     run(engine, config=SolverConfig(stop=StopRule(num_samples=16), width=1, depths=(3, 5, 10)))
     assert [call.params.depth for call in engine.calls] == [3] * 4  # a clear vote never pays for depth
+    broken = Script(fault=Fault.ERROR, seconds=1)
+    engine = in_turn(*[broken] * 8, Script(text=""))
+    run(engine, config=dataclasses.replace(config, stop=StopRule(num_samples=8)))
+    assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10] * 2
     engine = always(Script(text=boxed(1)))
     run(engine)
     assert {call.params.depth for call in engine.calls} == {None}

@@ -52,10 +52,7 @@ def build(out: Path, *, model: Path, trm: Path | None = None) -> Bundle:
     check_model_folder(model)
     check_tokenizer_files(model)
     if trm is not None:
-        check_model_folder(trm)
-        from kit.trm.checkpoint import check_backbone, load_config  # here, because it loads torch
-
-        check_backbone(load_config(trm), model)
+        _check_trm(trm, model)
     _check_out(out)
     partial = out.with_name(f"{out.name}.partial")
     try:
@@ -95,6 +92,17 @@ def _top_level_files(name: str, folder: Path) -> dict[str, Path]:
     """The files right in `folder` by their path in the dataset, below `name`; hidden ones stay out."""
     files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return {f"{name}/{path.name}": path for path in files}
+
+
+def _check_trm(trm: Path, model: Path) -> None:
+    """Refuse what the engine would refuse at the contest's start: a damaged TRM, or one of another model."""
+    check_model_folder(trm)
+    from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
+
+    config = load_alone(trm).config
+    if config.cache != "exact":
+        raise InputError(f"{trm}: cache is {config.cache!r}, an approximation to measure; a submission needs 'exact'")
+    check_backbone(config, model)
 
 
 def _check_out(out: Path) -> None:

@@ -98,7 +98,7 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
     contest = Contest(
-        lambda: open_engine(environment, settings.engine),
+        lambda: open_engine(environment, settings),
         budget=budget,
         journal=open_journal(environment, settings),
         config=settings.solver,
@@ -142,18 +142,19 @@ def make_server(session: Session) -> InferenceServer:
     return server  # the annotation is what checks it
 
 
-def open_engine(environment: KaggleEnvironment, config: EngineConfig) -> AbstractAsyncContextManager[Engine]:
+def open_engine(environment: KaggleEnvironment, settings: Settings) -> AbstractAsyncContextManager[Engine]:
     """Find the dataset, restore it under scratch space, and load its model.
 
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     dataset = find_dataset(environment.input)
     restored = restore(dataset, environment.scratch / "kit-dataset")
+    config = settings.engine
     # Here and not above, so that the server listens before torch and transformers are imported.
     import torch
 
     from kit.engines.hf.engine import TransformersEngine
-    from kit.engines.trm.engine import TRMEngine
+    from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
 
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
@@ -161,7 +162,13 @@ def open_engine(environment: KaggleEnvironment, config: EngineConfig) -> Abstrac
     if config.kind == "transformers":
         return TransformersEngine.load(model, device=config.device, dtype=config.dtype, max_batch=config.max_batch)
     return TRMEngine.load(
-        restored / TRM_FOLDER, backbone=model, device=config.device, dtype=config.dtype, max_batch=config.max_batch
+        restored / TRM_FOLDER,
+        backbone=model,
+        device=config.device,
+        dtype=config.dtype,
+        max_batch=config.max_batch,
+        max_depth=max(MAX_DEPTH, *settings.solver.depths, settings.solver.sampling.depth or 0),
+        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the contest minutes
     )
 
 

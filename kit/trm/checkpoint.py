@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers.utils import logging
@@ -50,26 +51,35 @@ def save(trm: TinyRecursiveModel, folder: Path, *, backbone_folder: Path) -> Non
 def save_untrained(folder: Path, *, backbone_folder: Path) -> None:
     """Write a TRM that fits a backbone and changes nothing yet: its output projection is zero (R4).
 
+    The same backbone always gives the same bytes.
+
     Raises: MissingError or InputError if the backbone's folder has no config or no weights.
     """
     try:
         backbone = AutoConfig.from_pretrained(backbone_folder, local_files_only=True)
     except _LOADING_ERRORS as error:
         raise InputError(f"cannot read the backbone's config in {backbone_folder}: {error}") from error
-    save(TinyRecursiveModel(TRMConfig.for_backbone(backbone)), folder, backbone_folder=backbone_folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        trm = TinyRecursiveModel(TRMConfig.for_backbone(backbone))
+    save(trm, folder, backbone_folder=backbone_folder)
 
 
-def load(folder: Path, backbone: Any, *, backbone_folder: Path | None = None, **changes: Any) -> RecursiveLM:
+def load(
+    folder: Path, backbone: Any, *, backbone_folder: Path | None = None, check_hash: bool = True, **changes: Any
+) -> RecursiveLM:
     """Join a saved TRM to its backbone, on the backbone's device and in its dtype.
 
-    backbone_folder: where the backbone was loaded from; None: where the checkpoint says. changes: settings
-    of TRMConfig to override, such as halt_above.
+    backbone_folder: where the backbone was loaded from; None: where the checkpoint says. check_hash: False
+    skips reading all of the backbone's weights once more, for a pair that was checked before. changes:
+    settings of TRMConfig to override, such as halt_above.
     Raises: MissingError, InputError for a damaged checkpoint, weights that are not finite, or a backbone
         of another shape or hash.
     """
     trm = load_alone(folder, **changes).to(device=backbone.device, dtype=backbone.dtype)
     model = RecursiveLM(backbone, trm)  # checks shapes first, the cheaper check
-    check_backbone(trm.config, backbone_folder or find_backbone(folder))
+    if check_hash:
+        check_backbone(trm.config, backbone_folder or find_backbone(folder))
     return model
 
 

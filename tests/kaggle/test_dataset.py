@@ -10,6 +10,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from kit import assets
 from kit.errors import InputError, KitError, MissingError, StorageError
@@ -165,6 +166,23 @@ def test_a_recursive_model_goes_in_beside_its_backbone_and_with_no_other(tmp_pat
     with pytest.raises(InputError, match="wrong backbone"):
         build(tmp_path / "other", model=other, trm=trm)
     assert not (tmp_path / "other").exists()
+
+
+def test_an_untrained_recursive_model_has_the_same_bytes_every_time(tmp_path: Path) -> None:
+    """Bug of an earlier version: they differed, so that `kit dry-run --engine trm` never resumed."""
+    for name in ("a", "b"):
+        save_untrained(tmp_path / name, backbone_folder=assets.TINY_MODEL)
+    assert sha256_of(tmp_path / "a" / "model.safetensors") == sha256_of(tmp_path / "b" / "model.safetensors")
+
+
+def test_a_recursive_model_with_broken_weights_is_refused_when_building(tmp_path: Path) -> None:
+    trm = tmp_path / "trm"
+    save_untrained(trm, backbone_folder=assets.TINY_MODEL)
+    tensors = load_file(trm / "model.safetensors")
+    tensors["y_init"].fill_(float("nan"))
+    save_file(tensors, trm / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="y_init holds NaN"):
+        build(tmp_path / "out", model=assets.TINY_MODEL, trm=trm)
 
 
 def test_a_model_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

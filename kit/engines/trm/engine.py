@@ -65,17 +65,19 @@ class TRMEngine(TransformersEngine):
         backbone: Path | str | None = None,
         depth: int | None = None,
         max_depth: int = MAX_DEPTH,
+        check_hash: bool = True,
     ) -> Self:
         """Open a TRM's folder and its backbone's; nothing is ever downloaded.
 
         dtype: of both; "auto" takes the backbone's. backbone: its folder; None: where the TRM says.
+        check_hash: whether to read the backbone's weights once more to see that they are the TRM's.
         Raises: MissingError, InputError naming the file that is absent or damaged, or for a backbone that
             is not the TRM's.
         """
         folder = Path(path)
         backbone_folder = Path(backbone) if backbone is not None else checkpoint.find_backbone(folder)
         loaded = load_model(backbone_folder, device=device, dtype=dtype)
-        model = checkpoint.load(folder, loaded, backbone_folder=backbone_folder)
+        model = checkpoint.load(folder, loaded, backbone_folder=backbone_folder, check_hash=check_hash)
         tokenizer = load_tokenizer(backbone_folder)
         return cls(model, tokenizer, max_batch=max_batch, depth=depth, max_depth=max_depth)
 
