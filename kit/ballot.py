@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kit.errors import InputError
+from kit.errors import check_fields
 from kit.extraction import extract
 from kit.modulus import stated_modulus
 from kit.normalisation import Rejection, normalise
@@ -49,12 +49,14 @@ class StopRule:
     max_failures: int = 32
 
     def __post_init__(self) -> None:
-        if self.num_samples < 1:
-            raise InputError(f"num_samples must be >= 1, got {self.num_samples!r}")
-        if not 0.5 < self.threshold <= 1:
-            raise InputError(f"threshold must be in (0.5, 1], got {self.threshold!r}")
-        if self.max_failures < 1:
-            raise InputError(f"max_failures must be >= 1, got {self.max_failures!r}")
+        check_fields(
+            self,
+            (
+                ("num_samples", self.num_samples >= 1, ">= 1"),
+                ("threshold", 0.5 < self.threshold <= 1, "in (0.5, 1]"),
+                ("max_failures", self.max_failures >= 1, ">= 1"),
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.errors import InputError
+from kit.errors import check_fields
 
 Clock = Callable[[], float]
 """Seconds since the contest's process started; never goes back."""
@@ -59,9 +59,7 @@ class BudgetConfig:
             ("num_problems", self.num_problems is None or self.num_problems >= 1, ">= 1, or None"),
             ("horizon", self.horizon >= 1, ">= 1"),
         )
-        for name, holds, expected in checks:
-            if not holds:
-                raise InputError(f"{name} must be {expected}, got {getattr(self, name)!r}")
+        check_fields(self, checks)
 
     @property
     def cutoff_s(self) -> float:

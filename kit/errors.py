@@ -12,6 +12,7 @@ A message says what was expected, what came, and what to do about it.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -29,6 +30,13 @@ class MissingError(KitError, FileNotFoundError):
 
 class StorageError(KitError, OSError):
     """A folder cannot be written, or the disk is full."""
+
+
+def check_fields(config: object, checks: Iterable[tuple[str, bool, str]]) -> None:
+    """Raise InputError for the first check, (field, whether it holds, what was expected), that does not hold."""
+    for name, holds, expected in checks:
+        if not holds:
+            raise InputError(f"{name} must be {expected}, got {getattr(config, name)!r}")
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from kit.errors import InputError
+from kit.errors import check_fields
 
 # Deeper than any published recursion (16 * 3), where float32's rounding begins to show.
 MAX_DEPTH = 64
@@ -71,9 +71,7 @@ class SamplingParams:
             ("seed", 0 <= self.seed < 2**63, "in [0, 2**63)"),
             ("depth", self.depth is None or 0 <= self.depth <= MAX_DEPTH, f"in [0, {MAX_DEPTH}]"),
         )
-        for name, holds, expected in checks:
-            if not holds:
-                raise InputError(f"{name} must be {expected}, got {getattr(self, name)!r}")
+        check_fields(self, checks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

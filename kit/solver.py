@@ -20,7 +20,7 @@ import anyio
 
 from kit.ballot import Ballot, Solution, StopReason, StopRule, blind_guess
 from kit.budget import Budget
-from kit.errors import EngineError, InputError, StorageError
+from kit.errors import EngineError, StorageError, check_fields
 from kit.journal import Journal, Record
 from kit.problem import Problem
 from kit.prompting import build_prompt
@@ -51,11 +51,15 @@ class SolverConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 1), ("retry_s", 0), ("grace_s", 0)):
-            if not getattr(self, name) >= least:
-                raise InputError(f"{name} must be >= {least}, got {getattr(self, name)!r}")
-        if any(not 0 <= depth <= MAX_DEPTH for depth in self.depths):
-            raise InputError(f"depths must be in [0, {MAX_DEPTH}], got {self.depths!r}")
+        check_fields(
+            self,
+            (
+                ("width", self.width >= 1, ">= 1"),
+                ("retry_s", self.retry_s >= 0, ">= 0"),
+                ("grace_s", self.grace_s >= 0, ">= 0"),
+                ("depths", all(0 <= depth <= MAX_DEPTH for depth in self.depths), f"in [0, {MAX_DEPTH}]"),
+            ),
+        )
 
     def params_of(self, problem: Problem, number: int) -> SamplingParams:
         """How attempt `number` is drawn: its seed, and its rung of the ladder."""

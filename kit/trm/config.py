@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from transformers import PreTrainedConfig
 
-from kit.errors import InputError
+from kit.errors import InputError, check_fields
 from kit.sampling import MAX_DEPTH
 
 # As in the official code; learned gains start at 1.
@@ -123,9 +123,7 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
         )  # fmt: skip
         sizes = ("hidden_size", "vocab_size", "num_key_value_heads", "intermediate_size", "num_layers")
         counts = tuple((name, getattr(self, name) >= 1, ">= 1") for name in (*sizes, "num_supervision", "num_latent"))
-        for name, holds, expected in counts + checks:
-            if not holds:
-                raise InputError(f"{name} must be {expected}, got {getattr(self, name)!r}")
+        check_fields(self, counts + checks)
         if self.form == "states" and self.may_stop_early:
             raise InputError(
                 "form='states' cannot stop early or skip tokens: a later token attends to every state of every "
