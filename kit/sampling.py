@@ -2,12 +2,14 @@
 
 An engine is one coroutine, `Engine.sample`: one call is one attempt at one problem. The solver
 runs many calls as tasks; an engine batches those in flight as it likes. Cancelling the call
-aborts the attempt between two tokens; letting `timeout_s` run out ends it with the text so far.
+aborts the attempt between two tokens; letting `timeout_s` run out ends it with the text so far,
+and so does a watcher (`on_chunk`) that has seen enough.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -18,27 +20,56 @@ from kit.errors import check_fields
 MAX_DEPTH = 64
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that a model makes through its chat template's own form. arguments: JSON, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that a prompt offers to the model. parameters: a JSON schema, as text."""
+
+    name: str
+    description: str
+    parameters: str
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat, in the roles that every chat template knows."""
+    """One turn of a chat, in the roles that chat templates know.
 
-    role: Literal["system", "user", "assistant"]
+    tool_calls: what an assistant's turn called. call_id: for the role `tool`, the call that it answers.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat for the engine's own chat template; the engine opens the assistant's turn."""
+    """A chat for the engine's own chat template.
+
+    The engine opens the assistant's turn, or, where the last message is the assistant's, goes on with it.
+    tools: offered through the template's own form; a template without one refuses them.
+    """
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 class Finish(StrEnum):
     """Why a sample ended."""
 
-    STOP = "stop"  # the model emitted an end-of-sequence token
+    STOP = "stop"  # the model emitted an end-of-sequence token, or one of SamplingParams.stop
     LENGTH = "length"  # max_new_tokens, or the model's context, was reached
     DEADLINE = "deadline"  # timeout_s ran out; the text so far is kept
+    CUT = "cut"  # the watcher ended it; the text so far is kept
     FAILED = "failed"  # the engine broke; `error` says how, and the text may be empty
 
 
@@ -47,6 +78,7 @@ class SamplingParams:
     """How one sample is drawn.
 
     temperature: 0 is greedy. top_p in (0, 1]; 1 is off. top_k: 0 is off. min_p in [0, 1); 0 is off.
+    stop: texts that end the sample as soon as one of them is in it; it stays, as the text's end.
     seed: makes this one sample repeatable, whatever else is in the batch.
     depth: deep recursions T a token, for an engine that recurses; others ignore it. 0: the backbone alone.
         None: the engine's own.
@@ -60,6 +92,7 @@ class SamplingParams:
     min_p: float = 0.0
     max_new_tokens: int = 4096
     depth: int | None = None
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks = (
@@ -69,6 +102,7 @@ class SamplingParams:
             ("min_p", 0 <= self.min_p < 1, "in [0, 1)"),
             ("max_new_tokens", self.max_new_tokens >= 1, ">= 1"),
             ("seed", 0 <= self.seed < 2**63, "in [0, 2**63)"),
+            ("stop", all(self.stop), "texts that are not empty"),
             ("depth", self.depth is None or 0 <= self.depth <= MAX_DEPTH, f"in [0, {MAX_DEPTH}]"),
         )
         check_fields(self, checks)
@@ -99,6 +133,7 @@ class Sample:
     error: what broke, for Finish.FAILED; else empty.
     depth: the deep recursions T it was drawn with. halting: mean probability, over the tokens that recursed,
         that the token is right as the recursion sees it. None: not a recursive engine, or not known.
+    tool_calls: what the model called through its template's own form; then the text is what came before.
     evidence: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
         solver alone: the journal keeps the means.
     """
@@ -113,16 +148,34 @@ class Sample:
     error: str = ""
     depth: int | None = None
     halting: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
     evidence: tuple[TokenEvidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """New tokens of an attempt in flight. text: what they add. evidence: one entry a token, empty if not known."""
+
+    text: str
+    num_tokens: int
+    evidence: tuple[TokenEvidence, ...] = ()
+
+
+OnChunk = Callable[[Chunk], bool]
+"""Watches one attempt; True ends it there with Finish.CUT. Called in order, perhaps from the engine's own
+thread, so it must be quick and touch nothing but its own state."""
 
 
 class Engine(Protocol):
     """Anything that answers a prompt; see the contract suite in tests/engines/contract.py."""
 
-    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
         """Draw one sample, ending within `timeout_s` seconds with the text there is by then.
 
-        Cancelling the call frees the attempt's slot and returns nothing.
+        Cancelling the call frees the attempt's slot and returns nothing. The chunks' texts together are the
+        sample's, up to what was still on its way when it was cut.
         Raises: EngineError if no sample can be drawn (the engine may still serve later calls).
         """
         ...

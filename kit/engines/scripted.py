@@ -14,8 +14,8 @@ from typing import Self
 
 import anyio
 
-from kit.errors import EngineError, InputError
-from kit.sampling import Finish, Prompt, Sample, SamplingParams
+from kit.errors import EngineError, InputError, check_fields
+from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
 
 
 class Fault(Enum):
@@ -33,7 +33,8 @@ class Script:
     """What one attempt does when nothing limits it.
 
     seconds: how long the whole text takes. num_tokens: its length, end-of-sequence token included.
-    Raises: InputError for a negative time or fewer tokens than one.
+    num_chunks: even pieces in which a watcher sees it. evidence: one entry a token, or empty.
+    Raises: InputError for a negative time, or fewer tokens or pieces than one.
     """
 
     text: str = ""
@@ -42,13 +43,17 @@ class Script:
     fault: Fault = Fault.NONE
     mean_logprob: float | None = None
     mean_entropy: float | None = None
+    num_chunks: int = 1
+    evidence: tuple[TokenEvidence, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.seconds < 0 or self.num_tokens < 1:
-            raise InputError(
-                "a Script needs seconds >= 0 and num_tokens >= 1, "
-                f"got seconds={self.seconds} and num_tokens={self.num_tokens}"
-            )
+        checks = (
+            ("seconds", self.seconds >= 0, ">= 0"),
+            ("num_tokens", self.num_tokens >= 1, ">= 1"),
+            ("num_chunks", self.num_chunks >= 1, ">= 1"),
+        )
+        check_fields(self, checks)
 
 
 class Outcome(Enum):
@@ -108,7 +113,9 @@ class ScriptedEngine:
         """How many calls were cancelled."""
         return self._count(Outcome.CANCELLED)
 
-    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
         """Play one script; see kit.sampling.Engine.
 
         Raises: EngineError for Fault.ERROR.
@@ -118,7 +125,7 @@ class ScriptedEngine:
         call = Call(prompt=prompt, params=params, timeout_s=timeout_s, begun_s=begun_s)
         self.calls.append(call)
         try:
-            sample = await _play(script, params, timeout_s)
+            sample = await _play(script, params, timeout_s, on_chunk)
         except anyio.get_cancelled_exc_class():
             call.outcome = Outcome.CANCELLED
             raise
@@ -135,15 +142,18 @@ class ScriptedEngine:
         return sum(call.outcome is outcome for call in self.calls)
 
 
-async def _play(script: Script, params: SamplingParams, timeout_s: float) -> Sample:
+async def _play(script: Script, params: SamplingParams, timeout_s: float, on_chunk: OnChunk | None) -> Sample:
     begun_s = anyio.current_time()
     if script.fault is Fault.HANG:
         await anyio.sleep_forever()
     share, finish = _limit(script, params, timeout_s)
-    await anyio.sleep(script.seconds * share)
-    if script.fault is Fault.ERROR and finish is not Finish.DEADLINE:
+    share, is_cut = await _say(script, share, on_chunk)
+    breaks = finish is not Finish.DEADLINE and not is_cut
+    if script.fault is Fault.ERROR and breaks:
         raise EngineError("the script of this attempt says that the engine breaks")
-    failed = script.fault is Fault.FAILED and finish is not Finish.DEADLINE
+    failed = script.fault is Fault.FAILED and breaks
+    if is_cut:
+        finish = Finish.CUT
     return Sample(
         text=script.text[: round(len(script.text) * share)],
         num_tokens=round(script.num_tokens * share),
@@ -153,6 +163,34 @@ async def _play(script: Script, params: SamplingParams, timeout_s: float) -> Sam
         mean_logprob=script.mean_logprob,
         mean_entropy=script.mean_entropy,
         error="the script of this attempt says that it fails" if failed else "",
+        tool_calls=script.tool_calls if finish is Finish.STOP else (),
+        evidence=script.evidence[: round(len(script.evidence) * share)],
+    )
+
+
+async def _say(script: Script, share: float, on_chunk: OnChunk | None) -> tuple[float, bool]:
+    """Take the time that a share of the script takes; returns the share that was said and whether it was cut."""
+    if on_chunk is None:
+        await anyio.sleep(script.seconds * share)
+        return share, False
+    said = 0.0
+    while said < share:
+        before, said = said, min(share, said + 1 / script.num_chunks)
+        await anyio.sleep(script.seconds * (said - before))
+        if on_chunk(_chunk(script, before, said)):
+            return said, True
+    return share, False
+
+
+def _chunk(script: Script, begin: float, end: float) -> Chunk:
+    def place(length: int) -> slice:
+        return slice(round(length * begin), round(length * end))
+
+    tokens = place(script.num_tokens)
+    return Chunk(
+        text=script.text[place(len(script.text))],
+        num_tokens=tokens.stop - tokens.start,
+        evidence=script.evidence[place(len(script.evidence))],
     )
 
 

@@ -148,5 +148,5 @@ def test_a_prompt_without_script_is_the_users_fault() -> None:
 
 
 def test_an_impossible_script_is_refused() -> None:
-    with pytest.raises(InputError, match="num_tokens >= 1"):
+    with pytest.raises(InputError, match="num_tokens must be >= 1"):
         Script(num_tokens=0)

@@ -24,7 +24,7 @@ from kit.engines.hf.decoding import Attempt, Decoder
 from kit.engines.hf.loading import load_model, load_tokenizer
 from kit.engines.hf.worker import Worker
 from kit.errors import EngineError, InputError
-from kit.sampling import Finish, Prompt, Sample, SamplingParams, TokenEvidence
+from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
 
 THINK = "<think>"  # as DeepSeek-R1, QwQ and Qwen3 write it
 _TAIL_TOKENS = 16  # of the prompt: the tag and a line break, even a byte at a time
@@ -74,7 +74,9 @@ class TransformersEngine:
         model = load_model(folder, device=device, dtype=dtype)
         return cls(model, load_tokenizer(folder), max_batch=max_batch)
 
-    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
         """Draw one sample; see kit.sampling.Engine.
 
         Raises: EngineError for a chat that the template refuses or that fills the model's context, when
