@@ -19,6 +19,9 @@ from kit.errors import check_fields
 # Deeper than any published recursion (16 * 3), where float32's rounding begins to show.
 MAX_DEPTH = 64
 
+CONFIDENCE_TOP_K = 20
+"""Tokens that a token's confidence averages over: what vLLM returns at most, and DeepConf's own setting."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
@@ -112,11 +115,14 @@ class SamplingParams:
 class TokenEvidence:
     """What an engine knows of one new token: log-probability and entropy of the unwarped model, in nats.
 
+    confidence: minus the mean log-probability of the likeliest CONFIDENCE_TOP_K tokens, in nats; the more
+        peaked the distribution, the larger (DeepConf, arXiv 2508.15260, section 3.1). None: not known.
     halting: the probability that the token is right as the recursion sees it; None where nothing recursed.
     """
 
     logprob: float
     entropy: float
+    confidence: float | None = None
     halting: float | None = None
 
 
@@ -133,6 +139,7 @@ class Sample:
     error: what broke, for Finish.FAILED; else empty.
     depth: the deep recursions T it was drawn with. halting: mean probability, over the tokens that recursed,
         that the token is right as the recursion sees it. None: not a recursive engine, or not known.
+    num_calls: pieces of code that were run for it. num_failed_calls: those that did not end well.
     tool_calls: what the model called through its template's own form; then the text is what came before.
     evidence: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
         solver alone: the journal keeps the means.
@@ -148,6 +155,8 @@ class Sample:
     error: str = ""
     depth: int | None = None
     halting: float | None = None
+    num_calls: int = 0
+    num_failed_calls: int = 0
     tool_calls: tuple[ToolCall, ...] = ()
     evidence: tuple[TokenEvidence, ...] = ()
 
