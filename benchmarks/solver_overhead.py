@@ -24,7 +24,8 @@ from kit.journal import Journal
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import SamplingParams
-from kit.solver import Solver, SolverConfig
+from kit.solver import Solver
+from kit.solver_config import SolverConfig
 
 WORKING = "We compute step by step: $3 \\cdot 4 = 12$, so the total is $12 + 5 = 17$ and we go on. " * 18
 
@@ -38,7 +39,7 @@ def make_engine() -> ScriptedEngine:
 
 async def solve_all(problems: list[Problem], num_samples: int, journal: Journal | None) -> None:
     """A contest of these problems."""
-    config = SolverConfig(stop=StopRule(num_samples=num_samples, threshold=1), width=8)
+    config = SolverConfig(stop=StopRule(num_samples=num_samples, rule="uncatchable"), width=8)
     solver = Solver(make_engine(), Budget(BudgetConfig(num_problems=len(problems)), lambda: 0.0), journal, config)
     for problem in problems:
         await solver.solve(problem)

@@ -10,14 +10,24 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
+from kit.confidence import Weighing, weigh
 from kit.errors import check_fields
 from kit.extraction import extract
 from kit.modulus import stated_modulus
 from kit.normalisation import Rejection, normalise
 from kit.problem import ANSWER_MAX, Problem
+from kit.rule_text import parse_rule
 from kit.sampling import Finish, Sample
-from kit.voting import Tally, Vote, confidence_weight, is_confident, is_decided, tally
+from kit.selection import Candidate, summary_of
+from kit.stopping import VoteHistory
+from kit.vote_model import Shape
+from kit.voting import Tally, Vote, is_decided, tally
+
+_parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
+
+_TEXT_CHARS = 16_000  # kept of one solution for each answer, which may have to be compared with others
 
 DEFAULT_GUESS = 0
 """The answer when nothing at all is known; 0 is as likely as any other and is always valid."""
@@ -27,7 +37,8 @@ class StopReason(StrEnum):
     """Why sampling for a problem stopped."""
 
     DECIDED = "decided"  # no further sample could change the winner
-    CONFIDENT = "confident"  # the majority's posterior reached the threshold
+    CONFIDENT = "confident"  # the stop rule was met
+    NOT_WORTH = "time is worth more elsewhere"  # what further samples promise is less than the queue's price
     ALL_SAMPLED = "all sampled"
     OUT_OF_TIME = "out of time"
     ENGINE_FAILED = "engine failed"
@@ -38,25 +49,41 @@ class StopReason(StrEnum):
 class StopRule:
     """When the votes on a problem are enough.
 
-    num_samples: attempts, at most. threshold: stop once the posterior that the leader is the majority
-    reaches this (Adaptive-Consistency, arXiv 2305.11860); 1 never stops by it. max_failures: broken
-    attempts after which the problem is given up.
-    Raises: InputError for a value outside its range.
+    num_samples: attempts, at most. rule: one of kit.stopping's as text, such as `adaptive(0.95)` or
+    `votes(4) | lead(3)`; `uncatchable` is always in force. max_failures: broken attempts after which the
+    problem is given up.
+    Raises: InputError for a value outside its range, or a rule that does not read.
     """
 
     num_samples: int = 16
-    threshold: float = 0.95
+    rule: str = "adaptive(0.95)"
     max_failures: int = 32
 
     def __post_init__(self) -> None:
+        parse_rule(self.rule)
         check_fields(
             self,
             (
                 ("num_samples", self.num_samples >= 1, ">= 1"),
-                ("threshold", 0.5 < self.threshold <= 1, "in (0.5, 1]"),
                 ("max_failures", self.max_failures >= 1, ">= 1"),
             ),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotingConfig:
+    """What a vote weighs, always within kit.voting's bounds.
+
+    weighing: by what, see kit.confidence. small_answer_prior: factor for an answer up to 20 or divisible by 100;
+    1 is off.
+    Raises: InputError for a value outside its range.
+    """
+
+    weighing: Weighing = "entropy"
+    small_answer_prior: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, (("small_answer_prior", 0 < self.small_answer_prior <= 1, "in (0, 1]"),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +92,7 @@ class Solution:
 
     answer: always an integer 0–99999. guess: empty if samples voted for it, else why it was guessed.
     votes: (answer, votes) pairs, best first. seconds: wall time. num_tokens: new tokens of all samples.
+    begun_s: when it began, on the contest's clock. allotted_s: the most that it might have taken.
     depth: the deepest recursion T that was drawn; None for an engine that does not recurse.
     """
 
@@ -75,6 +103,8 @@ class Solution:
     num_samples: int
     num_tokens: int
     seconds: float
+    begun_s: float = 0.0
+    allotted_s: float = 0.0
     guess: str = ""
     depth: int | None = None
 
@@ -93,13 +123,21 @@ def blind_guess(problem_id: str, reason: StopReason, *, why: str, seconds: float
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sample says: a vote, or an answer out of range reduced mod 10^5, or nothing."""
+
+    vote: Vote | None = None
+    wrapped: int | None = None
+
+
 @dataclass(slots=True)
 class Ballot:
     """What is known about one problem so far; grows as its samples end."""
 
     problem: Problem
-    votes: list[Vote] = field(default_factory=list)
-    num_ended: int = 0
+    voting: VotingConfig = field(default_factory=VotingConfig)
+    history: list[Vote | None] = field(default_factory=list)  # of each attempt that ended, None for no usable answer
     num_failed: int = 0
     num_tokens: int = 0
     depth: int | None = None
@@ -107,15 +145,43 @@ class Ballot:
     _wrapped: Counter[int] = field(default_factory=Counter)  # out-of-range answers, reduced mod 10^5
     _verdict: StopReason | None = None
     _drawn: set[int] = field(default_factory=set)  # attempt numbers taken, ended or in flight
+    _texts: dict[int, str] = field(default_factory=dict)  # the end of one solution for each answer
 
     def __post_init__(self) -> None:
         self._modulus = stated_modulus(self.problem.text)
 
-    def resume(self, number: int, sample: Sample) -> None:
-        """Count a sample that an earlier process drew as attempt `number`; a failed one is drawn again."""
-        if sample.finish is not Finish.FAILED:
-            self._drawn.add(number)
-            self.count(sample)
+    @property
+    def num_ended(self) -> int:
+        """Attempts that ended and were not broken."""
+        return len(self.history)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The attempts that were taken, ended or in flight."""
+        return frozenset(self._drawn)
+
+    @property
+    def votes(self) -> list[Vote]:
+        """The usable answers, in the order in which they came."""
+        return [vote for vote in self.history if vote is not None]
+
+    @property
+    def shape(self) -> Shape:
+        """The votes without their answers."""
+        return Shape.of([None if vote is None else vote.answer for vote in self.history])
+
+    def resume(self, number: int, sample: Sample, *, weight: float | None = None) -> None:
+        """Count a sample that an earlier process drew as attempt `number`; a failed one is drawn again.
+
+        weight: what its vote weighed then, when more was known of its tokens than is kept.
+        """
+        if sample.finish is Finish.FAILED:
+            return
+        self._drawn.add(number)
+        self.count(sample)
+        vote = self.history[-1]
+        if vote is not None and weight is not None:
+            self.history[-1] = Vote(vote.answer, weight)
 
     def take_number(self, rule: StopRule) -> int | None:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""
@@ -125,26 +191,37 @@ class Ballot:
         self._drawn.add(number)
         return number
 
-    def count(self, sample: Sample) -> None:
-        """Read one sample's answer into the votes."""
+    def read(self, sample: Sample) -> Reading:
+        """What one sample says; counts nothing yet."""
+        # One that was ended for want of confidence has no say: what it boxed on the way was not its answer yet.
+        raw = None if sample.finish in (Finish.FAILED, Finish.CUT) else extract(sample.text)
+        if raw is None:
+            return Reading()
+        answer = normalise(raw.text, modulus=self._modulus)
+        if not isinstance(answer, Rejection):
+            prior = self.voting.small_answer_prior
+            return Reading(Vote(answer, weigh(sample, self.voting.weighing, answer=answer, small_answer_prior=prior)))
+        if answer is Rejection.OUT_OF_RANGE:
+            # A model that forgot the final "mod 10^5" is the commonest way out of range: worth a guess.
+            reduced = normalise(raw.text, modulus=ANSWER_MAX + 1)
+            return Reading(wrapped=None if isinstance(reduced, Rejection) else reduced)
+        return Reading()
+
+    def count(self, sample: Sample, reading: Reading | None = None) -> None:
+        """Count one sample, by what `read` made of it (which is done here if it was not)."""
         self.num_tokens += sample.num_tokens
         if sample.finish is Finish.FAILED:
             self.num_failed += 1
             return
-        self.num_ended += 1
+        self.history.append(None)  # an attempt that ended, even if a bug below keeps its vote from being read
         if sample.depth is not None:
             self.depth = max(sample.depth, self.depth or 0)
-        raw = extract(sample.text)
-        if raw is None:
-            return
-        answer = normalise(raw.text, modulus=self._modulus)
-        if not isinstance(answer, Rejection):
-            self.votes.append(Vote(answer, confidence_weight(sample.mean_entropy)))
-        elif answer is Rejection.OUT_OF_RANGE:
-            # A model that forgot the final "mod 10^5" is the commonest way out of range: worth a guess.
-            reduced = normalise(raw.text, modulus=ANSWER_MAX + 1)
-            if not isinstance(reduced, Rejection):
-                self._wrapped[reduced] += 1
+        reading = reading or self.read(sample)
+        self.history[-1] = reading.vote
+        if reading.vote is not None:
+            self._texts.setdefault(reading.vote.answer, sample.text[-_TEXT_CHARS:])
+        if reading.wrapped is not None:
+            self._wrapped[reading.wrapped] += 1
 
     def verdict(self, rule: StopRule) -> StopReason | None:
         """Whether the votes are enough, and why; None to go on.
@@ -154,10 +231,21 @@ class Ballot:
         self._verdict = self._verdict or self._judge(rule)
         return self._verdict
 
-    def solution(self, reason: StopReason, *, seconds: float) -> Solution:
-        """The best answer from what is known now."""
+    def give_up(self, reason: StopReason) -> None:
+        """Make `reason` the verdict, unless there is one."""
+        self._verdict = self._verdict or reason
+
+    def candidates(self, *, max_chars: int) -> list[Candidate]:
+        """Each answer with its votes and the end of a solution that leads to it."""
+        return [
+            Candidate(answer=each.answer, num_votes=each.num_votes, summary=self._summary(each.answer, max_chars))
+            for each in tally(self.votes).standings
+        ]
+
+    def solution(self, reason: StopReason, *, seconds: float, selected: int | None = None) -> Solution:
+        """The best answer from what is known now; `selected`, if given, is preferred to the votes' own leader."""
         standing = tally(self.votes)
-        answer, guess = self._answer(standing, reason)
+        answer, guess = self._answer(standing, reason) if selected is None else (selected, "")
         return Solution(
             problem_id=self.problem.id,
             answer=answer,
@@ -170,15 +258,25 @@ class Ballot:
             depth=self.depth,
         )
 
+    def _summary(self, answer: int, max_chars: int) -> str:
+        return summary_of(self._texts.get(answer, ""), max_chars=max_chars)
+
     def _judge(self, rule: StopRule) -> StopReason | None:
-        standing = tally(self.votes)
-        if self.num_ended >= rule.num_samples:
+        num_left = rule.num_samples - self.num_ended
+        if num_left <= 0:
             return StopReason.ALL_SAMPLED
-        if is_decided(standing, rule.num_samples - self.num_ended):
+        if is_decided(tally(self.votes), num_left):
             return StopReason.DECIDED
-        if rule.threshold < 1 and is_confident(standing, rule.threshold):
+        if _parsed(rule.rule).is_enough(self._as_history(num_left)):
             return StopReason.CONFIDENT
         return StopReason.ENGINE_FAILED if self.num_failed >= rule.max_failures else None
+
+    def _as_history(self, num_left: int) -> VoteHistory:
+        return VoteHistory(
+            answers=tuple(None if vote is None else vote.answer for vote in self.history),
+            weights=tuple(1.0 if vote is None else vote.weight for vote in self.history),
+            num_remaining=num_left,
+        )
 
     def _answer(self, standing: Tally, reason: StopReason) -> tuple[int, str]:
         if standing.leader is not None:

@@ -1,7 +1,8 @@
 """How long a problem may take: the contest's clock, its reserve, and each problem's share.
 
 The clock counts seconds since the process started, not since the model was loaded: loading is paid
-for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument.
+for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument. Beside the kit's own
+plan stand the two that the contest's winners wrote, to be compared with (`BudgetConfig.plan`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kit.errors import check_fields
 
@@ -40,6 +42,9 @@ class BudgetConfig:
     stretch: a hard problem may take this many times the even share of what is left.
     num_problems: how many will come; None if unknown, as for a gateway that does not tell.
     horizon: with num_problems unknown, plan as if this many more were always to come.
+    plan: how the share is made. `stretch`: as above. `bank`: every problem has bank_s and what earlier ones left
+    over, up to bank_high_s (the fixed clamp with bank of field notes peers.md 1.4). `linspace`: problem i must
+    end by the i-th of evenly spaced times from first_s to the cutoff, and within single_s (peers.md 1.13).
     Raises: InputError for a value outside its range.
     """
 
@@ -49,6 +54,11 @@ class BudgetConfig:
     stretch: float = 3.0
     num_problems: int | None = 50
     horizon: int = 25
+    plan: Literal["stretch", "bank", "linspace"] = "stretch"
+    bank_s: float = 300.0
+    bank_high_s: float = 900.0
+    first_s: float = 3600.0
+    single_s: float = 750.0
 
     def __post_init__(self) -> None:
         checks = (
@@ -58,6 +68,9 @@ class BudgetConfig:
             ("stretch", self.stretch >= 1, ">= 1"),
             ("num_problems", self.num_problems is None or self.num_problems >= 1, ">= 1, or None"),
             ("horizon", self.horizon >= 1, ">= 1"),
+            ("bank_s", 0 < self.bank_s <= self.bank_high_s, f"in (0, bank_high_s ({self.bank_high_s:g})]"),
+            ("first_s", self.first_s >= 0, ">= 0"),
+            ("single_s", self.single_s > 0, "> 0"),
         )
         check_fields(self, checks)
 
@@ -79,17 +92,40 @@ class Budget:
         """Seconds until the cutoff, never negative."""
         return max(0.0, self.config.cutoff_s - self.clock())
 
-    def allot_s(self, num_done: int) -> float:
-        """Seconds the next problem may take, `num_done` problems having been answered.
+    def share_s(self, num_done: int) -> float:
+        """The even share of the remaining seconds, `num_done` problems having been answered."""
+        return self.remaining_s / self._num_left(num_done)
 
-        At most `stretch` even shares, and never what the others' floors need; 0 after the cutoff. Where
-        the floors cannot all be met any more, the even share. Answering early leaves its time to the rest.
+    def allot_s(self, num_done: int) -> float:
+        """Seconds the next problem may take, `num_done` problems having been answered; 0 after the cutoff."""
+        match self.config.plan:
+            case "stretch":
+                allotted = self._stretched_s(num_done)
+            case "bank":
+                allotted = self._banked_s(num_done)
+            case "linspace":
+                allotted = self._spaced_s(num_done)
+        return min(self.remaining_s, max(0.0, allotted))
+
+    def _stretched_s(self, num_done: int) -> float:
+        """At most `stretch` even shares, and never what the others' floors need.
+
+        Where the floors cannot all be met any more, the even share. Answering early leaves its time to the rest.
         """
-        remaining = self.remaining_s
-        num_left = self._num_left(num_done)
-        share = remaining / num_left
-        without_floors = remaining - (num_left - 1) * self.config.floor_s
-        return max(share, min(self.config.stretch * share, without_floors)) if remaining else 0.0
+        share = self.share_s(num_done)
+        without_floors = self.remaining_s - (self._num_left(num_done) - 1) * self.config.floor_s
+        return max(share, min(self.config.stretch * share, without_floors))
+
+    def _banked_s(self, num_done: int) -> float:
+        """As the winners wrote it: max(min(remaining - (left - 1) * base, high), base)."""
+        banked = self.remaining_s - (self._num_left(num_done) - 1) * self.config.bank_s
+        return max(min(banked, self.config.bank_high_s), self.config.bank_s)
+
+    def _spaced_s(self, num_done: int) -> float:
+        """As tonghuikang wrote it: numpy.linspace(cutoff, first, num + 1), popped once a problem."""
+        num_problems = self.config.num_problems or num_done + self.config.horizon
+        step = (self.config.cutoff_s - self.config.first_s) / num_problems
+        return min(self.config.single_s, self.config.first_s + num_done * step - self.clock())
 
     def _num_left(self, num_done: int) -> int:
         """How many problems to plan for, this one included; more than were announced may come."""

@@ -9,81 +9,42 @@ Does not load models and does not speak to Kaggle.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 
-from kit.ballot import Ballot, Solution, StopReason, StopRule, blind_guess
+from kit.ballot import Ballot, Solution, StopReason, blind_guess
 from kit.budget import Budget
-from kit.errors import EngineError, StorageError, check_fields
+from kit.errors import StorageError
 from kit.journal import Journal, Record
+from kit.pacing import Pacer
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import MAX_DEPTH, Engine, Finish, Prompt, Sample, SamplingParams
+from kit.race import Race
+from kit.records import sample_of, solution_of, solution_record
+from kit.sampling import Engine, Finish
+from kit.selection import select
+from kit.solver_config import SolverConfig, attempt_seed
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SolverConfig:
-    """How a problem is sampled.
-
-    width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
-    past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
-    has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
-    depths: the ladder of recursion depths T for an engine that recurses, such as (3, 5, 10): num_samples
-    are split evenly over its rungs in order, so that a vote which stays contested buys depth as well as
-    samples; empty leaves `sampling.depth` as it is.
-    Raises: InputError for a value outside its range.
-    """
-
-    stop: StopRule = field(default_factory=StopRule)
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    depths: tuple[int, ...] = ()
-    width: int = 8
-    retry_s: float = 2.0
-    grace_s: float = 5.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            (
-                ("width", self.width >= 1, ">= 1"),
-                ("retry_s", self.retry_s >= 0, ">= 0"),
-                ("grace_s", self.grace_s >= 0, ">= 0"),
-                ("depths", all(0 <= depth <= MAX_DEPTH for depth in self.depths), f"in [0, {MAX_DEPTH}]"),
-            ),
-        )
-
-    def params_of(self, problem: Problem, number: int) -> SamplingParams:
-        """How attempt `number` is drawn: its seed, and its rung of the ladder."""
-        seed = attempt_seed(self.seed, problem, number)
-        if not self.depths:
-            return dataclasses.replace(self.sampling, seed=seed)
-        # A replacement for a broken attempt begins the ladder anew rather than crowding its deepest rung.
-        rung = number % self.stop.num_samples * len(self.depths) // self.stop.num_samples
-        return dataclasses.replace(self.sampling, seed=seed, depth=self.depths[rung])
-
-
-@dataclass(slots=True)
 class Solver:
     """Answers problems one after another with one engine and one budget.
 
     journal: where samples and solutions are kept; None keeps them in memory only.
     """
 
-    engine: Engine
-    budget: Budget
-    journal: Journal | None
-    config: SolverConfig = field(default_factory=SolverConfig)
-    num_done: int = 0
-    _ballots: dict[str, Ballot] = field(default_factory=dict)
+    def __init__(self, engine: Engine, budget: Budget, journal: Journal | None, config: SolverConfig) -> None:
+        self.engine = engine
+        self.budget = budget
+        self.journal = journal
+        self.config = config
+        self.num_done = 0
+        self._pacer = Pacer(config.pacing)
+        self._ballot: Ballot | None = None  # of the problem in hand, or of the last one
 
     async def solve(self, problem: Problem) -> Solution:
         """Answer one problem within its share of the budget.
@@ -98,70 +59,82 @@ class Solver:
 
     def best_so_far(self, problem: Problem, reason: StopReason, *, seconds: float) -> Solution:
         """The answer from the samples that have ended, for a caller that cannot wait any longer."""
-        ballot = self._ballots.get(problem.key)
-        if ballot is None:
+        if self._ballot is None or self._ballot.problem.key != problem.key:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
-        return ballot.solution(reason, seconds=seconds)
+        return self._ballot.solution(reason, seconds=seconds)
 
     async def _solve_anew(self, problem: Problem) -> Solution:
-        started = self.budget.clock()
+        begun_s = self.budget.clock()
+        allotted_s = self.budget.allot_s(self.num_done)
         ballot = self._open_ballot(problem)
-        reason = ballot.verdict(self.config.stop) or await self._fill(ballot)
-        solution = ballot.solution(reason, seconds=self.budget.clock() - started)
+        deadline = anyio.current_time() + allotted_s
+        reason = ballot.verdict(self.config.stop) or await self._fill(ballot, deadline)
+        selected = await self._select(ballot, reason, deadline)
+        seconds = self.budget.clock() - begun_s
+        solution = dataclasses.replace(
+            ballot.solution(reason, seconds=seconds, selected=selected), begun_s=begun_s, allotted_s=allotted_s
+        )
         if solution.guess:
             log.warning("%s: guessed %d: %s", problem.id, solution.answer, solution.guess)
         self._write(solution_record(problem, solution))
         return solution
 
     def _open_ballot(self, problem: Problem) -> Ballot:
-        ballot = self._ballots[problem.key] = Ballot(problem)
-        for record in self._past("sample", problem):
+        ballot = self._ballot = Ballot(problem, self.config.voting)
+        for record in self._past_samples(problem):
             with _contained(f"{problem.id}, resuming"):
-                ballot.resume(record["number"], _sample_of(record))
+                ballot.resume(record["number"], sample_of(record), weight=record.get("weight"))
         return ballot
 
-    async def _fill(self, ballot: Ballot) -> StopReason:
-        """Draw attempts until the votes are enough or the problem's time is up."""
-        allotted_s = self.budget.allot_s(self.num_done)
-        if not allotted_s:
+    def _past_samples(self, problem: Problem) -> Iterator[Record]:
+        """What an earlier process drew; with `in_order` only up to the first gap, which has to be counted first."""
+        past = self._past("sample", problem)
+        if not self.config.in_order:
+            yield from past
+            return
+        whole = (record for record in past if record["finish"] != Finish.FAILED)
+        for expected, record in enumerate(sorted(whole, key=lambda record: int(record["number"]))):
+            if record["number"] != expected:
+                return
+            yield record
+
+    async def _fill(self, ballot: Ballot, deadline: float) -> StopReason:
+        """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
+        if deadline <= anyio.current_time():
             return StopReason.OUT_OF_TIME
-        deadline = anyio.current_time() + allotted_s
-        prompt = build_prompt(ballot.problem)
-        with anyio.move_on_after(allotted_s + self.config.grace_s):
-            async with anyio.create_task_group() as group:
-                for _ in range(min(self.config.width, self.config.stop.num_samples)):
-                    group.start_soon(self._draw, ballot, prompt, deadline, group.cancel_scope)
+        race = Race(
+            engine=self.engine,
+            config=self.config,
+            ballot=ballot,
+            prompt=build_prompt(ballot.problem),
+            deadline=deadline,
+            clock=self.budget.clock,
+            share_s=lambda: self.budget.share_s(self.num_done),
+            pacer=self._pacer,
+            write=self._write,
+        )
+        with anyio.CancelScope(deadline=deadline + self.config.grace_s):
+            await race.run()
+        self._pacer.note(num_ended=race.num_ended, running_s=race.running_s())
         return ballot.verdict(self.config.stop) or StopReason.OUT_OF_TIME
 
-    async def _draw(self, ballot: Ballot, prompt: Prompt, deadline: float, everyone: anyio.CancelScope) -> None:
-        """One slot: attempt after attempt, until none is left to draw or the vote is enough."""
-        while (number := ballot.take_number(self.config.stop)) is not None:
-            timeout_s = deadline - anyio.current_time()
-            if timeout_s <= 0:
-                return
-            sample = await self._attempt(ballot.problem, prompt, number, timeout_s)
-            self._write(_record_of(ballot.problem, number, sample))
-            with _contained(f"{ballot.problem.id}, attempt {number}"):
-                ballot.count(sample)
-            if ballot.verdict(self.config.stop) is not None:
-                everyone.cancel()
-                return
-            if sample.finish is Finish.FAILED:
-                await anyio.sleep(self.config.retry_s)
-
-    async def _attempt(self, problem: Problem, prompt: Prompt, number: int, timeout_s: float) -> Sample:
-        params = self.config.params_of(problem, number)
-        started = anyio.current_time()
+    async def _select(self, ballot: Ballot, reason: StopReason, deadline: float) -> int | None:
+        """Have the model compare the candidates of a contested vote, if that is asked for and time is left."""
+        config = self.config.selection
+        timeout_s = deadline - anyio.current_time()
+        if not config.num_rounds or reason in _SETTLED or timeout_s <= 0:
+            return None
+        seed = attempt_seed(self.config.seed, ballot.problem, -1)
+        candidates = ballot.candidates(max_chars=config.summary_chars)
         try:
-            return await self.engine.sample(prompt, params, timeout_s=timeout_s)
-        except EngineError as error:
-            log.warning("%s: attempt %d failed: %s", problem.id, number, error)
-            reason = str(error)
-        except Exception as error:  # a bug in an engine costs this attempt; let out of the task group, it costs all
-            log.exception("%s: attempt %d broke", problem.id, number)
-            reason = repr(error)
-        seconds = anyio.current_time() - started
-        return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=params.seed, error=reason)
+            chosen = await select(
+                self.engine, ballot.problem, candidates, config=config, seed=seed, timeout_s=timeout_s
+            )
+        except Exception:  # selection is an extra: a bug in it may not cost the votes
+            log.exception("%s: selection broke; the votes decide", ballot.problem.id)
+            return None
+        ballot.num_tokens += chosen.num_tokens
+        return chosen.answer
 
     def _past_solution(self, problem: Problem) -> Solution | None:
         """What an earlier process answered; a guess is not final and is tried again."""
@@ -182,6 +155,10 @@ class Solver:
             log.exception("%s: not journalled", record["problem"])
 
 
+_SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.ENGINE_FAILED, StopReason.INTERRUPTED}
+"""Reasons after which there is no contest to settle, or no engine to settle it."""
+
+
 @contextmanager
 def _contained(what: str) -> Iterator[None]:
     """A text that cannot be read, by a bug of ours, costs its own vote and not the problem."""
@@ -189,37 +166,3 @@ def _contained(what: str) -> Iterator[None]:
         yield
     except Exception:
         log.exception("%s: not counted", what)
-
-
-def attempt_seed(seed: int, problem: Problem, number: int) -> int:
-    """The seed of attempt `number`: differs between attempts and problems, fixed by the run's `seed`."""
-    digest = hashlib.sha256(f"{seed}|{problem.key}|{number}".encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def solution_record(problem: Problem, solution: Solution) -> Record:
-    """A solution as the journal holds it."""
-    return {"kind": "solution", "problem": problem.key, **dataclasses.asdict(solution)}
-
-
-def _record_of(problem: Problem, number: int, sample: Sample) -> Record:
-    # Without the evidence of each token, which would be megabytes for a long thought.
-    values = dataclasses.asdict(dataclasses.replace(sample, evidence=()))
-    del values["evidence"]
-    return {"kind": "sample", "problem": problem.key, "number": number, **values}
-
-
-def _sample_of(record: Record) -> Sample:
-    values = _fields(Sample, record)
-    return Sample(**{**values, "finish": Finish(values["finish"])})
-
-
-def solution_of(record: Record) -> Solution:
-    """A solution as it was before `solution_record`."""
-    values = _fields(Solution, record)
-    votes = tuple((int(answer), int(count)) for answer, count in values["votes"])
-    return Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes})
-
-
-def _fields(kind: type[Any], record: Record) -> dict[str, Any]:
-    return {each.name: record[each.name] for each in dataclasses.fields(kind) if each.name in record}

@@ -15,13 +15,17 @@ from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
 from kit.journal import Journal, read_records
+from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import Finish, Prompt, Sample, SamplingParams
-from kit.solver import Solver, SolverConfig, attempt_seed, solution_of, solution_record
+from kit.records import solution_of, solution_record
+from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.solver import Solver
+from kit.solver_config import SolverConfig, attempt_seed
 
 PROBLEM = Problem("p1", "What is $1+1$?")
-RULE = StopRule(num_samples=16, threshold=0.95, max_failures=8)
+UNPACED = PacingConfig(kind="off")
+RULE = StopRule(num_samples=16, rule="adaptive(0.95)", max_failures=8)
 
 
 def boxed(answer: object) -> str:
@@ -50,7 +54,7 @@ def run(
     async def contest() -> list[Solution]:
         start = trio.current_time()
         clock = Budget(budget or BudgetConfig(), lambda: trio.current_time() - start)
-        solver = Solver(engine, clock, journal, config or SolverConfig(stop=RULE))
+        solver = Solver(engine, clock, journal, config or SolverConfig(stop=RULE, pacing=UNPACED))
         return [await solver.solve(problem) for problem in problems or (PROBLEM,)]
 
     return trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -74,7 +78,7 @@ def test_samples_that_end_together_with_the_deciding_one_do_not_reopen_the_vote(
 
 
 def test_without_a_threshold_it_stops_when_nobody_can_catch_up() -> None:
-    config = SolverConfig(stop=StopRule(num_samples=8, threshold=1), width=1)
+    config = SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=8, rule="uncatchable"), width=1)
     (solution,) = run(always(Script(text=boxed(2))), config=config)
     assert (solution.reason, solution.num_samples) == (StopReason.DECIDED, 5)
 
@@ -122,7 +126,9 @@ class Faulty(ScriptedEngine):
         super().__init__(lambda prompt, params: Script(text=boxed(6)))
         self._first: Callable[[SamplingParams], Sample] | None = first
 
-    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
         first, self._first = self._first, None
         return first(params) if first else await super().sample(prompt, params, timeout_s=timeout_s)
 
@@ -160,7 +166,7 @@ def test_a_model_that_answers_nothing_usable_gives_a_stated_guess(text: str) -> 
 
 def test_answers_out_of_range_become_a_guess_modulo_100000_but_never_a_vote() -> None:
     engine = in_turn(Script(text=boxed(121818)), Script(text=boxed(7)), Script(text=boxed(121818)))
-    (solution,) = run(engine, config=SolverConfig(stop=StopRule(num_samples=3)))
+    (solution,) = run(engine, config=SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=3)))
     assert (solution.answer, solution.votes, solution.guess) == (7, ((7, 1),), "")
     (solution,) = run(always(Script(text=boxed(121818))))
     assert solution.answer == 21818
@@ -195,13 +201,13 @@ def test_the_same_seed_gives_the_same_attempts_and_another_seed_others() -> None
 
 
 def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
-    config = SolverConfig(stop=StopRule(num_samples=8, threshold=1), width=1, depths=(3, 5, 10))
+    config = SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=8, rule="uncatchable"), width=1, depths=(3, 5, 10))
     engine = ScriptedEngine(lambda prompt, params: Script(text=boxed(params.seed % 99_991)))
     (contested,) = run(engine, config=config)
     assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10]
     assert contested.reason is StopReason.ALL_SAMPLED
     engine = always(Script(text=boxed(1)))
-    run(engine, config=SolverConfig(stop=StopRule(num_samples=16), width=1, depths=(3, 5, 10)))
+    run(engine, config=SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=16), width=1, depths=(3, 5, 10)))
     assert [call.params.depth for call in engine.calls] == [3] * 4  # a clear vote never pays for depth
     broken = Script(fault=Fault.ERROR, seconds=1)
     engine = in_turn(*[broken] * 8, Script(text=""))
@@ -219,7 +225,7 @@ def answering(*, answer: int = 3, seconds: float = 5) -> Callable[[Prompt, Sampl
 
 
 def test_a_resumed_run_repeats_no_finished_sample_and_ends_like_an_unbroken_one(tmp_path: Path) -> None:
-    config = SolverConfig(stop=StopRule(num_samples=12, threshold=1), width=3)
+    config = SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=12, rule="uncatchable"), width=3)
     disagreeing = ScriptedEngine(
         lambda prompt, params: Script(text=boxed(params.seed % 5), seconds=5 + params.seed % 97)
     )
@@ -290,7 +296,7 @@ def test_refuses_settings_that_make_no_sense(change: dict[str, float]) -> None:
         SolverConfig(**change)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [{"num_samples": 0}, {"threshold": 0.5}, {"threshold": 1.1}, {"max_failures": 0}])
+@pytest.mark.parametrize("change", [{"num_samples": 0}, {"rule": "adaptve(0.9)"}, {"max_failures": 0}])
 def test_refuses_a_stop_rule_that_makes_no_sense(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         StopRule(**change)  # type: ignore[arg-type]

@@ -25,8 +25,10 @@ from kit.budget import Budget
 from kit.errors import EngineError, StorageError
 from kit.journal import Journal
 from kit.problem import Problem
+from kit.records import solution_record
 from kit.sampling import Engine
-from kit.solver import Solver, SolverConfig, solution_record
+from kit.solver import Solver
+from kit.solver_config import SolverConfig
 
 log = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ from kit.kaggle.local_server import LocalInferenceServer
 from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
 from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.sampling import Engine
-from kit.solver import SolverConfig
+from kit.solver_config import SolverConfig
 
 log = logging.getLogger(__name__)
 

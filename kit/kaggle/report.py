@@ -15,7 +15,7 @@ from kit.ballot import Solution
 from kit.errors import InputError, MissingError
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
-from kit.solver import solution_of
+from kit.records import solution_of
 
 _SHOWN_VOTES = 3
 

@@ -20,7 +20,7 @@ from kit.journal import read_records
 from kit.kaggle.report import as_table, guess_lines, make_report, read_submission
 from kit.lock import held
 from kit.problem import Problem
-from kit.solver import solution_record
+from kit.records import solution_record
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
 FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
@@ -89,7 +89,7 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(csv:
 
 @pytest.mark.slow
 def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path) -> None:
-    more = ["--engine", "trm", "--interactive", "--set", "solver.stop.threshold=1", "--set", "solver.width=3"]
+    more = ["--engine", "trm", "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
     argv = command(csv, tmp_path / "out", *more)
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -103,7 +103,7 @@ def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: P
 @pytest.mark.slow
 def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    argv = command(csv, out, "--interactive", "--set", "solver.width=1", "--set", "solver.stop.threshold=1")
+    argv = command(csv, out, "--interactive", "--set", "solver.width=1", "--set", "solver.stop.rule=uncatchable")
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     run = out / "run-0001"
     journal = run / "kaggle" / "working" / "journal.jsonl"

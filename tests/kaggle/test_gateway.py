@@ -20,8 +20,8 @@ from kit.errors import MissingError
 from kit.journal import Journal, read_records
 from kit.kaggle.gateway import Contest, OpenEngine, predict_function
 from kit.problem import Problem
-from kit.sampling import Engine, Prompt, Sample, SamplingParams
-from kit.solver import SolverConfig
+from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
+from kit.solver_config import SolverConfig
 
 PROBLEM = Problem("a", "What is $1+1$?")
 RULE = StopRule(num_samples=4, max_failures=4)
@@ -46,7 +46,9 @@ class Broken:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
         raise self.error
 
 
@@ -156,7 +158,9 @@ def test_votes_that_were_cast_before_something_broke_still_count() -> None:
     numbers = itertools.count()
 
     class BreaksLater(ScriptedEngine):
-        async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
             if next(numbers) == 2:
                 await trio.sleep(0.2)
                 raise SystemExit(3)
@@ -164,7 +168,7 @@ def test_votes_that_were_cast_before_something_broke_still_count() -> None:
 
     engine = BreaksLater(lambda prompt, params: Script(text=f"\\boxed{{{5 + params.seed % 2}}}", seconds=0.01))
     running = contest(opened(engine))
-    running._config = SolverConfig(stop=StopRule(num_samples=1000, threshold=1), width=1)
+    running._config = SolverConfig(stop=StopRule(num_samples=1000, rule="uncatchable"), width=1)
     with running:
         solution = running.answer(PROBLEM)
     assert solution.answer in (5, 6)
@@ -176,7 +180,9 @@ def test_an_event_loop_that_is_stuck_does_not_hold_the_answer_back() -> None:
     release = threading.Event()
 
     class Wedges(ScriptedEngine):
-        async def sample(self, prompt: Prompt, params: SamplingParams, *, timeout_s: float) -> Sample:
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
             release.wait(20)  # blocks the whole loop, as a bug in C code would
             return await super().sample(prompt, params, timeout_s=timeout_s)
 

@@ -14,7 +14,7 @@ from kit.kaggle.environment import KaggleEnvironment
 from kit.kaggle.gateway import Contest
 from kit.kaggle.local_server import LocalInferenceServer
 from kit.problem import Problem
-from kit.solver import SolverConfig
+from kit.solver_config import SolverConfig
 
 # A stand-in for the competition's package, as it lies in the competition's mount.
 SERVER = """

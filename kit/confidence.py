@@ -1,0 +1,286 @@
+"""A sample's evidence in, a vote's weight within kit.voting's bounds out; and a watch that ends hopeless attempts.
+
+Ways to weigh (`WEIGHINGS`): count, entropy, the entropy of the tail, DeepConf's four readings of the tokens'
+confidence, and a recursive engine's halting score. Each is one absolute, monotone map, linear between two
+constants and flat beyond, so that no attempt's weight depends on the others. What is not known, or is NaN or
+infinite, weighs 1.
+
+A token whose reading is None is left out of its trace (nothing recursed there, or the engine was not asked);
+one reading that is NaN or infinite makes what is read from its part of the trace unknown. A sample without
+evidence, such as one resumed from the journal, weighs 1 in all but `count`, `entropy` and, from its mean,
+`halting`.
+
+Does not know answers' texts, engines or time. Source: DeepConf, arXiv 2508.15260 sections 3.1 (readings) and
+3.3 (online), and facebookresearch/deepconf for what the paper leaves open (short traces, the least group).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from operator import sub
+from types import MappingProxyType
+from typing import Literal
+
+from kit.errors import InputError, check_fields
+from kit.sampling import Chunk, Finish, OnChunk, Sample, TokenEvidence
+from kit.voting import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
+
+TAIL_ENTROPY_TOKENS = 256
+"""Tokens whose entropy speaks for the end of a trace. Source: second place of AIMO3 (field notes peers.md 1.6)."""
+
+GROUP_TOKENS = 2048
+"""Tokens of one of DeepConf's groups, and of its tail. Source: WINDOW_SIZE in facebookresearch/deepconf."""
+
+BOTTOM_SHARE = 0.1
+"""Of the groups, the share that `bottom_confidence` averages. Source: arXiv 2508.15260, section 3.1."""
+
+LEAST_CONFIDENCE = 10.0
+MOST_CONFIDENCE = 20.0
+"""A trace's confidence, in nats, that weighs MIN_WEIGHT and MAX_WEIGHT. One token's is ln 20 = 3 at the very least
+(flat over the top 20), 11.9 if flat over a vocabulary of 150,000, and about 19 where the other nineteen share
+1e-8; the reference code's own fixed threshold is 17. The range spans what finished traces mean to, with 17 above
+its middle. It is reasoned, not fitted: a wrong range costs slope, never order."""
+
+SMALL_ANSWER = 20
+SMALL_ANSWER_PRIOR = 0.6
+"""AIMO2's second place weighs answers up to 20, and multiples of 100, by 0.6 (field notes peers.md 1.3)."""
+
+Weighing = Literal[
+    "count",
+    "entropy",
+    "tail_entropy",
+    "deepconf_mean",
+    "deepconf_tail",
+    "deepconf_bottom",
+    "deepconf_lowest",
+    "halting",
+]
+"""The names of the ways to weigh, as a setting spells them."""
+
+
+# ----------------------------------------------------------------------------------------- readings
+
+
+def tail_entropy(evidence: Sequence[TokenEvidence], *, window_tokens: int = TAIL_ENTROPY_TOKENS) -> float | None:
+    """Mean entropy of the last `window_tokens` tokens, in nats; None for no evidence."""
+    return _mean([token.entropy for token in evidence[-window_tokens:]])
+
+
+def mean_confidence(evidence: Sequence[TokenEvidence]) -> float | None:
+    """DeepConf's average trace confidence, in nats; None if the engine gave none."""
+    return _mean(_confidences(evidence))
+
+
+def tail_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
+    """DeepConf's tail confidence: the mean of the last `window_tokens` tokens, in nats; None if there is none."""
+    return _mean(_confidences(evidence)[-window_tokens:])
+
+
+def bottom_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
+    """DeepConf's bottom-10 % confidence: the mean of the lowest tenth of the groups, at least of one; in nats."""
+    groups = group_confidences(evidence, window_tokens=window_tokens)
+    return _mean(sorted(groups)[: max(1, int(len(groups) * BOTTOM_SHARE))])
+
+
+def lowest_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
+    """DeepConf's lowest group confidence, in nats; None if the engine gave none."""
+    return min(group_confidences(evidence, window_tokens=window_tokens), default=None)
+
+
+def group_confidences(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> list[float]:
+    """The mean confidence of each `window_tokens` neighbours, stride 1, in nats; a shorter trace is one group.
+
+    Running sums: O(tokens), within 1e-9 of adding up each group anew. Empty if there is no confidence, or one
+    that is not finite.
+    """
+    confidences = _confidences(evidence)
+    size = min(window_tokens, len(confidences))
+    sums = list(accumulate(confidences, initial=0.0))
+    if not size or not math.isfinite(sums[-1]):  # nothing finite comes after a NaN or an infinity
+        return []
+    return [total / size for total in map(sub, islice(sums, size, None), sums)]
+
+
+def mean_halting(sample: Sample) -> float | None:
+    """Mean probability, over the tokens that recursed, that the token is right; None if nothing recursed."""
+    if sample.halting is not None:
+        return sample.halting
+    return _mean([token.halting for token in sample.evidence if token.halting is not None])
+
+
+def _confidences(evidence: Iterable[TokenEvidence]) -> list[float]:
+    return [token.confidence for token in evidence if token.confidence is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+# ------------------------------------------------------------------------------------------ weights
+
+
+def weigh(
+    sample: Sample, how: Weighing = "entropy", *, answer: int | None = None, small_answer_prior: float = 1.0
+) -> float:
+    """The weight of a sample's vote for `answer`, in [MIN_WEIGHT, MAX_WEIGHT] whatever the evidence holds.
+
+    small_answer_prior: factor for an answer up to 20 or divisible by 100, which a confused model falls back on;
+    1 is off, SMALL_ANSWER_PRIOR is the peers'. The bounds hold after it, so 0.6 means MIN_WEIGHT.
+    Raises: InputError for an unknown `how`, or a prior outside (0, 1].
+    """
+    if how not in WEIGHINGS:
+        near = difflib.get_close_matches(how, WEIGHINGS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(WEIGHINGS)}"
+        raise InputError(f"there is no weighing {how!r}; {hint}")
+    if not 0 < small_answer_prior <= 1:
+        raise InputError(f"small_answer_prior must be in (0, 1], got {small_answer_prior!r}; 1 turns it off")
+    weight = WEIGHINGS[how](sample)
+    if answer is not None and is_small(answer):
+        weight *= small_answer_prior
+    return min(max(weight, MIN_WEIGHT), MAX_WEIGHT)
+
+
+def is_small(answer: int) -> bool:
+    """Whether an answer is one that a confused model falls back on: up to 20, or divisible by 100."""
+    return answer <= SMALL_ANSWER or answer % 100 == 0
+
+
+def _rising(value: float | None, *, least: float, most: float) -> float:
+    """MIN_WEIGHT at `least` and below, MAX_WEIGHT at `most` and above, linear between; 1 for what is not known."""
+    if value is None or not math.isfinite(value):
+        return 1.0
+    share = min(max((value - least) / (most - least), 0.0), 1.0)
+    return MIN_WEIGHT + (MAX_WEIGHT - MIN_WEIGHT) * share
+
+
+def _of_entropy(value: float | None) -> float:
+    return 1.0 if value is None or not math.isfinite(value) else confidence_weight(value)
+
+
+def _of_confidence(value: float | None) -> float:
+    return _rising(value, least=LEAST_CONFIDENCE, most=MOST_CONFIDENCE)
+
+
+WEIGHINGS: Mapping[str, Callable[[Sample], float]] = MappingProxyType(
+    {
+        "count": lambda sample: 1.0,
+        "entropy": lambda sample: _of_entropy(sample.mean_entropy),
+        "tail_entropy": lambda sample: _of_entropy(tail_entropy(sample.evidence)),
+        "deepconf_mean": lambda sample: _of_confidence(mean_confidence(sample.evidence)),
+        "deepconf_tail": lambda sample: _of_confidence(tail_confidence(sample.evidence)),
+        "deepconf_bottom": lambda sample: _of_confidence(bottom_confidence(sample.evidence)),
+        "deepconf_lowest": lambda sample: _of_confidence(lowest_confidence(sample.evidence)),
+        "halting": lambda sample: _rising(mean_halting(sample), least=0.0, most=1.0),
+    }
+)
+"""Each way to weigh, without the prior. The keys are those of `Weighing`."""
+
+
+# --------------------------------------------------------------------------------------- online kill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillConfig:
+    """When DeepConf ends an attempt.
+
+    warmup: traces that end before the threshold stands; the paper's 16 is more than most problems here draw.
+    keep_percent: share of the warm-up traces that the threshold would have let live (eta: 90 is DeepConf-high,
+    10 DeepConf-low). window_tokens: tokens of a group.
+    Raises: InputError for a value outside its range.
+    """
+
+    warmup: int = 16
+    keep_percent: float = 90.0
+    window_tokens: int = GROUP_TOKENS
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("warmup", self.warmup >= 1, ">= 1"),
+            ("keep_percent", 0 <= self.keep_percent <= 100, "in [0, 100]"),
+            ("window_tokens", self.window_tokens >= 1, ">= 1"),
+        )
+        check_fields(self, checks)
+
+
+class DeepConfKill:
+    """One problem's online DeepConf: attempts whose current group is less confident than the warm-up's worst end.
+
+    Feed `observe` every sample that ends, and give each attempt its own `watch`. The threshold is set once and
+    then never changes; watchers in flight see it from their next chunk on. Before that no watcher ends anything.
+    Threads: `observe` belongs to one; a watcher reads the threshold alone and otherwise its own state.
+    """
+
+    def __init__(self, config: KillConfig) -> None:
+        self._config = config
+        self._lowest: list[float] = []
+        self._threshold: float | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """The group confidence, in nats, below which an attempt ends; None before the warm-up is complete."""
+        return self._threshold
+
+    def observe(self, sample: Sample) -> None:
+        """Count a sample towards the warm-up; broken ones and those without confidence do not count.
+
+        One that some other watcher cut, at its answer, does: during the warm-up it was not cut from here.
+        """
+        if self._threshold is not None or sample.finish is Finish.FAILED:
+            return
+        lowest = lowest_confidence(sample.evidence, window_tokens=self._config.window_tokens)
+        if lowest is None or not math.isfinite(lowest):
+            return
+        self._lowest.append(lowest)
+        if len(self._lowest) == self._config.warmup:
+            self._threshold = percentile(self._lowest, 100 - self._config.keep_percent)
+
+    def watch(self) -> OnChunk:
+        """A watcher for one attempt: True once a full group's confidence is below the threshold."""
+        return _Watcher(self, self._config.window_tokens).see
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """The value that `percent` of the sorted values lie below, linear between neighbours, as numpy has it."""
+    ranked = sorted(values)
+    place = (len(ranked) - 1) * percent / 100
+    below = math.floor(place)
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] * (1 - (place - below)) + ranked[above] * (place - below)
+
+
+_ROUNDING = 1e-6  # nats: above what running sums round by, below any difference that means something
+
+
+class _Watcher:
+    """The running group of one attempt."""
+
+    def __init__(self, kill: DeepConfKill, window_tokens: int) -> None:
+        self._kill = kill
+        self._size = window_tokens
+        self._group: deque[float] = deque()
+        self._sum = 0.0
+
+    def see(self, chunk: Chunk) -> bool:
+        threshold = self._kill.threshold
+        least = -math.inf if threshold is None else threshold - _ROUNDING
+        return any(self._falls_below(least, confidence) for confidence in _confidences(chunk.evidence))
+
+    def _falls_below(self, least: float, confidence: float) -> bool:
+        """Move the group on by one token, and tell whether it is full and its mean below `least`."""
+        if not math.isfinite(confidence):  # nothing is known of any group with this token in it
+            self._group.clear()
+            self._sum = 0.0
+            return False
+        self._group.append(confidence)
+        self._sum += confidence
+        if len(self._group) > self._size:
+            self._sum -= self._group.popleft()
+        if len(self._group) < self._size or self._sum >= least * self._size:
+            return False
+        self._sum = sum(self._group)  # added up anew: the running sum's rounding must not end an attempt
+        return self._sum < least * self._size

@@ -1,0 +1,174 @@
+"""The attempts at one problem: slots that draw one after another, and an eye on what they are worth.
+
+In: an engine, a ballot and a deadline. Out: the ballot, filled, and a journal record for every attempt, ended
+or cut. It ends when the verdict is in or nothing is left to draw; the caller's cancel scope is the hard limit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from kit.ballot import Ballot, Reading, StopReason
+from kit.budget import Clock
+from kit.confidence import DeepConfKill
+from kit.errors import EngineError
+from kit.journal import Record
+from kit.pacing import Pacer, Progress
+from kit.records import cut_record, sample_record
+from kit.sampling import Engine, Finish, Prompt, Sample
+from kit.solver_config import SolverConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Race:
+    """One problem's attempts.
+
+    deadline: on the event loop's clock. clock: the contest's, for the journal. share_s: the even share of the
+    contest's remaining time, now. write: appends to the journal and never raises.
+    num_ended: attempts that ended and were not broken.
+    """
+
+    engine: Engine
+    config: SolverConfig
+    ballot: Ballot
+    prompt: Prompt
+    deadline: float
+    clock: Clock
+    share_s: Callable[[], float]
+    pacer: Pacer
+    write: Callable[[Record], None]
+    num_ended: int = 0
+    _ended_s: float = 0.0  # run by attempts that are over
+    _begun: dict[int, float] = field(default_factory=dict)  # of each attempt in flight, on the loop's clock
+    _kill: DeepConfKill = field(init=False)
+    _turns: Iterator[int] = field(init=False)  # with in_order: the attempts that are still to be counted
+    _turn: int = field(init=False)
+    _held: dict[int, tuple[Sample, Reading]] = field(default_factory=dict)  # ended before their turn
+    _everyone: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def __post_init__(self) -> None:
+        self._kill = DeepConfKill(self.config.kill)
+        past = self.ballot.numbers
+        self._turns = (number for number in itertools.count() if number not in past)
+        self._turn = next(self._turns)
+
+    async def run(self) -> None:
+        """Keep every slot at work until there is a verdict, or nothing to draw."""
+        with self._everyone:
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(self._review)
+                async with anyio.create_task_group() as slots:
+                    for _ in range(min(self.config.width, self.config.stop.num_samples)):
+                        slots.start_soon(self._draw)
+                watching.cancel_scope.cancel()
+
+    def running_s(self) -> float:
+        """Seconds that all attempts together have run so far."""
+        now = anyio.current_time()
+        return self._ended_s + sum(now - begun for begun in self._begun.values())
+
+    async def _draw(self) -> None:
+        """One slot: attempt after attempt, until none is left to draw."""
+        while (number := self.ballot.take_number(self.config.stop)) is not None:
+            if self.deadline <= anyio.current_time():
+                return
+            sample = await self._attempt(number)
+            self._judge()
+            if self._everyone.cancel_called:
+                return
+            if sample.finish is Finish.FAILED:
+                await anyio.sleep(self.config.retry_s)
+
+    async def _review(self) -> None:
+        """Look at the vote again while no attempt ends: what the ones in flight promise falls as they drag on."""
+        while True:
+            await anyio.sleep(self.config.pacing.review_s)
+            self._judge()
+
+    def _judge(self) -> None:
+        """Cancel everyone if the votes are enough, or more of them are not worth their time."""
+        if self.ballot.verdict(self.config.stop) is None and not self._is_worth_more():
+            self.ballot.give_up(StopReason.NOT_WORTH)
+        if self.ballot.verdict(self.config.stop) is not None:
+            self._everyone.cancel()
+
+    def _is_worth_more(self) -> bool:
+        num_ended = self.ballot.num_ended
+        is_over = self.deadline <= anyio.current_time()  # nothing to save: what ends now may as well count
+        if self.config.in_order or is_over or not num_ended:
+            return True
+        progress = Progress(
+            shape=self.ballot.shape,
+            num_left=self.config.stop.num_samples - num_ended,
+            num_running=len(self._begun),
+            num_ended=self.num_ended,
+            running_s=self.running_s(),
+            share_s=self.share_s(),
+        )
+        return self.pacer.is_worth_more(progress)
+
+    async def _attempt(self, number: int) -> Sample:
+        """One attempt, journalled and counted; or journalled as cut."""
+        begun_s = self.clock()
+        self._begun[number] = anyio.current_time()
+        try:
+            sample = await self._sample(number)
+        except anyio.get_cancelled_exc_class():
+            self.write(cut_record(self.ballot.problem, number, begun_s=begun_s, ended_s=self.clock()))
+            raise
+        finally:
+            self._ended_s += anyio.current_time() - self._begun.pop(number)
+        reading = self._read(number, sample)
+        ended_s = self.clock()
+        self.write(sample_record(self.ballot.problem, number, sample, reading.vote, begun_s=begun_s, ended_s=ended_s))
+        self._count(number, sample, reading)
+        return sample
+
+    async def _sample(self, number: int) -> Sample:
+        params = self.config.params_of(self.ballot.problem, number)
+        started = anyio.current_time()
+        try:
+            return await self.engine.sample(
+                self.prompt,
+                params,
+                timeout_s=self.deadline - started,
+                on_chunk=self._kill.watch() if self.config.kills else None,
+            )
+        except EngineError as error:
+            log.warning("%s: attempt %d failed: %s", self.ballot.problem.id, number, error)
+            reason = str(error)
+        except Exception as error:  # a bug in an engine costs this attempt; let out of the task group, it costs all
+            log.exception("%s: attempt %d broke", self.ballot.problem.id, number)
+            reason = repr(error)
+        seconds = anyio.current_time() - started
+        return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=params.seed, error=reason)
+
+    def _read(self, number: int, sample: Sample) -> Reading:
+        try:
+            return self.ballot.read(sample)
+        except Exception:  # a text that cannot be read, by a bug of ours, costs its own vote and not the problem
+            log.exception("%s, attempt %d: not counted", self.ballot.problem.id, number)
+            return Reading()
+
+    def _count(self, number: int, sample: Sample, reading: Reading) -> None:
+        self.num_ended += sample.finish is not Finish.FAILED
+        if self.config.kills:
+            self._kill.observe(sample)
+        # A broken attempt is counted at once in either case, since its replacement waits for that.
+        if sample.finish is Finish.FAILED or not self.config.in_order:
+            self.ballot.count(sample, reading)
+        if not self.config.in_order:
+            return
+        self._held[number] = sample, reading
+        while self._turn in self._held and self.ballot.verdict(self.config.stop) is None:
+            sample, reading = self._held.pop(self._turn)
+            if sample.finish is not Finish.FAILED:
+                self.ballot.count(sample, reading)
+            self._turn = next(self._turns)

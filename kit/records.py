@@ -1,0 +1,66 @@
+"""What the solver writes into the journal, and how it is read back.
+
+`sample`: an attempt that ended, with its vote. `cut`: one that was cancelled, since the vote was decided or
+time was up. `solution`: a problem's answer. Times are seconds on the contest's clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from kit.ballot import Solution, StopReason
+from kit.journal import Record
+from kit.problem import Problem
+from kit.sampling import Finish, Sample
+from kit.voting import Vote
+
+_NOT_KEPT = ("evidence", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
+
+
+def sample_record(
+    problem: Problem, number: int, sample: Sample, vote: Vote | None, *, begun_s: float, ended_s: float
+) -> Record:
+    """Attempt `number` at a problem, without the evidence of each token."""
+    values = {
+        each.name: getattr(sample, each.name) for each in dataclasses.fields(Sample) if each.name not in _NOT_KEPT
+    }
+    return {
+        "kind": "sample",
+        "problem": problem.key,
+        "number": number,
+        "begun_s": begun_s,
+        "ended_s": ended_s,
+        "answer": None if vote is None else vote.answer,
+        "weight": None if vote is None else vote.weight,
+        **values,
+    }
+
+
+def sample_of(record: Record) -> Sample:
+    """A sample as it was before `sample_record`, but for what is not kept."""
+    values = _fields(Sample, record)
+    return Sample(**{**values, "finish": Finish(values["finish"])})
+
+
+def cut_record(problem: Problem, number: int, *, begun_s: float, ended_s: float) -> Record:
+    """Attempt `number`, cancelled before it ended."""
+    return {"kind": "cut", "problem": problem.key, "number": number, "begun_s": begun_s, "ended_s": ended_s}
+
+
+def solution_record(problem: Problem, solution: Solution) -> Record:
+    """A solution as the journal holds it."""
+    ended_s = solution.begun_s + solution.seconds
+    return {"kind": "solution", "problem": problem.key, **dataclasses.asdict(solution), "ended_s": ended_s}
+
+
+def solution_of(record: Record) -> Solution:
+    """A solution as it was before `solution_record`."""
+    values = _fields(Solution, record)
+    votes = tuple((int(answer), int(count)) for answer, count in values["votes"])
+    return Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes})
+
+
+def _fields(kind: type[Any], record: Record) -> dict[str, Any]:
+    names = (each.name for each in dataclasses.fields(kind) if each.name not in _NOT_KEPT)
+    return {name: record[name] for name in names if name in record}

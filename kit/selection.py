@@ -1,0 +1,370 @@
+"""A contested vote and the candidates' summaries in, the answer that the model itself picks out; or why not to listen.
+
+GenSelect: the model reads 2 to 16 solutions and names the best, several times, and the majority of its picks is
+the answer. Each round shows the candidates in another order, and among them a planted control: a text that solves
+nothing, with a random answer. What the picks say is used only if the selector passes a liveness test; a selector
+that is dead (it guesses, it looks at the place and not at the content, it falls for the control) is reported and
+its picks are ignored.
+
+The test, over P rounds with a readable pick and K candidates: some candidate must have at least m picks, where m is
+the least number with K * P(Binomial(P, 1/K) >= m) <= 10 %. The null is a selector that sees through the control but
+cannot tell the candidates apart, so that each has chance 1/K; the union bound over them makes its false alarm at
+most 10 %. One that looks at the place is no likelier to pass: each block of K rounds has every candidate at every
+place once, so its counts spread less than the binomial's (Hoeffding 1956). One that picks among all K + 1 options at
+random passes more rarely still. The rates at 8 rounds, and at 16 for two candidates:
+
+    rounds  K   m   false alarm at most   at random   live if each pick is right with chance 0.8, 0.9, 0.95
+       8    2   7          7.0 %             0.5 %                                           0.50, 0.81, 0.94
+       8    3   6          5.9 %             1.3 %                                           0.80, 0.96, 0.99
+       8    4   6          1.7 %             0.5 %                                           0.80, 0.96, 0.99
+      16    2  12          7.7 %             0.2 %                                           0.80, 0.98, 1.00
+
+The control may besides have one pick in eight rounds, so that a selector which slips in 2 % of them fails by it once
+in a hundred times. The test cannot see a taste that is constant and wrong, such as for the longest text.
+
+Does not draw the solutions, and does not decide when a vote is contested. Source: GenSelect, arXiv 2504.16891; the
+reason for the test: a public verifier that said 0.5 in 20 of 20 rows (field notes peers.md 1.9).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from random import Random
+
+import anyio
+
+from kit.errors import EngineError, InputError, check_fields
+from kit.extraction import extract
+from kit.problem import ANSWER_MAX, Problem
+from kit.sampling import Engine, Finish, Message, Prompt, SamplingParams
+
+log = logging.getLogger(__name__)
+
+MAX_FALSE_ALARM = 0.1
+"""Chance, at most, that a selector which cannot tell the candidates apart is declared live."""
+
+MIN_ROUNDS = 5
+"""Fewer rounds cannot convince of two candidates even if all agree: 2 * (1/2)^4 > 10 %."""
+
+CONTROL_ROUNDS = 8
+"""Of so many rounds, one pick of the control is a slip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionConfig:
+    """How candidates are compared.
+
+    num_rounds: how often the model is asked; 0 turns selection off. max_candidates: those with the most votes.
+    max_new_tokens: of a comparison. summary_chars: of each candidate's summary. temperature: of a comparison.
+    Raises: InputError for a value outside its range.
+    """
+
+    num_rounds: int = 0
+    max_candidates: int = 4
+    max_new_tokens: int = 2048
+    summary_chars: int = 4000
+    temperature: float = 0.7
+
+    def __post_init__(self) -> None:
+        rounds = self.num_rounds
+        checks = (
+            ("num_rounds", rounds == 0 or MIN_ROUNDS <= rounds <= 64, f"0 (off) or in [{MIN_ROUNDS}, 64]"),
+            ("max_candidates", 2 <= self.max_candidates <= 16, "in [2, 16]"),
+            ("max_new_tokens", self.max_new_tokens >= 1, ">= 1"),
+            ("summary_chars", self.summary_chars >= 100, ">= 100"),
+            ("temperature", math.isfinite(self.temperature) and self.temperature >= 0, ">= 0"),
+        )
+        check_fields(self, checks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An answer with votes, and a solution that leads to it (`summary_of`)."""
+
+    answer: int
+    num_votes: int
+    summary: str
+
+
+class Liveness(StrEnum):
+    """Whether the picks may be listened to; the first that applies."""
+
+    UNTESTED = "untested"  # selection is off, out of time before it began, or has nothing to choose between
+    TOO_FEW_PARSED = "too few parsed"  # under half of the rounds, or too few to convince whatever they say
+    POSITION_ONLY = "position only"  # one place was picked as often as convinces, and more often than any option
+    INDIFFERENT = "indifferent"  # no option was picked more often than chance explains
+    FAILED_CONTROL = "failed control"  # the planted text was picked oftener than by a slip
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the selector says.
+
+    answer: the majority of the picks; None unless live. picks: (answer, picks) of each candidate, most picked
+    first, dead or not. num_control_picks: those of the planted text. num_tokens: new tokens of all rounds.
+    """
+
+    answer: int | None
+    liveness: Liveness
+    num_rounds: int = 0
+    num_parsed: int = 0
+    picks: tuple[tuple[int, int], ...] = ()
+    num_control_picks: int = 0
+    num_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One readable round. option: a candidate's number, or K for the control. place: where it stood."""
+
+    option: int
+    place: int
+
+
+async def select(
+    engine: Engine,
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    *,
+    config: SelectionConfig,
+    seed: int,
+    timeout_s: float,
+) -> Selection:
+    """Ask the model which candidate solves the problem, in `config.num_rounds` calls at once.
+
+    Returns within `timeout_s` seconds, with the rounds that have ended by then. A round that breaks is logged and
+    lost. The same arguments ask the same questions. Ties go to more votes, then to the larger answer.
+    Raises: InputError for two candidates with one answer.
+    """
+    if len({each.answer for each in candidates}) < len(candidates):
+        raise InputError(f"{problem.id}: two candidates have one answer; give one for each")
+    ranked = sorted(candidates, key=lambda each: (each.num_votes, each.answer), reverse=True)[: config.max_candidates]
+    if not config.num_rounds or len(ranked) < 2 or timeout_s <= 0:
+        return Selection(answer=None, liveness=Liveness.UNTESTED)
+    comparison = _Comparison(engine, problem, ranked, config, seed)
+    with anyio.move_on_after(timeout_s):
+        async with anyio.create_task_group() as group:
+            for order, params in comparison.rounds():
+                group.start_soon(comparison.ask, order, params, timeout_s)
+    return comparison.result()
+
+
+# ----------------------------------------------------------------------------------------- liveness
+
+
+def liveness_of(picks: Sequence[Pick], *, num_candidates: int, num_rounds: int) -> Liveness:
+    """Whether the readable picks of `num_rounds` rounds show an eye for content; the module's text tells the test."""
+    least = least_picks(len(picks), num_candidates)
+    if 2 * len(picks) < num_rounds or least is None:
+        return Liveness.TOO_FEW_PARSED
+    by_option = Counter(pick.option for pick in picks)
+    most_of_option = max(by_option.values())
+    most_of_place = max(Counter(pick.place for pick in picks).values())
+    if most_of_place >= least and most_of_place > most_of_option:
+        return Liveness.POSITION_ONLY
+    if most_of_option < least:
+        return Liveness.INDIFFERENT
+    if by_option[num_candidates] > max(1, len(picks) // CONTROL_ROUNDS):
+        return Liveness.FAILED_CONTROL
+    return Liveness.LIVE
+
+
+def least_picks(num_picks: int, num_candidates: int) -> int | None:
+    """m, the picks of one candidate among `num_picks` that convince; None if even all of them would not."""
+    counts = range(num_picks + 1)
+    return next((m for m in counts if false_alarm_rate(num_picks, num_candidates, m) <= MAX_FALSE_ALARM), None)
+
+
+def false_alarm_rate(num_picks: int, num_candidates: int, least: int) -> float:
+    """Bound on the chance that picks at random among K candidates give `least` or more of them to one."""
+    chance = 1 / num_candidates
+    tail = (math.comb(num_picks, k) * chance**k * (1 - chance) ** (num_picks - k) for k in range(least, num_picks + 1))
+    return num_candidates * math.fsum(tail)
+
+
+def rotated_orders(num_candidates: int, random: Random) -> Iterator[tuple[int, ...]]:
+    """Orders of the candidates and the control, which has the number K, without end.
+
+    In each block of K every candidate stands at every place among the candidates once (a shuffle and its
+    rotations); in each block of K + 1 the control stands at every place of all once.
+    """
+    control_places = _blocks(num_candidates + 1, random)
+    while True:
+        shuffled = random.sample(range(num_candidates), num_candidates)
+        for turn in range(num_candidates):
+            order = [*shuffled[turn:], *shuffled[:turn]]
+            order.insert(next(control_places), num_candidates)
+            yield tuple(order)
+
+
+def _blocks(num: int, random: Random) -> Iterator[int]:
+    while True:
+        yield from random.sample(range(num), num)
+
+
+# ------------------------------------------------------------------------------------------- rounds
+
+_CONTROL = (
+    "The kitchen has four chairs and a green door. It rained on Tuesday, so the bus was late and the soup went cold. "
+    "Blue is a colour. Nothing else needs to be shown. The answer is \\boxed{{{answer}}}."
+)
+_ANSWERS = range(ANSWER_MAX + 1)
+
+
+class _Comparison:
+    """The rounds on one problem, and what they picked."""
+
+    def __init__(
+        self, engine: Engine, problem: Problem, candidates: list[Candidate], config: SelectionConfig, seed: int
+    ) -> None:
+        self._engine = engine
+        self._problem = problem
+        self._config = config
+        self._random = Random(f"{seed}|{problem.key}")
+        self._picks: list[Pick] = []
+        self._num_tokens = 0
+        answers = [each.answer for each in candidates]
+        control = next(each for each in self._random.sample(_ANSWERS, len(answers) + 1) if each not in answers)
+        self._answers = [*answers, control]  # by option
+        self._texts = [summary_of(each.summary, max_chars=config.summary_chars) for each in candidates]
+        self._texts.append(_CONTROL.format(answer=control))
+
+    def rounds(self) -> list[tuple[tuple[int, ...], SamplingParams]]:
+        """The options in the order shown, and how the comparison is drawn, of each round."""
+        orders = islice(rotated_orders(len(self._answers) - 1, self._random), self._config.num_rounds)
+        return [(order, self._params()) for order in orders]
+
+    def _params(self) -> SamplingParams:
+        return SamplingParams(
+            seed=self._random.getrandbits(63),
+            temperature=self._config.temperature,
+            max_new_tokens=self._config.max_new_tokens,
+        )
+
+    async def ask(self, order: tuple[int, ...], params: SamplingParams, timeout_s: float) -> None:
+        """One round. What goes wrong in it is logged and leaves no pick."""
+        prompt = comparison_prompt(self._problem, [self._texts[option] for option in order])
+        try:
+            sample = await self._engine.sample(prompt, params, timeout_s=timeout_s)
+        except EngineError as error:
+            log.warning("%s: a comparison failed: %s", self._problem.id, error)
+            return
+        except Exception:  # a bug in an engine costs this round; let out of the task group, it costs the problem
+            log.exception("%s: a comparison broke", self._problem.id)
+            return
+        self._num_tokens += sample.num_tokens
+        place = None if sample.finish is Finish.FAILED else picked(sample.text, [self._answers[each] for each in order])
+        if place is not None:
+            self._picks.append(Pick(order[place], place))
+
+    def result(self) -> Selection:
+        num_candidates, num_rounds = len(self._answers) - 1, self._config.num_rounds
+        liveness = liveness_of(self._picks, num_candidates=num_candidates, num_rounds=num_rounds)
+        by_option = Counter(pick.option for pick in self._picks)
+        ranked = sorted(range(num_candidates), key=lambda option: -by_option[option])  # stable: more votes first
+        selection = Selection(
+            answer=self._answers[ranked[0]] if liveness is Liveness.LIVE else None,
+            liveness=liveness,
+            num_rounds=num_rounds,
+            num_parsed=len(self._picks),
+            picks=tuple((self._answers[option], by_option[option]) for option in ranked),
+            num_control_picks=by_option[num_candidates],
+            num_tokens=self._num_tokens,
+        )
+        if liveness is not Liveness.LIVE:
+            log.warning("%s: the selector's picks are ignored: %s", self._problem.id, selection)
+        return selection
+
+
+# ------------------------------------------------------------------------------------ prompt and pick
+
+_TASK = """You are given a problem and {num} proposed solutions. At most one of their answers is right.
+
+Problem:
+{problem}
+
+{solutions}
+
+Compare the solutions: check the steps where their answers part, and judge by the mathematics alone, not by length or \
+order. End with the label of the best one in a box: \\boxed{{Solution i}}, with i from 1 to {num}."""
+
+
+def comparison_prompt(problem: Problem, summaries: Sequence[str]) -> Prompt:
+    """The question of one round, the solutions numbered from 1 in the order given."""
+    solutions = "\n\n".join(f"### Solution {number}\n{text}" for number, text in enumerate(summaries, start=1))
+    content = _TASK.format(num=len(summaries), problem=problem.text, solutions=solutions)
+    return Prompt(messages=(Message(role="user", content=content),))
+
+
+_SAYS_LABEL = re.compile(r"solution|candidate|option|index|idx|\bs\W*\d", re.IGNORECASE | re.ASCII)
+_STATED = re.compile(
+    r"(?:judge?ment|(?:best|correct)[ ](?:one|solution|candidate))\b(?:\W|is\b|idx\b|solution\b){0,12}(\d+)",
+    re.IGNORECASE | re.ASCII,
+)
+_CONCLUSION_CHARS = 500
+_MAX_DIGITS = len(str(ANSWER_MAX))
+
+
+def picked(text: str, answers: Sequence[int]) -> int | None:
+    """The place, from 0, of the solution that a comparison picks; None if it cannot be told. Total on any text.
+
+    answers: those of the solutions in the order shown. First the box of the final channel: a label (`Solution 2`),
+    or a lone number, which may be meant as a label or as an answer and counts unless the two are different
+    solutions. If that says nothing, the last "Judgment: 2" or "the best solution is 2" of the text's end.
+    """
+    raw = extract(text)
+    place = None if raw is None else _place(raw.text, answers)
+    if place is None and (stated := _STATED.findall(text[-_CONCLUSION_CHARS:])):
+        place = _place(f"solution {stated[-1]}", answers)
+    return place
+
+
+def _place(said: str, answers: Sequence[int]) -> int | None:
+    numbers = set(re.findall(r"\d+", said, re.ASCII))
+    if len(numbers) != 1 or len(number := numbers.pop()) > _MAX_DIGITS:
+        return None
+    places = {int(number) - 1} & set(range(len(answers)))
+    if not _SAYS_LABEL.search(said):
+        places |= {place for place, answer in enumerate(answers) if answer == int(number)}
+    return places.pop() if len(places) == 1 else None
+
+
+# ---------------------------------------------------------------------------------------- summaries
+
+_MARKUP = re.compile(r"</?think>|</?s>|<(?:start|end)_of_turn>|<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>")
+
+
+def summary_of(text: str, *, max_chars: int) -> str:
+    """The end of a completion that leads to its answer, at most `max_chars` characters, begun at a line where it can.
+
+    A text without an answer gives its end. Marks of thoughts, channels and turns are taken out, so that no engine
+    reads them as its own.
+    Raises: InputError if max_chars < 1.
+    """
+    if max_chars < 1:
+        raise InputError(f"max_chars must be at least 1, got {max_chars}")
+    raw = extract(text)
+    plain = _MARKUP.sub("\n", text).strip()
+    end = len(plain) if raw is None else _end_of_answer(plain, raw.text, max_chars // 10)
+    start = max(0, end - max_chars)
+    line = plain.find("\n", start, start + max_chars // 4) if start else -1
+    return plain[max(start, line + 1) : end].strip()
+
+
+def _end_of_answer(text: str, answer: str, rest_chars: int) -> int:
+    """Where the line ends in which an answer stands last, but no more than `rest_chars` after the answer."""
+    boxed = text.rfind(f"{{{answer}}}")
+    begin = boxed + 1 if boxed >= 0 else text.rfind(answer)
+    if begin < 0:
+        return len(text)
+    limit = min(begin + len(answer) + rest_chars, len(text))
+    newline = text.find("\n", begin + len(answer), limit)
+    return limit if newline < 0 else newline

@@ -1,0 +1,227 @@
+"""An engine that replays attempts, shares its speed among those in flight, and breaks when it is told to.
+
+On anyio's clock, so that on trio's autojump clock five hours take milliseconds. Eight attempts in flight run
+at their recorded pace; fewer run faster and more run slower, as on a GPU whose step costs a fixed part
+(reading the weights) and a part for each stream.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Self
+
+import anyio
+
+from kit.errors import EngineError
+from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.simulation.recording import RecordedAttempt
+
+REFERENCE_STREAMS = 8
+"""Attempts in flight while the recordings were made."""
+
+STREAM_COST = 0.2
+"""What a further stream adds to a step, as a share of a step of one stream: with 0.2, one stream alone is 2.4 times as
+fast as one of eight (gpt-oss-120b on an H100: 667 tokens/s at eight, field notes peers.md 1.4; alone about 200)."""
+
+_MARK = re.compile(r"#(\d+)#")
+
+
+def marked(place: int) -> str:
+    """A problem's text by which the engine knows it again, whatever prompt is built around it."""
+    return f"The recorded problem #{place}#."
+
+
+class FaultKind(Enum):
+    """What befalls the engine, or the attempts that begin, from one moment to another."""
+
+    CRASH = "crash"  # attempts in flight break at the start, and those that begin break at once
+    HANG = "hang"  # nothing moves
+    SLOW = "slow"  # a tenth of the speed
+    EMPTY = "empty"  # attempts that begin give empty texts
+    DEAF = "deaf"  # attempts that begin take no notice of their time limit, and may never return
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that lasts from `begin_s` to `end_s` of the contest, end not included."""
+
+    kind: FaultKind
+    begin_s: float
+    end_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """An attempt in flight. finish: the engine's work clock when it is done."""
+
+    attempt: RecordedAttempt
+    begun: float
+    finish: float
+    is_deaf: bool
+    done: anyio.Event = field(default_factory=anyio.Event)
+    is_broken: bool = False
+    is_over: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class ReplayEngine:
+    """Plays `attempts_of(problem's place)`, one attempt a call; use it as `async with engine.running()`.
+
+    clock: the contest's. faults: must not overlap. num_returned, num_broken, num_cancelled: calls by how they ended.
+    """
+
+    attempts_of: Callable[[int], Iterator[RecordedAttempt]]
+    clock: Callable[[], float]
+    faults: tuple[Fault, ...] = ()
+    stream_cost: float = STREAM_COST
+    num_returned: int = 0
+    num_broken: int = 0
+    num_cancelled: int = 0
+    _attempts: dict[int, Iterator[RecordedAttempt]] = field(default_factory=dict)
+    _queue: list[tuple[float, int, _Job]] = field(default_factory=list)
+    _order: Iterator[int] = field(default_factory=itertools.count)
+    _num_running: int = 0
+    _work: float = 0.0  # the work clock: what one stream has done since the start
+    _work_at: float = 0.0
+    _speed: float = 0.0
+    _changed: anyio.Event = field(default_factory=anyio.Event)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Let time pass for the attempts in flight."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._run)
+            yield self
+            group.cancel_scope.cancel()
+
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
+        """Play the problem's next attempt; see kit.sampling.Engine."""
+        begun_s = anyio.current_time()
+        fault = self._fault()
+        if fault is FaultKind.CRASH:
+            self.num_broken += 1
+            raise EngineError("the engine is down")
+        job = self._begin(self._next(prompt, is_empty=fault is FaultKind.EMPTY), is_deaf=fault is FaultKind.DEAF)
+        try:
+            with anyio.move_on_after(None if job.is_deaf else max(0.0, timeout_s)):
+                await job.done.wait()
+        except anyio.get_cancelled_exc_class():
+            self.num_cancelled += 1
+            raise
+        finally:
+            share = self._end(job)
+        if job.is_broken:
+            self.num_broken += 1
+            raise EngineError("the engine went down")
+        self.num_returned += 1
+        return _sample(job.attempt, share, params, seconds=anyio.current_time() - begun_s, on_chunk=on_chunk)
+
+    def _next(self, prompt: Prompt, *, is_empty: bool) -> RecordedAttempt:
+        found = next(filter(None, (_MARK.search(message.content) for message in prompt.messages)))
+        place = int(found[1])
+        if place not in self._attempts:
+            self._attempts[place] = self.attempts_of(place)
+        attempt = next(self._attempts[place])
+        return RecordedAttempt(answer=None, work_s=1.0, num_tokens=1) if is_empty else attempt
+
+    def _begin(self, attempt: RecordedAttempt, *, is_deaf: bool) -> _Job:
+        self._advance()
+        job = _Job(attempt, self._work, self._work + attempt.work_s, is_deaf)
+        heapq.heappush(self._queue, (job.finish, next(self._order), job))
+        self._num_running += 1
+        self._wake()
+        return job
+
+    def _end(self, job: _Job) -> float:
+        """Take a job out; returns the share of it that was done."""
+        self._advance()
+        job.is_over = True
+        self._num_running -= 1
+        self._wake()
+        return min(1.0, (self._work - job.begun) / job.attempt.work_s) if not job.done.is_set() else 1.0
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    def _advance(self) -> None:
+        """Bring the work clock up to now, at the speed that held since the last change."""
+        now = anyio.current_time()
+        self._work += (now - self._work_at) * self._speed
+        self._work_at = now
+
+    async def _run(self) -> None:
+        """End jobs as the work clock reaches them, and strike with faults as they begin and end."""
+        while True:
+            self._changed = anyio.Event()
+            self._advance()
+            fault = self._fault()
+            self._speed = self._speed_under(fault)
+            if fault is FaultKind.CRASH:
+                self._break_all()
+            self._finish_due()
+            with anyio.move_on_after(self._wait_s()):
+                await self._changed.wait()
+
+    def _finish_due(self) -> None:
+        while self._queue and (self._queue[0][2].is_over or self._queue[0][0] <= self._work + _ROUNDING):
+            job = heapq.heappop(self._queue)[2]
+            if not job.is_over:
+                job.done.set()
+
+    def _break_all(self) -> None:
+        for *_, job in self._queue:
+            job.is_broken = True
+            job.done.set()
+        self._queue.clear()
+
+    def _wait_s(self) -> float:
+        """Until the next job is done or the next fault begins or ends."""
+        now_s = self.clock()
+        moments = [moment - now_s for fault in self.faults for moment in (fault.begin_s, fault.end_s)]
+        if self._queue and self._speed:
+            moments.append((self._queue[0][0] - self._work) / self._speed)
+        return min((each for each in moments if each > 0), default=_FOREVER_S)
+
+    def _speed_under(self, fault: FaultKind | None) -> float:
+        """Of one stream: 1 for REFERENCE_STREAMS in flight."""
+        if fault is FaultKind.HANG:
+            return 0.0
+        step = self._step_of(max(1, self._num_running)) / self._step_of(REFERENCE_STREAMS)
+        return (0.1 if fault is FaultKind.SLOW else 1.0) / step
+
+    def _step_of(self, num_streams: int) -> float:
+        """How long a token takes, a step of one stream being 1."""
+        return 1 + self.stream_cost * (num_streams - 1)
+
+    def _fault(self) -> FaultKind | None:
+        now_s = self.clock()
+        return next((fault.kind for fault in self.faults if fault.begin_s <= now_s < fault.end_s), None)
+
+
+def _sample(
+    attempt: RecordedAttempt, share: float, params: SamplingParams, *, seconds: float, on_chunk: OnChunk | None
+) -> Sample:
+    is_whole = share >= 1 - _ROUNDING
+    text = f"So the answer is \\boxed{{{attempt.answer}}}." if is_whole and attempt.answer is not None else ""
+    num_tokens = attempt.num_tokens if is_whole else int(attempt.num_tokens * share)
+    is_cut = on_chunk is not None and on_chunk(Chunk(text=text, num_tokens=num_tokens))
+    finish = Finish.STOP if is_whole else Finish.DEADLINE
+    return Sample(
+        text=text,
+        num_tokens=num_tokens,
+        finish=Finish.CUT if is_cut else finish,
+        seconds=seconds,
+        seed=params.seed,
+    )
+
+
+_ROUNDING = 1e-9
+_FOREVER_S = 1e9

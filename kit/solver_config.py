@@ -1,0 +1,79 @@
+"""How the solver samples, votes, waits and stops: one frozen config, and the seeds that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+
+from kit.ballot import StopRule, VotingConfig
+from kit.confidence import KillConfig
+from kit.errors import check_fields
+from kit.pacing import PacingConfig
+from kit.problem import Problem
+from kit.sampling import MAX_DEPTH, SamplingParams
+from kit.selection import SelectionConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolverConfig:
+    """How a problem is sampled.
+
+    stop, voting, pacing, selection, kill: see their classes. kills: whether DeepConf ends weak attempts.
+    width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
+    past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
+    has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
+    depths, lengths: ladders of recursion depths T, for an engine that recurses, and of max_new_tokens:
+    num_samples are split evenly over the rungs of each in order, so that a vote which stays contested buys
+    more samples first, then deeper or longer ones; empty leaves `sampling` as it is.
+    in_order: count attempts in the order of their numbers, so that equal samples give equal answers whatever
+    their timing; a slow attempt then holds up those after it, and `pacing` is not asked.
+    Raises: InputError for a value outside its range.
+    """
+
+    stop: StopRule = field(default_factory=StopRule)
+    voting: VotingConfig = field(default_factory=VotingConfig)
+    pacing: PacingConfig = field(default_factory=PacingConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    depths: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
+    kills: bool = False
+    kill: KillConfig = field(default_factory=lambda: KillConfig(warmup=4))  # of 16 attempts; the paper draws 512
+    width: int = 8
+    retry_s: float = 2.0
+    grace_s: float = 5.0
+    seed: int = 0
+    in_order: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            (
+                ("width", self.width >= 1, ">= 1"),
+                ("retry_s", self.retry_s >= 0, ">= 0"),
+                ("grace_s", self.grace_s >= 0, ">= 0"),
+                ("depths", all(0 <= depth <= MAX_DEPTH for depth in self.depths), f"in [0, {MAX_DEPTH}]"),
+                ("lengths", all(length >= 1 for length in self.lengths), ">= 1"),
+            ),
+        )
+
+    def params_of(self, problem: Problem, number: int) -> SamplingParams:
+        """How attempt `number` is drawn: its seed, and its rungs of the ladders."""
+        params = dataclasses.replace(self.sampling, seed=attempt_seed(self.seed, problem, number))
+        if self.depths:
+            params = dataclasses.replace(params, depth=self._rung(self.depths, number))
+        if self.lengths:
+            params = dataclasses.replace(params, max_new_tokens=self._rung(self.lengths, number))
+        return params
+
+    def _rung(self, ladder: tuple[int, ...], number: int) -> int:
+        # A replacement for a broken attempt begins the ladder anew rather than crowding its last rung.
+        num_samples = self.stop.num_samples
+        return ladder[number % num_samples * len(ladder) // num_samples]
+
+
+def attempt_seed(seed: int, problem: Problem, number: int) -> int:
+    """The seed of attempt `number`: differs between attempts and problems, fixed by the run's `seed`."""
+    digest = hashlib.sha256(f"{seed}|{problem.key}|{number}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

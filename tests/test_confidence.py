@@ -1,0 +1,455 @@
+"""Weights against plain loops written from the paper, and DeepConf's kill on trio's autojump clock."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from random import Random
+from typing import get_args
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.confidence import (
+    GROUP_TOKENS,
+    LEAST_CONFIDENCE,
+    MOST_CONFIDENCE,
+    SMALL_ANSWER_PRIOR,
+    TAIL_ENTROPY_TOKENS,
+    WEIGHINGS,
+    DeepConfKill,
+    KillConfig,
+    Weighing,
+    bottom_confidence,
+    group_confidences,
+    is_small,
+    lowest_confidence,
+    mean_confidence,
+    mean_halting,
+    percentile,
+    tail_confidence,
+    tail_entropy,
+    weigh,
+)
+from kit.engines.scripted import Fault, Script, ScriptedEngine
+from kit.errors import InputError
+from kit.sampling import Chunk, Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence
+from kit.voting import MAX_WEIGHT, MIN_WEIGHT, Vote, confidence_weight, tally
+
+ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
+NATS = st.floats(0, 25)
+PROMPT = Prompt((Message("user", "What is $1+1$?"),))
+
+
+def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenEvidence:
+    return TokenEvidence(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
+
+
+def confident(*confidences: float | None) -> tuple[TokenEvidence, ...]:
+    return tuple(token(confidence=each) for each in confidences)
+
+
+def sample(
+    evidence: tuple[TokenEvidence, ...] = (),
+    *,
+    mean_entropy: float | None = None,
+    halting: float | None = None,
+    finish: Finish = Finish.STOP,
+) -> Sample:
+    return Sample(
+        text="",
+        num_tokens=len(evidence),
+        finish=finish,
+        seconds=1.0,
+        seed=0,
+        mean_entropy=mean_entropy,
+        halting=halting,
+        evidence=evidence,
+    )
+
+
+ANY_TOKEN = st.builds(
+    TokenEvidence,
+    logprob=ANY_FLOAT,
+    entropy=ANY_FLOAT,
+    confidence=st.none() | ANY_FLOAT,
+    halting=st.none() | ANY_FLOAT,
+)
+ANY_SAMPLE = st.builds(
+    sample,
+    st.lists(ANY_TOKEN, max_size=30).map(tuple),
+    mean_entropy=st.none() | ANY_FLOAT,
+    halting=st.none() | ANY_FLOAT,
+)
+
+
+# ------------------------------------------------------------------------------------------- oracle
+
+
+def plain_mean(values: list[float]) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return total / len(values)
+
+
+def plain_groups(confidences: list[float], window_tokens: int) -> list[float]:
+    """Section 3.1 of the paper: the mean of every window of neighbours; the repository's rule for short traces."""
+    if len(confidences) < window_tokens:
+        return [plain_mean(confidences)]
+    groups = []
+    for begin in range(len(confidences) - window_tokens + 1):
+        groups.append(plain_mean(confidences[begin : begin + window_tokens]))
+    return groups
+
+
+def plain_bottom(confidences: list[float], window_tokens: int) -> float:
+    groups = plain_groups(confidences, window_tokens)
+    num_lowest = len(groups) // 10 or 1
+    lowest: list[float] = []
+    for _ in range(num_lowest):
+        groups.remove(least := min(groups))
+        lowest.append(least)
+    return plain_mean(lowest)
+
+
+@given(st.lists(NATS, min_size=1, max_size=60), st.integers(1, 70))
+def test_the_windows_of_confidence_are_those_of_the_paper(confidences: list[float], window_tokens: int) -> None:
+    evidence = confident(*confidences)
+    groups = plain_groups(confidences, window_tokens)
+    tail = plain_mean(confidences[max(0, len(confidences) - window_tokens) :])
+    close = pytest.approx
+    assert group_confidences(evidence, window_tokens=window_tokens) == close(groups, abs=1e-10)
+    assert lowest_confidence(evidence, window_tokens=window_tokens) == close(min(groups), abs=1e-10)
+    bottom = bottom_confidence(evidence, window_tokens=window_tokens)
+    assert bottom == close(plain_bottom(confidences, window_tokens), abs=1e-10)
+    assert tail_confidence(evidence, window_tokens=window_tokens) == close(tail, abs=1e-10)
+    assert mean_confidence(evidence) == close(plain_mean(confidences), abs=1e-10)
+
+
+@given(st.lists(st.floats(0, 12), min_size=1, max_size=60), st.integers(1, 70))
+def test_the_tail_of_entropy_is_the_mean_of_its_last_tokens(entropies: list[float], window_tokens: int) -> None:
+    evidence = tuple(token(entropy=each) for each in entropies)
+    last = entropies[max(0, len(entropies) - window_tokens) :]
+    assert tail_entropy(evidence, window_tokens=window_tokens) == pytest.approx(plain_mean(last), abs=1e-10)
+
+
+def test_a_long_trace_is_read_as_exactly_as_a_short_one() -> None:
+    """Running sums over 20,000 tokens, against sums of a few windows added up anew."""
+    random = Random(0)
+    confidences = [random.uniform(5, 25) for _ in range(20_000)]
+    groups = group_confidences(confident(*confidences))
+    assert len(groups) == 20_000 - GROUP_TOKENS + 1
+    for begin in (0, 1, 9_999, len(groups) - 1):
+        assert groups[begin] == pytest.approx(plain_mean(confidences[begin : begin + GROUP_TOKENS]), abs=1e-10)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.sampled_from([1, 10, 25, 50, 75, 90, 99]))
+def test_a_percentile_is_the_inclusive_one_of_the_standard_library(values: list[float], percent: int) -> None:
+    expected = statistics.quantiles([*values, *values[:1]] if len(values) == 1 else values, n=100, method="inclusive")
+    assert percentile(values, percent) == pytest.approx(expected[percent - 1], rel=1e-9, abs=1e-9)
+
+
+def test_the_ends_of_a_percentile_are_the_least_and_the_greatest_value() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0) == 1.0
+    assert percentile([3.0, 1.0, 2.0], 100) == 3.0
+    assert percentile([3.0, 1.0], 10) == pytest.approx(1.2)
+
+
+# ------------------------------------------------------------------------------------------ weights
+
+
+def test_the_table_holds_exactly_the_names_that_a_setting_may_have() -> None:
+    assert tuple(WEIGHINGS) == get_args(Weighing)
+
+
+@given(ANY_SAMPLE, st.sampled_from(get_args(Weighing)), st.integers(0, 99_999), st.floats(0, 1, exclude_min=True))
+def test_a_weight_is_bounded_and_finite_whatever_the_evidence_holds(
+    any_sample: Sample, how: Weighing, answer: int, prior: float
+) -> None:
+    for weight in (WEIGHINGS[how](any_sample), weigh(any_sample, how, answer=answer, small_answer_prior=prior)):
+        assert MIN_WEIGHT <= weight <= MAX_WEIGHT  # which NaN is not
+
+
+@given(ANY_SAMPLE, ANY_SAMPLE, ANY_SAMPLE, st.sampled_from(get_args(Weighing)))
+def test_no_sample_outvotes_two_others(one: Sample, two: Sample, three: Sample, how: Weighing) -> None:
+    votes = [Vote(9, weigh(one, how)), Vote(1, weigh(two, how)), Vote(1, weigh(three, how))]
+    assert tally(votes).standings[0].answer == 1
+
+
+@pytest.mark.parametrize("how", get_args(Weighing))
+def test_a_sample_of_which_nothing_is_known_weighs_one(how: Weighing) -> None:
+    assert weigh(sample(), how) == 1.0
+    assert weigh(sample(confident(None, None)), how) in (1.0, confidence_weight(0.3))  # its entropy is known
+
+
+@pytest.mark.parametrize("how", get_args(Weighing))
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_weighs_one(how: Weighing, broken: float) -> None:
+    good, bad = (token(entropy=each, confidence=each, halting=each) for each in (0.0, broken))
+    for evidence in ((bad,), (good, bad, good), (good, good, bad)):
+        assert weigh(sample(evidence, mean_entropy=broken), how) == 1.0
+    assert weigh(sample(mean_entropy=broken, halting=broken), how) == 1.0
+
+
+def test_a_token_that_is_not_finite_before_the_tail_does_not_touch_it() -> None:
+    evidence = (token(entropy=math.nan, confidence=math.nan), *[token(entropy=0.0, confidence=30.0)] * GROUP_TOKENS)
+    assert weigh(sample(evidence), "tail_entropy") == MAX_WEIGHT
+    assert weigh(sample(evidence), "deepconf_tail") == MAX_WEIGHT
+    assert weigh(sample(evidence), "deepconf_lowest") == 1.0
+
+
+def test_tokens_without_a_reading_are_left_out() -> None:
+    assert mean_confidence(confident(12.0, None, 14.0)) == 13.0
+    assert group_confidences(confident(12.0, None, 14.0, 10.0), window_tokens=2) == [13.0, 12.0]
+    assert mean_halting(sample((token(halting=0.2), token(), token(halting=0.6)))) == pytest.approx(0.4)
+
+
+@given(st.lists(st.floats(0, 12), min_size=1, max_size=40), st.data())
+def test_more_entropy_never_weighs_more(entropies: list[float], data: st.DataObject) -> None:
+    more = [each + data.draw(st.floats(0, 3)) for each in entropies]
+    for how in ("entropy", "tail_entropy"):
+        less_, more_ = (
+            weigh(sample(tuple(token(entropy=each) for each in values), mean_entropy=plain_mean(values)), how)
+            for values in (entropies, more)
+        )
+        assert more_ <= less_
+
+
+@given(st.lists(NATS, min_size=1, max_size=40), st.data())
+def test_more_confidence_never_weighs_less(confidences: list[float], data: st.DataObject) -> None:
+    more = [each + data.draw(st.floats(0, 3)) for each in confidences]
+    hows: tuple[Weighing, ...] = ("deepconf_mean", "deepconf_tail", "deepconf_bottom", "deepconf_lowest")
+    for how in hows:
+        assert weigh(sample(confident(*more)), how) >= weigh(sample(confident(*confidences)), how) - 1e-12
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_more_halting_never_weighs_less(one: float, other: float) -> None:
+    less, more = sorted((one, other))
+    assert weigh(sample(halting=less), "halting") <= weigh(sample(halting=more), "halting")
+
+
+@pytest.mark.parametrize(
+    ("how", "least", "even", "most"),
+    [
+        ("entropy", sample(mean_entropy=1.0), sample(mean_entropy=0.5), sample(mean_entropy=0.0)),
+        ("tail_entropy", sample((token(entropy=1.0),)), sample((token(entropy=0.5),)), sample((token(entropy=0.0),))),
+        ("halting", sample(halting=0.0), sample(halting=0.5), sample(halting=1.0)),
+        ("halting", sample((token(halting=0.0),)), sample((token(halting=0.5),)), sample((token(halting=1.0),))),
+        *[
+            (how, *(sample(confident(each)) for each in (LEAST_CONFIDENCE, 15.0, MOST_CONFIDENCE)))
+            for how in get_args(Weighing)
+            if how.startswith("deepconf")
+        ],
+    ],
+)
+def test_each_range_is_mapped_onto_the_whole_of_the_bounds(
+    how: Weighing, least: Sample, even: Sample, most: Sample
+) -> None:
+    assert [weigh(each, how) for each in (least, even, most)] == pytest.approx([MIN_WEIGHT, 1.0, MAX_WEIGHT])
+
+
+def test_each_way_reads_its_own_part_of_the_trace() -> None:
+    """Sure, then lost for a while, then sure again: the mean and the tail like it, the lowest group does not."""
+    trace = sample(confident(*[20.0] * 3 * GROUP_TOKENS, *[10.0] * GROUP_TOKENS, *[20.0] * GROUP_TOKENS))
+    mean, tail, bottom, lowest = (
+        weigh(trace, how) for how in ("deepconf_mean", "deepconf_tail", "deepconf_bottom", "deepconf_lowest")
+    )
+    assert lowest == pytest.approx(MIN_WEIGHT)
+    assert lowest < bottom < mean < tail == MAX_WEIGHT
+    late_doubt = (*[token(entropy=0.0)] * 5_000, *[token(entropy=1.0)] * TAIL_ENTROPY_TOKENS)
+    assert weigh(sample(late_doubt, mean_entropy=0.05), "tail_entropy") == MIN_WEIGHT
+    assert weigh(sample(late_doubt, mean_entropy=0.05), "entropy") > 1.2
+
+
+def test_counting_and_entropy_are_the_kits_own() -> None:
+    trace = sample(confident(10.0), mean_entropy=0.25)
+    assert weigh(trace, "count") == 1.0
+    assert weigh(trace) == weigh(trace, "entropy") == confidence_weight(0.25)
+
+
+def test_the_prior_on_small_answers_is_off_unless_asked_for_and_stays_within_the_bounds() -> None:
+    trace = sample(mean_entropy=0.0)
+    for answer in (0, 20, 100, 99_900):
+        assert is_small(answer)
+        assert weigh(trace, answer=answer) == MAX_WEIGHT
+        assert weigh(trace, answer=answer, small_answer_prior=SMALL_ANSWER_PRIOR) == MIN_WEIGHT
+        assert weigh(trace, answer=answer, small_answer_prior=0.8) == 1.0
+    for other in (21, 99, 101, 99_999, None):
+        assert weigh(trace, answer=other, small_answer_prior=SMALL_ANSWER_PRIOR) == MAX_WEIGHT
+
+
+def test_an_unknown_way_or_prior_is_refused_with_the_mend() -> None:
+    with pytest.raises(InputError, match="did you mean 'deepconf_tail'"):
+        weigh(sample(), "deepconf_tial")  # type: ignore[arg-type]
+    for prior in (0.0, -1.0, 1.5, math.nan):
+        with pytest.raises(InputError, match="small_answer_prior must be in"):
+            weigh(sample(), small_answer_prior=prior)
+
+
+# --------------------------------------------------------------------------------------------- kill
+
+
+def chunk(*confidences: float | None) -> Chunk:
+    return Chunk(text="", num_tokens=len(confidences), evidence=confident(*confidences))
+
+
+def warmed(*lowest: float, keep_percent: float = 90.0, window_tokens: int = 4) -> DeepConfKill:
+    kill = DeepConfKill(KillConfig(warmup=len(lowest), keep_percent=keep_percent, window_tokens=window_tokens))
+    for each in lowest:
+        kill.observe(sample(confident(*[each] * window_tokens, *[each + 5] * window_tokens)))
+    return kill
+
+
+def test_the_threshold_is_the_percentile_of_the_warmups_lowest_groups() -> None:
+    lowest = [14.0, 12.0, 16.0, 18.0, 10.0]
+    assert warmed(*lowest, keep_percent=100).threshold == pytest.approx(10.0)
+    assert warmed(*lowest, keep_percent=90).threshold == pytest.approx(10.8)
+    assert warmed(*lowest, keep_percent=50).threshold == pytest.approx(14.0)
+    assert warmed(*lowest, keep_percent=10).threshold == pytest.approx(17.2)
+
+
+def test_broken_and_unread_samples_do_not_warm_up_and_the_threshold_never_moves() -> None:
+    kill = DeepConfKill(KillConfig(warmup=2, window_tokens=2))
+    kill.observe(sample(confident(12.0, 12.0)))
+    kill.observe(sample(confident(1.0, 1.0), finish=Finish.FAILED))
+    kill.observe(sample(confident(None, None)))
+    kill.observe(sample(confident(math.nan, 12.0)))
+    kill.observe(sample())
+    assert kill.threshold is None
+    kill.observe(sample(confident(12.0, 12.0), finish=Finish.CUT))
+    assert kill.threshold == pytest.approx(12.0)
+    kill.observe(sample(confident(1.0, 1.0)))
+    assert kill.threshold == pytest.approx(12.0)
+
+
+def test_nothing_ends_before_the_warm_up_is_complete() -> None:
+    watch = DeepConfKill(KillConfig(warmup=1, window_tokens=2)).watch()
+    assert not any(watch(chunk(0.0, 0.0, 0.0)) for _ in range(5))
+
+
+def test_only_a_full_group_ends_an_attempt() -> None:
+    watch = warmed(12.0, 12.0).watch()
+    assert not watch(chunk(1.0, 1.0, 1.0))
+    assert watch(chunk(1.0))
+
+
+def test_an_attempt_in_flight_is_judged_by_its_current_group_once_the_threshold_stands() -> None:
+    kill = DeepConfKill(KillConfig(warmup=1, window_tokens=2))
+    recovered, lost = kill.watch(), kill.watch()
+    assert not recovered(chunk(1.0, 1.0, 20.0, 20.0))
+    assert not lost(chunk(20.0, 20.0, 1.0, 1.0))
+    kill.observe(sample(confident(12.0, 12.0)))
+    assert not recovered(chunk(20.0))
+    assert lost(chunk(1.0))
+
+
+def test_a_dip_in_the_middle_of_a_chunk_is_seen() -> None:
+    assert warmed(12.0, window_tokens=2).watch()(chunk(20.0, 20.0, 1.0, 1.0, 20.0, 20.0))
+
+
+def test_a_reading_that_is_not_finite_begins_the_group_anew() -> None:
+    watch = warmed(12.0, window_tokens=3).watch()
+    for broken in (math.nan, math.inf, -math.inf):
+        assert not watch(chunk(1.0, 1.0, broken))
+    assert not watch(chunk(None, 1.0, 1.0))
+    assert watch(chunk(1.0))
+
+
+@given(st.lists(st.floats(5, 25), min_size=1, max_size=60), st.integers(1, 8), st.integers(1, 7), st.floats(5, 25))
+def test_a_watcher_ends_exactly_where_a_plain_loop_would(
+    confidences: list[float], window_tokens: int, chunk_tokens: int, threshold: float
+) -> None:
+    kill = warmed(threshold, window_tokens=window_tokens)
+    watch = kill.watch()
+    pieces = [confidences[at : at + chunk_tokens] for at in range(0, len(confidences), chunk_tokens)]
+    ended = next((number for number, piece in enumerate(pieces) if watch(chunk(*piece))), None)
+    groups = plain_groups(confidences, window_tokens) if len(confidences) >= window_tokens else []
+    falls = [at for at, group in enumerate(groups) if group < threshold - 1e-6]
+    near = [at for at, group in enumerate(groups) if group < threshold]
+    if falls == near:  # apart from readings within rounding of the threshold
+        assert ended == ((falls[0] + window_tokens - 1) // chunk_tokens if falls else None)
+
+
+@given(st.floats(5, 25), st.integers(1, 50))
+def test_an_attempt_just_like_the_warm_up_lives(confidence: float, window_tokens: int) -> None:
+    """Rounding of running sums must not end what equals the threshold."""
+    kill = warmed(confidence, window_tokens=window_tokens)
+    watch = kill.watch()
+    assert not any(watch(chunk(*[confidence] * 7)) for _ in range(30))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"warmup": 0}, "warmup"), ({"keep_percent": 101.0}, "keep_percent"), ({"keep_percent": math.nan}, "keep_percent"),
+     ({"window_tokens": 0}, "window_tokens")],
+)  # fmt: skip
+def test_a_kill_outside_its_range_is_refused(changes: dict[str, float], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        KillConfig(**changes)  # type: ignore[arg-type]
+
+
+NUM_TOKENS = 100
+
+
+def healthy() -> Script:
+    return Script(text="x" * 100, seconds=100, num_tokens=NUM_TOKENS, num_chunks=20, evidence=confident(*[17.0] * 100))
+
+
+def losing_itself(after: int) -> Script:
+    """Sure for `after` tokens, then lost."""
+    evidence = confident(*[17.0] * after, *[11.0] * (NUM_TOKENS - after))
+    return Script(text="x" * 100, seconds=100, num_tokens=NUM_TOKENS, num_chunks=20, evidence=evidence)
+
+
+def play(write: Callable[[Prompt, SamplingParams], Script], seeds: list[int]) -> tuple[dict[int, Sample], float]:
+    """The warm-up one after another, then the seeds at once; the samples and the time that the second part took."""
+    engine = ScriptedEngine(write)
+    kill = DeepConfKill(KillConfig(warmup=4, window_tokens=10))
+    samples: dict[int, Sample] = {}
+
+    async def attempt(seed: int) -> None:
+        drawn = await engine.sample(PROMPT, SamplingParams(seed=seed), timeout_s=1000, on_chunk=kill.watch())
+        kill.observe(drawn)
+        samples[seed] = drawn
+
+    async def contest() -> float:
+        for seed in range(100, 104):
+            await attempt(seed)
+        begun = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for seed in seeds:
+                nursery.start_soon(attempt, seed)
+        return trio.current_time() - begun
+
+    return samples, trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_an_attempt_that_loses_itself_is_cut_and_its_slots_time_is_saved() -> None:
+    scripts = {1: losing_itself(after=30), 2: losing_itself(after=60)}
+    samples, seconds = play(lambda prompt, params: scripts.get(params.seed, healthy()), [1, 2])
+    assert {samples[seed].finish for seed in scripts} == {Finish.CUT}
+    assert samples[1].seconds == pytest.approx(35)  # the chunk in which the group's mean falls below
+    assert samples[2].seconds == pytest.approx(65) == pytest.approx(seconds)
+    assert len(samples[1].evidence) == 35
+
+
+def test_healthy_attempts_are_not_touched() -> None:
+    samples, seconds = play(lambda prompt, params: healthy(), [1, 2, 3])
+    assert {each.finish for each in samples.values()} == {Finish.STOP}
+    assert seconds == pytest.approx(100)
+
+
+def test_nobody_is_cut_in_the_warm_up_however_lost() -> None:
+    samples, _ = play(lambda prompt, params: losing_itself(after=0), [])
+    assert {each.finish for each in samples.values()} == {Finish.STOP}
+
+
+def test_without_evidence_the_kill_never_acts() -> None:
+    samples, _ = play(lambda prompt, params: Script(text="x", fault=Fault.NONE, num_chunks=5), [1, 2])
+    assert {each.finish for each in samples.values()} == {Finish.STOP}
