@@ -144,6 +144,7 @@ class Ballot:
     _modulus: int | None = field(init=False)
     _wrapped: Counter[int] = field(default_factory=Counter)  # out-of-range answers, reduced mod 10^5
     _verdict: StopReason | None = None
+    _judged: tuple[int, int] = (0, 0)  # num_ended and num_failed when the verdict was last looked for
     _drawn: set[int] = field(default_factory=set)  # attempt numbers taken, ended or in flight
     _texts: dict[int, str] = field(default_factory=dict)  # the end of one solution for each answer
 
@@ -228,7 +229,9 @@ class Ballot:
 
         Enough stays enough: samples that end together with the deciding one count, but do not reopen the vote.
         """
-        self._verdict = self._verdict or self._judge(rule)
+        if self._verdict is None and self._judged != (self.num_ended, self.num_failed):
+            self._judged = self.num_ended, self.num_failed
+            self._verdict = self._judge(rule)
         return self._verdict
 
     def give_up(self, reason: StopReason) -> None:

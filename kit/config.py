@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import NoneType, UnionType
@@ -44,6 +44,33 @@ def replaced(config: _Config, changes: Mapping[str, Any], *, within: str = "") -
         else:
             raise InputError(f"{within}{name} must be {_wanted(kinds[name])}, got {value!r}")
     return dataclasses.replace(config, **values)  # type: ignore[type-var]  # every config is a dataclass
+
+
+def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
+    """`["solver.width=4"]` as `{"solver": {"width": 4}}`; values are JSON, or text where they are not.
+
+    Raises: InputError for an assignment without a name or a `=`.
+    """
+    result: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not (name and equals):
+            raise InputError(f"--set {assignment!r}: expected NAME=VALUE, for example solver.width=4")
+        *groups, last = name.split(".")
+        place = result
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise InputError(f"--set {assignment!r}: {group!r} was already given a value")
+        place[last] = _value(text)
+    return result
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def machine_facts() -> dict[str, Any]:

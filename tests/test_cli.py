@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit import cli
+from kit.config import nested
 from kit.errors import InputError
 
 HEAVY = "torch", "transformers", "numpy", "polars", "grpc", "sympy", "nbclient", "rich"
@@ -43,6 +44,21 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--problems",
             "--set",
             "--trm",
+        ],
+        "simulate": [
+            "--compare",
+            "--contests",
+            "--gold",
+            "--help",
+            "--plot",
+            "--policy",
+            "--processes",
+            "--recording",
+            "--replay",
+            "--replicates",
+            "--seed",
+            "--set",
+            "--share",
         ],
         "settings": ["--help"],
         "build": ["--help", "--model", "--out", "--trm"],
@@ -94,12 +110,12 @@ def test_settings_lists_what_set_takes(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_settings_given_by_dotted_names_are_nested() -> None:
-    assert cli.nested(["a.b.c=1", "a.b.d=[2]", "a.e=x y", "f=null"]) == {
+    assert nested(["a.b.c=1", "a.b.d=[2]", "a.e=x y", "f=null"]) == {
         "a": {"b": {"c": 1, "d": [2]}, "e": "x y"},
         "f": None,
     }
     with pytest.raises(InputError, match="already given a value"):
-        cli.nested(["a=1", "a.b=2"])
+        nested(["a=1", "a.b=2"])
 
 
 def test_build_writes_and_lists_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

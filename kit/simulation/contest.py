@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,6 +81,11 @@ def run(contest: Contest) -> Outcome:
             with Journal.open(path, run={"simulated": contest.seed}) as journal:
                 outcome = _on_autojump_clock(contest, journal)
             return dataclasses.replace(outcome, records=tuple(read_records(path)))
+
+
+def quiet() -> None:
+    """Silence the log of this process: what strikes on purpose need not be told on every contest's behalf."""
+    logging.disable(logging.ERROR)
 
 
 def _on_autojump_clock(contest: Contest, journal: Journal | None) -> Outcome:

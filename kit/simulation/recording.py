@@ -76,6 +76,12 @@ def endless(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat
         yield attempt
 
 
+def made_up_run(seed: int, *, num_problems: int = 60) -> tuple[Recording, ...]:
+    """A run of problems drawn from the learned prior, eight attempts each, fixed by the seed."""
+    rng = Random(f"made up {seed}")
+    return tuple(made_up(f"made up {place}", rng, num_attempts=8) for place in range(num_problems))
+
+
 def made_up(name: str, rng: Random, *, model: VoteModel = LEARNED, num_attempts: int = 64) -> Recording:
     """A problem whose votes are drawn from the prior and whose attempts take log-normal times."""
     kind = rng.choices(model.kinds, model.weights)[0]
@@ -85,8 +91,7 @@ def made_up(name: str, rng: Random, *, model: VoteModel = LEARNED, num_attempts:
         name=name,
         gold=gold,
         attempts=tuple(
-            _made_up_attempt(_drawn(rng, kind.right, kind.trap, gold, trap), median_s, rng)
-            for _ in range(num_attempts)
+            _made_up_attempt(_drawn(rng, kind.right, kind.trap, gold, trap), median_s, rng) for _ in range(num_attempts)
         ),
     )
 

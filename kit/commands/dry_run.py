@@ -1,0 +1,136 @@
+"""`kit dry-run`: rehearse the submission on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import assets
+from kit.commands.build import add_model
+from kit.config import nested
+from kit.errors import EngineError, InputError
+from kit.problem import read_gold, read_problems
+
+if TYPE_CHECKING:
+    from kit.kaggle.dry_run import Rehearsal
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    dry_run = commands.add_parser(
+        "dry-run",
+        help="rehearse the submission on this machine, offline",
+        description="Build the dataset, execute notebooks/submission.ipynb with a real kernel and no network, "
+        "answer the problems through Kaggle's protocol, and show what would be scored. An interrupted run is "
+        "resumed; a finished one is kept and the next gets a folder of its own.",
+        epilog="`kit settings` lists what --set takes, with the defaults of a submission.",
+    )
+    dry_run.add_argument(
+        "--problems", type=Path, default=assets.SAMPLE_PROBLEMS, metavar="CSV",
+        help="an AIMO CSV, id,problem with or without answer (default: the shipped sample)",
+    )  # fmt: skip
+    add_model(dry_run)
+    dry_run.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/dry-run"),
+        metavar="DIR",
+        help="where runs are kept (default: %(default)s)",
+    )
+    dry_run.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be given again"
+    )
+    dry_run.add_argument(
+        "--engine", choices=("transformers", "trm"), default="transformers",
+        help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10 (default: %(default)s)",
+    )  # fmt: skip
+    dry_run.add_argument(
+        "--interactive", action="store_true", help="as an interactive session runs it, not as the scored rerun does"
+    )
+    dry_run.add_argument("--fresh", action="store_true", help="begin anew even if the last run was interrupted")
+    dry_run.set_defaults(run=dry_run_command)
+
+
+def dry_run_command(args: argparse.Namespace) -> int:
+    """`kit dry-run`: rehearse the submission on this machine, offline, and report."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: stop the notebook, keep the journal
+    read_problems(args.problems)  # bad input is told before heavy imports
+    gold, changes = read_gold(args.problems), nested(args.set)
+
+    from rich.console import Console
+
+    from kit.lock import held
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    with held(args.out):  # two at once would resume each other's run
+        return _rehearse(args, gold, changes, console)
+
+
+def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
+    from kit.kaggle.dry_run import RECURSIVE, DryRun, lay_out, merged
+    from kit.kaggle.report import as_table, guess_lines, make_report
+
+    if args.engine == "trm":
+        changes = merged(RECURSIVE, changes)
+        args.trm = args.trm or _untrained_trm(args.model, args.out, console)
+    console.print(f"checking the input and building the dataset from {args.model} …", soft_wrap=True)
+    rehearsal = lay_out(
+        DryRun(
+            problems=args.problems,
+            model=args.model,
+            trm=args.trm,
+            out=args.out,
+            rerun=not args.interactive,
+            changes=changes,
+            fresh=args.fresh,
+        )
+    )
+    status = _perform(rehearsal, console)
+    if status:
+        raise InputError(f"the notebook failed; what it printed is in {rehearsal.output}:\n{_tail(rehearsal.output)}")
+    report = make_report(rehearsal.problems, gold, rehearsal.solutions(), rehearsal.submission)
+    console.print(as_table(report))
+    if report.num_gold:
+        console.print(f"right: {report.num_right} of {report.num_gold}")
+    console.print(f"submission: {rehearsal.submission}\njournal:    {rehearsal.journal}", soft_wrap=True)
+    for line in guess_lines(report):
+        console.print(line, soft_wrap=True)
+    if not report.num_samples:
+        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsal.log}")
+    return 0
+
+
+def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
+    """A recursive model that changes nothing yet, so that the engine can be rehearsed before one is trained."""
+    from kit.trm.checkpoint import save_untrained
+
+    folder = out / "trm-untrained"
+    console.print(f"no --trm given: making an untrained one in {folder}, which answers exactly as {model} does")
+    save_untrained(folder, backbone_folder=model)
+    return folder
+
+
+def _perform(rehearsal: Rehearsal, console: Any) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from kit.kaggle.dry_run import perform
+
+    total = len(rehearsal.problems)
+    if rehearsal.resumed:
+        console.print(f"resuming {rehearsal.folder}: {len(rehearsal.solutions())} of {total} were answered")
+    console.print(f"network: {rehearsal.command.isolation.value}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("executing the notebook", total=total)
+        return perform(rehearsal, on_progress=lambda done: progress.update(task, completed=len(done)))
+
+
+def _tail(path: Path, num_lines: int = 25) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", path.read_text(encoding="utf-8", errors="replace"))
+    return "\n".join(text.splitlines()[-num_lines:])

@@ -1,0 +1,235 @@
+"""`kit simulate`: the very solver on a virtual clock, to be broken, and to have its policies compared."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.config import nested, replaced
+from kit.errors import EngineError, InputError
+
+if TYPE_CHECKING:
+    from kit.simulation.comparison import Row, Setting
+    from kit.simulation.policy import Policy
+    from kit.simulation.recording import Recording
+    from kit.simulation.torture import Checked
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    simulate = commands.add_parser(
+        "simulate",
+        help="check the solver in random contests, or compare policies on recorded runs",
+        description="Run the solver in virtual time. Without options: random contests of 1 to 200 problems with "
+        "faults (crashes, hangs, slow and empty answers, a clock near its end), each checked against what must "
+        "always hold. A failure prints its seed; --replay shows that contest. With --compare: score, time, samples "
+        "and tokens of stopping policies on the same contests.",
+    )
+    simulate.add_argument("--contests", type=int, default=1000, metavar="N", help="default: %(default)s")
+    simulate.add_argument("--seed", type=int, default=0, metavar="S", help="of the first contest (default: 0)")
+    simulate.add_argument("--replay", type=int, metavar="SEED", help="run one random contest and show it")
+    simulate.add_argument("--compare", action="store_true", help="compare policies; the first is the baseline")
+    simulate.add_argument(
+        "--recording", type=Path, action="append", default=[], metavar="FILE",
+        help="a CSV with problem_id, answer, gold and time_s or total_tokens, one line an attempt, or a journal.jsonl "
+        "of the kit; may be given again (default: problems made up from the learned prior)",
+    )  # fmt: skip
+    simulate.add_argument("--gold", type=Path, metavar="CSV", help="an AIMO CSV with the answers, for journals")
+    simulate.add_argument(
+        "--share", type=float, action="append", default=[], metavar="X",
+        help="the contest's time for each problem, in times of what the baseline takes without a limit; may be given "
+        "again (default: 1 and no limit)",
+    )  # fmt: skip
+    simulate.add_argument("--replicates", type=int, default=40, metavar="R", help="contests a recording and share")
+    simulate.add_argument("--policy", action="append", default=[], metavar="NAME", help="only these and the baseline")
+    simulate.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of the solver, such as width=6 or stop.rule=votes(3); adds the policy 'yours'",
+    )  # fmt: skip
+    simulate.add_argument("--plot", type=Path, metavar="FILE", help="draw score against time, as .svg or .png")
+    simulate.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: one for each core"
+    )
+    simulate.set_defaults(run=simulate_command)
+
+
+def simulate_command(args: argparse.Namespace) -> int:
+    """Check, replay or compare."""
+    for name in ("contests", "replicates", "processes"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} must be >= 1, got {getattr(args, name)}")
+    from kit.simulation.contest import quiet
+
+    quiet()
+    if args.compare:
+        return _compare(args)
+    return _check(args) if args.replay is None else _replay(args.replay)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from kit.simulation.torture import check_contests
+
+    seeds = range(args.seed, args.seed + args.contests)
+    checked: list[Checked] = []
+    for each in _shown(check_contests(seeds, num_processes=args.processes), args.contests, "contests"):
+        checked.append(each)
+        for violation in each.violations:
+            print(f"seed {each.seed}: {violation}")
+    faults = Counter(kind for each in checked for kind in each.faults)
+    print(
+        f"{len(checked):,} contests, {sum(each.num_problems for each in checked):,} problems, "
+        f"{sum(each.num_samples for each in checked):,} samples, {sum(each.num_broken for each in checked):,} broken, "
+        f"{sum(each.num_cut for each in checked):,} cancelled"
+    )
+    print("faults: " + ", ".join(f"{count:,} {kind}" for kind, count in sorted(faults.items())))
+    bad = [each.seed for each in checked if each.violations]
+    if bad:
+        raise EngineError(f"{len(bad)} contests broke what must hold; see one again: kit simulate --replay {bad[0]}")
+    print("every problem answered in range and in time, no sample lost, none starved, equal seeds equal traces")
+    return 0
+
+
+def _replay(seed: int) -> int:
+    from kit.simulation.contest import run
+    from kit.simulation.invariants import violations
+    from kit.simulation.scenario import random_contest
+
+    outcome = run(random_contest(seed))
+    contest = outcome.contest
+    print(f"seed {seed}: {len(contest.recordings)} problems from {contest.start_s:.1f} s, {contest.budget}")
+    print(contest.solver)
+    for fault in contest.faults:
+        print(f"fault: {fault.kind.value} from {fault.begin_s:.1f} to {fault.end_s:.1f} s")
+    for solution in outcome.solutions:
+        print(
+            f"{solution.begun_s:>9.1f} s +{solution.seconds:<8.1f} of {solution.allotted_s:<8.1f} "
+            f"problem {solution.problem_id:>3}: {solution.answer:>5} {solution.votes} {solution.reason.value}"
+            + (f"; guessed: {solution.guess}" if solution.guess else "")
+        )
+    found = violations(outcome)
+    print(f"ended at {outcome.ended_s:.1f} s of {contest.budget.limit_s:.1f}; trace {outcome.trace[:16]}")
+    for violation in found:
+        print(f"violated: {violation}")
+    return 1 if found else 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from kit.simulation.comparison import compare
+
+    policies = _policies(args.policy, args.set)
+    runs = _runs(args)
+    console = Console(width=130)
+    rows: dict[str, list[Row]] = {}
+    for share in args.share or [1.0, math.inf]:
+        settings = _settings(runs, share, policies[0])
+        total = len(settings) * args.replicates
+        done = iter(_shown(range(total), total, "replicates"))
+        rows = compare(
+            policies,
+            settings,
+            num_replicates=args.replicates,
+            seed=args.seed,
+            num_processes=args.processes,
+            on_progress=lambda done=done: next(done, None),  # type: ignore[misc]
+        )
+        next(done, None)
+        for name, each in rows.items():
+            console.print(_table(name, each))
+    if args.plot:
+        _plot(rows, args.plot)
+        print(f"drawn: {args.plot}")
+    return 0
+
+
+def _policies(names: Sequence[str], assignments: Sequence[str]) -> list[Policy]:
+    import dataclasses
+
+    from kit.simulation.policy import BASELINE, KIT, POLICIES
+
+    known = {policy.name: policy for policy in POLICIES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"there is no policy {unknown[0]!r}; known: {', '.join(known)}")
+    chosen = [BASELINE, *(known[name] for name in names if name != BASELINE.name)] if names else list(POLICIES)
+    if assignments:
+        yours = dataclasses.replace(KIT, name="yours", solver=replaced(KIT.solver, nested(assignments)))
+        chosen.append(yours)
+    return chosen
+
+
+def _runs(args: argparse.Namespace) -> dict[str, tuple[Recording, ...]]:
+    from kit.simulation.recording import made_up_run, read_recordings
+
+    runs = {path.stem: read_recordings(path, gold=args.gold) for path in args.recording}
+    for path, recordings in zip(args.recording, runs.values(), strict=True):
+        unknown = [recording.name for recording in recordings if recording.gold is None]
+        if unknown:
+            raise InputError(f"{path}: the answer to {unknown[0]!r} is not known; give an AIMO CSV that has it: --gold")
+    return runs or {"made up": made_up_run(args.seed)}
+
+
+def _settings(runs: Mapping[str, tuple[Recording, ...]], share: float, baseline: Policy) -> list[Setting]:
+    """Each recording under one share of time."""
+    from kit.simulation.comparison import Setting, natural_share_s
+
+    settings = []
+    for name, recordings in runs.items():
+        natural_s = natural_share_s(baseline, Setting(name=name, recordings=recordings, share_s=math.inf))
+        label = "no limit" if math.isinf(share) else f"{share:g} x {natural_s:.0f} s a problem"
+        settings.append(Setting(name=f"{name}, {label}", recordings=recordings, share_s=share * natural_s))
+    return settings
+
+
+def _table(name: str, rows: Sequence[Row]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    table.add_column("policy")
+    for head in ("score %", "gain (95 %)", "time ratio (95 %)", "seconds", "samples", "tokens"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        table.add_row(
+            row.policy,
+            f"{100 * row.score.mean:.1f}",
+            f"{100 * row.gain.mean:+.1f} [{100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f}]",
+            f"{row.pace.mean:.2f} [{row.pace.low:.2f}, {row.pace.high:.2f}]",
+            f"{row.seconds.mean:.2f}" if name.startswith("all") else f"{row.seconds.mean:.0f}",
+            f"{row.num_samples:.1f}",
+            f"{row.num_tokens:,.0f}",
+        )
+    return table
+
+
+def _plot(rows: dict[str, list[Row]], path: Path) -> None:
+    from kit.plots.tradeoff import PolicyPoint, draw_tradeoff
+
+    last = list(rows.values())[-1]
+    points = [
+        PolicyPoint(
+            name=row.policy,
+            seconds=row.seconds.mean,
+            seconds_low=row.seconds.low,
+            seconds_high=row.seconds.high,
+            score=row.score.mean,
+            score_low=row.score.low,
+            score_high=row.score.high,
+            is_baseline=row is last[0],
+        )
+        for row in last
+    ]
+    draw_tradeoff(points, path)
+
+
+def _shown(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """The items, with a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)

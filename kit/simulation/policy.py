@@ -1,0 +1,82 @@
+"""Ways to stop and to share time, by name: the kit's, its parts, and those of the contest's best notebooks.
+
+A policy is a SolverConfig and a plan of the budget; what it does under a shorter or longer limit scales with
+the limit, as its authors tuned it for fifty problems in five hours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from kit.ballot import StopRule, VotingConfig
+from kit.budget import BudgetConfig
+from kit.pacing import PacingConfig
+from kit.solver_config import SolverConfig
+
+_SHARE_S = 348.0  # of each of fifty problems in the 17,400 s that the winners' notebooks count with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How to stop, weigh and share time. note: whose it is."""
+
+    name: str
+    solver: SolverConfig
+    plan: Literal["stretch", "bank", "linspace"] = "stretch"
+    note: str = ""
+
+    def budget(self, *, num_problems: int, share_s: float) -> BudgetConfig:
+        """For a contest whose even share is `share_s` a problem."""
+        reserve_s = share_s / 2
+        scale = share_s / _SHARE_S
+        return BudgetConfig(
+            limit_s=num_problems * share_s + reserve_s,
+            reserve_s=reserve_s,
+            floor_s=20 * scale,
+            num_problems=num_problems,
+            plan=self.plan,
+            bank_s=300 * scale,
+            bank_high_s=900 * scale,
+            first_s=num_problems * share_s * 3600 / 17_400,
+            single_s=750 * scale,
+        )
+
+
+def _fixed(name: str, rule: str, *, num_samples: int = 8, width: int = 8, note: str = "",
+           plan: Literal["stretch", "bank", "linspace"] = "bank") -> Policy:  # fmt: skip
+    config = SolverConfig(
+        stop=StopRule(num_samples=num_samples, rule=rule),
+        voting=VotingConfig(weighing="entropy"),
+        pacing=PacingConfig(kind="off"),
+        width=width,
+    )
+    return Policy(name=name, solver=config, plan=plan, note=note)
+
+
+BASELINE = _fixed("4 equal of 8, bank", "votes(4)", note="the contest's common ancestor: peers.md 1.4")
+
+KIT = Policy(name="kit", solver=SolverConfig(), note="what the kit submits: its defaults")
+
+POLICIES: tuple[Policy, ...] = (
+    BASELINE,
+    _fixed("4 equal of 8, linspace", "votes(4)", plan="linspace", note="peers.md 1.13"),
+    _fixed("3 equal of 8, bank", "votes(3)"),
+    _fixed("6 equal of 12, bank", "votes(6)", num_samples=12, note="tried and dropped: peers.md 1.4"),
+    _fixed("lead 2 of 8, bank", "lead(2)", note="after peers.md 1.10"),
+    _fixed("uncatchable of 8, bank", "uncatchable", note="peers.md 1.6"),
+    _fixed("k of recent, bank", "k_of_first(4, 4) | k_of_recent(4, 5) | k_of_first(5, 7) | k_of_first(6, 9)",
+           num_samples=15, note="peers.md 1.3"),
+    _fixed("ESC(4) of 16, bank", "esc(4)", num_samples=16, note="arXiv 2401.10480"),
+    _fixed("adaptive 0.95 of 16, bank", "adaptive(0.95)", num_samples=16, note="arXiv 2305.11860"),
+    _fixed("SPRT 0.05 of 16, bank", "sprt(0.05)", num_samples=16, note="Wald; arXiv 2503.17587"),
+    _fixed("certificate 0.05 of 16, bank", "certificate(0.05)", num_samples=16, note="anytime-valid"),
+    _fixed("learned 0.003 of 16, stretch", "learned(0.003)", num_samples=16, plan="stretch"),
+    KIT,
+)  # fmt: skip
+
+
+def varied(policy: Policy, name: str, **changes: object) -> Policy:
+    """The policy under another name with fields of its SolverConfig changed."""
+    return dataclasses.replace(policy, name=name, solver=dataclasses.replace(policy.solver, **changes))  # type: ignore[arg-type]
