@@ -141,7 +141,7 @@ class Ballot:
     num_failed: int = 0
     num_tokens: int = 0
     depth: int | None = None
-    _modulus: int | None = field(init=False)
+    modulus: int | None = field(init=False)  # that the problem states
     _wrapped: Counter[int] = field(default_factory=Counter)  # out-of-range answers, reduced mod 10^5
     _verdict: StopReason | None = None
     _judged: tuple[int, int] = (0, 0)  # num_ended and num_failed when the verdict was last looked for
@@ -149,7 +149,7 @@ class Ballot:
     _texts: dict[int, str] = field(default_factory=dict)  # the end of one solution for each answer
 
     def __post_init__(self) -> None:
-        self._modulus = stated_modulus(self.problem.text)
+        self.modulus = stated_modulus(self.problem.text)
 
     @property
     def num_ended(self) -> int:
@@ -198,7 +198,7 @@ class Ballot:
         raw = None if sample.finish in (Finish.FAILED, Finish.CUT) else extract(sample.text)
         if raw is None:
             return Reading()
-        answer = normalise(raw.text, modulus=self._modulus)
+        answer = normalise(raw.text, modulus=self.modulus)
         if not isinstance(answer, Rejection):
             prior = self.voting.small_answer_prior
             return Reading(Vote(answer, weigh(sample, self.voting.weighing, answer=answer, small_answer_prior=prior)))

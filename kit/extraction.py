@@ -5,6 +5,9 @@ In order:
 2. the last sentence of it that begins "the answer is …", or line `#### …`, `A: …`, `Answer: …`;
 3. if the text breaks off in a thought and nothing final has an answer: the last whole box of all.
 
+Blocks of Python and of its output (```` ```python ````, ```` ```output ````) are taken out first: what a program
+holds or prints is not the model's answer.
+
 The final channel: gpt-oss's `<|channel|>final<|message|>` messages (or what follows "assistantfinal", what is
 left of that where the engine drops special tokens); for models that think in tags, what stands outside
 `<think>…</think>`, where a `</think>` that nothing opened ends a thought that the prompt opened; any other
@@ -17,7 +20,7 @@ letter or digit ("put it in \\boxed{}") is none. Of nested boxes the inner one o
 The text ends at an end-of-turn token, and after an answer at a heading such as "Question:" on a line of its
 own paragraph: what a base model invents after its answer is not part of the answer.
 Prose states an answer only where the sentence begins so, in the last lines: "if the answer is 5", "for n=2
-the answer is 3" and code output do not count.
+the answer is 3" do not count.
 
 What is returned is raw text: `kit.normalisation` reads it. Total on any str, in linear time.
 """
@@ -29,6 +32,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+
+from kit.dialects.fences import without_code
 
 
 class Source(StrEnum):
@@ -48,6 +53,7 @@ class RawAnswer:
 
 def extract(text: str) -> RawAnswer | None:
     """The answer of one completion; the module's text tells the order."""
+    text = without_code(text)
     said = _said(text)
     answer = _answer_of(_without_run_on(said.final))
     if answer is None and said.breaks_off_in_thought:

@@ -1,21 +1,109 @@
 """Problem in, Prompt out: the one place that words what the model is asked.
 
-The chat template is the engine's (ChatML for Qwen); nothing here writes special tokens.
+Variants are data, each for one dialect of `kit.dialects`. The chat template is the engine's (ChatML for
+Qwen); nothing here writes special tokens.
 """
 
 from __future__ import annotations
 
-from kit.problem import Problem
-from kit.sampling import Message, Prompt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from kit.dialects.calls import PYTHON_TOOL
+from kit.dialects.dialect import DIALECTS
+from kit.errors import InputError
+from kit.problem import ANSWER_MAX, Problem
+from kit.sampling import Message, Prompt, Tool
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 """Qwen2.5-Math's own instruction, word for word; the shipped tiny model is trained with it too.
 Source: model card of Qwen2.5-Math (arXiv 2409.12122)."""
 
+TIR_INSTRUCTION = (
+    "Please integrate natural language reasoning with programs to solve the problem above, and put your final "
+    "answer within \\boxed{}."
+)
+"""Qwen2.5-Math's own instruction for tool-integrated reasoning, word for word. Source: as INSTRUCTION."""
 
-def build_prompt(problem: Problem) -> Prompt:
+ANSWER_RULES = f"""\
+The final answer is one integer from 0 to {ANSWER_MAX}.
+- Put the final answer in \\boxed{{}}, once, at the end: nothing but its digits, and no other result in a box.
+- If the problem asks for a remainder or states a modulus, apply it before you box the answer. Otherwise do not \
+reduce the answer by any modulus.
+- Evaluate the answer completely: leave no power, factorial, binomial, fraction, root, sum or product in the box.
+- If your result is not an integer from 0 to {ANSWER_MAX}, something was missed: read the question again."""
+"""What an answer must look like. The runner-up of AIMO3 calls stating range and modulus his highest-leverage
+change; before it, unevaluated 20-digit answers scored nothing (field notes peers.md 1.6, 2.13)."""
+
+MODULUS_RULE = "- This problem asks for a remainder: box the answer reduced modulo {modulus}."
+
+FENCED_RULES = """\
+Write the Python to run as a block that begins with ```python and ends with ```, and wait for its ```output; never \
+write the output yourself.
+- Print what you want to see. Variables stay from block to block. A block may run for a few seconds only.
+- Use exact arithmetic (integers, fractions, sympy), and check the result on small cases where you can."""
+
+NATIVE_RULES = """\
+You may call the tool python as often as it helps.
+- Print what you want to see. Variables stay from call to call. A call may run for a few seconds only.
+- Use exact arithmetic (integers, fractions, sympy), and check the result on small cases where you can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptVariant:
+    """One wording of the request.
+
+    dialect: the key in kit.dialects.dialect.DIALECTS that the wording is made for.
+    instruction: follows the problem's text, on a new line.
+    modulus_rule: follows the instruction where the problem's modulus is known, as `{modulus}`; empty: none.
+    system: the system message; empty leaves it to the engine's chat template, as its model was trained.
+    Raises: InputError for a dialect that there is not.
+    """
+
+    name: str
+    dialect: str
+    instruction: str
+    modulus_rule: str = ""
+    system: str = ""
+    tools: tuple[Tool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dialect not in DIALECTS:
+            raise InputError(f"dialect must be one of {', '.join(DIALECTS)}, got {self.dialect!r}")
+
+
+PLAIN = PromptVariant(name="plain", dialect="plain", instruction=INSTRUCTION)
+BOXED = PromptVariant(
+    name="boxed", dialect="plain", instruction=f"{INSTRUCTION}\n\n{ANSWER_RULES}", modulus_rule=MODULUS_RULE
+)
+PYTHON = PromptVariant(
+    name="python",
+    dialect="fenced",
+    system=TIR_INSTRUCTION,  # else the template's own, which in Qwen2.5-Math's asks for reasoning without programs
+    instruction=f"\n{FENCED_RULES}\n\n{ANSWER_RULES}",
+    modulus_rule=MODULUS_RULE,
+)
+TOOLS = PromptVariant(
+    name="tools",
+    dialect="native",
+    instruction=f"\n{INSTRUCTION}\n\n{NATIVE_RULES}\n\n{ANSWER_RULES}",
+    modulus_rule=MODULUS_RULE,
+    tools=(PYTHON_TOOL,),
+)
+VARIANTS: Mapping[str, PromptVariant] = MappingProxyType(
+    {variant.name: variant for variant in (PLAIN, BOXED, PYTHON, TOOLS)}
+)
+
+
+def build_prompt(problem: Problem, *, variant: PromptVariant = PLAIN, modulus: int | None = None) -> Prompt:
     """The chat for one attempt: the problem's text, then the instruction, as one user message.
 
-    There is no system message: the engine's chat template supplies the one its model was trained with.
+    modulus: what the problem asks its answer to be reduced by, if it is known (kit.modulus); the variant may
+    then say so plainly.
     """
-    return Prompt(messages=(Message(role="user", content=f"{problem.text}\n{INSTRUCTION}"),))
+    content = f"{problem.text}\n{variant.instruction}"
+    if modulus is not None and variant.modulus_rule:
+        content += "\n" + variant.modulus_rule.format(modulus=modulus)
+    system = (Message("system", variant.system),) if variant.system else ()
+    return Prompt(messages=(*system, Message("user", content)), tools=variant.tools)

@@ -21,10 +21,10 @@ from kit.errors import StorageError
 from kit.journal import Journal, Record
 from kit.pacing import Pacer
 from kit.problem import Problem
-from kit.prompting import build_prompt
+from kit.prompting import VARIANTS, build_prompt
 from kit.race import Race
 from kit.records import sample_of, solution_of, solution_record
-from kit.sampling import Engine, Finish
+from kit.sampling import Engine, Finish, Prompt
 from kit.selection import select
 from kit.solver_config import SolverConfig, attempt_seed
 
@@ -106,7 +106,7 @@ class Solver:
             engine=self.engine,
             config=self.config,
             ballot=ballot,
-            prompt=build_prompt(ballot.problem),
+            prompt=self._prompt(ballot),
             deadline=deadline,
             clock=self.budget.clock,
             share_s=lambda: self.budget.share_s(self.num_done),
@@ -117,6 +117,9 @@ class Solver:
             await race.run()
         self._pacer.note(num_ended=race.num_ended, running_s=race.running_s())
         return ballot.verdict(self.config.stop) or StopReason.OUT_OF_TIME
+
+    def _prompt(self, ballot: Ballot) -> Prompt:
+        return build_prompt(ballot.problem, variant=VARIANTS[self.config.prompt], modulus=ballot.modulus)
 
     async def _select(self, ballot: Ballot, reason: StopReason, deadline: float) -> int | None:
         """Have the model compare the candidates of a contested vote, if that is asked for and time is left."""

@@ -11,6 +11,7 @@ from kit.confidence import KillConfig
 from kit.errors import check_fields
 from kit.pacing import PacingConfig
 from kit.problem import Problem
+from kit.prompting import VARIANTS
 from kit.sampling import MAX_DEPTH, SamplingParams
 from kit.selection import SelectionConfig
 
@@ -19,6 +20,8 @@ from kit.selection import SelectionConfig
 class SolverConfig:
     """How a problem is sampled.
 
+    prompt: the name of a variant in kit.prompting.VARIANTS: `plain` and `boxed` for models that only talk, `python`
+    for those that write blocks of it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
     stop, voting, pacing, selection, kill: see their classes. kills: whether DeepConf ends weak attempts.
     width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
@@ -35,6 +38,7 @@ class SolverConfig:
     voting: VotingConfig = field(default_factory=VotingConfig)
     pacing: PacingConfig = field(default_factory=PacingConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    prompt: str = "plain"
     sampling: SamplingParams = field(default_factory=SamplingParams)
     depths: tuple[int, ...] = ()
     lengths: tuple[int, ...] = ()
@@ -50,6 +54,7 @@ class SolverConfig:
         check_fields(
             self,
             (
+                ("prompt", self.prompt in VARIANTS, f"one of {', '.join(VARIANTS)}"),
                 ("width", self.width >= 1, ">= 1"),
                 ("retry_s", self.retry_s >= 0, ">= 0"),
                 ("grace_s", self.grace_s >= 0, ">= 0"),

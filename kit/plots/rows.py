@@ -1,0 +1,225 @@
+"""The rows of a contest's picture: a problem's attempts in lanes, on its own clock, and what came of them.
+
+On the contest's clock a problem of five hours is a hair's breadth. All sizes are in inches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from kit.plots import style
+from kit.plots.style import Sheet, clock_text
+from kit.plots.timeline import Attempt, Outcome, Sitting, Timeline, ranked_answers
+
+WIDTH_IN = 13.0
+MARGIN_IN = 0.45
+CHART_LEFT_IN = 1.6
+_CHART_IN = 6.55
+_COLUMNS_LEFT_IN = CHART_LEFT_IN + _CHART_IN + 0.1
+LEGEND_IN = 0.36  # its top above the panel's
+HEADING_IN = 0.78
+
+Look = dict[str, Any]
+"""Keywords of a matplotlib patch."""
+
+MAX_LANED = 60
+"""More problems than these are drawn as strips, with a tick where an attempt ended, for want of height."""
+
+_MIN_LANES = 4  # of a row's height, so that two lanes do not look like two walls
+_RANKS = {
+    style.GREEN: "leading answer",
+    style.ORANGE: "runner-up",
+    style.BLUE: "third",
+    style.PURPLE: "further answers",
+}
+_STOPPED, _WENT_ON, _DEPTH = "stopped", "went on", "depth"
+_CANCELLED_LOOK: Look = {"facecolor": style.PAPER, "edgecolor": style.GREY, "hatch": "//////", "linewidth": 0.4}
+
+
+def draw_rows(sheet: Sheet, timeline: Timeline, top_in: float, height_in: float) -> None:
+    """One row a sitting: its attempts left, what came of them right."""
+    is_strip = len(timeline.sittings) > MAX_LANED
+    what = "a tick where an attempt ended" if is_strip else "a lane for each attempt in flight"
+    told = f"{what}, by time since the problem began; pale: the time it was allowed"
+    sheet.heading("What ran on each problem", told, left_in=MARGIN_IN, top_in=top_in - HEADING_IN)
+    axes = sheet.panel(left_in=CHART_LEFT_IN, top_in=top_in, width_in=_CHART_IN, height_in=height_in)
+    end_s, depths = _row_end_s(timeline), _depths(timeline.sittings)
+    style.clock_axis(axes, end_s=end_s, label="time since the problem began")
+    style.row_axis(axes, len(timeline.sittings))
+    seen: dict[str, Any] = {}
+    for index, sitting in enumerate(timeline.sittings):
+        style.bar(axes, 0, min(sitting.allotted_s or 0.0, end_s), y=index + 0.06, height=0.88, facecolor=style.TRACK)
+        seen |= _draw_strip(axes, index, sitting) if is_strip else _draw_lanes(axes, index, sitting, depths)
+        if sitting.ended_s - sitting.begun_s > end_s:
+            style.goes_on(axes, end_s, y=index + 0.5)
+            seen[_WENT_ON] = Line2D([], [], color=style.INK, marker=">", markersize=4, linewidth=0, label=_WENT_ON)
+    if len(depths) > 1 and not is_strip:
+        label = f"thicker: deeper T, {depths[0]} to {depths[-1]}"
+        seen[_DEPTH] = Line2D([], [], color=style.MUTED, linewidth=3, label=label)
+    order = (*_RANKS.values(), *Outcome, _STOPPED, _WENT_ON, _DEPTH)
+    sheet.legend([seen[name] for name in order if name in seen], left_in=CHART_LEFT_IN, top_in=top_in - LEGEND_IN)
+    _write_rows(sheet, axes, timeline, top_in, height_in)
+
+
+def _row_end_s(timeline: Timeline) -> float:
+    """The longest sitting, unless a few long ones would squeeze the others into a fringe."""
+    durations_s = sorted(sitting.ended_s - sitting.begun_s for sitting in timeline.sittings)
+    most_s = durations_s[len(durations_s) * 4 // 5]
+    return 1.03 * max(1.0, min(durations_s[-1], 3 * most_s))
+
+
+def _draw_lanes(axes: Axes, index: int, sitting: Sitting, depths: Sequence[int]) -> dict[str, Any]:
+    """Every attempt as a bar in its lane; a legend's handles by name."""
+    names, seen = _names(sitting), dict[str, Any]()
+    pitch = 0.76 / max(_MIN_LANES, len(sitting.lanes))
+    top = index + 0.5 - pitch * (len(sitting.lanes) - 1) / 2
+    gap_s = 0.002 * axes.get_xlim()[1]  # tells an attempt from the next in its lane
+    middles = [top + number * pitch for number, lane in enumerate(sitting.lanes) for _ in lane]
+    for number, (attempt, y) in enumerate(zip(sitting.attempts, middles, strict=True)):
+        gid = f"attempt-{index}-{number}"
+        begun_s, ended_s = attempt.begun_s - sitting.begun_s, attempt.ended_s - sitting.begun_s
+        name, look = names(attempt)
+        if attempt.outcome is Outcome.FAILED:
+            style.cross(axes, begun_s, ended_s, y=y, gid=gid)
+            seen[name] = Line2D([], [], color=style.RED, marker="x", markersize=4, label=name)
+            continue
+        height = 0.86 * pitch * _thickness(attempt.depth, depths)
+        shown_s = ended_s - min(gap_s, 0.2 * (ended_s - begun_s))
+        style.bar(axes, begun_s, shown_s, y=y - height / 2, height=height, gid=gid, **look)
+        seen[name] = Patch(label=name, **look)
+    style.upright(axes, sitting.ended_s - sitting.begun_s, row=index, color=style.INK, linewidth=1.3)
+    seen[_STOPPED] = Line2D([], [], color=style.INK, linewidth=1.3, label=_STOPPED)
+    return seen
+
+
+def _draw_strip(axes: Axes, index: int, sitting: Sitting) -> dict[str, Any]:
+    """The row of a long contest: a bar as long as the sitting, and every attempt as a tick at its end."""
+    names, seen = _names(sitting), dict[str, Any]()
+    style.bar(axes, 0, sitting.ended_s - sitting.begun_s, y=index + 0.06, height=0.88, facecolor=style.RULE)
+    for number, attempt in enumerate(sitting.attempts):
+        name, look = names(attempt)
+        colour, gid = look["facecolor"], f"attempt-{index}-{number}"
+        style.upright(axes, attempt.ended_s - sitting.begun_s, row=index, color=colour, linewidth=1.6, gid=gid)
+        if attempt.outcome is not Outcome.CANCELLED:  # all at the stop, and white
+            seen[name] = Patch(facecolor=colour, label=name)
+    return seen
+
+
+def _names(sitting: Sitting) -> Callable[[Attempt], tuple[str, Look]]:
+    """What an attempt of this sitting is called in the legend, and how it looks."""
+    ranks = {answer: rank for rank, answer in enumerate(ranked_answers(sitting))}
+    looks: dict[Outcome, Look] = {
+        Outcome.NO_ANSWER: {"facecolor": style.GREY},
+        Outcome.CANCELLED: _CANCELLED_LOOK,
+        Outcome.FAILED: {"facecolor": style.RED},
+    }
+
+    def named(attempt: Attempt) -> tuple[str, Look]:
+        if attempt.answer is None:
+            return attempt.outcome.value, looks[attempt.outcome]
+        colour = rank_colour(ranks[attempt.answer])
+        return _RANKS[colour], {"facecolor": colour}
+
+    return named
+
+
+def rank_colour(rank: int) -> str:
+    """The colour of a problem's answers by rank; 0: the leading one."""
+    return list(_RANKS)[min(rank, len(_RANKS) - 1)]
+
+
+def _depths(sittings: Iterable[Sitting]) -> list[int]:
+    """The recursion depths that were drawn, shallowest first; empty for an engine that does not recurse."""
+    return sorted({each.depth for sitting in sittings for each in sitting.attempts if each.depth is not None})
+
+
+def _thickness(depth: int | None, depths: Sequence[int]) -> float:
+    """Of a lane: all of it at the contest's greatest depth, half of it at its least; between them if not known."""
+    if len(depths) < 2:
+        return 1.0
+    return 3 / 4 if depth is None else 1 / 2 + 1 / 2 * depths.index(depth) / (len(depths) - 1)
+
+
+def _write_rows(sheet: Sheet, chart: Axes, timeline: Timeline, top_in: float, height_in: float) -> None:
+    """Problem and start to the left of the rows; answer, votes, reason and time to their right."""
+    sittings = timeline.sittings
+    row_pt = height_in / len(sittings) * 72
+    every = math.ceil(5.5 / row_pt)  # rows too thin for letters: only some are labelled
+    size_pt = min(style.TEXT_PT, max(5.0, row_pt * 0.72))
+    axes = sheet.panel(left_in=0, top_in=top_in, width_in=WIDTH_IN, height_in=height_in)
+    axes.set_axis_off()
+    axes.set_xlim(0, WIDTH_IN)
+    axes.set_ylim(chart.get_ylim())
+    columns = _columns(timeline)
+    for name, align, left_in, _, _ in columns:
+        head: Look = {"fontsize": style.SMALL_PT, "color": style.MUTED, "ha": align, "va": "bottom"}
+        axes.annotate(name, (left_in, 0), xytext=(0, 4), textcoords="offset points", **head)
+    for index in range(0, len(sittings), every):
+        for _, align, left_in, colour, cell in columns:
+            text, y = cell(sittings[index]), index + 0.5
+            shade = _mark_colour(sittings[index]) if colour is None else colour
+            axes.text(left_in, y, text, ha=align, va="center_baseline", color=shade, fontsize=size_pt)
+
+
+_Column = tuple[str, str, float, str | None, Callable[[Sitting], str]]
+"""Its head, its alignment, where it is aligned, its colour (None: that of right and wrong), and its cells."""
+
+
+def _columns(timeline: Timeline) -> list[_Column]:
+    span_s, left_in = budget_end_s(timeline), _COLUMNS_LEFT_IN  # times as on the contest's clock above
+    columns: list[_Column] = [
+        ("problem", "right", CHART_LEFT_IN - 0.55, style.INK, lambda each: style.shortened(each.problem_id, 12)),
+        ("began", "right", CHART_LEFT_IN - 0.1, style.MUTED, lambda each: clock_text(each.begun_s, span_s=span_s)),
+        ("answer", "right", left_in + 0.55, style.INK, lambda each: str(each.verdict.answer) if each.verdict else "–"),
+    ]
+    if any(sitting.gold is not None for sitting in timeline.sittings):
+        columns.append(("gold", "left", left_in + 0.62, None, _mark))
+        left_in += 0.55
+    columns += [
+        ("votes", "left", left_in + 0.75, style.INK, _votes_text),
+        ("stopped because", "left", left_in + 1.5, style.INK, reason_text),
+        ("took", "right", left_in + 3.35, style.INK, lambda each: clock_text(each.ended_s - each.begun_s, span_s=0)),
+    ]
+    if _depths(timeline.sittings):
+        columns.append(("T", "right", left_in + 3.7, style.INK, _depth_text))
+    return columns
+
+
+def _mark(sitting: Sitting) -> str:
+    return {None: "", True: "✓", False: f"✗ {sitting.gold}"}[sitting.is_right]
+
+
+def _mark_colour(sitting: Sitting) -> str:
+    return style.GREEN if sitting.is_right else style.RED
+
+
+def _votes_text(sitting: Sitting) -> str:
+    counts = [str(count) for _, count in sitting.verdict.votes] if sitting.verdict else []
+    return ":".join(counts[:4]) + ("…" if len(counts) > 4 else "")
+
+
+def reason_text(sitting: Sitting) -> str:
+    """Why sampling stopped, and whether the answer is a guess."""
+    if sitting.verdict is None:
+        return "unfinished"
+    guessed = ", guessed" if sitting.verdict.is_guess else ""
+    return style.shortened(sitting.verdict.reason + guessed, 22)
+
+
+def _depth_text(sitting: Sitting) -> str:
+    return str(max(_depths([sitting]), default=""))
+
+
+def budget_end_s(timeline: Timeline) -> float:
+    """The limit where the run came anywhere near it, else little more than the run."""
+    ended_s = max(timeline.ended_s * 1.02, 1.0)
+    if timeline.limits is None:
+        return ended_s
+    limit_s = timeline.starts_s[-1] + timeline.limits.limit_s
+    return max(ended_s, limit_s) if ended_s > 0.3 * limit_s else ended_s

@@ -1,0 +1,299 @@
+"""A contest's journal in, a Timeline of what ran when out; `kit.plots.contest` draws it.
+
+Pure. Does not judge: answers and votes are those of the journal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from kit.errors import InputError
+from kit.journal import Record
+
+_CLOCK_SLACK_S = 1.0
+"""Records of one process may be this much out of order; more, and another process wrote them."""
+
+
+class Outcome(StrEnum):
+    """What an attempt came to."""
+
+    ANSWERED = "answered"
+    NO_ANSWER = "no answer"
+    CANCELLED = "cancelled"  # the vote was decided, or time was up
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt, in seconds on the timeline's clock. answer: None unless it ANSWERED. depth: recursions T."""
+
+    begun_s: float
+    ended_s: float
+    outcome: Outcome
+    answer: int | None = None
+    weight: float = 1.0
+    depth: int | None = None
+    num_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was answered and why sampling stopped. votes: (answer, votes), best first. is_guess: nobody voted."""
+
+    answer: int
+    reason: str
+    votes: tuple[tuple[int, int], ...] = ()
+    is_guess: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """The work of one process on one problem; a problem that was resumed has several.
+
+    allotted_s: its hard cap. lanes: attempts that do not overlap share one. carried: (answer, weight) of the
+    votes that earlier sittings left. verdict: None if the process ended first. gold: None if not known.
+    """
+
+    problem_id: str
+    begun_s: float
+    ended_s: float
+    allotted_s: float | None
+    lanes: tuple[tuple[Attempt, ...], ...]
+    carried: tuple[tuple[int, float], ...]
+    verdict: Verdict | None
+    gold: int | None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts, lane after lane."""
+        return tuple(attempt for lane in self.lanes for attempt in lane)
+
+    @property
+    def is_right(self) -> bool | None:
+        """None where no gold is known, or nothing was answered."""
+        return None if self.gold is None or self.verdict is None else self.verdict.answer == self.gold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The budget of each process, from the journal's head. num_problems: None if the contest does not tell."""
+
+    limit_s: float
+    reserve_s: float
+    num_problems: int | None
+
+    @property
+    def cutoff_s(self) -> float:
+        """When solving stops."""
+        return self.limit_s - self.reserve_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """A contest. Its clock runs from the first process's start; later processes are joined end to end.
+
+    sittings: in the order in which they began. starts_s: when each process started; the first at 0.
+    num_untimed: solutions without times, as older kits wrote them; they are not among the sittings.
+    """
+
+    sittings: tuple[Sitting, ...]
+    starts_s: tuple[float, ...]
+    limits: Limits | None
+    num_untimed: int
+
+    @property
+    def ended_s(self) -> float:
+        """When the last sitting ended."""
+        return max(sitting.ended_s for sitting in self.sittings)
+
+
+def read_timeline(records: Iterable[Record], *, gold: Mapping[str, int] | None = None) -> Timeline:
+    """The timeline of a journal's records, as `kit.journal.read_records` gives them; broken ones are passed over.
+
+    A process is told from the one before it by its clock, which begins anew; a resumption so early that the
+    clock never goes back reads as one process. gold: right answers by problem id.
+    Raises: InputError if no record has times.
+    """
+    clock, limits, num_untimed = _JoinedClock(), None, 0
+    drafts: dict[tuple[int, str], _Draft] = {}
+    votes: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+    for record in records:
+        kind, key = record.get("kind"), record.get("problem")
+        if kind == "run":
+            limits = _limits(record)
+        if kind not in ("sample", "cut", "solution") or not isinstance(key, str):
+            continue
+        span = clock.place(record)
+        place = (len(clock.starts_s), key)
+        if span is None and place not in drafts:
+            num_untimed += kind == "solution"
+            continue
+        draft = drafts.setdefault(place, _Draft(key, carried=tuple(votes[key])))
+        draft.spans += [span] if span else []
+        if kind == "solution":
+            draft.verdict, draft.allotted_s = _verdict(record), _seconds(record, "allotted_s")
+        elif span:
+            attempt = _attempt(record, *span)
+            draft.attempts.append(attempt)
+            votes[key] += [] if attempt.answer is None else [(attempt.answer, attempt.weight)]
+    if not drafts:
+        raise InputError("the journal holds no times (begun_s, ended_s) to draw: give one that this kit wrote")
+    sittings = sorted((draft.sitting(gold or {}) for draft in drafts.values()), key=lambda each: each.begun_s)
+    return Timeline(sittings=tuple(sittings), starts_s=tuple(clock.starts_s), limits=limits, num_untimed=num_untimed)
+
+
+def ranked_answers(sitting: Sitting) -> tuple[int, ...]:
+    """Every answer that was voted for, the submitted one first, then by weight; equals: the larger first."""
+    weights: defaultdict[int, float] = defaultdict(float)
+    for answer, weight in _ballots(sitting):
+        weights[answer] += weight
+    submitted = sitting.verdict.answer if sitting.verdict and not sitting.verdict.is_guess else None
+    return tuple(sorted(weights, key=lambda answer: (answer == submitted, weights[answer], answer), reverse=True))
+
+
+def vote_steps(sitting: Sitting) -> dict[int, tuple[tuple[float, float], ...]]:
+    """For every answer, best first, the (seconds since the sitting began, total weight) at which it changes."""
+    steps = {answer: [(0.0, 0.0)] for answer in ranked_answers(sitting)}
+    for answer, weight in sitting.carried:
+        steps[answer][0] = (0.0, steps[answer][0][1] + weight)
+    for each in sorted(sitting.attempts, key=lambda each: each.ended_s):
+        if each.answer is not None:
+            steps[each.answer].append((each.ended_s - sitting.begun_s, steps[each.answer][-1][1] + each.weight))
+    return {answer: tuple(points) for answer, points in steps.items()}
+
+
+def most_contested(timeline: Timeline, num_shown: int) -> tuple[Sitting, ...]:
+    """The last sittings of the problems whose vote was closest, closest first.
+
+    Close: the runner-up's weight, less its distance from the leader's; so 4:4 is closer than 1:1 and than 5:4.
+    """
+    closeness: dict[str, tuple[float, Sitting]] = {}
+    for sitting in timeline.sittings:
+        weights = sorted((points[-1][1] for points in vote_steps(sitting).values()), reverse=True)
+        if len(weights) >= 2:
+            closeness[sitting.problem_id] = (2 * weights[1] - weights[0], sitting)
+    closest = sorted(closeness.values(), key=lambda each: -each[0])
+    return tuple(sitting for _, sitting in closest[:num_shown])
+
+
+@dataclass(slots=True)
+class _JoinedClock:
+    """Puts the times of several processes, each of which counts from its own start, on one clock."""
+
+    starts_s: list[float] = field(default_factory=lambda: [0.0])
+    _latest_s: float = 0.0  # of the present process, on its own clock
+    _answered: tuple[object, float] = ("", 0.0)  # its last solution: of which problem, and when
+
+    def place(self, record: Record) -> tuple[float, float] | None:
+        """When what the record tells began and ended; None if it does not say."""
+        begun_s, ended_s = _seconds(record, "begun_s"), _seconds(record, "ended_s")
+        if begun_s is None or ended_s is None or ended_s < begun_s:
+            return None
+        # Records are written as things end, and problems come one after another; stragglers of a problem
+        # that the boundary answered may still be written after its solution.
+        problem, answered_s = self._answered
+        is_early = problem != record["problem"] and begun_s < answered_s - _CLOCK_SLACK_S
+        if is_early or ended_s < self._latest_s - _CLOCK_SLACK_S:
+            self.starts_s.append(self.starts_s[-1] + self._latest_s)
+            self._latest_s, self._answered = 0.0, ("", 0.0)
+        self._latest_s = max(self._latest_s, ended_s)
+        if record["kind"] == "solution":
+            self._answered = (record["problem"], ended_s)
+        return self.starts_s[-1] + begun_s, self.starts_s[-1] + ended_s
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A sitting while its records are being read."""
+
+    key: str
+    carried: tuple[tuple[int, float], ...]
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    verdict: Verdict | None = None
+    allotted_s: float | None = None
+
+    def sitting(self, gold: Mapping[str, int]) -> Sitting:
+        problem_id = self.key.rpartition(":")[0] or self.key  # kit.problem.Problem.key
+        return Sitting(
+            problem_id=problem_id,
+            begun_s=min(begun_s for begun_s, _ in self.spans),
+            ended_s=max(ended_s for _, ended_s in self.spans),
+            allotted_s=self.allotted_s,
+            lanes=_lanes(self.attempts),
+            carried=self.carried,
+            verdict=self.verdict,
+            gold=gold.get(problem_id),
+        )
+
+
+def _lanes(attempts: Iterable[Attempt]) -> tuple[tuple[Attempt, ...], ...]:
+    """Each attempt in the first lane that is free when it begins: as many lanes as were ever in flight."""
+    lanes: list[list[Attempt]] = []
+    for attempt in sorted(attempts, key=lambda each: (each.begun_s, each.ended_s)):
+        free = next((lane for lane in lanes if lane[-1].ended_s <= attempt.begun_s), None)
+        if free is None:
+            lanes.append([attempt])
+        else:
+            free.append(attempt)
+    return tuple(tuple(lane) for lane in lanes)
+
+
+def _attempt(record: Record, begun_s: float, ended_s: float) -> Attempt:
+    answer, weight = _count(record.get("answer")), _seconds(record, "weight")
+    outcome = Outcome.NO_ANSWER if answer is None else Outcome.ANSWERED
+    if record["kind"] == "cut":
+        outcome = Outcome.CANCELLED
+    elif record.get("finish") == "failed":  # kit.sampling.Finish.FAILED
+        outcome = Outcome.FAILED
+    return Attempt(
+        begun_s=begun_s,
+        ended_s=ended_s,
+        outcome=outcome,
+        answer=answer if outcome is Outcome.ANSWERED else None,
+        weight=1.0 if weight is None else weight,
+        depth=_count(record.get("depth")),
+        num_tokens=_count(record.get("num_tokens")) or 0,
+    )
+
+
+def _verdict(record: Record) -> Verdict | None:
+    answer, votes = _count(record.get("answer")), record.get("votes")
+    if answer is None:
+        return None
+    pairs = [pair for pair in votes if isinstance(pair, list | tuple)] if isinstance(votes, list | tuple) else []
+    counted = tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2 and None not in map(_count, pair))
+    reason, is_guess = str(record.get("reason", "")), bool(record.get("guess"))
+    return Verdict(answer=answer, reason=reason, votes=counted, is_guess=is_guess)
+
+
+def _limits(record: Record) -> Limits | None:
+    settings = record.get("settings")
+    budget = settings.get("budget") if isinstance(settings, dict) else None
+    if not isinstance(budget, dict):
+        return None
+    limit_s, reserve_s = _seconds(budget, "limit_s"), _seconds(budget, "reserve_s")
+    if limit_s is None or reserve_s is None or limit_s <= reserve_s:
+        return None
+    return Limits(limit_s=limit_s, reserve_s=reserve_s, num_problems=_count(budget.get("num_problems")))
+
+
+def _seconds(record: Mapping[str, Any], name: str) -> float | None:
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _ballots(sitting: Sitting) -> tuple[tuple[int, float], ...]:
+    cast = ((each.answer, each.weight) for each in sitting.attempts if each.answer is not None)
+    return (*sitting.carried, *cast)
