@@ -1,7 +1,7 @@
 """Everything a run has computed, as JSON lines on disk, so that a killed process loses nothing.
 
-One line a record, synced to disk before `append` returns: a `run` record at the head, a `sample` record
-for every attempt as it ends, a `solution` record for every problem as it is answered. Opening an
+One line a record, synced to disk before `append` returns: a `run` record at the head, then the run's `seed`, and
+what `kit.records` makes of attempts and answers. Opening an
 existing journal of the same run resumes it; a line torn by a kill or a full disk is skipped.
 Does not judge: answers and votes are recomputed from the samples' texts.
 """
@@ -73,10 +73,10 @@ class Journal:
             self._torn = True
             raise cannot_write(self.path, error) from error
 
-    def past(self, kind: str, problem_key: str) -> Iterator[Record]:
-        """The records of `kind` about this problem that an earlier process left, oldest first."""
+    def past(self, kind: str, problem_key: str | None = None) -> Iterator[Record]:
+        """The records of `kind`, about this problem if one is named, that an earlier process left, oldest first."""
         for record in self._past:
-            if record.get("kind") == kind and record.get("problem") == problem_key:
+            if record.get("kind") == kind and problem_key in (None, record.get("problem")):
                 yield record
 
     def close(self) -> None:

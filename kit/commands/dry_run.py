@@ -6,7 +6,7 @@ import argparse
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,12 @@ from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
     from kit.kaggle.dry_run import Rehearsal
+    from kit.kaggle.report import Report
+
+_SCORED_RUNS = 2  # the contest runs a notebook twice
+TIMELINE_NAME = "timeline.svg"
+IN_ORDER: Mapping[str, Any] = {"solver": {"in_order": True}}
+"""So that answers follow from the samples alone, and not from which of them ended first."""
 
 
 def add(commands: Any) -> None:
@@ -52,6 +58,15 @@ def add(commands: Any) -> None:
     dry_run.add_argument(
         "--interactive", action="store_true", help="as an interactive session runs it, not as the scored rerun does"
     )
+    dry_run.add_argument(
+        "--runs", type=int, choices=(1, _SCORED_RUNS), default=1,
+        help="2: as the contest scores it, with different seeds, and report agreement and the penalised score",
+    )  # fmt: skip
+    dry_run.add_argument(
+        "--seed", type=int, metavar="S",
+        help="the seed of every run, whose samples are then counted in order, so that a deterministic engine gives "
+        "identical answers (default: 0, 1 for two runs)",
+    )  # fmt: skip
     dry_run.add_argument("--fresh", action="store_true", help="begin anew even if the last run was interrupted")
     dry_run.set_defaults(run=dry_run_command)
 
@@ -74,13 +89,14 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
     from kit.kaggle.dry_run import RECURSIVE, DryRun, lay_out, merged
-    from kit.kaggle.report import as_table, guess_lines, make_report
 
     if args.engine == "trm":
         changes = merged(RECURSIVE, changes)
         args.trm = args.trm or _untrained_trm(args.model, args.out, console)
+    if args.seed is not None:
+        changes = merged(IN_ORDER, changes)
     console.print(f"checking the input and building the dataset from {args.model} …", soft_wrap=True)
-    rehearsal = lay_out(
+    rehearsals = lay_out(
         DryRun(
             problems=args.problems,
             model=args.model,
@@ -89,21 +105,62 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
             rerun=not args.interactive,
             changes=changes,
             fresh=args.fresh,
+            seeds=tuple(range(args.runs)) if args.seed is None else (args.seed,) * args.runs,
         )
     )
-    status = _perform(rehearsal, console)
-    if status:
+    reports = [_report(rehearsal, gold, console) for rehearsal in rehearsals]
+    if len(reports) == _SCORED_RUNS:
+        _print_two_runs(reports, console)
+    if not all(report.num_samples for report in reports):
+        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsals[0].log}")
+    return 0
+
+
+def _report(rehearsal: Rehearsal, gold: Mapping[str, int], console: Any) -> Report:
+    """Execute it, unless that was done before an interruption, and print what it came to."""
+    from kit.kaggle.report import as_table, guess_lines, make_report
+
+    if not rehearsal.is_done and _perform(rehearsal, console):
         raise InputError(f"the notebook failed; what it printed is in {rehearsal.output}:\n{_tail(rehearsal.output)}")
     report = make_report(rehearsal.problems, gold, rehearsal.solutions(), rehearsal.submission)
     console.print(as_table(report))
     if report.num_gold:
         console.print(f"right: {report.num_right} of {report.num_gold}")
-    console.print(f"submission: {rehearsal.submission}\njournal:    {rehearsal.journal}", soft_wrap=True)
+    console.print(
+        f"expected right, judged by the votes' shapes alone: {report.expected_right:.1f} of {len(report.lines)}"
+    )
     for line in guess_lines(report):
         console.print(line, soft_wrap=True)
-    if not report.num_samples:
-        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsal.log}")
-    return 0
+    console.print(f"submission: {rehearsal.submission}\njournal:    {rehearsal.journal}", soft_wrap=True)
+    timeline = _drawn(rehearsal, gold)
+    if timeline is not None:
+        console.print(f"timeline:   {timeline}", soft_wrap=True)
+    return report
+
+
+def _drawn(rehearsal: Rehearsal, gold: Mapping[str, int]) -> Path | None:
+    """The run's timeline as a picture; None where nothing was sampled."""
+    from kit.journal import read_records
+    from kit.plots.contest import draw_timeline
+    from kit.plots.timeline import read_timeline
+
+    path = rehearsal.folder / TIMELINE_NAME
+    try:
+        draw_timeline(read_timeline(read_records(rehearsal.journal), gold=gold), path)
+    except InputError:
+        return None
+    return path
+
+
+def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
+    from kit.kaggle.report import compare_runs
+
+    both = compare_runs(*reports)
+    console.print(
+        f"two runs: {both.num_same} of {both.num_problems} answered alike, {both.num_same_votes} by the very same votes"
+    )
+    if both.score is not None:
+        console.print(f"penalised score (1 if both are right, 1/2 if one is): {both.score:g} of {both.num_gold}")
 
 
 def _untrained_trm(model: Path, out: Path, console: Any) -> Path:

@@ -58,6 +58,7 @@ class DryRun:
     trm: a recursive model for it; None for an engine that needs none.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
+    seeds: one for each run; the contest is scored by two runs, whose seeds differ.
     """
 
     problems: Path
@@ -67,6 +68,7 @@ class DryRun:
     rerun: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = False
+    seeds: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,11 @@ class Rehearsal:
     problems: tuple[Problem, ...]
     command: OfflineCommand
     settings: Mapping[str, Any]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was executed to its end, now or before the rehearsal was interrupted."""
+        return self.submission.exists()
 
     @property
     def working(self) -> Path:
@@ -112,8 +119,8 @@ class Rehearsal:
         return tuple({record["problem"]: record for record in solutions}.values())
 
 
-def lay_out(run: DryRun) -> Rehearsal:
-    """Check the input, build the dataset, and lay everything out like Kaggle's mounts.
+def lay_out(run: DryRun) -> tuple[Rehearsal, ...]:
+    """Check the input, build the dataset, and lay everything out like Kaggle's mounts, once for each seed.
 
     Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
     """
@@ -128,11 +135,27 @@ def lay_out(run: DryRun) -> Rehearsal:
         "problems": [problem.key for problem in problems],
         "settings": settings,
         "rerun": run.rerun,
+        "seeds": run.seeds,
         "dataset": sha256_of(bundle.folder / MANIFEST_NAME),
     }
-    folder, resumed = _run_folder(out, json.dumps(description, indent=1, sort_keys=True), fresh=run.fresh)
+    folder, resumed = _run_folder(out, json.dumps(description, indent=1, sort_keys=True), run)
+    return tuple(
+        _rehearsal(run, each, problems, merged(settings, {"seed": seed}), bundle.folder, resumed=resumed)
+        for each, seed in zip(_folders(folder, len(run.seeds)), run.seeds, strict=True)
+    )
+
+
+def _rehearsal(
+    run: DryRun,
+    folder: Path,
+    problems: tuple[Problem, ...],
+    settings: Mapping[str, Any],
+    dataset: Path,
+    *,
+    resumed: bool,
+) -> Rehearsal:
     root = folder / "kaggle"
-    _mount(bundle.folder, problems, root)
+    _mount(dataset, problems, root)
     command = _command(folder, root, rerun=run.rerun)
     return Rehearsal(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
 
@@ -194,10 +217,10 @@ def _stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
                 process.wait()
 
 
-def _run_folder(out: Path, description: str, *, fresh: bool) -> tuple[Path, bool]:
+def _run_folder(out: Path, description: str, run: DryRun) -> tuple[Path, bool]:
     """The latest run's folder if it is this very run, unfinished; else a new one."""
     runs = sorted(out.glob("run-[0-9][0-9][0-9][0-9]"))
-    if runs and not fresh and _is_unfinished(runs[-1], description):
+    if runs and not run.fresh and _is_unfinished(runs[-1], description, len(run.seeds)):
         return runs[-1], True
     last = int(runs[-1].name.removeprefix("run-")) if runs else 0
     folder = out / f"run-{last + 1:04}"
@@ -209,10 +232,16 @@ def _run_folder(out: Path, description: str, *, fresh: bool) -> tuple[Path, bool
     return folder, False
 
 
-def _is_unfinished(folder: Path, description: str) -> bool:
+def _folders(folder: Path, num_runs: int) -> list[Path]:
+    """Where each of the runs goes."""
+    return [folder] if num_runs == 1 else [folder / str(number) for number in range(1, num_runs + 1)]
+
+
+def _is_unfinished(folder: Path, description: str, num_runs: int) -> bool:
     described = folder / _DESCRIPTION_NAME
-    finished = folder / "kaggle" / "working" / SUBMISSION_NAME
-    return described.is_file() and described.read_text(encoding="utf-8") == description and not finished.exists()
+    finished = [each / "kaggle" / "working" / SUBMISSION_NAME for each in _folders(folder, num_runs)]
+    is_same = described.is_file() and described.read_text(encoding="utf-8") == description
+    return is_same and not all(each.exists() for each in finished)
 
 
 def _test_csv(root: Path) -> Path:

@@ -7,6 +7,7 @@ background from `start` on, because the first call alone has no deadline. Source
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable
@@ -120,6 +121,7 @@ class Contest:
             solution = self._solver.result().best_so_far(problem, StopReason.INTERRUPTED, seconds=seconds)
         else:
             solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=self._why_no_solver(), seconds=seconds)
+        solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
         if self._journal is not None:
             with suppress(StorageError):
                 self._journal.append(solution_record(problem, solution))

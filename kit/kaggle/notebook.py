@@ -8,23 +8,25 @@ Neither raises for a broken dataset or model: every problem is then answered by 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import kit
 from kit.budget import Budget, BudgetConfig, process_clock
 from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
 from kit.journal import Journal
+from kit.kaggle.assembly import EngineConfig, ToolsConfig, open_attempts
 from kit.kaggle.environment import (
     SETTINGS_VARIABLE,
     KaggleEnvironment,
@@ -35,8 +37,7 @@ from kit.kaggle.environment import (
 from kit.kaggle.gateway import Contest, predict_function
 from kit.kaggle.local_server import LocalInferenceServer
 from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
-from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
-from kit.sampling import Engine
+from kit.reasoning import ReasoningConfig
 from kit.solver_config import SolverConfig
 
 log = logging.getLogger(__name__)
@@ -46,28 +47,18 @@ LOG_NAME = "kit.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
-    """How the model is run.
-
-    kind: transformers samples from the model alone, trm with the dataset's recursive model on top.
-    device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
-    decode at once. num_threads: of torch on the CPU; None leaves torch's own choice.
-    """
-
-    kind: Literal["transformers", "trm"] = "transformers"
-    device: Literal["cpu", "cuda", "auto"] = "auto"
-    dtype: str = "auto"
-    max_batch: int = 16
-    num_threads: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything a competitor may set in the notebook; the defaults are the recipe to submit."""
+    """Everything a competitor may set in the notebook; the defaults are the recipe to submit.
+
+    seed: of the run; None draws one, so that the contest's two runs differ, and keeps it in the journal.
+    """
 
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
+    sandbox: ToolsConfig = field(default_factory=ToolsConfig)
+    seed: int | None = None
 
 
 class InferenceServer(Protocol):
@@ -97,11 +88,15 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     settings = _overridden(settings or Settings(), environ)
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
+    journal = open_journal(environment, settings)
+    config = dataclasses.replace(settings.solver, seed=seed_of_run(settings, journal))
     contest = Contest(
-        lambda: open_engine(environment, settings),
+        lambda: open_attempts(
+            environment, config, engine=settings.engine, reasoning=settings.reasoning, tools=settings.sandbox
+        ),
         budget=budget,
-        journal=open_journal(environment, settings),
-        config=settings.solver,
+        journal=journal,
+        config=config,
     )
     contest.start()
     log.info("kit %s from %s; %.1f s since the process started", kit.__version__, kit.__file__, budget.clock())
@@ -142,36 +137,6 @@ def make_server(session: Session) -> InferenceServer:
     return server  # the annotation is what checks it
 
 
-def open_engine(environment: KaggleEnvironment, settings: Settings) -> AbstractAsyncContextManager[Engine]:
-    """Find the dataset, restore it under scratch space, and load its model.
-
-    Raises: MissingError, InputError or StorageError naming the file that is to blame.
-    """
-    dataset = find_dataset(environment.input)
-    restored = restore(dataset, environment.scratch / "kit-dataset")
-    config = settings.engine
-    # Here and not above, so that the server listens before torch and transformers are imported.
-    import torch
-
-    from kit.engines.hf.engine import TransformersEngine
-    from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
-
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
-    model = restored / MODEL_FOLDER
-    if config.kind == "transformers":
-        return TransformersEngine.load(model, device=config.device, dtype=config.dtype, max_batch=config.max_batch)
-    return TRMEngine.load(
-        restored / TRM_FOLDER,
-        backbone=model,
-        device=config.device,
-        dtype=config.dtype,
-        max_batch=config.max_batch,
-        max_depth=max(MAX_DEPTH, *settings.solver.depths, settings.solver.sampling.depth or 0),
-        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the contest minutes
-    )
-
-
 def open_journal(environment: KaggleEnvironment, settings: Settings) -> Journal | None:
     """The run's journal; None, logged, where nothing can be written: answers matter more."""
     run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(environment)}
@@ -180,6 +145,19 @@ def open_journal(environment: KaggleEnvironment, settings: Settings) -> Journal 
     except StorageError:
         log.exception("no journal is kept")
         return None
+
+
+def seed_of_run(settings: Settings, journal: Journal | None) -> int:
+    """The seed that is set, or that the journal of the interrupted run holds, or a new one, which is kept there."""
+    if settings.seed is not None:
+        return settings.seed
+    for record in journal.past("seed") if journal is not None else ():
+        return int(record["seed"])
+    seed = secrets.randbelow(1 << 32)
+    if journal is not None:
+        with contextlib.suppress(StorageError):  # a full disk: the run is as good without its seed on record
+            journal.append({"kind": "seed", "seed": seed})
+    return seed
 
 
 def _dataset_facts(environment: KaggleEnvironment) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kit.errors import InputError, MissingError
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
 from kit.records import solution_of
+from kit.vote_model import LEARNED, Shape
 
 _SHOWN_VOTES = 3
 
@@ -62,6 +64,15 @@ class Report:
         return tuple(line.solution.guess for line in self.lines if line.solution and line.solution.guess)
 
     @property
+    def expected_right(self) -> float:
+        """How many are right by the votes alone, as the learned prior judges their shapes; needs no gold."""
+        return math.fsum(
+            LEARNED.right_probability(Shape(tuple(count for _, count in solution.votes[:4])))
+            for solution in (line.solution for line in self.lines)
+            if solution is not None and solution.votes
+        )
+
+    @property
     def recurses(self) -> bool:
         """Whether any sample came from an engine that recurses."""
         return any(line.solution and line.solution.depth is not None for line in self.lines)
@@ -87,6 +98,38 @@ def make_report(
             for problem in problems
         )
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoRuns:
+    """Two runs of one contest, as AIMO3 scores them: a problem counts 1 if both are right and 1/2 if one is.
+
+    num_same: problems answered alike. num_same_votes: those with the very same votes, too.
+    score, num_gold: None and 0 where no gold is known.
+    """
+
+    num_same: int
+    num_same_votes: int
+    num_problems: int
+    num_gold: int
+    score: float | None
+
+
+def compare_runs(first: Report, second: Report) -> TwoRuns:
+    """What two reports on the same problems come to together."""
+    pairs = list(zip(first.lines, second.lines, strict=True))
+    rights = [line.is_right for pair in pairs for line in pair if line.is_right is not None]
+    return TwoRuns(
+        num_same=sum(one.answer == other.answer for one, other in pairs),
+        num_same_votes=sum(_votes_of(one) == _votes_of(other) for one, other in pairs),
+        num_problems=len(pairs),
+        num_gold=first.num_gold,
+        score=sum(rights) / 2 if rights else None,
+    )
+
+
+def _votes_of(line: Line) -> tuple[tuple[int, int], ...]:
+    return line.solution.votes if line.solution else ()
 
 
 def read_submission(path: Path, problems: Sequence[Problem]) -> dict[str, int]:
