@@ -1,6 +1,6 @@
 """Everything a run has computed, as JSON lines on disk, so that a killed process loses nothing.
 
-One line a record, synced to disk before `append` returns: a `run` record at the head, then the run's `seed`, and
+One line a record, synced to disk before `append` returns but where it says otherwise: a `run` record at the head, then the run's `seed`, and
 what `kit.records` makes of attempts and answers. Opening an
 existing journal of the same run resumes it; a line torn by a kill or a full disk is skipped.
 Does not judge: answers and votes are recomputed from the samples' texts.
@@ -57,8 +57,8 @@ class Journal:
             journal.append(_head(run))
         return journal
 
-    def append(self, record: Record) -> None:
-        """Write one record and sync it to disk.
+    def append(self, record: Record, *, is_synced: bool = True) -> None:
+        """Write one record and, if asked to, sync it to disk.
 
         Raises: StorageError if it cannot be written; the journal stays usable, and whole before it.
         """
@@ -68,7 +68,8 @@ class Journal:
         try:
             _write_whole(self._file, b"\n" + line if self._torn else line)
             self._torn = False
-            os.fsync(self._file.fileno())
+            if is_synced:
+                os.fsync(self._file.fileno())
         except OSError as error:
             self._torn = True
             raise cannot_write(self.path, error) from error

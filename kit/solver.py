@@ -152,7 +152,8 @@ class Solver:
     def _write(self, record: Record) -> None:
         try:
             if self.journal is not None:
-                self.journal.append(record)
+                # What was cut off is for the timeline only, and sixty at once may not hold up the answer.
+                self.journal.append(record, is_synced=record["kind"] != "cut")
         except StorageError:
             # A full disk must not cost an answer: the votes live on in memory.
             log.exception("%s: not journalled", record["problem"])

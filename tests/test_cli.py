@@ -43,6 +43,8 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--model",
             "--out",
             "--problems",
+            "--runs",
+            "--seed",
             "--set",
             "--trm",
         ],
