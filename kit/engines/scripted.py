@@ -14,6 +14,7 @@ from typing import Self
 
 import anyio
 
+from kit.engines.watching import end_of_stop, show
 from kit.errors import EngineError, InputError, check_fields
 from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
 
@@ -163,7 +164,7 @@ async def _play(script: Script, params: SamplingParams, timeout_s: float, on_chu
         mean_logprob=script.mean_logprob,
         mean_entropy=script.mean_entropy,
         error="the script of this attempt says that it fails" if failed else "",
-        tool_calls=script.tool_calls if finish is Finish.STOP else (),
+        tool_calls=script.tool_calls if finish is Finish.STOP and share == 1 else (),
         evidence=script.evidence[: round(len(script.evidence) * share)],
     )
 
@@ -177,7 +178,7 @@ async def _say(script: Script, share: float, on_chunk: OnChunk | None) -> tuple[
     while said < share:
         before, said = said, min(share, said + 1 / script.num_chunks)
         await anyio.sleep(script.seconds * (said - before))
-        if on_chunk(_chunk(script, before, said)):
+        if show(on_chunk, _chunk(script, before, said)):
             return said, True
     return share, False
 
@@ -199,9 +200,12 @@ def _limit(script: Script, params: SamplingParams, timeout_s: float) -> tuple[fl
 
     Tokens come at an even pace, so a share of the time is that share of text and tokens.
     """
-    by_length = min(1.0, params.max_new_tokens / script.num_tokens)
-    finish = Finish.STOP if by_length == 1 else Finish.LENGTH
-    is_in_time = script.seconds * by_length <= timeout_s
+    share = min(1.0, params.max_new_tokens / script.num_tokens)
+    finish = Finish.STOP if share == 1 else Finish.LENGTH
+    end = end_of_stop(script.text, params.stop)
+    if end is not None and end <= share * len(script.text):
+        share, finish = end / len(script.text), Finish.STOP
+    is_in_time = script.seconds * share <= timeout_s
     if script.fault is Fault.LATE or is_in_time:
-        return by_length, finish
+        return share, finish
     return max(0.0, timeout_s / script.seconds), Finish.DEADLINE

@@ -10,14 +10,15 @@ an autojump clock through its own `anyio_backend` fixture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 import pytest
 
 from kit.errors import EngineError
-from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams
+from kit.sampling import Chunk, Engine, Finish, Message, Prompt, Sample, SamplingParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +27,35 @@ class Subject:
 
     prompt: one whose text would go on for much longer than any timeout here, unless max_new_tokens
         ends it. bad_prompt: one that it cannot sample. num_slots: attempts that run at once.
+    goes_on: whether a text gone on with half-way ends as the whole one: the engine reads what it is given, and
+        its tokens of a text are the same whether it wrote them or reads them.
     """
 
     engine: Engine
     prompt: Prompt
     bad_prompt: Prompt
     num_slots: int
+    goes_on: bool = False
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Remembers the chunks it was shown and cuts at the first after which `enough` of them have come."""
+
+    enough: int = 10**9
+    chunks: list[Chunk] = field(default_factory=list)
+
+    def __call__(self, chunk: Chunk) -> bool:
+        self.chunks.append(chunk)
+        return len(self.chunks) >= self.enough
+
+    @property
+    def text(self) -> str:
+        return "".join(chunk.text for chunk in self.chunks)
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(chunk.num_tokens for chunk in self.chunks)
 
 
 def quick(seed: int = 0, **more: Any) -> SamplingParams:
@@ -42,12 +66,20 @@ def endless(seed: int = 0) -> SamplingParams:
     return SamplingParams(seed=seed, temperature=1.0, max_new_tokens=10**6)
 
 
-async def sample_all(subject: Subject, params: list[SamplingParams], *, timeout_s: float = 60.0) -> list[Sample]:
-    """Sample concurrently; results in the order of the parameters."""
+async def sample_all(
+    subject: Subject,
+    params: list[SamplingParams],
+    *,
+    timeout_s: float = 60.0,
+    watch: Callable[[], Watcher | None] = lambda: None,
+) -> list[Sample]:
+    """Sample concurrently, each call with a watcher of its own; results in the order of the parameters."""
     samples: dict[int, Sample] = {}
 
     async def one(index: int) -> None:
-        samples[index] = await subject.engine.sample(subject.prompt, params[index], timeout_s=timeout_s)
+        samples[index] = await subject.engine.sample(
+            subject.prompt, params[index], timeout_s=timeout_s, on_chunk=watch()
+        )
 
     async with anyio.create_task_group() as tasks:
         for index in range(len(params)):
@@ -135,3 +167,100 @@ class EngineContract:
                 await subject.engine.sample(subject.bad_prompt, quick(), timeout_s=60)
         later = await subject.engine.sample(subject.prompt, quick(), timeout_s=60)
         assert [sample.error for sample in [*others, later]] == [""] * 4
+
+    async def test_a_stop_text_ends_the_sample_and_stays_its_end(self, subject: Subject) -> None:
+        whole = await subject.engine.sample(subject.prompt, quick(6, max_new_tokens=24), timeout_s=60)
+        middle = len(whole.text) // 2
+        for stop in (whole.text[middle], whole.text[middle - 2 : middle + 2]):
+            end = whole.text.index(stop) + len(stop)
+            params = quick(6, max_new_tokens=24, stop=("never in it", stop))
+            sample = await subject.engine.sample(subject.prompt, params, timeout_s=60)
+            assert (sample.text, sample.finish) == (whole.text[:end], Finish.STOP)
+            assert sample.num_tokens <= whole.num_tokens
+            assert len(sample.evidence) in {0, sample.num_tokens}
+
+    async def test_of_several_stop_texts_the_first_to_be_complete_ends_the_sample(self, subject: Subject) -> None:
+        whole = await subject.engine.sample(subject.prompt, quick(6, max_new_tokens=24), timeout_s=60)
+        later, sooner = whole.text[:9], whole.text[4:7]
+        end = min(whole.text.index(stop) + len(stop) for stop in (later, sooner))
+        sample = await subject.engine.sample(
+            subject.prompt, quick(6, max_new_tokens=24, stop=(later, sooner)), timeout_s=60
+        )
+        assert sample.text == whole.text[:end]
+
+    async def test_a_stop_text_that_does_not_come_changes_nothing(self, subject: Subject) -> None:
+        plain = await subject.engine.sample(subject.prompt, quick(4), timeout_s=60)
+        sample = await subject.engine.sample(subject.prompt, quick(4, stop=("never in it",)), timeout_s=60)
+        assert replace(sample, seconds=0) == replace(plain, seconds=0)
+
+    async def test_the_chunks_together_are_the_sample(self, subject: Subject) -> None:
+        plain = await sample_all(subject, [quick(seed, max_new_tokens=24) for seed in range(5)])
+        for whole in plain:
+            watcher = Watcher()
+            params = quick(whole.seed, max_new_tokens=24)
+            sample = await subject.engine.sample(subject.prompt, params, timeout_s=60, on_chunk=watcher)
+            assert (sample.text, sample.finish) == (whole.text, whole.finish)
+            assert (watcher.text, watcher.num_tokens) == (sample.text, sample.num_tokens)
+            assert tuple(token for chunk in watcher.chunks for token in chunk.evidence) == sample.evidence
+
+    async def test_the_chunks_of_a_text_that_stops_end_with_the_stop_text(self, subject: Subject) -> None:
+        whole = await subject.engine.sample(subject.prompt, quick(6, max_new_tokens=24), timeout_s=60)
+        watcher = Watcher()
+        params = quick(6, max_new_tokens=24, stop=(whole.text[3:6],))
+        sample = await subject.engine.sample(subject.prompt, params, timeout_s=60, on_chunk=watcher)
+        assert (watcher.text, watcher.num_tokens) == (sample.text, sample.num_tokens)
+
+    async def test_a_watcher_that_has_seen_enough_ends_its_attempt_with_the_text_so_far(self, subject: Subject) -> None:
+        watcher = Watcher(enough=3)
+        sample = await subject.engine.sample(subject.prompt, endless(2), timeout_s=60, on_chunk=watcher)
+        assert sample.finish is Finish.CUT
+        assert len(watcher.chunks) == 3
+        assert sample.text
+        assert sample.text.startswith(watcher.text)
+        assert sample.num_tokens >= watcher.num_tokens
+        assert sample.seconds < 5
+
+    async def test_attempts_that_are_cut_free_their_slots(self, subject: Subject) -> None:
+        params = [endless(seed) for seed in range(3 * subject.num_slots)]
+        samples = await sample_all(subject, params, timeout_s=30, watch=lambda: Watcher(enough=2))
+        assert {sample.finish for sample in samples} == {Finish.CUT}
+        assert max(sample.seconds for sample in samples) < 10
+
+    async def test_a_watched_attempt_whose_time_runs_out_keeps_what_was_shown(self, subject: Subject) -> None:
+        watcher = Watcher()
+        sample = await subject.engine.sample(subject.prompt, endless(2), timeout_s=0.3, on_chunk=watcher)
+        assert sample.finish is Finish.DEADLINE
+        shorter, longer = sorted([sample.text, watcher.text], key=len)
+        assert longer.startswith(shorter)
+
+    async def test_a_watcher_that_raises_costs_its_own_attempt_only(self, subject: Subject) -> None:
+        def watcher(_chunk: Chunk) -> bool:
+            raise ZeroDivisionError("as watchers do")
+
+        expected = await sample_all(subject, [quick(seed) for seed in range(3)])
+        others: list[Sample] = []
+
+        async def other() -> None:
+            others.extend(await sample_all(subject, [quick(seed) for seed in range(3)]))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other)
+            with pytest.raises(EngineError, match=r"watcher .* broke: .*as watchers do"):
+                await subject.engine.sample(subject.prompt, endless(), timeout_s=60, on_chunk=watcher)
+        assert [sample.text for sample in others] == [sample.text for sample in expected]
+        assert (await subject.engine.sample(subject.prompt, quick(), timeout_s=60)).text == expected[0].text
+
+    async def test_an_assistants_turn_is_gone_on_with(self, subject: Subject) -> None:
+        if not subject.goes_on:
+            pytest.skip("this engine's text does not follow from the text before it")
+
+        async def greedy(prompt: Prompt, num_tokens: int) -> str:
+            params = SamplingParams(temperature=0, max_new_tokens=num_tokens)
+            return (await subject.engine.sample(prompt, params, timeout_s=60)).text
+
+        whole = await greedy(subject.prompt, 6)
+        assert whole
+        for num_first in (1, 3, 5):
+            first = await greedy(subject.prompt, num_first)
+            turn = Prompt((*subject.prompt.messages, Message("assistant", first)))
+            assert first + await greedy(turn, 6 - num_first) == whole

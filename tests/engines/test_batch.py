@@ -239,6 +239,69 @@ def test_warps_equal_the_definition_whoever_the_neighbour_is(
     assert masses[drawn] - expected[drawn] - 1e-12 <= uniform <= masses[drawn] + 1e-12
 
 
+@settings(max_examples=50, deadline=None)
+@given(logits=st.lists(st.floats(-30, 30), min_size=2, max_size=60))
+def test_confidence_is_minus_the_mean_log_probability_of_the_likeliest_twenty(logits: list[float]) -> None:
+    """Of the unwarped model, whatever the settings."""
+    rows = settings_of([SamplingParams(top_k=2, temperature=3.0)], vocab_size=len(logits), device=CPU)
+    drawn = draw(torch.tensor([logits], dtype=torch.float64), rows, torch.tensor([0.5]).double())
+    likeliest = sorted((math.log(p) for p in reference.softmax(logits)), reverse=True)[:20]
+    assert drawn.confidence_B.item() == pytest.approx(-math.fsum(likeliest) / len(likeliest), abs=1e-9)
+
+
+def test_each_token_has_the_confidence_of_the_distribution_it_was_drawn_from() -> None:
+    model = tiny.build()
+    decoder_ = Decoder(model, eos_ids=frozenset({tiny.EOS_ID}))
+    attempts = [attempt(5, seed=1), attempt(9, seed=2)]
+    decoder_.admit(attempts)
+    run_to_the_end(decoder_)
+    for one in attempts:
+        ids = [*one.prompt_ids, *(token.id for token in one.tokens)]
+        logits_TV = model(input_ids=torch.tensor([ids])).logits[0, len(one.prompt_ids) - 1 : -1]
+        expected = -logits_TV.log_softmax(-1).sort(descending=True).values[:, :20].mean(-1)
+        assert [token.confidence for token in one.tokens] == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_who_follows_an_attempt_ends_it_before_the_next_forward_pass() -> None:
+    model = tiny.build(endless=True)
+    rows: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _module, _args, kwargs: rows.append(kwargs["input_ids"].shape[0]), with_kwargs=True
+    )
+    heard: list[tuple[int, Finish | None]] = []
+
+    def follow(token_id: int, finish: Finish | None) -> Finish | None:
+        heard.append((token_id, finish))
+        return Finish.CUT if len(heard) == 2 else finish
+
+    cut, whole = attempt(4, max_new_tokens=9), attempt(4, max_new_tokens=3)
+    cut.follow = follow
+    decoder_ = Decoder(model, eos_ids=frozenset())
+    decoder_.admit([cut, whole])
+    run_to_the_end(decoder_)
+    assert rows == [1, 2, 1]  # the prompt they share, a pass for both, and one that only the second needs
+    assert heard == [(token.id, None) for token in cut.tokens]
+    assert (cut.finish, whole.finish) == (Finish.CUT, Finish.LENGTH)
+
+
+def test_who_followed_an_attempt_that_was_left_hears_no_more_of_it() -> None:
+    """The caller may have left between two looks at the batch, and be reading what it heard."""
+    heard: list[int] = []
+
+    def follow(token_id: int, finish: Finish | None) -> Finish | None:
+        heard.append(token_id)
+        return finish
+
+    one = attempt(4)
+    one.follow = follow
+    decoder_ = decoder(endless=True)
+    decoder_.admit([one])
+    decoder_.step()
+    one.is_cancelled = True
+    decoder_.step()
+    assert heard == [one.tokens[0].id]
+
+
 def test_a_row_without_top_p_keeps_its_faintest_token_beside_a_row_with_it() -> None:
     """exp(-40) is lost in a sum that begins with 1, so a cut at "all of the mass" would drop the token."""
     logits_BV = torch.tensor([[0.0, -40.0], [0.0, -40.0]], dtype=torch.float64)

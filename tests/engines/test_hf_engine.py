@@ -16,13 +16,15 @@ import trio
 from anyio.from_thread import start_blocking_portal
 
 from kit.assets import TINY_MODEL
+from kit.engines.hf.chat import Rendered
+from kit.engines.hf.decoding import Attempt
 from kit.engines.hf.engine import TransformersEngine
 from kit.engines.hf.loading import load_tokenizer
 from kit.engines.model_folder import check_safetensors
 from kit.errors import EngineError, InputError, MissingError
-from kit.sampling import Finish, Sample
+from kit.sampling import Finish, Message, Prompt, Sample, SamplingParams, Tool, ToolCall
 from tests.engines import tiny
-from tests.engines.contract import EngineContract, Subject, endless, quick
+from tests.engines.contract import EngineContract, Subject, Watcher, endless, quick
 from tests.oracles import generation_reference as reference
 
 PROMPT = tiny.chat("what is 1+1?")
@@ -41,7 +43,7 @@ class TestContract(EngineContract):
         model = tiny.build(endless=True, context=CONTEXT)
         async with TransformersEngine(model, tiny.tokenizer(), max_batch=4) as engine:
             too_long = tiny.chat("x" * CONTEXT)
-            yield Subject(engine=engine, prompt=PROMPT, bad_prompt=too_long, num_slots=4)
+            yield Subject(engine=engine, prompt=PROMPT, bad_prompt=too_long, num_slots=4, goes_on=True)
 
 
 def run(act: Callable[[TransformersEngine], Any], model: Any = None, **settings: Any) -> Any:
@@ -486,3 +488,207 @@ def test_a_thought_that_the_template_opens_keeps_its_tag() -> None:
 
     assert trio.run(main, "<think>\n").startswith("<think>")
     assert not trio.run(main, "").startswith("<think>")
+
+
+TOOL = Tool(name="python", description="Runs code.", parameters='{"type": "object", "properties": {}}')
+
+
+def spell(engine: TransformersEngine, text: str) -> None:
+    """Make the engine's model write a text and the end token, whatever it is asked; for one attempt."""
+    ids = [*engine._encode(text), engine._tokenizer.eos_token_id]
+    left = iter(ids)
+
+    def write(_module: Any, _args: Any, _kwargs: Any, output: Any) -> None:
+        output.logits[:, -1, next(left, ids[-1])] = 1e6
+
+    engine._worker._decoder._batch._model.register_forward_hook(write, with_kwargs=True)
+
+
+def sample_spelt(text: str, prompt: Prompt = PROMPT, *, template_end: str = "", **settings: Any) -> Sample:
+    async def main() -> Sample:
+        async with TransformersEngine.load(TINY_MODEL, device="cpu") as engine:
+            engine._tokenizer.chat_template += template_end
+            spell(engine, text)
+            params = SamplingParams(**{"max_new_tokens": 500, **settings.pop("params", {})})
+            return await engine.sample(prompt, params, timeout_s=60, **settings)
+
+    return trio.run(main)
+
+
+def test_characters_of_several_tokens_are_shown_whole_and_once() -> None:
+    text = "na\u00efve \u6f22\u5b57 \U0001f642\U0001f468\u200d\U0001f469 x\u0305."
+    watcher = Watcher()
+    sample = sample_spelt(text, on_chunk=watcher)
+    assert (sample.text, sample.finish) == (text, Finish.STOP)
+    assert watcher.text == text
+    assert not any("\ufffd" in chunk.text for chunk in watcher.chunks)
+    assert all(chunk.text for chunk in watcher.chunks[:-1])  # the last shows the end token
+    assert watcher.num_tokens == sample.num_tokens > len(watcher.chunks)
+    assert all(len(chunk.evidence) == chunk.num_tokens for chunk in watcher.chunks)
+
+
+def test_a_stop_text_may_end_within_a_token_and_cost_the_tokens_that_were_drawn() -> None:
+    whole = sample_spelt("so 12 + 30 = 42, and no more")
+    sample = sample_spelt("so 12 + 30 = 42, and no more", params={"stop": ("30 =",)})
+    assert (sample.text, sample.finish) == ("so 12 + 30 =", Finish.STOP)
+    assert sample.num_tokens == len(sample.evidence) < whole.num_tokens
+    sample = sample_spelt("\u6f22\u5b57\u6f22", params={"stop": ("\u5b57",)})
+    assert sample.text == "\u6f22\u5b57"
+
+
+def test_a_text_cut_within_a_character_keeps_what_stands_for_it_only_at_its_own_end() -> None:
+    """At max_new_tokens the sample's text is all that its tokens say; the chunks say the same."""
+    watcher = Watcher()
+    sample = sample_spelt("ab\u6f22", params={"max_new_tokens": 4}, on_chunk=watcher)
+    assert (sample.text, sample.finish) == ("ab\ufffd", Finish.LENGTH)
+    assert watcher.text == sample.text
+
+
+def test_calls_are_taken_from_the_text_if_the_prompt_offers_tools() -> None:
+    text = 'Let us see.\n<tool_call>\n{"name": "python", "arguments": {"code": "2"}}\n</tool_call>'
+    form = "{% if tools %}{{ tools | tojson }}{% endif %}"
+    sample = sample_spelt(text, Prompt(PROMPT.messages, (TOOL,)), template_end=form)
+    call = ToolCall(id="call_0", name="python", arguments='{"code": "2"}')
+    assert (sample.text, sample.tool_calls) == ("Let us see.", (call,))
+    assert sample_spelt(text, template_end=form).text == text
+    cut = sample_spelt(text, Prompt(PROMPT.messages, (TOOL,)), template_end=form, params={"max_new_tokens": 9})
+    assert cut.tool_calls == ()
+
+
+def test_a_template_without_tools_refuses_them() -> None:
+    with pytest.raises(EngineError, match="no form for tools"):
+        sample_spelt("x", Prompt(PROMPT.messages, (TOOL,)))
+
+
+@pytest.mark.parametrize("thought", ["", "<think>\n"])
+def test_a_turn_gone_on_with_ends_as_the_whole_one_would(thought: str) -> None:
+    """A thought that the template opens is opened once, and its tag stands once in the text."""
+    end = "{% if add_generation_prompt %}" + thought + "{% endif %}"
+    prompt = tiny.chat("What is 12 + 30?\nPlease reason step by step, and put your final answer within \\boxed{}.")
+
+    async def main() -> None:
+        async with TransformersEngine.load(TINY_MODEL, device="cpu", dtype="float32") as engine:
+            engine._tokenizer.chat_template += end
+
+            async def greedy(prompt: Prompt) -> str:
+                params = SamplingParams(temperature=0, max_new_tokens=60)
+                return (await engine.sample(prompt, params, timeout_s=60)).text
+
+            whole = await greedy(prompt)
+            assert whole.startswith("<think>") == bool(thought)
+            num_opening = len("<think>") if thought else 0
+            ids = engine._encode(whole[num_opening:])
+            for num_first in range(1, len(ids), 3):
+                first = whole[:num_opening] + engine._decode(ids[:num_first])
+                rest = await greedy(Prompt((*prompt.messages, Message("assistant", first))))
+                assert (first + rest).startswith(whole)
+
+    trio.run(main)
+
+
+def test_a_deadline_shows_nothing_more_to_a_watcher_that_was_left() -> None:
+    model = tiny.build(endless=True, context=CONTEXT)
+    before_forward(model, lambda _ids: time.sleep(0.005))
+    watcher = Watcher()
+
+    async def act(engine: TransformersEngine) -> int:
+        await engine.sample(PROMPT, endless(), timeout_s=0.1, on_chunk=watcher)
+        await trio.sleep(0.05)
+        num_chunks = len(watcher.chunks)
+        await trio.sleep(0.1)
+        return num_chunks
+
+    assert run(act, model) == len(watcher.chunks) > 1
+
+
+def test_watched_attempts_survive_running_out_of_memory() -> None:
+    """Each goes on after its tokens, and no chunk is shown twice."""
+    model = tiny.build()
+
+    def limit(ids: torch.Tensor) -> None:
+        if ids.shape[0] > 2:
+            raise torch.OutOfMemoryError("no memory for more than two rows")
+
+    async def act(engine: TransformersEngine) -> dict[int, tuple[str, str]]:
+        texts: dict[int, tuple[str, str]] = {}
+
+        async def one(seed: int) -> None:
+            watcher = Watcher()
+            sample = await engine.sample(PROMPT, quick(seed, max_new_tokens=20), timeout_s=60, on_chunk=watcher)
+            texts[seed] = sample.text, watcher.text
+
+        async with trio.open_nursery() as nursery:
+            for seed in range(5):
+                nursery.start_soon(one, seed)
+        return texts
+
+    calm = run(act, model)
+    before_forward(model, limit)
+    assert run(act, model) == calm
+    assert all(text == shown for text, shown in calm.values())
+
+
+def test_attempts_nobody_watches_are_read_once() -> None:
+    num_reads = 0
+
+    async def act(engine: TransformersEngine) -> Sample:
+        decode = engine._decode
+
+        def count(ids: Any) -> str:
+            nonlocal num_reads
+            num_reads += 1
+            return decode(ids)
+
+        engine._decode = count  # type: ignore[method-assign]
+        return await engine.sample(PROMPT, quick(1, max_new_tokens=30), timeout_s=60)
+
+    assert run(act, tiny.build(endless=True)).num_tokens == 30
+    assert num_reads == 1
+
+
+class Lent:
+    """A tokenizer that notices when two threads use it at once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.chat_template = tokenizer, tokenizer.chat_template
+        self.eos_token_id, self.apply_chat_template = tokenizer.eos_token_id, tokenizer.apply_chat_template
+        self.num_users, self.most_users = 0, 0
+
+    def _use(self, use: Callable[..., Any], *args: Any, **settings: Any) -> Any:
+        self.num_users += 1
+        self.most_users = max(self.most_users, self.num_users)
+        time.sleep(0.001)
+        self.num_users -= 1
+        return use(*args, **settings)
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return self._use(self.tokenizer, *args, **settings)
+
+    def decode(self, *args: Any, **settings: Any) -> Any:
+        return self._use(self.tokenizer.decode, *args, **settings)
+
+
+def test_no_two_threads_use_the_tokenizer_at_once() -> None:
+    """Fast tokenizers may raise "Already borrowed"."""
+    tokenizer = Lent(tiny.tokenizer())
+
+    async def main() -> None:
+        model = tiny.build(endless=True, context=CONTEXT)
+        async with TransformersEngine(model, tokenizer) as engine, trio.open_nursery() as nursery:
+            watched = partial(engine.sample, PROMPT, quick(max_new_tokens=40), timeout_s=60, on_chunk=Watcher())
+            nursery.start_soon(watched)
+            for seed in range(20):
+                await engine.sample(PROMPT, quick(seed, max_new_tokens=1), timeout_s=60)
+
+    trio.run(main)
+    assert tokenizer.most_users == 1
+
+
+def test_a_turn_gone_on_with_keeps_the_space_before_its_next_word() -> None:
+    tokenizer = tiny.byte_fallback_tokenizer()
+    tokenizer.chat_template = tiny.CHATML
+    engine = TransformersEngine(tiny.build(), tokenizer)
+    attempt = Attempt(prompt_ids=engine._encode("a b"), params=SamplingParams(), max_new_tokens=1)
+    for so_far, expected in (("", "a"), ("a b", " a")):
+        transcript = engine._transcript(attempt, Rendered("a b", so_far))
+        assert transcript.add(engine._encode("a"), is_last=True) == expected

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import EngineError, InputError
-from kit.sampling import Finish, Message, Prompt, Sample, SamplingParams
+from kit.sampling import Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
 from tests.engines.contract import EngineContract, Subject
 
 PROMPT = Prompt((Message("system", "Answer."), Message("user", "What is 1 + 1?")))
@@ -34,7 +34,14 @@ class TestContract(EngineContract):
         def write(prompt: Prompt, params: SamplingParams) -> Script:
             if "bad" in prompt.messages[-1].content:
                 return Script(fault=Fault.ERROR)
-            return Script(text=f"word {params.seed} " * 10**6, seconds=10_000, num_tokens=10**6)
+            evidence = (TokenEvidence(logprob=-1.0, entropy=2.0),) * 10**6
+            return Script(
+                text=f"word {params.seed} " * 10**6,
+                seconds=10_000,
+                num_tokens=10**6,
+                num_chunks=10**6,
+                evidence=evidence,
+            )
 
         bad = Prompt((Message("user", "bad"),))
         return Subject(engine=ScriptedEngine(write), prompt=PROMPT, bad_prompt=bad, num_slots=4)
@@ -62,6 +69,25 @@ def test_max_new_tokens_cuts_text_and_time() -> None:
 def test_an_attempt_that_just_fits_is_whole() -> None:
     sample = run(Script(text="whole", seconds=3), timeout_s=3)
     assert (sample.text, sample.finish) == ("whole", Finish.STOP)
+
+
+def test_a_stop_text_ends_the_script_with_the_share_of_time_it_takes() -> None:
+    sample = run(Script(text="0123456789", seconds=20, num_tokens=1000), stop=("34", "7"))
+    assert (sample.text, sample.num_tokens, sample.finish) == ("01234", 500, Finish.STOP)
+    assert sample.seconds == pytest.approx(10)
+
+
+def test_a_limit_before_the_stop_text_ends_the_script() -> None:
+    script = Script(text="0123456789", seconds=20, num_tokens=1000)
+    assert run(script, stop=("34",), max_new_tokens=400).finish is Finish.LENGTH
+    assert run(script, stop=("34",), timeout_s=8).finish is Finish.DEADLINE
+
+
+def test_a_script_calls_tools_only_if_it_is_said_to_its_end() -> None:
+    call = ToolCall(id="call_0", name="python", arguments="{}")
+    script = Script(text="0123456789", tool_calls=(call,))
+    assert run(script).tool_calls == (call,)
+    assert run(script, stop=("4",)).tool_calls == ()
 
 
 def test_confidence_is_passed_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -43,6 +43,38 @@ def tokenizer(*, chat_template: str | None = CHATML) -> Any:
     )
     fast.chat_template = chat_template
     return fast
+
+
+def byte_fallback_tokenizer() -> Any:
+    """As Llama 2 and Mistral have it: words that carry their space, bytes for what is no word.
+
+    The decoder drops the space in front of a text's first word.
+    """
+    words = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "\u2581",
+        "\u2581a",
+        "a",
+        "b",
+        "\u2581b",
+    ]
+    tokenizer = Tokenizer(
+        models.BPE(
+            {word: index for index, word in enumerate(words)},
+            [("\u2581", "a"), ("\u2581", "b")],
+            unk_token="<unk>",
+            byte_fallback=True,
+            fuse_unk=True,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
 def _llama_like(config: type, model: type, *, vocab_size: int, context: int, **more: Any) -> Any:

@@ -1,7 +1,8 @@
 """The decode loop's one turn: attempts become rows, rows get a token each, finished rows leave.
 
 In: attempts (token ids and params). Out: the same attempts, with tokens and a finish filled in.
-Everything happens when the caller calls; there is no thread, clock or text here.
+Everything happens when the caller calls; there is no thread, clock or text here. Who follows an attempt
+hears of each token before the next forward pass, so an attempt ended there costs no more of them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import torch
 
 from kit.engines.hf.batch import Batch
 from kit.engines.hf.drawing import Settings, draw, settings_of
+from kit.errors import EngineError
 from kit.sampling import Finish, SamplingParams
 
 
 class Token(NamedTuple):
-    """One new token; logprob and entropy of the unwarped model, in nats."""
+    """One new token; logprob, entropy and confidence of the unwarped model, in nats."""
 
     id: int
     logprob: float
     entropy: float
+    confidence: float
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -35,6 +38,8 @@ class Attempt:
     thread writes is_cancelled and nothing else. `tokens` only grows, so reading it at any time gives a
     whole prefix.
     max_new_tokens: params.max_new_tokens, or fewer where the model's context ends first.
+    follow: called with each new token's id and the finish that this brings by itself, in the decoding thread;
+        returns the finish that it is to have, and raises EngineError to fail this one attempt.
     cause: what broke the loop, for an attempt that has no sample to show.
     """
 
@@ -42,6 +47,7 @@ class Attempt:
     params: SamplingParams
     max_new_tokens: int
     wake: Callable[[], object] = lambda: None
+    follow: Callable[[int, Finish | None], Finish | None] | None = None
     tokens: list[Token] = field(default_factory=list)
     is_cancelled: bool = False
     finish: Finish | None = None
@@ -114,8 +120,8 @@ class Decoder:
         drawn = draw(logits_BV, self._settings, uniform_B.to(logits_BV.device))
         # one transfer, the only wait for the device in a step; float64 holds any token id exactly
         columns = torch.stack([column.double() for column in drawn]).tolist()
-        for attempt, token_id, logprob, entropy in zip(self._attempts, *columns, strict=True):
-            self._record(attempt, Token(int(token_id), logprob, entropy))
+        for attempt, token_id, *evidence in zip(self._attempts, *columns, strict=True):
+            self._record(attempt, Token(int(token_id), *evidence))
         rows = [row for row, attempt in enumerate(self._attempts) if attempt.is_running]
         token_B = drawn.token_B if len(rows) == len(self._attempts) else drawn.token_B[rows]
         self._keep(rows)
@@ -128,10 +134,19 @@ class Decoder:
             attempt.end(Finish.FAILED, error=f"{error}; try dtype='float32', or check the weights")
             return
         attempt.tokens.append(token)
+        finish = None
         if token.id in self._eos_ids:
-            attempt.end(Finish.STOP)
+            finish = Finish.STOP
         elif len(attempt.tokens) >= attempt.max_new_tokens:
-            attempt.end(Finish.LENGTH)
+            finish = Finish.LENGTH
+        try:
+            if attempt.follow is not None and not attempt.is_cancelled:
+                finish = attempt.follow(token.id, finish)
+        except EngineError as error:
+            attempt.end(Finish.FAILED, error=str(error), cause=error)
+            return
+        if finish is not None:
+            attempt.end(finish)
 
     @torch.inference_mode()
     def _keep(self, rows: list[int]) -> None:

@@ -8,26 +8,29 @@ model's own Python code.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import trio
-from jinja2 import TemplateError
 
+from kit.engines.hf.chat import Rendered, render
 from kit.engines.hf.decoding import Attempt, Decoder
 from kit.engines.hf.loading import load_model, load_tokenizer
+from kit.engines.hf.tool_calls import split_tool_calls
+from kit.engines.hf.transcript import Detokenizer, Follower, Transcript
 from kit.engines.hf.worker import Worker
 from kit.errors import EngineError, InputError
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
 
-THINK = "<think>"  # as DeepSeek-R1, QwQ and Qwen3 write it
-_TAIL_TOKENS = 16  # of the prompt: the tag and a line break, even a byte at a time
+_TAIL_TOKENS = 16  # of a turn gone on with: enough to tell whether the new text begins with a space
 
 
 class TransformersEngine:
@@ -83,7 +86,12 @@ class TransformersEngine:
             the engine is closed, and when the model breaks.
         """
         begun_s = trio.current_time()
-        attempt, done = self._attempt(prompt, params)
+        rendered = render(self._tokenizer, prompt)
+        done = trio.Event()
+        attempt = self._attempt(self._encode(rendered.text), params, wake=_from_other_thread(done.set))
+        transcript = self._transcript(attempt, rendered)
+        if params.stop or on_chunk is not None:
+            attempt.follow = Follower(transcript, on_chunk, partial(self._evidence, attempt))
         self._worker.submit(attempt)
         try:
             with trio.move_on_after(max(0.0, timeout_s)):
@@ -92,7 +100,8 @@ class TransformersEngine:
             attempt.is_cancelled = True  # the row leaves before its next token; no-op once it ended
         if attempt.cause is not None:
             raise EngineError(attempt.error) from attempt.cause
-        return self._as_sample(attempt, seconds=trio.current_time() - begun_s)
+        sample = self._as_sample(attempt, transcript, seconds=trio.current_time() - begun_s)
+        return _with_tool_calls(sample, prompt) if prompt.tools else sample
 
     def close(self) -> None:
         """Fail the calls in flight, end the decode thread and wait for it (one forward pass at most)."""
@@ -112,45 +121,48 @@ class TransformersEngine:
         """The constructor's last step, for engines over other rows to replace."""
         return Decoder(model, eos_ids=eos_ids)
 
-    def _attempt(self, prompt: Prompt, params: SamplingParams) -> tuple[Attempt, trio.Event]:
-        prompt_ids = self._encode(prompt)
+    def _attempt(self, prompt_ids: tuple[int, ...], params: SamplingParams, *, wake: Callable[[], object]) -> Attempt:
+        """What the decode thread is given, for engines over other rows to extend."""
         room = self._context - len(prompt_ids)
         if room < 1:
             raise EngineError(
                 f"the prompt has {len(prompt_ids)} tokens and the model's context holds {self._context}; "
                 "expected room for at least one new token, so shorten the prompt"
             )
-        done = trio.Event()
-        attempt = Attempt(
-            prompt_ids=prompt_ids,
-            params=params,
-            max_new_tokens=min(params.max_new_tokens, room),
-            wake=_from_other_thread(done.set),
+        max_new_tokens = min(params.max_new_tokens, room)
+        return Attempt(prompt_ids=prompt_ids, params=params, max_new_tokens=max_new_tokens, wake=wake)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        with self._tokenizer_lock:
+            return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        with self._tokenizer_lock:
+            # the clean-up, which some tokenizers ask for, takes spaces out of code and formulas
+            text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _transcript(self, attempt: Attempt, rendered: Rendered) -> Transcript:
+        context = attempt.prompt_ids[-_TAIL_TOKENS:] if rendered.so_far else ()
+        detokenizer = Detokenizer(self._decode, context=context)
+        return Transcript(detokenizer, opening=rendered.opening, stop=attempt.params.stop)
+
+    def _evidence(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenEvidence, ...]:
+        """Of the attempt's tokens from one number up to another; called from the decode thread as well."""
+        return tuple(
+            TokenEvidence(logprob=token.logprob, entropy=token.entropy, confidence=token.confidence)
+            for token in attempt.tokens[begin:end]
         )
-        return attempt, done
 
-    def _encode(self, prompt: Prompt) -> tuple[int, ...]:
-        chat = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        try:
-            with self._tokenizer_lock:
-                ids = self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-        except TemplateError as error:  # such as "system role not supported"
-            raise EngineError(f"the model's chat template refuses this chat: {error}") from error
-        return tuple(ids)
-
-    def _as_sample(self, attempt: Attempt, *, seconds: float) -> Sample:
+    def _as_sample(self, attempt: Attempt, transcript: Transcript, *, seconds: float) -> Sample:
         finish = attempt.finish or Finish.DEADLINE  # read before the tokens: once it is set they are whole
         tokens = tuple(attempt.tokens)
-        # the end token is cut by its place: not every tokenizer marks every end token as special
-        text_ids = [token.id for token in (tokens[:-1] if finish is Finish.STOP else tokens)]
-        with self._tokenizer_lock:
-            text: str = self._tokenizer.decode(text_ids, skip_special_tokens=True)
-            prompt_end: str = self._tokenizer.decode(attempt.prompt_ids[-_TAIL_TOKENS:])
-        if prompt_end.rstrip().endswith(THINK):
-            # Some templates open the thought in the prompt; without its tag a thought cut short reads as an answer.
-            text = THINK + text
+        if attempt.follow is None:
+            # the end token is cut by its place: not every tokenizer marks every end token as special
+            text_tokens = tokens[:-1] if finish is Finish.STOP else tokens
+            transcript.add([token.id for token in text_tokens], is_last=True)
         return Sample(
-            text=text,
+            text=transcript.text,
             num_tokens=len(tokens),
             finish=finish,
             seconds=seconds,
@@ -158,7 +170,7 @@ class TransformersEngine:
             mean_logprob=_mean([token.logprob for token in tokens]),
             mean_entropy=_mean([token.entropy for token in tokens]),
             error=attempt.error,
-            evidence=tuple(TokenEvidence(logprob=token.logprob, entropy=token.entropy) for token in tokens),
+            evidence=self._evidence(attempt, 0, len(tokens)),
         )
 
 
@@ -167,6 +179,15 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(model.generation_config, "eos_token_id", None)
     ids = listed if isinstance(listed, list) else [listed]
     return frozenset(id_ for id_ in [*ids, tokenizer.eos_token_id] if id_ is not None)
+
+
+def _with_tool_calls(sample: Sample, prompt: Prompt) -> Sample:
+    """The sample with the calls that its text ends with; a text that was cut short ends with none."""
+    if sample.finish is not Finish.STOP:
+        return sample
+    num_earlier = sum(len(message.tool_calls) for message in prompt.messages)
+    said = split_tool_calls(sample.text, num_earlier=num_earlier)
+    return dataclasses.replace(sample, text=said.text, tool_calls=said.tool_calls)
 
 
 def _from_other_thread(act: Callable[[], object]) -> Callable[[], None]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
-
-import trio
 
 from kit.engines.hf.decoding import Attempt, Decoder
 from kit.engines.hf.engine import TransformersEngine
 from kit.engines.hf.loading import load_model, load_tokenizer
+from kit.engines.hf.transcript import Transcript
 from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
 from kit.errors import EngineError, InputError
-from kit.sampling import Prompt, Sample, SamplingParams
+from kit.sampling import Sample, SamplingParams, TokenEvidence
 from kit.trm import checkpoint
 from kit.trm.config import check_depth
 from kit.trm.language_model import RecursiveLM
@@ -84,30 +84,33 @@ class TRMEngine(TransformersEngine):
     def _make_decoder(self, model: Any, *, eos_ids: frozenset[int]) -> Decoder:
         return RecursiveDecoder(model, eos_ids=eos_ids, max_depth=self._max_depth)
 
-    def _attempt(self, prompt: Prompt, params: SamplingParams) -> tuple[Attempt, trio.Event]:
+    def _attempt(self, prompt_ids: tuple[int, ...], params: SamplingParams, *, wake: Callable[[], object]) -> Attempt:
         depth = self._depth if params.depth is None else params.depth
         if depth > self._max_depth:
             raise EngineError(
                 f"depth {depth} is beyond this engine's max_depth, {self._max_depth}; open it with a deeper one"
             )
-        attempt, done = super()._attempt(prompt, params)
-        recursive = RecursiveAttempt(
+        attempt = super()._attempt(prompt_ids, params, wake=wake)
+        return RecursiveAttempt(
             prompt_ids=attempt.prompt_ids,
             params=attempt.params,
             max_new_tokens=attempt.max_new_tokens,
             wake=attempt.wake,
             depth=depth,
         )
-        return recursive, done
 
-    def _as_sample(self, attempt: Attempt, *, seconds: float) -> Sample:
+    def _evidence(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenEvidence, ...]:
         assert isinstance(attempt, RecursiveAttempt)
-        sample = super()._as_sample(attempt, seconds=seconds)
-        haltings = [recursion.halting for recursion in attempt.recursions[: sample.num_tokens]]
-        evidence = tuple(
-            dataclasses.replace(token, halting=halting)
-            for token, halting in zip(sample.evidence, haltings, strict=True)
+        tokens = super()._evidence(attempt, begin, end)
+        recursions = attempt.recursions[begin : begin + len(tokens)]  # they may be one ahead
+        return tuple(
+            dataclasses.replace(token, halting=recursion.halting)
+            for token, recursion in zip(tokens, recursions, strict=True)
         )
-        known = [halting for halting in haltings if halting is not None]
+
+    def _as_sample(self, attempt: Attempt, transcript: Transcript, *, seconds: float) -> Sample:
+        assert isinstance(attempt, RecursiveAttempt)
+        sample = super()._as_sample(attempt, transcript, seconds=seconds)
+        known = [token.halting for token in sample.evidence if token.halting is not None]
         mean = math.fsum(known) / len(known) if known else None
-        return dataclasses.replace(sample, depth=attempt.depth, halting=mean, evidence=evidence)
+        return dataclasses.replace(sample, depth=attempt.depth, halting=mean)

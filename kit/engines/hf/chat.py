@@ -1,0 +1,112 @@
+"""A prompt as the model's chat template writes it.
+
+In: a Prompt and a Hugging Face tokenizer. Out: the text that the model goes on with. Nothing is tokenised
+here, and nothing but the template knows a special token.
+
+A turn that is gone on with stands behind the template's own opening of a turn, word for word.
+transformers' `continue_final_message` is not used: it renders the turn as a finished one, and templates
+rewrite those. Qwen3's puts a closed, empty thought in front, DeepSeek-R1's throws the thought away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from kit.errors import EngineError
+from kit.sampling import Message, Prompt, Tool, ToolCall
+
+THINK = "<think>"  # as DeepSeek-R1, QwQ and Qwen3 write it
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """text: all of the prompt. so_far: the assistant's turn that it goes on with, as it was given, or empty."""
+
+    text: str
+    so_far: str
+
+    @property
+    def opening(self) -> str:
+        """`<think>` where the template opens the thought, else empty; to be put in front of the new text.
+
+        Without its tag a thought cut short reads as an answer. A turn gone on with has its tag already.
+        """
+        opens = self.text.rstrip().endswith(THINK) and not self.so_far.rstrip().endswith(THINK)
+        return THINK if opens else ""
+
+
+def render(tokenizer: Any, prompt: Prompt) -> Rendered:
+    """Write a prompt through the tokenizer's chat template.
+
+    Raises: EngineError for a chat that the template refuses, that is no chat, or that offers tools to a template
+        without a form for them.
+    """
+    messages, so_far = _split_last_turn(prompt.messages)
+    text = _apply(tokenizer, messages, prompt.tools)
+    if prompt.tools and text == _apply(tokenizer, messages, ()):
+        raise EngineError(
+            "the model's chat template has no form for tools; leave Prompt.tools empty, "
+            "or use a model that was taught to call tools"
+        )
+    if text.rstrip().endswith(THINK):
+        return Rendered(text + so_far.removeprefix(THINK), so_far)
+    return Rendered(text + so_far, so_far)
+
+
+def _split_last_turn(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """The finished turns, and the text of the assistant's turn to go on with."""
+    so_far = ""
+    if messages and messages[-1].role == "assistant":
+        if messages[-1].tool_calls:
+            raise EngineError("the chat ends with tool calls; expected a message of role 'tool' for each of them")
+        *messages, last = messages
+        so_far = last.content
+    if not messages:
+        raise EngineError("the chat holds no turn to answer; expected at least one message of the user's")
+    return messages, so_far
+
+
+def _apply(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [_as_dict(message) for message in messages],
+            tools=[_schema(tool) for tool in tools] or None,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    except TemplateError as error:  # such as "system role not supported"
+        raise EngineError(f"the model's chat template refuses this chat: {error}") from error
+    return text
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.call_id:
+        turn["tool_call_id"] = message.call_id
+    return turn
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    # parsed, since most templates write them with Jinja's tojson, which would quote a text once more
+    arguments = _from_json(call.arguments, f"the arguments of the call of {call.name!r}")
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _schema(tool: Tool) -> dict[str, Any]:
+    parameters = _from_json(tool.parameters, f"the parameters of the tool {tool.name!r}")
+    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def _from_json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise EngineError(f"{what} must be JSON, got {text!r}: {error}") from error
