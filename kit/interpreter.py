@@ -17,7 +17,7 @@ class ExecutionStatus(StrEnum):
 
     OK = "ok"
     ERROR = "error"  # it raised, or did not parse; the output ends with the trimmed traceback
-    TIMEOUT = "timeout"  # its time was up; variables are lost
+    TIMEOUT = "timeout"  # its time was up; the output says whether the variables are kept
     DIED = "died"  # its process was killed or left (memory, os._exit); variables are lost
 
 
@@ -38,7 +38,10 @@ class Interpreter(Protocol):
     """A Python whose variables live from one call to the next, unless it says that they were lost."""
 
     async def run(self, code: str, *, timeout_s: float) -> Execution:
-        """Run code within `timeout_s` seconds. Never raises for what the code does; may be cancelled."""
+        """Run code within `timeout_s` seconds. Never raises for what the code does; may be cancelled.
+
+        Raises: EngineError if its Python has died and no other can be started.
+        """
         ...
 
 

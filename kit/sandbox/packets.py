@@ -1,0 +1,28 @@
+"""The words that pass between the kit and the far side, over packet sockets: one send is one receive.
+
+Zygote: the kit sends the settings as JSON and receives a `Confinement` as JSON or FAILED and the reason; then for
+each packet SPAWN with three descriptors (life, control, output) one sandbox is forked. Control: see
+`inside.worker`. Life: see `inside.warden`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+NONCE_BYTES = 16
+MAX_CODE_BYTES = 100_000  # under what a socket takes in one packet (208 KiB by default)
+MAX_REQUEST_BYTES = NONCE_BYTES + MAX_CODE_BYTES
+MAX_REPLY_BYTES = 1024
+
+SPAWN = b"spawn"
+READY = b"ready"
+FAILED = b"failed: "
+INTERRUPT = b"interrupt"  # the kit to a warden; answered by the same once the signal is sent
+DEATH = struct.Struct("=i")  # a warden to the kit: the wait status of its worker, all else being dead too
+
+
+class Verdict:
+    """How a cell ended, as the worker says: one byte."""
+
+    OK = b"O"
+    ERROR = b"E"

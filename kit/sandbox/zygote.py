@@ -1,0 +1,155 @@
+"""The kit's side of the zygote: starts it, learns what the machine grants, and has sandboxes forked by it.
+
+In: a configuration. Out: `Process`es, some milliseconds each. A dead zygote is replaced by the pool; the sandboxes
+it forked live on. The kit itself never forks: it has threads, and perhaps a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from array import array
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from kit.errors import EngineError
+from kit.sandbox.config import SandboxConfig
+from kit.sandbox.confinement import Confinement
+from kit.sandbox.packets import FAILED, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, READY, SPAWN
+from kit.sandbox.process import Process
+
+_START_S = 120.0  # a cold disk takes its time over sympy
+_SPAWN_S = 10.0
+_KIT_PARENT = Path(__file__).parents[2]
+# The path to the kit is for the zygote's imports alone: the model's code has no business there.
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from kit.sandbox.inside.zygote import main
+sys.path.remove(sys.argv[1])
+main(int(sys.argv[2]))
+"""
+_WARNINGS = ("-W", "ignore::SyntaxWarning", "-W", "ignore::DeprecationWarning")
+_INHERITED = ("LD_LIBRARY_PATH",)  # without it some machines' numpy does not load; nothing else is passed on
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/bin:/bin",
+    "MPLBACKEND": "Agg",
+    "MALLOC_ARENA_MAX": "2",  # glibc reserves 64 MiB of address space for each arena
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+    ),
+}
+
+
+class Zygote:
+    """A running zygote. confinement: what it found to hold here."""
+
+    def __init__(
+        self,
+        popen: subprocess.Popen[bytes],
+        channel: trio.socket.SocketType,
+        confinement: Confinement,
+        config: SandboxConfig,
+    ) -> None:
+        self._popen = popen
+        self._channel = channel
+        self._config = config
+        self.confinement = confinement
+
+    @classmethod
+    async def start(cls, config: SandboxConfig) -> Self:
+        """Start one; takes about as long as importing the modules to preload.
+
+        Raises: EngineError if it does not come up.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            popen = _popen(config.python or Path(sys.executable), theirs.fileno())
+        channel = trio.socket.from_stdlib_socket(ours)
+        answer = b""
+        try:
+            with trio.move_on_after(_START_S):
+                await channel.send(json.dumps(config.to_json()).encode())
+                answer = await channel.recv(MAX_REQUEST_BYTES)
+        except OSError:
+            pass  # it ended: the empty answer says so
+        except BaseException:
+            _stop(popen, channel)
+            raise
+        if not answer or answer.startswith(FAILED):
+            _stop(popen, channel)
+            why = answer.decode(errors="replace") or "it ended or hung while it started"
+            raise EngineError(f"the sandbox cannot be started: {why}; see the error output above")
+        return cls(popen, channel, Confinement.from_json(json.loads(answer)), config)
+
+    async def spawn(self) -> Process:
+        """Fork one sandbox and wait until it is confined.
+
+        Raises: EngineError if the zygote is gone, or the sandbox could not be confined.
+        """
+        process, control, theirs = self._new_channels()
+        answer = b""
+        try:
+            with ExitStack() as stack:  # the far side's ends are open here no longer than it takes to send them
+                for descriptor in theirs:
+                    stack.callback(os.close, descriptor)
+                await self._channel.sendmsg([SPAWN], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, theirs)])
+            with trio.move_on_after(_SPAWN_S):
+                answer = await control.recv(MAX_REPLY_BYTES)
+        except (OSError, trio.ClosedResourceError):
+            pass  # the zygote is gone: the empty answer says so
+        except BaseException:
+            process.abandon()
+            raise
+        if answer != READY:
+            await process.wait_ended()
+            why = answer.removeprefix(FAILED).decode(errors="replace") or "the zygote is gone"
+            raise EngineError(f"a sandbox could not be started: {why}")
+        return process
+
+    def _new_channels(self) -> tuple[Process, trio.socket.SocketType, array[int]]:
+        """A process that is still to be forked, its control channel, and the three ends that are to be sent."""
+        life, its_life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        output, its_output = os.pipe()
+        ours = trio.socket.from_stdlib_socket(control)
+        process = Process(
+            trio.socket.from_stdlib_socket(life),
+            ours,
+            output,
+            output_bytes=self._config.output_bytes,
+            grace_s=self._config.grace_s,
+        )
+        return process, ours, array("i", (its_life.detach(), its_control.detach(), its_output))
+
+    def stop(self) -> None:
+        """End it. The sandboxes it forked live on under their wardens. Waits a moment at most."""
+        _stop(self._popen, self._channel)
+
+
+def _popen(python: Path, descriptor: int) -> subprocess.Popen[bytes]:
+    arguments = (str(_KIT_PARENT), str(descriptor))
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return subprocess.Popen(
+        [str(python), "-I", "-B", *_WARNINGS, "-c", _PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=_ENVIRONMENT | inherited,
+        cwd="/",
+        pass_fds=(descriptor,),
+        start_new_session=True,  # an interrupt from the keyboard is the kit's to handle
+    )
+
+
+def _stop(popen: subprocess.Popen[bytes], channel: trio.socket.SocketType) -> None:
+    channel.close()
+    popen.kill()
+    popen.wait()

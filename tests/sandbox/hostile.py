@@ -1,0 +1,236 @@
+"""Programs that mean harm, and what must come of each. Data only: `test_hostile` runs them.
+
+`{canary_file}`, `{canary_pid}`, `{secret}`, `{weights}`, `{port}` and `{kit_pid}` are filled in by the test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kit.interpreter import ExecutionStatus
+
+OK, ERROR, TIMEOUT, DIED = ExecutionStatus
+SECRET_TEXT = "kit-secret-7391"
+ANY = frozenset(ExecutionStatus)
+STOPPED = frozenset({ERROR, TIMEOUT, DIED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hostile:
+    """ends: how the program may end. says: what its output must hold. is_core: run under every set of layers.
+
+    starts_processes: run where processes are allowed, too.
+    """
+
+    name: str
+    code: str
+    ends: frozenset[ExecutionStatus]
+    says: str = ""
+    is_core: bool = False
+    starts_processes: bool = False
+
+
+def hostile(name: str, code: str, *ends: ExecutionStatus, says: str = "", core: bool = False, forks: bool = False):
+    return Hostile(
+        name=name,
+        code=code.strip("\n"),
+        ends=frozenset(ends) or ANY,
+        says=says,
+        is_core=core,
+        starts_processes=forks,
+    )
+
+
+LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
+REFUSED = "\nassert result == -1, result\nprint('refused')"
+
+PROGRAMS = (
+    # processes
+    hostile("fork bomb", "import os\nwhile True: os.fork()", ERROR, TIMEOUT, DIED, forks=True),
+    hostile("fork once", "import os\nif os.fork() == 0: os._exit(0)", ERROR, says="PermissionError", core=True),
+    hostile(
+        "fork bomb that leaves its session",
+        "import os\nwhile True:\n    try:\n        if os.fork() == 0: os.setsid()\n    except OSError: pass",
+        TIMEOUT, DIED, forks=True,
+    ),
+    hostile(
+        "thread bomb",
+        "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+        ERROR, says="can't start new thread",
+    ),
+    hostile(
+        "daemon with setsid",
+        """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True: time.sleep(0.01)
+    os._exit(0)
+""",
+        forks=True,
+    ),
+    hostile(
+        "daemon that ignores signals and dies hard",
+        """
+import os, signal, time
+if os.fork() == 0:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    while True: time.sleep(0.01)
+""",
+        forks=True,
+    ),
+    hostile("subprocess that sleeps", "import subprocess\nsubprocess.Popen(['sleep', '600'])", forks=True),
+    hostile("child that holds the channels", "import os, time\nif os.fork() == 0: time.sleep(600)\nos._exit(1)",
+            ERROR, DIED, forks=True),
+    hostile("shell", "import os\nos.system('rm -f {canary_file}; kill -9 {canary_pid}')", forks=True, core=True),
+    hostile("multiprocessing", "import multiprocessing\nmultiprocessing.Process(target=print).start()", forks=True),
+    hostile("exec", "import os\nos.execv('/bin/sh', ['sh', '-c', 'sleep 600'])", ERROR, TIMEOUT, forks=True),
+    # signals
+    hostile("kill the parent", "import os\nos.kill(os.getppid(), 9)", core=True),
+    hostile("kill the kit", "import os\nos.kill({kit_pid}, 9)", ERROR, core=True),
+    hostile("kill a stranger", "import os\nos.kill({canary_pid}, 9)", ERROR, core=True),
+    hostile("kill everybody", "import os\nos.kill(-1, 9)"),
+    hostile("kill its group", "import os\nos.killpg(0, 9)"),
+    hostile("stop itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"),
+    hostile("alarm", "import signal, time\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\ntime.sleep(60)", TIMEOUT, DIED),
+    hostile(
+        "signal handlers that ignore everything",
+        """
+import signal
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+while True: pass
+""",
+        TIMEOUT, says="variables are lost", core=True,
+    ),
+    hostile(
+        "interrupts swallowed",
+        "import time\nwhile True:\n    try: time.sleep(9)\n    except BaseException: pass",
+        TIMEOUT, says="variables are lost",
+    ),
+    # memory and time
+    hostile("100 GB list", "x = [0] * (100 * 10**9 // 8)", ERROR, says="MemoryError", core=True),
+    hostile("100 GB of bytes", "x = bytearray(100 * 10**9)", ERROR, says="MemoryError"),
+    hostile("slowly growing list", "x = []\nwhile True: x.append(bytearray(1 << 24))", ERROR, TIMEOUT),
+    hostile("a power without end", "10**10**10", *STOPPED),
+    hostile("a factorial without end", "import math\nmath.factorial(10**9)", *STOPPED),
+    hostile("loop", "while True: pass", TIMEOUT, says="variables are kept", core=True),
+    hostile("sleep", "import time\ntime.sleep(600)", TIMEOUT, says="variables are kept"),
+    hostile("a lock never released", "import threading\nl = threading.Lock(); l.acquire(); l.acquire()", TIMEOUT),
+    hostile("backtracking expression", "import re\nre.match('(a+)+$', 'a' * 40 + 'b')", TIMEOUT),
+    hostile("sum that no signal reaches", "sum(range(10**13))", TIMEOUT),
+    hostile("limits raised", "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))", ERROR),
+    hostile(
+        "limits of another",
+        "import resource\nresource.prlimit({kit_pid}, resource.RLIMIT_NOFILE, (1, 1))", ERROR,
+    ),
+    hostile("memory outside the count", "import os\nos.memfd_create('x')", ERROR, says="PermissionError"),
+    hostile(
+        "shared memory",
+        f"{LIBC}result = libc.shmget(0, 1 << 30, 0o1600){REFUSED}", OK, says="refused",
+    ),
+    # the interpreter itself
+    hostile("recursion", "def f(n): return f(n + 1)\nf(0)", ERROR, says="RecursionError", core=True),
+    hostile("recursion unlimited", "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()", *STOPPED),
+    hostile("recursion in C",
+            "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)",
+            *STOPPED),
+    hostile("huge integer to text", "str(7**10**6)", ERROR, says="Hint: integers of more than"),
+    hostile("huge integer echoed", "7**10**6", ERROR, says="Hint: integers of more than"),
+    hostile("brackets without end", "eval('(' * 10**6)", ERROR),
+    hostile("signs without end", "eval('-' * 10**6 + '1')", *STOPPED),
+    hostile("null pointer", "import ctypes\nctypes.string_at(0)", DIED, says="SIGSEGV"),
+    hostile("abort", "import os\nos.abort()", DIED),
+    hostile("exit at once", "import os\nos._exit(7)", DIED, says="exit status 7", core=True),
+    hostile("exit politely", "import sys\nsys.exit(0)", OK),
+    hostile("builtins emptied", "import builtins\nbuiltins.__dict__.clear()"),
+    hostile("modules emptied", "import sys\nsys.modules.clear()"),
+    hostile("repr without end", "class A:\n    def __repr__(self):\n        while True: pass\nA()", TIMEOUT),
+    hostile(
+        "error whose text has no end",
+        "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E", TIMEOUT,
+    ),
+    hostile("error whose text exits",
+            "import os\nclass E(Exception):\n    def __str__(self): os._exit(0)\nraise E", DIED),
+    hostile("null bytes", "x = 1\0", ERROR),
+    hostile("half a character", "'\ud800'", ERROR),
+    # output and channels
+    hostile("endless output", "while True: print('x' * 1000)", TIMEOUT, says="bytes left out", core=True),
+    hostile("endless raw output", "import os\nwhile True: os.write(2, b'x' * 65536)", TIMEOUT, says="bytes left out"),
+    hostile("output that is no text", "import os\nos.write(1, bytes(range(256)) * 100)"),
+    hostile("output closed", "import os, sys\nsys.stdout.close()\nos.close(1)\nos.close(2)\nprint(1)"),
+    hostile("output replaced", "import io, sys\nsys.stdout = sys.stderr = io.StringIO()"),
+    hostile("every descriptor closed", "import os\nos.closerange(0, 65536)", DIED),
+    hostile(
+        "every descriptor written",
+        """
+import os
+for number in range(64):
+    try: os.write(number, b'O' * 600)
+    except OSError: pass
+""",
+        DIED, says="broke its channel",
+    ),
+    hostile(
+        "answers forged in advance",
+        """
+import socket, sys
+frame = sys._getframe()
+while frame:
+    for thing in list(frame.f_locals.values()):
+        if isinstance(thing, socket.socket):
+            for _ in range(50): thing.send(b'\\0' * 16 + b'O')
+    frame = frame.f_back
+""",
+        DIED, says="broke its channel",
+    ),
+    hostile(
+        "requests stolen",
+        """
+import os, threading
+def steal():
+    for number in range(3, 64):
+        try:
+            if os.readlink: os.read(number, 1 << 16)
+        except OSError: pass
+threading.Thread(target=steal, daemon=True).start()
+""",
+    ),
+    hostile("threads that stay", "import threading\ndef spin():\n    while True: print('noise')\n"
+            "threading.Thread(target=spin, daemon=True).start()", OK),
+    hostile("descriptors exhausted", "import os\nfor _ in range(10**6): os.dup(1)", ERROR),
+    # files
+    hostile("read a secret of root", "print(open('{secret}').read())", ERROR, core=True),
+    hostile("read the weights", "print(open('{weights}').read())", ERROR, core=True),
+    hostile("list the weights", "import os\nprint(os.listdir(os.path.dirname('{weights}')))", ERROR, core=True),
+    hostile("read the environment", "import os\nprint(dict(os.environ))", OK, core=True),
+    hostile("read another's environment", "print(open('/proc/{kit_pid}/environ').read())", ERROR, core=True),
+    hostile("read another's memory", "open('/proc/{kit_pid}/mem', 'rb')", ERROR),
+    hostile("overwrite a file", "open('{canary_file}', 'w').write('gone')", ERROR, core=True),
+    hostile("delete a file", "import os\nos.unlink('{canary_file}')", ERROR),
+    hostile("delete everything near", "import pathlib, shutil\n"
+            "shutil.rmtree(pathlib.Path('{canary_file}').parent, ignore_errors=True)", OK, ERROR),
+    hostile("change rights", "import os\nos.chmod('{weights}', 0)", ERROR),
+    hostile("overwrite Python", "import os\nopen(os.__file__, 'a')", ERROR),
+    hostile("fill the disk", "with open('/tmp/big', 'wb') as f:\n    while True: f.write(bytes(1 << 20))", ERROR),
+    hostile("a file for every number", "for n in range(10**6): open(f'/tmp/{{n}}', 'w').close()", ERROR, TIMEOUT),
+    hostile("devices", "open('/dev/mem', 'rb')", ERROR),
+    # network and kernel
+    hostile("connect", "import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=0.2)", ERROR, core=True),
+    hostile(
+        "datagram",
+        "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))", ERROR,
+    ),
+    hostile("unix socket", "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('{canary_file}.sock')", ERROR),
+    hostile("web page", "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:{port}')", ERROR),
+    hostile("socket past Python", f"{LIBC}result = libc.socket(2, 1, 0){REFUSED}", OK, says="refused"),
+    hostile("trace another", f"{LIBC}result = libc.ptrace(16, {{kit_pid}}, 0, 0){REFUSED}", OK, says="refused"),
+    hostile("new namespaces", f"{LIBC}result = libc.unshare(0x10000000){REFUSED}", OK, says="refused"),
+    hostile("mount", f"{LIBC}result = libc.mount(b'x', b'/tmp', b'tmpfs', 0, b''){REFUSED}", OK, says="refused"),
+    hostile("become root", "import os\nos.setuid(0)", ERROR),
+    hostile("raise its priority", "import os\nos.nice(-20)", ERROR),
+    hostile("another root", "import os\nos.chroot('/tmp')", ERROR),
+)  # fmt: skip

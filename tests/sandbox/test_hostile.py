@@ -1,0 +1,232 @@
+"""Hostile programs leave the host, the other sandboxes and the answer untouched; under every set of layers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from kit.interpreter import Execution, ExecutionStatus, Interpreter
+from kit.sandbox.config import GiB, SandboxConfig
+from kit.sandbox.confinement import Layer
+from kit.sandbox.pool import SandboxPool, open_pool
+from tests.sandbox.hostile import PROGRAMS, SECRET_TEXT, Hostile
+from tests.sandbox.processes import Seen, escaped, sandbox_processes
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+SHORT_S = 0.3  # for programs that would run on
+LONG_S = 10.0  # for programs that end by themselves, however busy the machine
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What must stay as it is."""
+
+    file: Path
+    secret: Path
+    weights: Path
+    process: subprocess.Popen[bytes]
+    listener: socket.socket
+
+    def fill_in(self, code: str) -> str:
+        return code.format(
+            canary_file=self.file,
+            canary_pid=self.process.pid,
+            kit_pid=os.getpid(),
+            secret=self.secret,
+            weights=self.weights,
+            port=self.listener.getsockname()[1],
+        )
+
+    def check(self) -> None:
+        assert self.file.read_text() == "canary"
+        assert self.secret.read_text() == SECRET_TEXT
+        assert self.weights.read_text() == SECRET_TEXT
+        assert self.weights.stat().st_mode & 0o777 == 0o644
+        assert self.process.poll() is None
+        with pytest.raises(BlockingIOError):
+            self.listener.accept()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("host")
+    for parent in (folder, *folder.parents[:2]):  # nothing but the sandbox stands between a program and these
+        parent.chmod(0o755)
+    file, secret, weights = folder / "canary", folder / "secret", folder / "weights.bin"
+    file.write_text("canary")
+    secret.write_text(SECRET_TEXT)
+    secret.chmod(0o600)
+    weights.write_text(SECRET_TEXT)
+    weights.chmod(0o644)
+    process = subprocess.Popen(["sleep", "600"])
+    os.environ["KIT_TEST_TOKEN"] = SECRET_TEXT
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield Host(file=file, secret=secret, weights=weights, process=process, listener=listener)
+    del os.environ["KIT_TEST_TOKEN"]
+    process.kill()
+    process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A pool, an innocent attempt in it, and how many processes that makes."""
+
+    pool: SandboxPool
+    innocent: Interpreter
+    num_processes: int
+
+
+@asynccontextmanager
+async def open_ground(config: SandboxConfig) -> AsyncIterator[Ground]:
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(config))
+        innocent = await stack.enter_async_context(pool.lend())
+        await innocent.run("x = 41", timeout_s=LONG_S)
+        num_processes = 2 * (1 + config.num_spare)  # each a warden and a worker
+        await settle(num_processes)
+        yield Ground(pool, innocent, num_processes)
+
+
+async def settle(num_processes: int) -> None:
+    """Wait until exactly these many processes of sandboxes are left, and stay the same ones."""
+    before: list[Seen] = []
+    with trio.fail_after(LONG_S):
+        while len(before) != num_processes or before != sandbox_processes():
+            before = sandbox_processes()
+            await trio.sleep(0.02)
+
+
+async def attack(ground: Ground, host: Host, program: Hostile) -> Execution:
+    """Run a program next to the innocent one; check all that must hold whatever the program does."""
+    async with ground.pool.lend() as attempt:
+        timeout_s = SHORT_S if ExecutionStatus.TIMEOUT in program.ends else LONG_S
+        execution = await attempt.run(host.fill_in(program.code), timeout_s=timeout_s)
+        after = await attempt.run("assert 2 + 2 == 4", timeout_s=SHORT_S)
+        if after.status is not ExecutionStatus.OK:  # the program had broken its own Python: one run is lost at most
+            after = await attempt.run("assert 2 + 2 == 4", timeout_s=LONG_S)
+        assert after.status is ExecutionStatus.OK, after
+    answer = await ground.innocent.run("x + 1", timeout_s=LONG_S)
+    assert (answer.output, answer.status) == ("42\n", ExecutionStatus.OK)
+    host.check()
+    assert SECRET_TEXT not in execution.output
+    assert len(execution.output) < SandboxConfig().output_bytes + 200
+    await settle(ground.num_processes)
+    assert escaped() == []
+    return execution
+
+
+def config_for(host: Host, **changes: object) -> SandboxConfig:
+    return SandboxConfig(**{"memory_bytes": GiB, "num_spare": 1, "hidden": (host.file.parent,), **changes})
+
+
+def named(programs: list[Hostile]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("program", programs, ids=[program.name.replace(" ", "-") for program in programs])
+
+
+def test_there_are_at_least_forty_programs_with_names_of_their_own() -> None:
+    assert len({program.name for program in PROGRAMS}) == len(PROGRAMS) >= 40
+
+
+class TestEveryLayer:
+    """All that this machine grants, no process to be started."""
+
+    @pytest.fixture(scope="class")
+    async def ground(self, host: Host) -> AsyncIterator[Ground]:
+        async with open_ground(config_for(host)) as ground:
+            yield ground
+
+    @named(list(PROGRAMS))
+    async def test_a_hostile_program_harms_nobody(self, ground: Ground, host: Host, program: Hostile) -> None:
+        execution = await attack(ground, host, program)
+        assert execution.status in program.ends, execution
+        assert program.says in execution.output
+
+
+class TestProcessesAllowed:
+    """All that this machine grants, and a few processes: none outlives the attempt."""
+
+    @pytest.fixture(scope="class")
+    async def ground(self, host: Host) -> AsyncIterator[Ground]:
+        async with open_ground(config_for(host, max_processes=12)) as ground:
+            yield ground
+
+    @named([program for program in PROGRAMS if program.starts_processes])
+    async def test_a_hostile_program_leaves_no_process(self, ground: Ground, host: Host, program: Hostile) -> None:
+        await attack(ground, host, program)
+
+
+class TestFewerLayers:
+    """What is left when a machine does not grant a layer, or grants one only, or none."""
+
+    @pytest.fixture(
+        scope="class",
+        params=[*(frozenset(Layer) - {layer} for layer in Layer), {Layer.SECCOMP}, {Layer.LANDLOCK}, set()],
+        ids=[*(f"without-{layer}" for layer in Layer), "only-seccomp", "only-landlock", "none"],
+    )
+    async def ground(self, host: Host, request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
+        async with open_ground(config_for(host, layers=frozenset(request.param))) as ground:
+            assert ground.pool.confinement
+            assert ground.pool.confinement.layers <= request.param
+            yield ground
+
+    @named([program for program in PROGRAMS if program.is_core])
+    async def test_a_hostile_program_harms_nobody(self, ground: Ground, host: Host, program: Hostile) -> None:
+        execution = await attack(ground, host, program)
+        assert execution.status in program.ends, execution
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not SYSTEM_PYTHON.exists(), reason="needs root and a Python for everybody")
+class TestAsInAContainer:
+    """Root without the right to mount, as in a container: a user id, Landlock and the filter do it.
+
+    The tests' own Python may lie where only root reads, so the system's is run.
+    """
+
+    @pytest.fixture(scope="class")
+    async def ground(self, host: Host) -> AsyncIterator[Ground]:
+        layers = frozenset({Layer.UID, Layer.LANDLOCK, Layer.SECCOMP})
+        config = config_for(host, layers=layers, python=SYSTEM_PYTHON, preload=(), max_processes=12)
+        async with open_ground(config) as ground:
+            assert ground.pool.confinement
+            assert ground.pool.confinement.layers == layers
+            yield ground
+
+    @named([program for program in PROGRAMS if program.is_core or program.starts_processes])
+    async def test_a_hostile_program_harms_nobody(self, ground: Ground, host: Host, program: Hostile) -> None:
+        await attack(ground, host, program)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not SYSTEM_PYTHON.exists() or shutil.which("setpriv") is None,
+    reason="needs root, setpriv and a Python for everybody",
+)
+class TestAsAnOrdinaryUser:
+    """No rights at all: a user namespace, where there may be one, stands in for them."""
+
+    @pytest.fixture(scope="class")
+    async def ground(self, host: Host, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+        python = tmp_path_factory.mktemp("user") / "python"
+        drop = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+        python.write_text(f'#!/bin/sh\nexec {drop} {SYSTEM_PYTHON} "$@"\n')
+        python.chmod(0o755)
+        async with open_ground(config_for(host, python=python, preload=())) as ground:
+            assert ground.pool.confinement
+            assert Layer.UID not in ground.pool.confinement.layers
+            yield ground
+
+    @named([program for program in PROGRAMS if program.is_core])
+    async def test_a_hostile_program_harms_nobody(self, ground: Ground, host: Host, program: Hostile) -> None:
+        execution = await attack(ground, host, program)
+        assert execution.status in program.ends, execution

@@ -1,0 +1,277 @@
+"""The pool and what it lends, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from kit.errors import EngineError
+from kit.interpreter import ExecutionStatus, Interpreters
+from kit.sandbox.config import GiB, SandboxConfig
+from kit.sandbox.pool import SandboxPool, open_pool
+from tests.sandbox.processes import MARK, sandbox_processes
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+LONG_S = 10.0
+CONFIG = SandboxConfig(memory_bytes=GiB, num_spare=1)
+
+
+@pytest.fixture(scope="module")
+async def pool() -> AsyncIterator[SandboxPool]:
+    async with open_pool(CONFIG) as pool:
+        yield pool
+
+
+async def output_of(pool: Interpreters, *cells: str) -> str:
+    """What the last of these cells wrote, in a Python of their own."""
+    async with pool.lend() as python:
+        for code in cells:
+            execution = await python.run(code, timeout_s=LONG_S)
+        return execution.output
+
+
+class TestAnAttempt:
+    async def test_keeps_its_variables_from_call_to_call(self, pool: SandboxPool) -> None:
+        assert await output_of(pool, "import sympy\nx = sympy.Symbol('x')", "sympy.factor(x**2 - 1)") == (
+            "(x - 1)*(x + 1)\n"
+        )
+
+    async def test_shows_what_was_printed_before_the_last_value(self, pool: SandboxPool) -> None:
+        assert await output_of(pool, "print('a')\nimport sys\nprint('b', file=sys.stderr)\n3") == "a\nb\n3\n"
+
+    async def test_has_the_three_libraries_in_memory(self, pool: SandboxPool) -> None:
+        code = "import sys\nprint(*(name in sys.modules for name in ('sympy', 'numpy', 'networkx')))"
+        assert await output_of(pool, code) == "True True True\n"
+
+    async def test_runs_linear_algebra_on_one_thread(self, pool: SandboxPool) -> None:
+        code = "import os\nprint(*(os.environ[f'{name}_NUM_THREADS'] for name in ('OMP', 'OPENBLAS', 'MKL')))"
+        assert await output_of(pool, code) == "1 1 1\n"
+
+    async def test_draws_random_numbers_of_its_own(self, pool: SandboxPool) -> None:
+        code = "import random, numpy\nprint(random.random(), numpy.random.random())"
+        first, second = [(await output_of(pool, code)).split() for _ in range(2)]
+        assert first[0] != second[0]
+        assert first[1] != second[1]
+
+    async def test_may_write_files_of_its_own_that_another_does_not_see(self, pool: SandboxPool) -> None:
+        if not (pool.confinement and pool.confinement.has_scratch):
+            pytest.skip("this machine grants no mounts, so nothing may be written")
+        async with pool.lend() as first, pool.lend() as second:
+            written = await first.run("open('mine', 'w').write('x')\nimport os\nos.listdir()", timeout_s=LONG_S)
+            seen = await second.run("import os\nos.listdir()", timeout_s=LONG_S)
+        assert (written.output, seen.output) == ("['mine']\n", "[]\n")
+
+    async def test_does_not_see_the_processes_of_another(self, pool: SandboxPool) -> None:
+        async with pool.lend() as first, pool.lend() as second:
+            await first.run("x = 5", timeout_s=LONG_S)
+            pids = [seen.pid for seen in sandbox_processes()]
+            code = f"import os\nfor pid in {pids}:\n    if pid == os.getpid(): continue\n    os.kill(pid, 9)"
+            killing = await second.run(code, timeout_s=LONG_S)
+            assert killing.status is ExecutionStatus.ERROR
+            assert (await first.run("x", timeout_s=LONG_S)).output == "5\n"
+
+    async def test_gets_the_same_status_whatever_is_printed(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            assert (await python.run("1", timeout_s=LONG_S)).status is ExecutionStatus.OK
+            assert (await python.run("1 / 0", timeout_s=LONG_S)).status is ExecutionStatus.ERROR
+
+    async def test_has_long_output_cut_in_the_middle(self, pool: SandboxPool) -> None:
+        output = await output_of(pool, "print('first')\nprint('x' * 10**6)\nprint('last')")
+        assert output.startswith("first\nxxx")
+        assert output.endswith("xxx\nlast\n")
+        assert "bytes left out" in output
+        assert len(output) < CONFIG.output_bytes + 100
+
+    async def test_hears_of_code_that_is_too_long(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            execution = await python.run("#" * 200_000, timeout_s=LONG_S)
+        assert execution.status is ExecutionStatus.ERROR
+        assert "at most 100000" in execution.output
+
+    async def test_runs_code_of_nearly_the_greatest_length(self, pool: SandboxPool) -> None:
+        assert await output_of(pool, "#" * 99_000 + "\n6") == "6\n"
+
+    async def test_sees_nothing_of_what_a_thread_wrote_between_two_calls(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            code = "import threading\nt = threading.Timer(0.05, print, ['late'])\nt.start()"
+            await python.run(code, timeout_s=LONG_S)
+            await trio.sleep(0.3)
+            assert (await python.run("t.is_alive()", timeout_s=LONG_S)).output == "False\n"
+
+
+class TestTimeAndDeath:
+    async def test_a_program_that_stops_when_interrupted_keeps_its_variables(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            stopped = await python.run("x = 7\nprint('begun')\nwhile True: pass", timeout_s=0.5)
+            assert stopped.status is ExecutionStatus.TIMEOUT
+            assert stopped.output.startswith("begun\n")
+            assert "time limit of 0.5 s" in stopped.output
+            assert stopped.output.endswith("variables are kept.]\n")
+            assert (await python.run("x", timeout_s=LONG_S)).output == "7\n"
+
+    async def test_a_program_that_does_not_stop_is_replaced(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            stopped = await python.run("x = 7\nsum(range(10**14))", timeout_s=0.3)
+            assert stopped.status is ExecutionStatus.TIMEOUT
+            assert stopped.output.endswith("variables are lost.]\n")
+            assert "NameError" in (await python.run("x", timeout_s=LONG_S)).output
+
+    async def test_a_python_that_left_is_replaced(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            died = await python.run("print('last words', flush=True)\nimport os\nos._exit(3)", timeout_s=LONG_S)
+            assert died.status is ExecutionStatus.DIED
+            assert died.output == (
+                "last words\n[Python left with exit status 3: it was restarted, variables are lost.]\n"
+            )
+            assert (await python.run("1 + 1", timeout_s=LONG_S)).output == "2\n"
+
+    async def test_processor_time_has_an_end(self) -> None:
+        config = SandboxConfig(memory_bytes=GiB, num_spare=0, preload=(), cpu_s=1)
+        async with open_pool(config) as pool, pool.lend() as python:
+            execution = await python.run("while True: pass", timeout_s=60)
+        assert execution.status is ExecutionStatus.DIED
+        assert "memory or processor time" in execution.output
+
+    async def test_a_cancelled_call_is_killed_and_the_next_finds_a_fresh_python(self, pool: SandboxPool) -> None:
+        async with pool.lend() as python:
+            await python.run("x = 1", timeout_s=LONG_S)
+            with trio.move_on_after(0.1) as scope:
+                await python.run("while True: pass", timeout_s=60)
+            assert scope.cancelled_caught
+            assert "NameError" in (await python.run("x", timeout_s=LONG_S)).output
+
+    async def test_leaving_the_loan_ends_its_processes(self) -> None:
+        async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=0, preload=())) as pool:
+            others = {seen.pid for seen in sandbox_processes()}
+            with trio.move_on_after(LONG_S) as scope:
+                async with pool.lend() as python, trio.open_nursery() as nursery:
+                    nursery.start_soon(lambda: python.run("while True: pass", timeout_s=60))
+                    await trio.sleep(0.1)
+                    mine = {seen.pid for seen in sandbox_processes()} - others
+                    scope.cancel()
+            assert mine
+            assert not mine & {seen.pid for seen in sandbox_processes()}
+
+
+class TestThePool:
+    async def test_lends_more_than_it_has_spares(self, pool: SandboxPool) -> None:
+        async with pool.lend() as a, pool.lend() as b, pool.lend() as c, pool.lend() as d:
+            outputs = [(await python.run(f"{n}", timeout_s=LONG_S)).output for n, python in enumerate((a, b, c, d))]
+        assert outputs == ["0\n", "1\n", "2\n", "3\n"]
+
+    async def test_runs_attempts_side_by_side(self, pool: SandboxPool) -> None:
+        async def wait() -> None:
+            async with pool.lend() as python:
+                await python.run("import time\ntime.sleep(1)", timeout_s=LONG_S)
+
+        begun_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(wait)
+        assert trio.current_time() - begun_s < 6  # one after another takes 8
+
+    async def test_passes_over_a_spare_that_died(self) -> None:
+        async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=2, preload=())) as pool:
+            await trio.sleep(0.5)
+            for seen in sandbox_processes():
+                os.kill(seen.pid, signal.SIGKILL)
+            await trio.sleep(0.2)
+            assert await output_of(pool, "1 + 1") == "2\n"
+
+    async def test_starts_another_zygote_when_one_died_and_lent_pythons_live_on(self) -> None:
+        config = SandboxConfig(memory_bytes=GiB, num_spare=0, preload=())
+        async with open_pool(config) as pool, pool.lend() as python:
+            await python.run("x = 8", timeout_s=LONG_S)
+            for zygote in {seen.parent for seen in sandbox_processes()} & set(children()):
+                os.kill(zygote, signal.SIGKILL)
+            assert await output_of(pool, "1 + 1") == "2\n"
+            assert (await python.run("x", timeout_s=LONG_S)).output == "8\n"
+
+    async def test_says_what_holds_its_sandboxes(self, pool: SandboxPool) -> None:
+        assert pool.confinement
+        assert pool.confinement.layers <= CONFIG.layers
+        assert pool.confinement.missing_modules == ()
+
+    async def test_goes_on_without_a_module_that_is_not_installed(self) -> None:
+        config = SandboxConfig(memory_bytes=GiB, num_spare=0, preload=("no_such_module", "fractions"))
+        async with open_pool(config) as pool:
+            assert pool.confinement
+            assert pool.confinement.missing_modules == ("no_such_module",)
+            assert await output_of(pool, "import sys\n'fractions' in sys.modules") == "True\n"
+
+    async def test_a_python_that_does_not_start_is_an_engine_error(self) -> None:
+        with pytest.raises(EngineError, match="sandbox cannot be started"):
+            async with open_pool(SandboxConfig(python=Path("/bin/false"))):
+                raise AssertionError
+
+    async def test_lets_the_errors_of_its_user_through_as_they_are(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=0, preload=())):
+                raise ZeroDivisionError
+
+    async def test_leaves_nothing_behind(self) -> None:
+        before = {seen.pid for seen in sandbox_processes()}
+        async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=2, preload=())):
+            await trio.sleep(0.3)
+        with trio.fail_after(LONG_S):
+            while {seen.pid for seen in sandbox_processes()} - before:
+                await trio.sleep(0.01)
+
+
+KILLED_KIT = """
+import trio
+from kit.sandbox.config import SandboxConfig
+from kit.sandbox.pool import open_pool
+
+async def main():
+    async with open_pool(SandboxConfig(preload=(), num_spare=1)) as pool, pool.lend() as python:
+        await trio.sleep(0.5)
+        print("ready", flush=True)
+        await python.run("while True: pass", timeout_s=600)
+
+trio.run(main)
+"""
+
+
+def test_sandboxes_die_with_the_kit_even_when_it_is_killed(repo: Path) -> None:
+    kit = subprocess.Popen([sys.executable, "-c", KILLED_KIT], stdout=subprocess.PIPE, cwd=repo)
+    assert kit.stdout
+    with kit.stdout:
+        assert kit.stdout.readline() == b"ready\n"
+        family = descendants(kit.pid)
+        assert len(family) == 5  # the zygote, and a warden and a worker each for the loan and the spare
+        kit.kill()
+        kit.wait()
+    deadline_s = time.monotonic() + LONG_S
+    while any(is_running(pid) for pid in family):
+        assert time.monotonic() < deadline_s, "a sandbox outlived the kit"
+        time.sleep(0.01)
+
+
+def descendants(pid: int) -> list[int]:
+    below = children(pid)
+    return below + [further for child in below for further in descendants(child)]
+
+
+def children(pid: int | None = None) -> list[int]:
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid or os.getpid())], capture_output=True, text=True)
+    found = [int(line) for line in listing.stdout.split()]
+    return [child for child in found if is_running(child)]
+
+
+def is_running(pid: int) -> bool:
+    """It is there, is no zombie, and is one of ours: numbers are used again."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        return state != b"Z" and MARK in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
