@@ -55,8 +55,8 @@ class StopRule:
     Raises: InputError for a value outside its range, or a rule that does not read.
     """
 
-    num_samples: int = 16
-    rule: str = "adaptive(0.95)"
+    num_samples: int = 12
+    rule: str = "learned(0.003)"
     max_failures: int = 32
 
     def __post_init__(self) -> None:

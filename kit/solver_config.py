@@ -44,7 +44,7 @@ class SolverConfig:
     lengths: tuple[int, ...] = ()
     kills: bool = False
     kill: KillConfig = field(default_factory=lambda: KillConfig(warmup=4))  # of 16 attempts; the paper draws 512
-    width: int = 8
+    width: int = 6  # fewer streams are each faster: benchmarks/results/policies_2026-11-21.md
     retry_s: float = 2.0
     grace_s: float = 5.0
     seed: int = 0

@@ -106,7 +106,7 @@ def test_a_bad_setting_is_refused_at_once_with_the_nearest_name(tmp_path: Path, 
 def test_settings_lists_what_set_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["settings"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "solver.width=8" in lines
+    assert "solver.width=6" in lines
     assert any(line.startswith("budget.limit_s=18000.0") and "(dry run: 240.0)" in line for line in lines)
 
 
