@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from kit import __version__
-from kit.commands import build, dry_run, settings, simulate
+from kit.commands import build, dry_run, settings, simulate, wheels
 from kit.errors import KitError
 
-_COMMANDS = (dry_run, build, simulate, settings)
+_COMMANDS = (dry_run, build, wheels, simulate, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nkit: interrupted; the same command goes on from the journal", file=sys.stderr)
+        print("\nkit: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
     return status
 

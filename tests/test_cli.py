@@ -63,6 +63,7 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--set",
             "--share",
         ],
+        "wheels": ["--help"],
         "settings": ["--help"],
         "build": ["--help", "--model", "--out", "--trm"],
     }
