@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from kit import __version__
-from kit.commands import build, dry_run, settings, simulate, wheels
+from kit.commands import build, dry_run, settings, simulate, upload, wheels
 from kit.errors import KitError
 
-_COMMANDS = (dry_run, build, wheels, simulate, settings)
+_COMMANDS = (dry_run, build, wheels, upload, simulate, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,43 @@
+"""`kit upload`, and `python upload_kaggle_dataset.py`: the built dataset to Kaggle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from kit.kaggle.upload_plan import DEFAULT_NOTES, DEFAULT_READY_S, DEFAULT_SLUG, LICENCES
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    upload = commands.add_parser(
+        "upload",
+        help="upload the built dataset to Kaggle, and wait until it is ready and whole",
+        description="Upload the built dataset with the kaggle client, and wait until it is ready and whole. Creates "
+        "it, or adds a version if it is there; run again after an interruption, it goes on.",
+    )
+    upload.add_argument("--username", required=True, metavar="NAME", help="your Kaggle username, or an organisation's")
+    upload.add_argument("--dataset", type=Path, default=Path("out/dataset"), metavar="DIR", help="default: %(default)s")
+    upload.add_argument("--slug", default=DEFAULT_SLUG, help="its name in addresses (default: %(default)s)")
+    upload.add_argument("--title", help="6 to 50 characters (default: the slug's words)")
+    upload.add_argument(
+        "--licence", default="other", choices=LICENCES, metavar="NAME",
+        help="as Kaggle names them, for example apache-2.0 or CC-BY-4.0 (default: %(default)s)",
+    )  # fmt: skip
+    upload.add_argument("--notes", default=DEFAULT_NOTES, metavar="TEXT", help="notes of a new version")
+    upload.add_argument("--public", action="store_true", help="make a new dataset public (default: private)")
+    upload.add_argument("--no-upload", action="store_true", help="write one archive for uploading by hand")
+    upload.add_argument("--fresh", action="store_true", help="forget an interrupted run and send everything")
+    upload.add_argument(
+        "--ready-within", type=float, default=DEFAULT_READY_S / 60, metavar="MIN",
+        help="minutes to wait for Kaggle's processing (default: %(default).0f)",
+    )  # fmt: skip
+    upload.set_defaults(run=upload_command)
+
+
+def upload_command(args: argparse.Namespace) -> int:
+    """`kit upload`: send it, or write the archive for sending it by hand."""
+    from kit.kaggle.upload_command import run
+
+    return run(args)
