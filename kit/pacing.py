@@ -86,22 +86,32 @@ class Pacer:
 
         The posterior mean of an exponential duration, so that attempts which run on without ending lengthen it.
         """
+        return self._mean_s(self._past_mean_s(progress), progress.num_ended, progress.running_s)
+
+    def contest_mean_s(self, progress: Progress) -> float:
+        """How long an attempt of the contest takes, this problem's included, seconds."""
+        num_ended, running_s = self._num_ended + progress.num_ended, self._running_s + progress.running_s
+        return self._mean_s(progress.share_s, num_ended, running_s)
+
+    def _past_mean_s(self, progress: Progress) -> float:
+        return self._mean_s(progress.share_s, self._num_ended, self._running_s)
+
+    def _mean_s(self, prior_s: float, num_ended: int, running_s: float) -> float:
+        """What is thought after `num_ended` attempts in `running_s` seconds of what was thought before.
+
+        The first thought of a contest is that an attempt takes an even share.
+        """
         prior = self._config.prior_attempts
-        return (prior * self._contest_mean_s(progress.share_s) + progress.running_s) / (prior + progress.num_ended)
+        return max(_LEAST_S, (prior * prior_s + running_s) / (prior + num_ended))
 
     def is_worth_more(self, progress: Progress) -> bool:
         """Whether going on promises at least what the time would bring elsewhere."""
         if self._config.kind == "off":
             return True
         vote_s = self.mean_attempt_s(progress) / max(1, progress.num_running)
-        mean_s = self._contest_mean_s(progress.share_s)
+        mean_s = self.contest_mean_s(progress)
         price_per_s = self._config.price * math.exp(-self._config.decay * progress.share_s / mean_s) / mean_s
         return self._model.best_rate(progress.shape, progress.num_left) >= price_per_s * vote_s
-
-    def _contest_mean_s(self, share_s: float) -> float:
-        """The contest's mean attempt, which before any has ended is taken to be as long as a share."""
-        prior = self._config.prior_attempts
-        return max(_LEAST_S, (prior * share_s + self._running_s) / (prior + self._num_ended))
 
 
 _LEAST_S = 1e-3  # nothing that is sampled is quicker, and nothing is divided by zero

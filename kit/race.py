@@ -51,6 +51,7 @@ class Race:
     _turns: Iterator[int] = field(init=False)  # with in_order: the attempts that are still to be counted
     _turn: int = field(init=False)
     _held: dict[int, tuple[Sample, Reading]] = field(default_factory=dict)  # ended before their turn
+    _is_over: bool = False  # an attempt has ended for want of time
     _everyone: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def __post_init__(self) -> None:
@@ -61,13 +62,17 @@ class Race:
 
     async def run(self) -> None:
         """Keep every slot at work until there is a verdict, or nothing to draw."""
-        with self._everyone:
-            async with anyio.create_task_group() as watching:
-                watching.start_soon(self._review)
-                async with anyio.create_task_group() as slots:
-                    for _ in range(min(self.config.width, self.config.stop.num_samples)):
-                        slots.start_soon(self._draw)
-                watching.cancel_scope.cancel()
+        try:
+            with self._everyone:
+                async with anyio.create_task_group() as watching:
+                    watching.start_soon(self._review)
+                    async with anyio.create_task_group() as slots:
+                        for _ in range(min(self.config.width, self.config.stop.num_samples)):
+                            slots.start_soon(self._draw)
+                    watching.cancel_scope.cancel()
+        finally:
+            for number in sorted(self._held):  # time is up: what was waited for will not come
+                self._count_held(number)
 
     def running_s(self) -> float:
         """Seconds that all attempts together have run so far."""
@@ -80,8 +85,9 @@ class Race:
             if self.deadline <= anyio.current_time():
                 return
             sample = await self._attempt(number)
+            self._is_over |= sample.finish is Finish.DEADLINE  # some engines stop a moment before it
             self._judge()
-            if self._everyone.cancel_called:
+            if self._everyone.cancel_called or self._is_over:
                 return
             if sample.finish is Finish.FAILED:
                 await anyio.sleep(self.config.retry_s)
@@ -101,7 +107,7 @@ class Race:
 
     def _is_worth_more(self) -> bool:
         num_ended = self.ballot.num_ended
-        is_over = self.deadline <= anyio.current_time()  # nothing to save: what ends now may as well count
+        is_over = self._is_over or self.deadline <= anyio.current_time()  # nothing to save: let what ends now count
         if self.config.in_order or is_over or not num_ended:
             return True
         progress = Progress(
@@ -167,8 +173,11 @@ class Race:
         if not self.config.in_order:
             return
         self._held[number] = sample, reading
-        while self._turn in self._held and self.ballot.verdict(self.config.stop) is None:
-            sample, reading = self._held.pop(self._turn)
-            if sample.finish is not Finish.FAILED:
-                self.ballot.count(sample, reading)
+        while self._turn in self._held:
+            self._count_held(self._turn)
             self._turn = next(self._turns)
+
+    def _count_held(self, number: int) -> None:
+        sample, reading = self._held.pop(number)
+        if sample.finish is not Finish.FAILED and self.ballot.verdict(self.config.stop) is None:
+            self.ballot.count(sample, reading)

@@ -9,6 +9,7 @@ Does not load models and does not speak to Kaggle.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,8 @@ class Solver:
     def _open_ballot(self, problem: Problem) -> Ballot:
         ballot = self._ballot = Ballot(problem, self.config.voting)
         for record in self._past_samples(problem):
+            if self.config.in_order and ballot.verdict(self.config.stop) is not None:
+                break  # what had ended ahead of its turn
             with _contained(f"{problem.id}, resuming"):
                 ballot.resume(record["number"], sample_of(record), weight=record.get("weight"))
         return ballot
@@ -92,11 +95,10 @@ class Solver:
         if not self.config.in_order:
             yield from past
             return
-        whole = (record for record in past if record["finish"] != Finish.FAILED)
-        for expected, record in enumerate(sorted(whole, key=lambda record: int(record["number"]))):
-            if record["number"] != expected:
-                return
-            yield record
+        # By number: one that lay behind a gap was drawn again by the process that filled it.
+        whole = {record["number"]: record for record in past if record.get("finish") != Finish.FAILED}
+        numbers = itertools.takewhile(whole.__contains__, itertools.count())
+        yield from (whole[number] for number in numbers)
 
     async def _fill(self, ballot: Ballot, deadline: float) -> StopReason:
         """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
@@ -159,8 +161,8 @@ class Solver:
             log.exception("%s: not journalled", record["problem"])
 
 
-_SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.ENGINE_FAILED, StopReason.INTERRUPTED}
-"""Reasons after which there is no contest to settle, or no engine to settle it."""
+_SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.NOT_WORTH, StopReason.ENGINE_FAILED}
+"""Reasons after which there is no contest to settle, no time that it is worth, or no engine to settle it."""
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class SolverConfig:
     depths: tuple[int, ...] = ()
     lengths: tuple[int, ...] = ()
     kills: bool = False
-    kill: KillConfig = field(default_factory=lambda: KillConfig(warmup=4))  # of 16 attempts; the paper draws 512
+    kill: KillConfig = field(default_factory=lambda: KillConfig(warmup=4))  # the paper draws 512
     width: int = 6  # fewer streams are each faster: benchmarks/results/policies_2026-11-21.md
     retry_s: float = 2.0
     grace_s: float = 5.0
@@ -58,6 +58,7 @@ class SolverConfig:
                 ("width", self.width >= 1, ">= 1"),
                 ("retry_s", self.retry_s >= 0, ">= 0"),
                 ("grace_s", self.grace_s >= 0, ">= 0"),
+                ("in_order", not (self.in_order and self.kills), "off with kills, whose threshold depends on timing"),
                 ("depths", all(0 <= depth <= MAX_DEPTH for depth in self.depths), f"in [0, {MAX_DEPTH}]"),
                 ("lengths", all(length >= 1 for length in self.lengths), ">= 1"),
             ),

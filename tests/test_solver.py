@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import gc
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from kit.ballot import Solution, StopReason, StopRule
+from kit.ballot import Ballot, Solution, StopReason, StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
@@ -18,8 +20,10 @@ from kit.journal import Journal, read_records
 from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import build_prompt
+from kit.race import Race
 from kit.records import solution_of, solution_record
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.selection import SelectionConfig
 from kit.solver import Solver
 from kit.solver_config import SolverConfig, attempt_seed
 
@@ -54,7 +58,7 @@ def run(
     async def contest() -> list[Solution]:
         start = trio.current_time()
         clock = Budget(budget or BudgetConfig(), lambda: trio.current_time() - start)
-        solver = Solver(engine, clock, journal, config or SolverConfig(stop=RULE, pacing=UNPACED))
+        solver = Solver(engine, clock, journal, config or SolverConfig(stop=RULE, pacing=UNPACED, width=8))
         return [await solver.solve(problem) for problem in problems or (PROBLEM,)]
 
     return trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -207,7 +211,12 @@ def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
     assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10]
     assert contested.reason is StopReason.ALL_SAMPLED
     engine = always(Script(text=boxed(1)))
-    run(engine, config=SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=16), width=1, depths=(3, 5, 10)))
+    run(
+        engine,
+        config=SolverConfig(
+            pacing=UNPACED, stop=StopRule(num_samples=16, rule="adaptive(0.95)"), width=1, depths=(3, 5, 10)
+        ),
+    )
     assert [call.params.depth for call in engine.calls] == [3] * 4  # a clear vote never pays for depth
     broken = Script(fault=Fault.ERROR, seconds=1)
     engine = in_turn(*[broken] * 8, Script(text=""))
@@ -288,6 +297,194 @@ def test_a_journal_that_cannot_be_written_costs_no_answer(tmp_path: Path, caplog
 def test_a_solution_survives_the_journal() -> None:
     (solution,) = run(always(Script(text=boxed(6))))
     assert solution_of(solution_record(PROBLEM, solution)) == solution
+
+
+# ---------------------------------------------------------------------------------- selection, memory, haste
+
+CONTESTED = (42, 41, 42, 41, 42, 41, 41, 41)
+SELECTING = SolverConfig(
+    stop=StopRule(num_samples=8, rule="adaptive(0.95)"),
+    pacing=UNPACED,
+    selection=SelectionConfig(num_rounds=8),
+    width=8,
+)
+
+
+def is_comparison(prompt: Prompt) -> bool:
+    return "### Solution" in prompt.messages[-1].content
+
+
+class Judged(ScriptedEngine):
+    """Attempts end one after another with these answers; a comparison is answered by `judge`."""
+
+    def __init__(
+        self, judge: Callable[[Prompt], Script], *, answers: Sequence[int] = CONTESTED, seconds: float = 10
+    ) -> None:
+        left = iter(enumerate(answers))
+
+        def write(prompt: Prompt, params: SamplingParams) -> Script:
+            if is_comparison(prompt):
+                return judge(prompt)
+            number, answer = next(left)
+            return Script(text=boxed(answer) + " " * 900, seconds=seconds + number)
+
+        super().__init__(write)
+
+    @property
+    def num_comparisons(self) -> int:
+        return sum(is_comparison(call.prompt) for call in self.calls)
+
+
+def picking(answer: int, *, seconds: float = 5) -> Callable[[Prompt], Script]:
+    """The place at which a solution with this answer is shown."""
+
+    def judge(prompt: Prompt) -> Script:
+        solutions = re.split(r"### Solution \d+", prompt.messages[-1].content)[1:]
+        place = next(place for place, text in enumerate(solutions, start=1) if f"{{{answer}}}" in text)
+        return Script(text=f"\\boxed{{Solution {place}}}", seconds=seconds, num_tokens=7)
+
+    return judge
+
+
+def test_a_live_selector_overrules_the_leader_of_a_contested_vote() -> None:
+    engine = Judged(picking(42))
+    (solution,) = run(engine, config=SELECTING)
+    assert (solution.answer, solution.guess, solution.reason) == (42, "", StopReason.ALL_SAMPLED)
+    assert solution.votes == ((41, 5), (42, 3))
+    assert (solution.num_samples, solution.num_tokens, solution.seconds) == (8, 8 * 100 + 8 * 7, 17 + 5)
+    assert engine.num_comparisons == 8
+
+
+def test_selection_is_off_unless_asked_for() -> None:
+    engine = Judged(picking(42))
+    (solution,) = run(engine, config=dataclasses.replace(SELECTING, selection=SelectionConfig()))
+    assert (solution.answer, engine.num_comparisons) == (41, 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "num_samples", "reason"),
+    [
+        ("adaptive(0.95)", 8, StopReason.CONFIDENT),
+        ("uncatchable", 8, StopReason.DECIDED),
+        ("votes(3)", 2, StopReason.ALL_SAMPLED),
+    ],
+)
+def test_a_vote_that_is_settled_or_of_one_answer_is_not_compared(
+    rule: str, num_samples: int, reason: StopReason
+) -> None:
+    engine = Judged(picking(41), answers=[41] * 8)
+    stop = StopRule(num_samples=num_samples, rule=rule)
+    (solution,) = run(engine, config=dataclasses.replace(SELECTING, width=1, stop=stop))
+    assert (solution.answer, solution.reason, engine.num_comparisons) == (41, reason, 0)
+
+
+def test_a_contested_vote_that_its_rule_finds_enough_is_not_compared() -> None:
+    engine = Judged(picking(42), answers=[42, 41, 41, 41])
+    stop = StopRule(num_samples=8, rule="votes(3)")
+    (solution,) = run(engine, config=dataclasses.replace(SELECTING, width=1, stop=stop))
+    assert (solution.answer, solution.votes, engine.num_comparisons) == (41, ((41, 3), (42, 1)), 0)
+
+
+@pytest.mark.parametrize("text", ["\\boxed{Solution 1}", "", "\\boxed{43}"])
+def test_picks_that_show_no_eye_for_content_leave_the_votes_to_decide(text: str) -> None:
+    engine = Judged(lambda prompt: Script(text=text))
+    (solution,) = run(engine, config=SELECTING)
+    assert (solution.answer, solution.votes, engine.num_comparisons) == (41, ((41, 5), (42, 3)), 8)
+
+
+def test_when_the_time_is_up_nothing_is_compared() -> None:
+    engine = Judged(picking(42), seconds=10_000)
+    config = dataclasses.replace(SELECTING, stop=StopRule(num_samples=16, rule="votes(8)"))
+    (solution,) = run(engine, config=config, budget=BudgetConfig(limit_s=1000, reserve_s=100, num_problems=1))
+    assert (solution.answer, solution.reason) == (41, StopReason.OUT_OF_TIME)
+    assert (solution.votes, engine.num_comparisons) == (((41, 5), (42, 3)), 0)
+    assert solution.seconds == pytest.approx(900)
+
+
+def test_comparisons_end_with_the_problems_time() -> None:
+    engine = Judged(lambda prompt: Script(fault=Fault.HANG))
+    (solution,) = run(engine, config=SELECTING, budget=BudgetConfig(limit_s=1000, reserve_s=100, num_problems=1))
+    assert (solution.answer, solution.seconds) == (41, 900)
+    assert (engine.num_comparisons, engine.num_running) == (8, 0)
+
+
+class Untyped(Judged):
+    """Hands comparisons back without a text, which nothing expects."""
+
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
+        sample = await super().sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
+        return dataclasses.replace(sample, text=None) if is_comparison(prompt) else sample  # type: ignore[arg-type]
+
+
+def test_a_bug_in_selection_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    (solution,) = run(Untyped(picking(42)), config=SELECTING)
+    assert (solution.answer, solution.votes, solution.guess) == (41, ((41, 5), (42, 3)), "")
+    assert "selection broke" in caplog.text
+
+
+def test_the_same_run_compares_with_the_same_seeds_which_are_no_attempts_own() -> None:
+    def seeds() -> tuple[set[int], set[int]]:
+        run(engine := Judged(picking(42)), config=SELECTING)
+        compared = {call.params.seed for call in engine.calls if is_comparison(call.prompt)}
+        return compared, {call.params.seed for call in engine.calls} - compared
+
+    assert seeds() == seeds()
+    assert tuple(map(len, seeds())) == (8, 8)
+
+
+def num_alive(*kinds: type) -> list[int]:
+    gc.collect()
+    return [sum(isinstance(each, kind) for each in gc.get_objects()) for kind in kinds]
+
+
+def test_after_hundreds_of_problems_one_ballot_is_held_and_nothing_else() -> None:
+    async def contest() -> list[int]:
+        engine = ScriptedEngine(lambda prompt, params: Script(text=boxed(params.seed % 3), seconds=1 + params.seed % 7))
+        budget = Budget(BudgetConfig(num_problems=300), trio.current_time)
+        solver = Solver(engine, budget, None, SolverConfig(stop=RULE, width=4))
+        before = num_alive(Ballot, Race, Sample)
+        for number in range(300):
+            solution = await solver.solve(Problem(f"p{number}", f"What is ${number}$?"))
+            assert solution.votes
+        after = num_alive(Ballot, Race, Sample)
+        assert solver.num_done == 300  # and so it is alive
+        return [late - early for late, early in zip(after, before, strict=True)]
+
+    assert trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0)) == [1, 0, 0]
+
+
+def interrupted(engine: ScriptedEngine, asked: Problem, *, after_s: float) -> Solution:
+    """The best answer to `asked` while PROBLEM is being solved, `after_s` seconds after it was begun."""
+
+    async def main() -> Solution:
+        solver = Solver(engine, Budget(BudgetConfig(), trio.current_time), None, SolverConfig(stop=RULE, width=4))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(solver.solve, PROBLEM)
+            await trio.sleep(after_s)
+            solution = solver.best_so_far(asked, StopReason.INTERRUPTED, seconds=after_s)
+            nursery.cancel_scope.cancel()
+        return solution
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_the_best_so_far_is_that_of_the_attempts_that_have_ended() -> None:
+    engine = in_turn(Script(text=boxed(5), seconds=10), Script(text=boxed(6), seconds=1000))
+    solution = interrupted(engine, PROBLEM, after_s=12)
+    assert (solution.answer, solution.votes, solution.guess) == (5, ((5, 1),), "")
+    assert (solution.reason, solution.seconds) == (StopReason.INTERRUPTED, 12)
+    early = interrupted(always(Script(text=boxed(5), seconds=10)), PROBLEM, after_s=1)
+    assert (early.answer, early.guess) == (0, "no sample ended (interrupted, 0 failed)")
+
+
+@pytest.mark.parametrize("foreign", [Problem("p2", PROBLEM.text), Problem("p1", "What is $2+2$?")])
+def test_the_best_so_far_of_a_foreign_problem_is_a_blind_guess(foreign: Problem) -> None:
+    engine = in_turn(Script(text=boxed(5), seconds=10), Script(text=boxed(6), seconds=1000))
+    solution = interrupted(engine, foreign, after_s=12)
+    assert (solution.problem_id, solution.answer, solution.votes) == (foreign.id, 0, ())
+    assert solution.guess == "sampling never began"
 
 
 @pytest.mark.parametrize("change", [{"width": 0}, {"retry_s": -1}, {"grace_s": float("nan")}])
