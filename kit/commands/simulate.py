@@ -63,6 +63,11 @@ def simulate_command(args: argparse.Namespace) -> int:
     for name in ("contests", "replicates", "processes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be >= 1, got {getattr(args, name)}")
+    if not all(share > 0 for share in args.share):
+        raise InputError(f"--share must be > 0, got {', '.join(map(str, args.share))}")
+    idle = [name for name in ("recording", "gold", "share", "policy", "set", "plot") if getattr(args, name)]
+    if idle and not args.compare:
+        raise InputError(f"--{idle[0]} is for comparisons; add --compare")
     from kit.simulation.contest import quiet
 
     quiet()
@@ -167,11 +172,13 @@ def _policies(names: Sequence[str], assignments: Sequence[str]) -> list[Policy]:
 def _runs(args: argparse.Namespace) -> dict[str, tuple[Recording, ...]]:
     from kit.simulation.recording import made_up_run, read_recordings
 
-    runs = {path.stem: read_recordings(path, gold=args.gold) for path in args.recording}
-    for path, recordings in zip(args.recording, runs.values(), strict=True):
+    runs: dict[str, tuple[Recording, ...]] = {}
+    for path in args.recording:
+        recordings = read_recordings(path, gold=args.gold)
         unknown = [recording.name for recording in recordings if recording.gold is None]
         if unknown:
             raise InputError(f"{path}: the answer to {unknown[0]!r} is not known; give an AIMO CSV that has it: --gold")
+        runs[str(path) if path.stem in runs else path.stem] = recordings  # every journal is called journal.jsonl
     return runs or {"made up": made_up_run(args.seed)}
 
 

@@ -41,7 +41,7 @@ class FaultKind(Enum):
     """What befalls the engine, or the attempts that begin, from one moment to another."""
 
     CRASH = "crash"  # attempts in flight break at the start, and those that begin break at once
-    HANG = "hang"  # nothing moves
+    HANG = "hang"  # nothing moves, and no time limit is kept until it is over
     SLOW = "slow"  # a tenth of the speed
     EMPTY = "empty"  # attempts that begin give empty texts
     DEAF = "deaf"  # attempts that begin take no notice of their time limit, and may never return
@@ -113,6 +113,8 @@ class ReplayEngine:
         try:
             with anyio.move_on_after(None if job.is_deaf else max(0.0, timeout_s)):
                 await job.done.wait()
+            if not job.done.is_set():
+                await self._thaw()
         except anyio.get_cancelled_exc_class():
             self.num_cancelled += 1
             raise
@@ -123,6 +125,12 @@ class ReplayEngine:
             raise EngineError("the engine went down")
         self.num_returned += 1
         return _sample(job.attempt, share, params, seconds=anyio.current_time() - begun_s, on_chunk=on_chunk)
+
+    async def _thaw(self) -> None:
+        """An engine that hangs does not look at its clock either: who is out of time is told when it moves again."""
+        while self._fault() is FaultKind.HANG:
+            now_s = self.clock()
+            await anyio.sleep(min(fault.end_s - now_s for fault in self.faults if fault.end_s > now_s))
 
     def _next(self, prompt: Prompt, *, is_empty: bool) -> RecordedAttempt:
         found = next(filter(None, (_MARK.search(message.content) for message in prompt.messages)))
@@ -171,10 +179,15 @@ class ReplayEngine:
                 await self._changed.wait()
 
     def _finish_due(self) -> None:
-        while self._queue and (self._queue[0][2].is_over or self._queue[0][0] <= self._work + _ROUNDING):
+        while self._queue and (self._queue[0][2].is_over or self._is_due(self._queue[0][0])):
             job = heapq.heappop(self._queue)[2]
             if not job.is_over:
                 job.done.set()
+
+    def _is_due(self, finish: float) -> bool:
+        """Whether the work clock is there, or so near that no float lies between now and then."""
+        left = finish - self._work
+        return left <= _ROUNDING or (self._speed > 0 and self._work_at + left / self._speed == self._work_at)
 
     def _break_all(self) -> None:
         for *_, job in self._queue:

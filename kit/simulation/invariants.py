@@ -1,14 +1,26 @@
-"""What has to hold after any contest, whatever befell it."""
+"""What has to hold after any contest, whatever befell it.
+
+In: an Outcome with its journal. Out: everything that does not hold, in words. The journal is checked against the
+engine's own count of its calls, and the solutions against the journal: what was voted, when each attempt ran, why
+it was stopped. With `Contest.wrap` a call of the solver's is no longer one of the engine's, and those counts, and
+the limit that needs the engine's faults, are left out.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
+from kit.ballot import Ballot, Reading, Solution, StopReason
+from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
-from kit.records import solution_of
+from kit.records import sample_of, solution_of
+from kit.sampling import Finish
 from kit.simulation.contest import Outcome
-from kit.simulation.engine import marked
+from kit.simulation.engine import FaultKind, marked
+from kit.voting import Vote, tally
 
 SLACK_S = 1e-6
 
@@ -16,6 +28,53 @@ SLACK_S = 1e-6
 def violations(outcome: Outcome) -> list[str]:
     """Everything that does not hold, in words; empty for a good contest. Needs the contest's journal."""
     return [each for check in _CHECKS for each in check(outcome)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Story:
+    """One problem as it was answered, and as the journal tells it, in its order."""
+
+    problem: Problem
+    solution: Solution
+    samples: tuple[Record, ...]  # attempts that ended, those that broke among them
+    cut: tuple[Record, ...]
+    told: tuple[Record, ...]  # solutions
+
+    @property
+    def name(self) -> str:
+        return f"problem {self.solution.problem_id}"
+
+    @property
+    def ended_s(self) -> float:
+        return self.solution.begun_s + self.solution.seconds
+
+    @property
+    def deadline_s(self) -> float:
+        return self.solution.begun_s + self.solution.allotted_s
+
+    @property
+    def whole(self) -> list[Record]:
+        return [record for record in self.samples if record["finish"] != Finish.FAILED]
+
+    @property
+    def broken(self) -> list[Record]:
+        return [record for record in self.samples if record["finish"] == Finish.FAILED]
+
+
+def _stories(outcome: Outcome) -> Iterator[_Story]:
+    records: dict[str, list[Record]] = {}
+    for record in outcome.records:
+        records.setdefault(record.get("problem", ""), []).append(record)
+    for place, solution in enumerate(outcome.solutions):
+        problem = Problem(f"{place}", marked(place))
+        own = records.get(problem.key, [])
+        yield _Story(
+            problem=problem,
+            solution=solution,
+            samples=tuple(record for record in own if record["kind"] == "sample"),
+            cut=tuple(record for record in own if record["kind"] == "cut"),
+            told=tuple(record for record in own if record["kind"] == "solution"),
+        )
 
 
 def _every_problem_is_answered_in_range(outcome: Outcome) -> Iterator[str]:
@@ -32,66 +91,199 @@ def _all_is_over_before_the_limit(outcome: Outcome) -> Iterator[str]:
         yield f"the contest ended at {outcome.ended_s:.3f} s, after its limit of {limit_s:g} s"
 
 
-def _no_problem_takes_more_than_its_cap(outcome: Outcome) -> Iterator[str]:
-    grace_s = outcome.contest.solver.grace_s
+def _times_follow_each_other(outcome: Outcome) -> Iterator[str]:
+    """Each problem begins where the one before ended: nobody's seconds are told wrongly, none are wasted between."""
+    at_s = outcome.contest.start_s
     for solution in outcome.solutions:
-        if solution.seconds > solution.allotted_s + grace_s + SLACK_S:
+        if abs(solution.begun_s - at_s) > SLACK_S:
+            yield f"problem {solution.problem_id} began at {solution.begun_s:.3f} s; the one before ended at {at_s:.3f}"
+        at_s = solution.begun_s + solution.seconds
+    if abs(outcome.ended_s - at_s) > SLACK_S:
+        yield f"the last problem ended at {at_s:.3f} s and the contest at {outcome.ended_s:.3f}"
+
+
+def _no_problem_takes_more_than_its_cap(outcome: Outcome) -> Iterator[str]:
+    """Its allotment; and only where the engine let it wait, the solver's grace or the pause of a broken attempt."""
+    for solution in outcome.solutions:
+        extra_s = _extra_s(outcome, solution)
+        if solution.seconds > solution.allotted_s + extra_s + SLACK_S:
             yield (
                 f"problem {solution.problem_id} took {solution.seconds:.3f} s of {solution.allotted_s:.3f} "
-                f"and {grace_s:g} s of grace"
+                f"and {extra_s:g} s of grace"
             )
 
 
+def _extra_s(outcome: Outcome, solution: Solution) -> float:
+    solver = outcome.contest.solver
+    ended_s = solution.begun_s + solution.seconds
+    struck = {
+        fault.kind
+        for fault in outcome.contest.faults
+        if fault.begin_s <= ended_s + SLACK_S and solution.begun_s < fault.end_s + SLACK_S
+    }
+    if outcome.contest.wrap is not None or struck & {FaultKind.HANG, FaultKind.DEAF}:
+        return solver.grace_s
+    return min(solver.grace_s, solver.retry_s) if FaultKind.CRASH in struck else 0.0
+
+
 def _no_problem_starves(outcome: Outcome) -> Iterator[str]:
-    """Each may take its floor, or where that cannot be had any more, the even share of what is left."""
+    """Each may take its floor, or where that could not be had for all of them from the start, the even share.
+
+    That holds for as many problems as were announced, but for the grace that earlier ones took beyond their caps;
+    those that come on top, or unannounced, may take an even share of what is left. The winners' plans promise nothing.
+    """
     budget = outcome.contest.budget
+    if budget.plan != "stretch":
+        return
+    announced = budget.num_problems or 0
+    even_s = max(0.0, budget.cutoff_s - outcome.contest.start_s) / max(1, announced)
+    beyond_s = 0.0
     for place, solution in enumerate(outcome.solutions):
-        left = (budget.num_problems or 0) - place
         remaining_s = max(0.0, budget.cutoff_s - solution.begun_s)
-        share_s = remaining_s / (left if left > 0 else budget.horizon)
-        if solution.allotted_s < min(budget.floor_s, share_s) - SLACK_S:
+        share_s = remaining_s / (announced - place if place < announced else budget.horizon)
+        least_s = min(budget.floor_s, even_s) - beyond_s if place < announced else min(budget.floor_s, share_s)
+        if solution.allotted_s < least_s - SLACK_S:
+            yield f"problem {solution.problem_id} was allotted {solution.allotted_s:.3f} s; {least_s:.3f} s were due"
+        if solution.allotted_s > min(remaining_s, budget.stretch * share_s) + SLACK_S:
             yield f"problem {solution.problem_id} was allotted {solution.allotted_s:.3f} s of a share of {share_s:.3f}"
+        beyond_s += max(0.0, solution.seconds - solution.allotted_s)
 
 
 def _no_sample_is_lost(outcome: Outcome) -> Iterator[str]:
-    """What the engine returned, and what broke in it, is in the journal; nothing is there twice."""
-    samples = [record for record in outcome.records if record["kind"] == "sample"]
-    whole = [record for record in samples if record["finish"] != "failed"]
+    """What the engine returned, what broke in it and what was cut is in the journal; nothing is there twice."""
+    stories = tuple(_stories(outcome))
     engine = outcome.engine
-    if outcome.contest.wrap is None and len(whole) != engine.num_returned:
-        yield f"the engine returned {engine.num_returned} samples and the journal holds {len(whole)}"
-    if outcome.contest.wrap is None and len(samples) - len(whole) != engine.num_broken:
-        yield f"{engine.num_broken} attempts broke and the journal holds {len(samples) - len(whole)}"
-    numbers = Counter((record["problem"], record["number"]) for record in samples)
-    for (key, number), count in numbers.items():
-        if count > 1:
-            yield f"attempt {number} of problem {key} is in the journal {count} times"
+    counts = (
+        ("returned", engine.num_returned, sum(len(story.whole) for story in stories)),
+        ("broke", engine.num_broken, sum(len(story.broken) for story in stories)),
+        ("were cut", engine.num_cancelled, sum(len(story.cut) for story in stories)),
+    )
+    for what, num_calls, num_records in counts:
+        if outcome.contest.wrap is None and num_calls != num_records:
+            yield f"{num_calls} attempts {what}, and the journal holds {num_records} of them"
+    for story in stories:
+        for number, count in Counter(record["number"] for record in story.samples + story.cut).items():
+            if count > 1:
+                yield f"attempt {number} of {story.name} is in the journal {count} times"
 
 
 def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
-    """Each solution is in the journal, and its votes are those of the samples there."""
-    told = {record["problem_id"]: solution_of(record) for record in outcome.records if record["kind"] == "solution"}
-    votes: dict[str, Counter[int]] = {}
-    for record in outcome.records:
-        if record["kind"] == "sample" and record["answer"] is not None:
-            votes.setdefault(record["problem"], Counter())[record["answer"]] += 1
-    for place, solution in enumerate(outcome.solutions):
-        if told.get(solution.problem_id) != solution:
-            yield f"problem {solution.problem_id}: the journal tells another solution"
-        counted = votes.get(Problem(f"{place}", marked(place)).key, Counter())
-        told_votes = Counter(dict(solution.votes))
-        # Counting in order leaves out what ended before its turn came.
-        if told_votes != counted and not (outcome.contest.solver.in_order and told_votes <= counted):
-            yield f"problem {solution.problem_id}: votes {solution.votes}, but the journal's samples give {counted}"
-        if solution.votes and solution.answer not in dict(solution.votes):
-            yield f"problem {solution.problem_id}: answered {solution.answer}, for which nobody voted"
+    """Each solution is in the journal once, and its votes, its answer and its sums are those of the samples there."""
+    solver = outcome.contest.solver
+    for story in _stories(outcome):
+        solution = story.solution
+        if [solution_of(record) for record in story.told] != [solution]:
+            yield f"{story.name}: the journal tells another solution, or none, or several"
+        # Counting in order leaves out what ended before its turn, unless time was up.
+        by_number = sorted(story.whole, key=lambda record: int(record["number"]))
+        counted = by_number[: solution.num_samples] if solver.in_order else story.whole
+        if _jumps_the_queue(story, counted) and solver.in_order:
+            yield f"{story.name}: counted an attempt before its turn"
+        yield from _misread(story, outcome)
+        votes = [Vote(record["answer"], record["weight"]) for record in counted if record["answer"] is not None]
+        standings = tally(votes).standings
+        due = tuple((standing.answer, standing.num_votes) for standing in standings)
+        if solution.votes != due:
+            yield f"{story.name}: votes {solution.votes}, but the journal's samples give {due}"
+        elif due and solution.answer not in (dict(due) if solver.selection.num_rounds else (due[0][0],)):
+            yield f"{story.name}: answered {solution.answer}, but {due[0][0]} leads"
+        sums = len(counted), sum(record["num_tokens"] for record in counted)
+        if (solution.num_samples, solution.num_tokens) != sums and not solver.selection.num_rounds:
+            yield f"{story.name}: tells {solution.num_samples} samples, {solution.num_tokens} tokens, not {sums}"
+
+
+def _jumps_the_queue(story: _Story, counted: Sequence[Record]) -> bool:
+    """Whether an attempt was counted ahead of an earlier one that was cut before time was up."""
+    last = max((record["number"] for record in counted), default=-1)
+    is_early = story.ended_s < story.deadline_s - SLACK_S
+    return is_early and any(record["number"] < last for record in story.cut)
+
+
+def _misread(story: _Story, outcome: Outcome) -> Iterator[str]:
+    """Each vote is what the sample's text says."""
+    reader = Ballot(story.problem, outcome.contest.solver.voting)
+    for record in story.whole:
+        vote = reader.read(sample_of(record)).vote
+        answer = None if vote is None else vote.answer
+        if record["answer"] != answer:
+            yield f"attempt {record['number']} of {story.name} says {answer} and was counted as {record['answer']}"
+
+
+def _problems_stop_when_and_why_they_say(outcome: Outcome) -> Iterator[str]:
+    """The reason holds, and it held no sooner: not given up early, not drawn out once the votes were enough."""
+    solver = outcome.contest.solver
+    for story in _stories(outcome):
+        solution = story.solution
+        if solution.reason is StopReason.OUT_OF_TIME and story.ended_s < story.deadline_s - SLACK_S:
+            yield f"{story.name}: out of time after {solution.seconds:.3f} s of {solution.allotted_s:.3f}"
+        if solution.reason is StopReason.NOT_WORTH and (
+            solver.pacing.kind == "off" or solver.in_order or not story.whole
+        ):
+            yield f"{story.name}: found not worth its time, which was not to be asked"
+        if solver.in_order:
+            continue
+        early, last = _verdicts(outcome, story)
+        if early is not None:
+            yield f"{story.name}: went on although {early.value!r} held before {story.ended_s:.3f} s"
+        # What ends at the very moment at which more was found not worth it counts, and may have been enough.
+        if solution.reason is not StopReason.NOT_WORTH and last is not _ENOUGH.get(solution.reason, solution.reason):
+            yield f"{story.name}: stopped as {solution.reason.value!r}, but its samples say {last and last.value!r}"
+
+
+_ENOUGH = {StopReason.OUT_OF_TIME: None}  # the verdict behind a reason that is none itself
+
+
+def _verdicts(outcome: Outcome, story: _Story) -> tuple[StopReason | None, StopReason | None]:
+    """What the samples said before the problem's last moment, and what they said in the end."""
+    ballot = Ballot(story.problem, outcome.contest.solver.voting)
+    early: StopReason | None = None
+    for record in story.samples:
+        vote = None if record["answer"] is None else Vote(record["answer"], record["weight"])
+        ballot.count(sample_of(record), Reading(vote))
+        verdict = ballot.verdict(outcome.contest.solver.stop)
+        if record["ended_s"] < story.ended_s - SLACK_S:
+            early = verdict
+    return early, ballot.verdict(outcome.contest.solver.stop)
+
+
+def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
+    """As many attempts are in flight as the width and what is left to draw allow, but for pauses after broken ones."""
+    solver = outcome.contest.solver
+    num_slots = min(solver.width, solver.stop.num_samples)
+    for story in _stories(outcome):
+        broke_s = sorted(record["ended_s"] for record in story.broken)
+        if any(
+            late - early < solver.retry_s - SLACK_S for early, late in zip(broke_s, broke_s[num_slots:], strict=False)
+        ):
+            yield f"{story.name}: broken attempts were replaced without a pause"
+        for at_s in _middles(story, solver.retry_s):
+            num_ended = sum(record["ended_s"] < at_s for record in story.whole)
+            num_paused = sum(record["ended_s"] < at_s < record["ended_s"] + solver.retry_s for record in story.broken)
+            num_running = sum(record["begun_s"] < at_s < record["ended_s"] for record in story.samples + story.cut)
+            wanted = min(solver.width, solver.stop.num_samples - num_ended)
+            if not wanted - num_paused <= num_running <= min(wanted, num_slots - num_paused):
+                yield f"{story.name}: {num_running} attempts in flight at {at_s:.3f} s, where {wanted} could be"
+                break
+
+
+def _middles(story: _Story, retry_s: float) -> list[float]:
+    """A moment between any two at which an attempt or a pause begins or ends, within the problem's time."""
+    begun_s, end_s = story.solution.begun_s, min(story.ended_s, story.deadline_s)
+    moments = {begun_s, end_s}
+    for record in story.samples + story.cut:
+        moments |= {record["begun_s"], record["ended_s"], record["ended_s"] + retry_s}
+    inside = sorted(moment for moment in moments if begun_s <= moment <= end_s)
+    return [(early_s + late_s) / 2 for early_s, late_s in pairwise(inside) if late_s - early_s > SLACK_S]
 
 
 _CHECKS: tuple[Callable[[Outcome], Iterator[str]], ...] = (
     _every_problem_is_answered_in_range,
     _all_is_over_before_the_limit,
+    _times_follow_each_other,
     _no_problem_takes_more_than_its_cap,
     _no_problem_starves,
     _no_sample_is_lost,
     _answers_follow_from_the_journal,
+    _problems_stop_when_and_why_they_say,
+    _slots_are_at_work,
 )

@@ -15,8 +15,9 @@ from pathlib import Path
 from random import Random
 
 from kit.errors import InputError, MissingError
-from kit.journal import read_records
+from kit.journal import Record, read_records
 from kit.problem import ANSWER_MAX, read_gold
+from kit.sampling import Finish
 from kit.vote_model import LEARNED, VoteModel
 
 TOKENS_PER_S = 83.0
@@ -45,7 +46,9 @@ class Recording:
 def read_recordings(path: Path, *, gold: Path | None = None) -> tuple[Recording, ...]:
     """The problems of a recorded run: a CSV, or a journal (`.jsonl`) with its gold answers in an AIMO CSV.
 
-    The CSV's columns: problem_id, answer (empty: none), gold, and time_s or total_tokens or both.
+    The CSV's columns: problem_id, answer (empty: none), gold, and time_s or total_tokens or both. Of a journal, what
+    a vote or a limit cancelled is not told, and what its time limit ended counts as an attempt of that length without
+    an answer: a run that stopped early makes problems look quicker than they are.
     Raises: MissingError, InputError naming the file and line.
     """
     if not path.is_file():
@@ -110,59 +113,68 @@ def _made_up_attempt(answer: int | None, median_s: float, rng: Random) -> Record
     return RecordedAttempt(answer=answer, work_s=work_s, num_tokens=max(1, round(work_s * TOKENS_PER_S)))
 
 
+_Line = tuple[str, RecordedAttempt, int | None]  # problem, attempt, gold
+
+
 def _of_csv(path: Path) -> tuple[Recording, ...]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"problem_id", "answer", "gold"} - set(rows.fieldnames or ())
-        if missing:
-            raise InputError(f"{path}: has no column {', '.join(sorted(missing))}; it needs problem_id, answer, gold")
-        keyed = [(row["problem_id"], _attempt(row, path, rows.line_num), row["gold"]) for row in rows]
-    return tuple(
-        Recording(name=name, attempts=tuple(attempt for _, attempt, _ in group), gold=_number(group[0][2]))
-        for name, group in _grouped(keyed)
-    )
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = {"problem_id", "answer", "gold"} - set(rows.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path}: has no column {', '.join(sorted(missing))}; it needs problem_id, answer, gold"
+                )
+            lines = [_line(row, f"{path}, line {rows.line_num}") for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from None
+    by_name = itertools.groupby(sorted(lines, key=lambda line: line[0]), key=lambda line: line[0])
+    return tuple(_of_lines(name, list(group), path) for name, group in by_name)
 
 
-def _grouped(
-    keyed: Sequence[tuple[str, RecordedAttempt, str]],
-) -> Iterator[tuple[str, list[tuple[str, RecordedAttempt, str]]]]:
-    for name, group in itertools.groupby(sorted(keyed, key=lambda each: each[0]), key=lambda each: each[0]):
-        yield name, list(group)
-
-
-def _attempt(row: dict[str, str], path: Path, line: int) -> RecordedAttempt:
+def _line(row: Mapping[str, str | None], where: str) -> _Line:
     try:
         num_tokens = int(row.get("total_tokens") or 0)
         work_s = float(row.get("time_s") or num_tokens / TOKENS_PER_S)
-        answer = _number(row["answer"])
+        answer, gold = _number(row["answer"]), _number(row["gold"])
     except ValueError as error:
-        raise InputError(f"{path}, line {line}: {error}; expected numbers") from None
-    if not work_s > 0:
-        raise InputError(f"{path}, line {line}: needs a time_s or total_tokens above 0")
-    return RecordedAttempt(answer=answer, work_s=work_s, num_tokens=num_tokens or max(1, round(work_s * TOKENS_PER_S)))
+        raise InputError(f"{where}: {error}; expected numbers") from None
+    if not row["problem_id"]:
+        raise InputError(f"{where}: has no problem_id; every line needs the problem that was attempted")
+    if not 0 < work_s < math.inf or num_tokens < 0:
+        raise InputError(f"{where}: needs a time_s or total_tokens above 0")
+    num_tokens = num_tokens or max(1, round(work_s * TOKENS_PER_S))
+    return row["problem_id"], RecordedAttempt(answer=answer, work_s=work_s, num_tokens=num_tokens), gold
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.strip() else None
+def _of_lines(name: str, lines: Sequence[_Line], path: Path) -> Recording:
+    golds = {gold for *_, gold in lines}
+    if len(golds) > 1:
+        raise InputError(f"{path}: problem {name!r} has more than one gold: {', '.join(sorted(map(str, golds)))}")
+    return Recording(name=name, attempts=tuple(attempt for _, attempt, _ in lines), gold=golds.pop())
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.strip() else None
 
 
 def _of_journal(path: Path, gold: Mapping[str, int]) -> tuple[Recording, ...]:
     attempts: dict[str, list[RecordedAttempt]] = {}
-    ids: dict[str, str] = {}
-    for record in read_records(path):
-        if record["kind"] == "solution":
-            ids[record["problem"]] = record["problem_id"]
-        elif record["kind"] == "sample" and record["finish"] != "failed":
-            attempts.setdefault(record["problem"], []).append(
-                RecordedAttempt(
-                    answer=record.get("answer"),
-                    work_s=max(float(record["seconds"]), _LEAST_S),
-                    num_tokens=max(1, int(record["num_tokens"])),
-                )
-            )
-    return tuple(
-        Recording(name=ids.get(key, key), attempts=tuple(each), gold=gold.get(ids.get(key, key)))
-        for key, each in attempts.items()
+    for place, record in enumerate(read_records(path), start=1):
+        if record["kind"] == "sample" and record.get("finish") != Finish.FAILED:
+            try:
+                # The id is the key's first part, so that a problem whose run was killed is known too.
+                attempts.setdefault(record["problem"].rpartition(":")[0], []).append(_of_record(record))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"{path}: record {place} is no sample of the kit's ({error!r})") from None
+    return tuple(Recording(name=name, attempts=tuple(each), gold=gold.get(name)) for name, each in attempts.items())
+
+
+def _of_record(record: Record) -> RecordedAttempt:
+    return RecordedAttempt(
+        answer=record["answer"],
+        work_s=max(float(record["seconds"]), _LEAST_S),
+        num_tokens=max(1, int(record["num_tokens"])),
     )
 
 

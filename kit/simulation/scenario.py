@@ -13,6 +13,7 @@ from kit.simulation.recording import made_up
 from kit.solver_config import SolverConfig
 
 RULES = (
+    "learned(0.003)",
     "adaptive(0.95)",
     "votes(4)",
     "votes(3) | lead(2)",
@@ -28,15 +29,16 @@ def random_contest(seed: int) -> Contest:
     """The contest of this seed: mostly small, up to 200 problems, with any mix of faults."""
     rng = Random(f"contest {seed}")
     num_problems = _num_problems(rng)
-    share_s = 10 ** rng.uniform(0.5, 2.8)  # for each problem, on the average
+    share_s = 10 ** rng.uniform(0.5, 3.2)  # for each problem, on the average
     limit_s = 60 + num_problems * share_s
+    start_s = limit_s * rng.choices((0.0, 0.02, 0.9, 0.999, 1.2), (70, 15, 9, 3, 3))[0]
     return Contest(
         recordings=tuple(made_up(f"{place}", rng, num_attempts=4) for place in range(num_problems)),
         budget=_budget(rng, num_problems, limit_s),
         solver=_solver(rng),
         seed=seed,
-        start_s=limit_s * rng.choice((0.0, 0.0, 0.02, 0.9, 0.999, 1.2)),
-        faults=_faults(rng, limit_s),
+        start_s=start_s,
+        faults=_faults(rng, start_s, limit_s),
         stream_cost=rng.choice((0.0, 0.2, 1.0)),
         keeps_journal=True,
     )
@@ -73,9 +75,10 @@ def _solver(rng: Random) -> SolverConfig:
     )
 
 
-def _faults(rng: Random, limit_s: float) -> tuple[Fault, ...]:
-    """Up to three faults one after another, some of them to the end."""
-    moments = sorted(rng.uniform(0, limit_s) for _ in range(2 * rng.choice((0, 0, 1, 2, 3))))
+def _faults(rng: Random, start_s: float, limit_s: float) -> tuple[Fault, ...]:
+    """Up to three faults one after another, some of them to the end; most while there is still something to hit."""
+    span_s = max(0.0, limit_s - start_s) * rng.choice((0.03, 0.2, 1.0))
+    moments = sorted(start_s + rng.uniform(0, span_s) for _ in range(2 * rng.choice((0, 1, 1, 2, 3))))
     if moments and rng.random() < 0.2:
         moments[-1] = 10 * limit_s
     return tuple(

@@ -1,0 +1,195 @@
+"""`kit simulate`: what it prints, what it refuses, and how a violation gets out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit import cli
+from kit.simulation import invariants
+
+RUN = """problem_id,answer,gold,time_s,total_tokens
+p0,7,7,10,100
+p0,7,7,12,100
+p0,8,7,14,100
+p1,3,3,20,100
+p1,3,3,22,100
+p1,,3,24,100
+"""
+JOURNAL = (
+    '{"kind":"run"}\n'
+    '{"kind":"sample","problem":"p0:0123456789ab","number":0,"finish":"stop","answer":7,"seconds":3,"num_tokens":9}\n'
+)
+GOLD = "id,problem,answer\np0,x,7\n"
+
+
+@pytest.fixture(autouse=True)
+def _loud() -> Iterator[None]:
+    """The command silences the log of its process, which here is that of the other tests too."""
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def run_csv(tmp_path: Path) -> Path:
+    return written(tmp_path / "run.csv", RUN)
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def simulate(*args: object) -> int:
+    return cli.main(["simulate", "--processes", "1", *map(str, args)])
+
+
+def test_contests_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--contests", 20) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    counts = r"20 contests, [\d,]+ problems, [\d,]+ samples, [\d,]+ broken, [\d,]+ cancelled"
+    assert re.fullmatch(counts, lines[0])
+    assert re.fullmatch(r"faults: \d+ crash, \d+ deaf, \d+ empty, \d+ hang, \d+ slow", lines[1])
+    assert lines[2].startswith("every problem answered in range and in time")
+
+
+def test_the_seed_names_the_first_contest(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invariants, "_CHECKS", (lambda outcome: iter(["it is wrong"]),))
+    assert simulate("--contests", 3, "--seed", 41) == 1
+    assert capsys.readouterr().out.splitlines()[:3] == [f"seed {seed}: it is wrong" for seed in (41, 42, 43)]
+
+
+def test_a_violation_prints_its_seed_and_how_to_see_it_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_fourth(outcome: invariants.Outcome) -> Iterator[str]:
+        if outcome.contest.seed == 4:
+            yield "it is wrong"
+
+    monkeypatch.setattr(invariants, "_CHECKS", (only_the_fourth,))
+    assert simulate("--contests", 6) == 1
+    printed = capsys.readouterr()
+    assert "seed 4: it is wrong" in printed.out
+    assert printed.out.count("it is wrong") == 1
+    assert "every problem answered" not in printed.out
+    assert "1 contests broke what must hold; see one again: kit simulate --replay 4" in printed.err
+
+    assert simulate("--replay", 4) == 1
+    assert "violated: it is wrong" in capsys.readouterr().out
+    assert simulate("--replay", 5) == 0
+
+
+def test_a_replay_shows_each_problem_and_the_same_trace_every_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--replay", 7) == 0
+    first = capsys.readouterr().out
+    assert simulate("--replay", 7) == 0
+    assert capsys.readouterr().out == first
+    num_problems = int(re.match(r"seed 7: (\d+) problems", first)[1])  # type: ignore[index]
+    assert len(re.findall(r"^ +[\d.]+ s \+", first, re.MULTILINE)) == num_problems
+    assert re.search(r"trace [0-9a-f]{16}$", first, re.MULTILINE)
+
+
+def test_policies_are_compared_on_a_recorded_run(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policies = ("--policy", "kit", "--policy", "3 equal of 8, bank")
+    assert simulate("--compare", "--recording", run_csv, "--replicates", 2, *policies) == 0
+    out = capsys.readouterr().out
+    titles = [line.strip() for line in out.splitlines() if line.startswith("run, ")]
+    assert len(titles) == 2
+    assert re.fullmatch(r"run, 1 x \d+ s a problem", titles[0])
+    assert titles[1] == "run, no limit"
+    rows = [line for line in out.splitlines() if line.startswith(("4 equal of 8, bank", "3 equal", "kit"))]
+    assert len(rows) == 6
+    baseline = r"4 equal of 8, bank +[\d.]+ +\+0\.0 \[\+0\.0, \+0\.0\] +1\.00 \[1\.00, 1\.00\] +\d+ +[\d.]+ +\d+"
+    assert re.fullmatch(baseline, rows[0].rstrip())
+
+
+def test_a_setting_of_ones_own_is_compared_as_yours(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = "--compare", "--recording", run_csv, "--replicates", 1, "--share", 2, "--policy", "kit"
+    assert simulate(*args, "--set", "width=2", "--set", "stop.rule=votes(2)") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^yours ", out, re.MULTILINE)
+    assert len(re.findall(r"^run, 2 x ", out, re.MULTILINE)) == 1
+
+
+def test_several_recordings_are_averaged(tmp_path: Path, run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = written(tmp_path / "other.csv", RUN)
+    args = "--compare", "--recording", run_csv, "--recording", other, "--replicates", 1, "--share", 1
+    assert simulate(*args, "--policy", "kit") == 0
+    titles = [
+        line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith(("run,", "other,", "all"))
+    ]
+    assert [title.split(",")[0] for title in titles] == ["run", "other", "all"]
+
+
+def test_journals_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A regression test: every journal is called journal.jsonl, and two of them ended in a traceback."""
+    first, second = (written(tmp_path / name / "journal.jsonl", JOURNAL) for name in ("a", "b"))
+    gold = written(tmp_path / "gold.csv", GOLD)
+    args = "--compare", "--recording", first, "--recording", second, "--gold", gold, "--replicates", 1, "--share", 1
+    assert simulate(*args, "--policy", "kit") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^journal, 1 x", out, re.MULTILINE)
+    assert "all" in out
+
+
+def test_a_recording_without_gold_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = written(tmp_path / "journal.jsonl", JOURNAL)
+    assert simulate("--compare", "--recording", journal) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"{journal}: the answer to 'p0' is not known" in printed.err
+    assert "--gold" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--contests", "0"], "--contests must be >= 1, got 0"),
+        (["--compare", "--replicates", "0"], "--replicates must be >= 1, got 0"),
+        (["--processes", "0"], "--processes must be >= 1, got 0"),
+        (["--compare", "--share", "0"], "--share must be > 0, got 0.0"),
+        (["--compare", "--share", "nan"], "--share must be > 0, got nan"),
+        (["--compare", "--share", "1", "--share", "-2"], "--share must be > 0, got 1.0, -2.0"),
+        (["--compare", "--policy", "best"], "there is no policy 'best'; known: 4 equal of 8, bank"),
+        (["--compare", "--set", "widht=3"], "did you mean 'width'"),
+        (["--compare", "--set", "width=0"], "width must be >= 1"),
+        (["--compare", "--recording", "absent.csv"], "absent.csv: no such recording"),
+        (["--recording", "run.csv"], "--recording is for comparisons; add --compare"),
+        (["--policy", "kit"], "--policy is for comparisons; add --compare"),
+        (["--replay", "3", "--plot", "a.svg"], "--plot is for comparisons; add --compare"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_on_stderr(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["simulate", *args]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_progress_goes_to_stderr_and_the_log_is_silent() -> None:
+    command = [sys.executable, "-m", "kit.cli", "simulate", "--contests", "30", "--processes", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 3
+    assert "contests" not in done.stdout.splitlines()[1]
+    assert "Traceback" not in done.stderr
+    assert "guessed" not in done.stderr
+
+
+def test_scores_are_drawn_against_time(run_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    path = tmp_path / "tradeoff.svg"
+    args = "--compare", "--recording", run_csv, "--replicates", 2, "--share", 1, "--policy", "kit"
+    assert simulate(*args, "--plot", path) == 0
+    assert path.read_text(encoding="utf-8").startswith("<?xml")
+    assert f"drawn: {path}" in capsys.readouterr().out
