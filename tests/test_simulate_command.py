@@ -18,13 +18,17 @@ RUN = """problem_id,answer,gold,time_s,total_tokens
 p0,7,7,10,100
 p0,7,7,12,100
 p0,8,7,14,100
+p0,7,7,15,100
 p1,3,3,20,100
 p1,3,3,22,100
 p1,,3,24,100
+p1,3,3,25,100
+p2,5,5,9,100
 """
-JOURNAL = (
-    '{"kind":"run"}\n'
-    '{"kind":"sample","problem":"p0:0123456789ab","number":0,"finish":"stop","answer":7,"seconds":3,"num_tokens":9}\n'
+JOURNAL = '{"kind":"run"}\n' + "".join(
+    f'{{"kind":"sample","problem":"p0:0123456789ab","number":{number},"finish":"stop","answer":7,"seconds":3,'
+    '"num_tokens":9}\n'
+    for number in range(4)
 )
 GOLD = "id,problem,answer\np0,x,7\n"
 
@@ -102,11 +106,11 @@ def test_policies_are_compared_on_a_recorded_run(run_csv: Path, capsys: pytest.C
     assert simulate("--compare", "--recording", run_csv, "--replicates", 2, *policies) == 0
     out = capsys.readouterr().out
     titles = [line.strip() for line in out.splitlines() if line.startswith("run, ")]
-    assert len(titles) == 2
-    assert re.fullmatch(r"run, 1 x \d+ s a problem", titles[0])
-    assert titles[1] == "run, no limit"
+    assert len(titles) == 3
+    assert re.fullmatch(r"run, 0\.7 x \d+ s a problem", titles[0])
+    assert titles[2] == "run, no limit"
     rows = [line for line in out.splitlines() if line.startswith(("4 equal of 8, bank", "3 equal", "kit"))]
-    assert len(rows) == 6
+    assert len(rows) == 3 * 3 + 3  # of each share, and of the time at equal score
     baseline = r"4 equal of 8, bank +[\d.]+ +\+0\.0 \[\+0\.0, \+0\.0\] +1\.00 \[1\.00, 1\.00\] +\d+ +[\d.]+ +\d+"
     assert re.fullmatch(baseline, rows[0].rstrip())
 
@@ -162,7 +166,7 @@ def test_a_recording_without_gold_is_refused(tmp_path: Path, capsys: pytest.Capt
         (["--compare", "--set", "widht=3"], "did you mean 'width'"),
         (["--compare", "--set", "width=0"], "width must be >= 1"),
         (["--compare", "--recording", "absent.csv"], "absent.csv: no such recording"),
-        (["--recording", "run.csv"], "--recording is for comparisons; add --compare"),
+        (["--share", "1"], "--share is for comparisons; add --compare"),
         (["--policy", "kit"], "--policy is for comparisons; add --compare"),
         (["--replay", "3", "--plot", "a.svg"], "--plot is for comparisons; add --compare"),
     ],
@@ -193,3 +197,27 @@ def test_scores_are_drawn_against_time(run_csv: Path, tmp_path: Path, capsys: py
     assert simulate(*args, "--plot", path) == 0
     assert path.read_text(encoding="utf-8").startswith("<?xml")
     assert f"drawn: {path}" in capsys.readouterr().out
+
+
+def test_problems_of_few_attempts_are_left_out_of_comparisons_and_that_is_said(
+    run_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulate("--compare", "--recording", run_csv, "--replicates", 1, "--share", 1, "--policy", "kit") == 0
+    assert "run: 1 problems of under 4 attempts are left out" in capsys.readouterr().out
+    few = written(tmp_path / "few.csv", "problem_id,answer,gold,time_s\np,1,1,5\n")
+    assert simulate("--compare", "--recording", few) == 1
+    assert "no problem has 4 attempts" in capsys.readouterr().err
+
+
+def test_the_time_to_the_baselines_score_is_told_where_there_are_several_shares(
+    run_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = "--compare", "--recording", run_csv, "--replicates", 3, "--share", 2, "--share", 0.5, "--policy", "kit"
+    assert simulate(*args) == 0
+    told = capsys.readouterr().out
+    assert told.index("0.5 x") < told.index("2 x") < told.index("time to the baseline's score")
+
+
+def test_random_contests_may_be_made_of_recorded_problems(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--contests", 20, "--recording", run_csv) == 0
+    assert "equal seeds equal traces" in capsys.readouterr().out

@@ -14,10 +14,12 @@ from kit.config import nested, replaced
 from kit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from kit.simulation.comparison import Row, Setting
+    from kit.simulation.comparison import Interval, Replicate, Row, Setting
     from kit.simulation.policy import Policy
     from kit.simulation.recording import Recording
     from kit.simulation.torture import Checked
+
+_LEAST_ATTEMPTS = 4
 
 
 def add(commands: Any) -> None:
@@ -43,7 +45,7 @@ def add(commands: Any) -> None:
     simulate.add_argument(
         "--share", type=float, action="append", default=[], metavar="X",
         help="the contest's time for each problem, in times of what the baseline takes without a limit; may be given "
-        "again (default: 1 and no limit)",
+        "again (default: 0.7, 1 and no limit)",
     )  # fmt: skip
     simulate.add_argument("--replicates", type=int, default=40, metavar="R", help="contests a recording and share")
     simulate.add_argument("--policy", action="append", default=[], metavar="NAME", help="only these and the baseline")
@@ -65,7 +67,7 @@ def simulate_command(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} must be >= 1, got {getattr(args, name)}")
     if not all(share > 0 for share in args.share):
         raise InputError(f"--share must be > 0, got {', '.join(map(str, args.share))}")
-    idle = [name for name in ("recording", "gold", "share", "policy", "set", "plot") if getattr(args, name)]
+    idle = [name for name in ("share", "policy", "set", "plot") if getattr(args, name)]
     if idle and not args.compare:
         raise InputError(f"--{idle[0]} is for comparisons; add --compare")
     from kit.simulation.contest import quiet
@@ -73,15 +75,18 @@ def simulate_command(args: argparse.Namespace) -> int:
     quiet()
     if args.compare:
         return _compare(args)
-    return _check(args) if args.replay is None else _replay(args.replay)
+    recordings = [recording for run in _runs(args).values() for recording in run]
+    return _check(args, recordings) if args.replay is None else _replay(args.replay, recordings)
 
 
-def _check(args: argparse.Namespace) -> int:
+def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> int:
     from kit.simulation.torture import check_contests
 
     seeds = range(args.seed, args.seed + args.contests)
     checked: list[Checked] = []
-    for each in _shown(check_contests(seeds, num_processes=args.processes), args.contests, "contests"):
+    for each in _shown(
+        check_contests(seeds, num_processes=args.processes, recordings=recordings), args.contests, "contests"
+    ):
         checked.append(each)
         for violation in each.violations:
             print(f"seed {each.seed}: {violation}")
@@ -99,12 +104,12 @@ def _check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _replay(seed: int) -> int:
+def _replay(seed: int, recordings: Sequence[Recording]) -> int:
     from kit.simulation.contest import run
     from kit.simulation.invariants import violations
     from kit.simulation.scenario import random_contest
 
-    outcome = run(random_contest(seed))
+    outcome = run(random_contest(seed, recordings=recordings))
     contest = outcome.contest
     print(f"seed {seed}: {len(contest.recordings)} problems from {contest.start_s:.1f} s, {contest.budget}")
     print(contest.solver)
@@ -126,17 +131,19 @@ def _replay(seed: int) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from kit.simulation.comparison import compare
+    from kit.simulation.comparison import at_equal_score, rows_of, run_all
+    from kit.simulation.recording import made_up_run
 
     policies = _policies(args.policy, args.set)
-    runs = _runs(args)
+    runs = _comparable(_runs(args)) or {"made up": made_up_run(args.seed)}
     console = Console(width=130)
+    by_share: list[list[Replicate]] = []
     rows: dict[str, list[Row]] = {}
-    for share in args.share or [1.0, math.inf]:
+    for share in sorted(args.share or [0.7, 1.0, math.inf]):
         settings = _settings(runs, share, policies[0])
         total = len(settings) * args.replicates
         done = iter(_shown(range(total), total, "replicates"))
-        rows = compare(
+        replicates = run_all(
             policies,
             settings,
             num_replicates=args.replicates,
@@ -145,8 +152,12 @@ def _compare(args: argparse.Namespace) -> int:
             on_progress=lambda done=done: next(done, None),  # type: ignore[misc]
         )
         next(done, None)
-        for name, each in rows.items():
-            console.print(_table(name, each))
+        rows = {name: rows_of(policies, each) for name, each in replicates.items()}
+        for name, row in rows.items():
+            console.print(_table(name, row))
+        by_share.append(list(replicates.values())[-1])
+    if len(by_share) > 1:
+        console.print(_equal_score_table(at_equal_score(policies, by_share)))
     if args.plot:
         _plot(rows, args.plot)
         print(f"drawn: {args.plot}")
@@ -170,16 +181,30 @@ def _policies(names: Sequence[str], assignments: Sequence[str]) -> list[Policy]:
 
 
 def _runs(args: argparse.Namespace) -> dict[str, tuple[Recording, ...]]:
-    from kit.simulation.recording import made_up_run, read_recordings
+    from kit.simulation.recording import read_recordings
 
     runs: dict[str, tuple[Recording, ...]] = {}
     for path in args.recording:
         recordings = read_recordings(path, gold=args.gold)
         unknown = [recording.name for recording in recordings if recording.gold is None]
-        if unknown:
+        if unknown and args.compare:
             raise InputError(f"{path}: the answer to {unknown[0]!r} is not known; give an AIMO CSV that has it: --gold")
         runs[str(path) if path.stem in runs else path.stem] = recordings  # every journal is called journal.jsonl
-    return runs or {"made up": made_up_run(args.seed)}
+    return runs
+
+
+def _comparable(runs: Mapping[str, tuple[Recording, ...]]) -> dict[str, tuple[Recording, ...]]:
+    """Without the problems that too few attempts were made at: from one attempt every vote would be unanimous."""
+    kept = {
+        name: tuple(recording for recording in run if len(recording.attempts) >= _LEAST_ATTEMPTS)
+        for name, run in runs.items()
+    }
+    for name, run in runs.items():
+        if len(kept[name]) < len(run):
+            print(f"{name}: {len(run) - len(kept[name])} problems of under {_LEAST_ATTEMPTS} attempts are left out")
+        if not kept[name]:
+            raise InputError(f"{name}: no problem has {_LEAST_ATTEMPTS} attempts; record more of each to compare")
+    return kept
 
 
 def _settings(runs: Mapping[str, tuple[Recording, ...]], share: float, baseline: Policy) -> list[Setting]:
@@ -211,6 +236,17 @@ def _table(name: str, rows: Sequence[Row]) -> Any:
             f"{row.num_samples:.1f}",
             f"{row.num_tokens:,.0f}",
         )
+    return table
+
+
+def _equal_score_table(times: Mapping[str, Interval | None]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="time to the baseline's score under the longest share", title_justify="left", box=None)
+    table.add_column("policy")
+    table.add_column("time ratio (95 %)", justify="right")
+    for name, time in times.items():
+        table.add_row(name, "not reached" if time is None else f"{time.mean:.2f} [{time.low:.2f}, {time.high:.2f}]")
     return table
 
 

@@ -1,7 +1,8 @@
 """Policies on the same contests: score, time, samples and tokens, with paired bootstrap intervals.
 
-Each replicate draws problems from a recorded run with replacement, then a contest from those, and lets every
-policy answer it: the same problems in the same order, each with its attempts in the same order.
+Each replicate draws problems from a recorded run with replacement, then a contest from those, each with attempts
+drawn anew, and lets every policy answer it: the same problems and attempts in the same order. So an interval holds
+the luck of one contest beside that of the recorded problems: it is wider than one for the mean would be.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from random import Random
 from kit.simulation.contest import Contest, quiet, run
 from kit.simulation.engine import STREAM_COST
 from kit.simulation.policy import Policy
-from kit.simulation.recording import Recording
+from kit.simulation.recording import Recording, resampled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,15 @@ class Run:
     num_tokens: float
 
 
+Replicate = list[Run]
+"""One contest, answered by every policy in turn."""
+
+_Job = tuple[Sequence[Policy], Setting, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean over the replicates and the middle 95 % of them."""
+    """A mean over the replicates and the middle 95 % of them; of 40 or fewer, nearly their least and greatest."""
 
     mean: float
     low: float
@@ -84,22 +91,101 @@ def compare(
 ) -> dict[str, list[Row]]:
     """Rows for each setting and, under `all`, for their averages; the first policy is the baseline.
 
-    Source: paired bootstrap over problems (cases) and attempt orders, percentile intervals.
+    Source: paired bootstrap over problems (cases) and attempts, percentile intervals.
     """
+    runs = run_all(
+        policies,
+        settings,
+        num_replicates=num_replicates,
+        seed=seed,
+        num_processes=num_processes,
+        on_progress=on_progress,
+    )
+    return {name: rows_of(policies, each) for name, each in runs.items()}
+
+
+def run_all(
+    policies: Sequence[Policy],
+    settings: Sequence[Setting],
+    *,
+    num_replicates: int,
+    seed: int = 0,
+    num_processes: int = 1,
+    on_progress: Callable[[], None] = lambda: None,
+) -> dict[str, list[Replicate]]:
+    """The replicates of each setting and, under `all`, their averages; replicate i asks the same in every setting."""
     jobs = [(policies, setting, seed + number) for setting in settings for number in range(num_replicates)]
-    results: list[list[Run]] = []
+    results: list[Replicate] = []
     for result in _mapped(jobs, num_processes):
         results.append(result)
         on_progress()
-    names = [policy.name for policy in policies]
     runs = {
         setting.name: results[place * num_replicates : (place + 1) * num_replicates]
         for place, setting in enumerate(settings)
     }
-    rows = {name: _rows(names, each) for name, each in runs.items()}
     if len(settings) > 1:
-        rows["all"] = _rows(names, [_averaged(each) for each in zip(*runs.values(), strict=True)])
-    return rows
+        runs["all"] = [_averaged(each) for each in zip(*runs.values(), strict=True)]
+    return runs
+
+
+def rows_of(policies: Sequence[Policy], replicates: Sequence[Replicate]) -> list[Row]:
+    """One row a policy, paired with the first."""
+    return [
+        Row(
+            policy=policy.name,
+            score=Interval.of([runs[place].score for runs in replicates]),
+            seconds=Interval.of([runs[place].seconds for runs in replicates]),
+            gain=Interval.of([runs[place].score - runs[0].score for runs in replicates]),
+            pace=Interval.of([runs[place].seconds / runs[0].seconds for runs in replicates]),
+            num_samples=_mean(runs[place].num_samples for runs in replicates),
+            num_tokens=_mean(runs[place].num_tokens for runs in replicates),
+        )
+        for place, policy in enumerate(policies)
+    ]
+
+
+def at_equal_score(
+    policies: Sequence[Policy], by_share: Sequence[Sequence[Replicate]], *, seed: int = 0
+) -> dict[str, Interval | None]:
+    """Each policy's time over the baseline's when it scores as the baseline does under the longest share.
+
+    by_share: replicates under shares from short to long, replicate i asking the same under each. Between shares the
+    score is linear in time; None for a policy that does not get there. The interval bootstraps the replicates.
+    """
+    rng = Random(f"equal score {seed}")
+    num = len(by_share[-1])
+    draws = [range(num), *(rng.choices(range(num), k=num) for _ in range(_NUM_BOOTSTRAPS))]
+    return {policy.name: _equal_score(by_share, place, draws) for place, policy in enumerate(policies)}
+
+
+def _equal_score(
+    by_share: Sequence[Sequence[Replicate]], place: int, draws: Sequence[Sequence[int]]
+) -> Interval | None:
+    ratios = []
+    for draw in draws:
+        target = _mean(by_share[-1][each][0].score for each in draw)
+        whole_s = _mean(by_share[-1][each][0].seconds for each in draw)
+        curve = [
+            (_mean(runs[each][place].seconds for each in draw), _mean(runs[each][place].score for each in draw))
+            for runs in by_share
+        ]
+        ratios.append(_first_time(curve, target) / whole_s)
+    if math.isinf(ratios[0]):
+        return None
+    ranked = Interval.of(ratios[1:])
+    return Interval(mean=ratios[0], low=ranked.low, high=ranked.high)
+
+
+def _first_time(curve: Sequence[tuple[float, float]], target: float) -> float:
+    """When a curve of (seconds, score) first reaches the target; infinity if it never does."""
+    before_s, before = curve[0]
+    if before >= target - _ROUNDING:
+        return before_s
+    for seconds, score in curve[1:]:
+        if score >= target - _ROUNDING:
+            return before_s + (seconds - before_s) * (target - before) / (score - before)
+        before_s, before = seconds, score
+    return math.inf
 
 
 def natural_share_s(policy: Policy, setting: Setting) -> float:
@@ -108,7 +194,7 @@ def natural_share_s(policy: Policy, setting: Setting) -> float:
     return math.fsum(_run(policy, setting, asked, seed).seconds for seed in range(_NUM_NATURAL)) / _NUM_NATURAL
 
 
-def _mapped(jobs: Sequence[tuple[Sequence[Policy], Setting, int]], num_processes: int) -> Iterator[list[Run]]:
+def _mapped(jobs: Sequence[_Job], num_processes: int) -> Iterator[Replicate]:
     if num_processes == 1:
         yield from map(_replicate, jobs)
         return
@@ -116,13 +202,15 @@ def _mapped(jobs: Sequence[tuple[Sequence[Policy], Setting, int]], num_processes
         yield from pool.map(_replicate, jobs)
 
 
-def _replicate(job: tuple[Sequence[Policy], Setting, int]) -> list[Run]:
+def _replicate(job: _Job) -> Replicate:
     """Every policy in one contest."""
     policies, setting, seed = job
+    # By place and not by name, so that recordings of the same problems by several models are asked alike.
+    places = Random(seed).choices(range(len(setting.recordings)), k=len(setting.recordings))
+    asked = Random(-1 - seed).choices(places, k=setting.num_problems)
     rng = Random(f"{setting.name}|{seed}")
-    population = rng.choices(setting.recordings, k=len(setting.recordings))
-    asked = tuple(rng.choices(population, k=setting.num_problems))
-    return [_run(policy, setting, asked, seed) for policy in policies]
+    recordings = tuple(resampled(setting.recordings[place], rng) for place in asked)
+    return [_run(policy, setting, recordings, seed) for policy in policies]
 
 
 def _run(policy: Policy, setting: Setting, asked: tuple[Recording, ...], seed: int) -> Run:
@@ -151,10 +239,12 @@ def _mean_work_s(recordings: Sequence[Recording]) -> float:
 
 
 _NUM_NATURAL = 5
+_NUM_BOOTSTRAPS = 500
+_ROUNDING = 1e-9
 _NO_HURRY = 20.0  # mean attempts a problem: far more than any policy here takes
 
 
-def _averaged(runs_of_settings: tuple[list[Run], ...]) -> list[Run]:
+def _averaged(runs_of_settings: tuple[Replicate, ...]) -> Replicate:
     """One replicate over all settings: scores and samples by mean, times relative to the baseline's of each."""
     return [
         Run(
@@ -165,21 +255,6 @@ def _averaged(runs_of_settings: tuple[list[Run], ...]) -> list[Run]:
         )
         for baselines in [[runs[0] for runs in runs_of_settings]]
         for runs in zip(*runs_of_settings, strict=True)
-    ]
-
-
-def _rows(names: Sequence[str], replicates: Sequence[Sequence[Run]]) -> list[Row]:
-    return [
-        Row(
-            policy=name,
-            score=Interval.of([runs[place].score for runs in replicates]),
-            seconds=Interval.of([runs[place].seconds for runs in replicates]),
-            gain=Interval.of([runs[place].score - runs[0].score for runs in replicates]),
-            pace=Interval.of([runs[place].seconds / runs[0].seconds for runs in replicates]),
-            num_samples=_mean(runs[place].num_samples for runs in replicates),
-            num_tokens=_mean(runs[place].num_tokens for runs in replicates),
-        )
-        for place, name in enumerate(names)
     ]
 
 

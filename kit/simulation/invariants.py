@@ -16,6 +16,7 @@ from itertools import pairwise
 from kit.ballot import Ballot, Reading, Solution, StopReason
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
+from kit.reasoning import ReasoningConfig
 from kit.records import sample_of, solution_of
 from kit.sampling import Finish
 from kit.simulation.contest import Outcome
@@ -187,9 +188,14 @@ def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
             yield f"{story.name}: votes {solution.votes}, but the journal's samples give {due}"
         elif due and solution.answer not in (dict(due) if solver.selection.num_rounds else (due[0][0],)):
             yield f"{story.name}: answered {solution.answer}, but {due[0][0]} leads"
-        sums = len(counted), sum(record["num_tokens"] for record in counted)
+        sums = len(counted), sum(record["num_tokens"] for record in (*counted, *story.broken))
         if (solution.num_samples, solution.num_tokens) != sums and not solver.selection.num_rounds:
             yield f"{story.name}: tells {solution.num_samples} samples, {solution.num_tokens} tokens, not {sums}"
+
+
+def _time_up_s(outcome: Outcome, story: _Story) -> float:
+    """From when on attempts may end for want of time: with tools, a last call's reserve before the deadline."""
+    return story.deadline_s - (ReasoningConfig().last_call_s if outcome.contest.wrap else 0.0)
 
 
 def _jumps_the_queue(story: _Story, counted: Sequence[Record]) -> bool:
@@ -214,7 +220,7 @@ def _problems_stop_when_and_why_they_say(outcome: Outcome) -> Iterator[str]:
     solver = outcome.contest.solver
     for story in _stories(outcome):
         solution = story.solution
-        if solution.reason is StopReason.OUT_OF_TIME and story.ended_s < story.deadline_s - SLACK_S:
+        if solution.reason is StopReason.OUT_OF_TIME and story.ended_s < _time_up_s(outcome, story) - SLACK_S:
             yield f"{story.name}: out of time after {solution.seconds:.3f} s of {solution.allotted_s:.3f}"
         if solution.reason is StopReason.NOT_WORTH and (
             solver.pacing.kind == "off" or solver.in_order or not story.whole

@@ -62,6 +62,7 @@ KIT = Policy(name="kit", solver=SolverConfig(), note="what the kit submits: its 
 POLICIES: tuple[Policy, ...] = (
     BASELINE,
     _fixed("4 equal of 8, linspace", "votes(4)", plan="linspace", note="peers.md 1.13"),
+    _fixed("4 equal of 8, six at once", "votes(4)", width=6, note="the baseline with the kit's width"),
     _fixed("3 equal of 8, bank", "votes(3)"),
     _fixed("6 equal of 12, bank", "votes(6)", num_samples=12, note="tried and dropped: peers.md 1.4"),
     _fixed("lead 2 of 8, bank", "lead(2)", note="after peers.md 1.10"),

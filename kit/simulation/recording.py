@@ -60,23 +60,34 @@ def read_recordings(path: Path, *, gold: Path | None = None) -> tuple[Recording,
 
 
 def endless(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat) -> Iterator[RecordedAttempt]:
-    """Its attempts in a random order, then drawn again and again.
+    """Its attempts in a random order, then `redrawn` without end."""
+    order = list(recording.attempts)
+    rng.shuffle(order)
+    yield from order
+    yield from redrawn(recording, rng, repeat=repeat)
+
+
+def redrawn(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat) -> Iterator[RecordedAttempt]:
+    """Its attempts drawn with replacement, without end.
 
     A wrong answer that was given once is, drawn again, another wrong answer (but for the share `repeat`): such
     answers scatter, and to repeat them would hand the vote to answers that hardly ever come twice.
     """
-    order = list(recording.attempts)
-    rng.shuffle(order)
-    yield from order
-    answers = [attempt.answer for attempt in order]
+    answers = [attempt.answer for attempt in recording.attempts]
     while True:
-        attempt = rng.choice(order)
+        attempt = rng.choice(recording.attempts)
         is_lone = attempt.answer not in (None, recording.gold) and answers.count(attempt.answer) == 1
         if is_lone and rng.random() > repeat:
             attempt = RecordedAttempt(
                 answer=rng.randrange(ANSWER_MAX + 1), work_s=attempt.work_s, num_tokens=attempt.num_tokens
             )
         yield attempt
+
+
+def resampled(recording: Recording, rng: Random) -> Recording:
+    """The problem as another run of as many attempts might have recorded it."""
+    attempts = tuple(itertools.islice(redrawn(recording, rng), len(recording.attempts)))
+    return Recording(name=recording.name, attempts=attempts, gold=recording.gold)
 
 
 def made_up_run(seed: int, *, num_problems: int = 60) -> tuple[Recording, ...]:

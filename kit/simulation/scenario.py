@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from random import Random
 
 from kit.ballot import StopRule
@@ -9,7 +11,8 @@ from kit.budget import BudgetConfig
 from kit.pacing import PacingConfig
 from kit.simulation.contest import Contest
 from kit.simulation.engine import Fault, FaultKind
-from kit.simulation.recording import made_up
+from kit.simulation.recording import Recording, made_up
+from kit.simulation.tools import with_tools
 from kit.solver_config import SolverConfig
 
 RULES = (
@@ -25,21 +28,29 @@ RULES = (
 )
 
 
-def random_contest(seed: int) -> Contest:
-    """The contest of this seed: mostly small, up to 200 problems, with any mix of faults."""
+def random_contest(seed: int, *, recordings: Sequence[Recording] = ()) -> Contest:
+    """The contest of this seed: mostly small, up to 200 problems, with any mix of faults.
+
+    recordings: what problems are drawn from, rather than made up. One contest in five goes through tools, whose
+    sandboxes answer, fail, hang or are not there.
+    """
     rng = Random(f"contest {seed}")
     num_problems = _num_problems(rng)
     share_s = 10 ** rng.uniform(0.5, 3.2)  # for each problem, on the average
     limit_s = 60 + num_problems * share_s
     start_s = limit_s * rng.choices((0.0, 0.02, 0.9, 0.999, 1.2), (70, 15, 9, 3, 3))[0]
     return Contest(
-        recordings=tuple(made_up(f"{place}", rng, num_attempts=4) for place in range(num_problems)),
+        recordings=tuple(
+            rng.choice(recordings) if recordings else made_up(f"{place}", rng, num_attempts=4)
+            for place in range(num_problems)
+        ),
         budget=_budget(rng, num_problems, limit_s),
         solver=_solver(rng),
         seed=seed,
         start_s=start_s,
         faults=_faults(rng, start_s, limit_s),
         stream_cost=rng.choice((0.0, 0.2, 1.0)),
+        wrap=partial(with_tools, seed=seed) if rng.random() < 0.2 else None,
         keeps_journal=True,
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from kit.simulation.contest import Outcome, quiet, run
 from kit.simulation.invariants import violations
+from kit.simulation.recording import Recording
 from kit.simulation.scenario import random_contest
 
 REPEAT_EVERY = 10
@@ -27,22 +29,25 @@ class Checked:
     violations: tuple[str, ...]
 
 
-def check_contest(seed: int) -> Checked:
-    """Run and check the random contest of this seed."""
-    outcome = run(random_contest(seed))
+def check_contest(seed: int, recordings: Sequence[Recording] = ()) -> Checked:
+    """Run and check the random contest of this seed, on recorded problems if there are any."""
+    outcome = run(random_contest(seed, recordings=recordings))
     found = violations(outcome)
-    if seed % REPEAT_EVERY == 0 and run(random_contest(seed)).trace != outcome.trace:
+    if seed % REPEAT_EVERY == 0 and run(random_contest(seed, recordings=recordings)).trace != outcome.trace:
         found.append("a second run of the same seed left another trace")
     return _checked(seed, outcome, found)
 
 
-def check_contests(seeds: Iterable[int], *, num_processes: int = 1) -> Iterator[Checked]:
+def check_contests(
+    seeds: Iterable[int], *, num_processes: int = 1, recordings: Sequence[Recording] = ()
+) -> Iterator[Checked]:
     """Check one after another, in the order of the seeds."""
+    check = partial(check_contest, recordings=recordings)
     if num_processes == 1:
-        yield from map(check_contest, seeds)
+        yield from map(check, seeds)
         return
     with ProcessPoolExecutor(num_processes, initializer=quiet) as pool:
-        yield from pool.map(check_contest, seeds, chunksize=20)
+        yield from pool.map(check, seeds, chunksize=20)
 
 
 def _checked(seed: int, outcome: Outcome, found: list[str]) -> Checked:
