@@ -242,7 +242,9 @@ def _table(name: str, rows: Sequence[Row]) -> Any:
 def _equal_score_table(times: Mapping[str, Interval | None]) -> Any:
     from rich.table import Table
 
-    table = Table(title="time to the baseline's score under the longest share", title_justify="left", box=None)
+    table = Table(
+        title="time to the baseline's score under the longest share", title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("policy")
     table.add_column("time ratio (95 %)", justify="right")
     for name, time in times.items():
