@@ -27,7 +27,6 @@ from kit.budget import Budget, BudgetConfig
 from kit.confidence import KillConfig
 from kit.engines.scripted import Outcome, Script, ScriptedEngine
 from kit.journal import Journal
-from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
@@ -71,13 +70,10 @@ def streaming(seconds: float) -> Streaming:
     return Streaming(write)
 
 
-def config(rule: str = "uncatchable", *, kills: bool = True) -> SolverConfig:
+def config(*, kills: bool = True) -> SolverConfig:
+    """The kit's own rule and pacing, with sixty-four attempts at once."""
     return SolverConfig(
-        stop=StopRule(num_samples=NUM_ATTEMPTS, rule=rule),
-        pacing=PacingConfig(kind="off"),
-        width=NUM_ATTEMPTS,
-        kills=kills,
-        kill=KillConfig(warmup=4),
+        stop=StopRule(num_samples=NUM_ATTEMPTS), width=NUM_ATTEMPTS, kills=kills, kill=KillConfig(warmup=4)
     )
 
 
@@ -109,9 +105,10 @@ async def cancel_ms(journal: Journal) -> tuple[float, float]:
     )
     begun = time.monotonic()
     budget = Budget(BudgetConfig(num_problems=1), lambda: time.monotonic() - begun)
-    solution = await Solver(engine, budget, journal, config("votes(4)")).solve(PROBLEM)
+    solution = await Solver(engine, budget, journal, config()).solve(PROBLEM)
     done = trio.current_time()
-    assert (engine.num_cancelled, solution.num_samples) == (60, 4)
+    assert engine.num_cancelled >= 60
+    assert solution.answer == 2
     ended = {outcome: [call.ended_s or 0.0 for call in engine.calls if call.outcome is outcome] for outcome in Outcome}
     decided = max(ended[Outcome.RETURNED])
     return 1000 * (max(ended[Outcome.CANCELLED]) - decided), 1000 * (done - decided)

@@ -23,7 +23,7 @@ from kit.sampling import Finish, Sample
 from kit.selection import Candidate, summary_of
 from kit.stopping import VoteHistory
 from kit.vote_model import Shape
-from kit.voting import Tally, Vote, is_decided, tally
+from kit.voting import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided, tally
 
 _parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
 
@@ -51,7 +51,7 @@ class StopRule:
 
     num_samples: attempts, at most. rule: one of kit.stopping's as text, such as `adaptive(0.95)` or
     `votes(4) | lead(3)`; `uncatchable` is always in force. max_failures: broken attempts after which the
-    problem is given up.
+    problem is given up, once its even share of the time is spent: an engine may come back.
     Raises: InputError for a value outside its range, or a rule that does not read.
     """
 
@@ -176,13 +176,15 @@ class Ballot:
 
         weight: what its vote weighed then, when more was known of its tokens than is kept.
         """
-        if sample.finish is Finish.FAILED:
+        if sample.finish is Finish.FAILED or number < 0:
             return
-        self._drawn.add(number)
+        if number in self._drawn:  # a process that was killed twice may have drawn it twice
+            return
         self.count(sample)
+        self._drawn.add(number)
         vote = self.history[-1]
         if vote is not None and weight is not None:
-            self.history[-1] = Vote(vote.answer, weight)
+            self.history[-1] = Vote(vote.answer, min(max(weight, MIN_WEIGHT), MAX_WEIGHT))
 
     def take_number(self, rule: StopRule) -> int | None:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""
@@ -272,7 +274,7 @@ class Ballot:
             return StopReason.DECIDED
         if _parsed(rule.rule).is_enough(self._as_history(num_left)):
             return StopReason.CONFIDENT
-        return StopReason.ENGINE_FAILED if self.num_failed >= rule.max_failures else None
+        return None
 
     def _as_history(self, num_left: int) -> VoteHistory:
         return VoteHistory(

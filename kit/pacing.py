@@ -81,6 +81,17 @@ class Pacer:
         self._num_ended += num_ended
         self._running_s += running_s
 
+    def num_slots(self, width: int, *, share_s: float) -> int:
+        """How many of `width` attempts to have in flight, at most.
+
+        Fewer are each faster: where an even share is not long enough for a mean attempt at full width and half of
+        another, they are as many fewer, and two at the least.
+        """
+        if self._config.kind == "off" or not self._num_ended:
+            return width
+        mean_s = self._mean_s(share_s, self._num_ended, self._running_s)
+        return min(width, max(2, round(width * share_s / (_SPACIOUS * mean_s))))
+
     def mean_attempt_s(self, progress: Progress) -> float:
         """How long an attempt of this problem takes, seconds.
 
@@ -114,4 +125,5 @@ class Pacer:
         return self._model.best_rate(progress.shape, progress.num_left) >= price_per_s * vote_s
 
 
+_SPACIOUS = 1.5
 _LEAST_S = 1e-3  # nothing that is sampled is quicker, and nothing is divided by zero

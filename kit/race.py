@@ -19,11 +19,16 @@ from kit.confidence import DeepConfKill
 from kit.errors import EngineError
 from kit.journal import Record
 from kit.pacing import Pacer, Progress
-from kit.records import cut_record, sample_record
+from kit.records import checked_sample, cut_record, sample_record
 from kit.sampling import Engine, Finish, Prompt, Sample
 from kit.solver_config import SolverConfig
 
 log = logging.getLogger(__name__)
+
+_NEAR_S = 30.0  # before the deadline; more than any last call is given (kit.reasoning)
+LONGEST_PAUSE_S = 60.0
+"""Seconds, after broken attempts: an engine that restarts is back by then."""
+_MAX_DOUBLINGS = 30  # of a pause, before which it is the longest anyway
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -52,6 +57,7 @@ class Race:
     _turn: int = field(init=False)
     _held: dict[int, tuple[Sample, Reading]] = field(default_factory=dict)  # ended before their turn
     _is_over: bool = False  # an attempt has ended for want of time
+    _patience_ends: float = 0.0  # with an engine that only breaks, on the loop's clock
     _everyone: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def __post_init__(self) -> None:
@@ -62,12 +68,13 @@ class Race:
 
     async def run(self) -> None:
         """Keep every slot at work until there is a verdict, or nothing to draw."""
+        self._patience_ends = min(self.deadline, anyio.current_time() + self.share_s())
         try:
             with self._everyone:
                 async with anyio.create_task_group() as watching:
                     watching.start_soon(self._review)
                     async with anyio.create_task_group() as slots:
-                        for _ in range(min(self.config.width, self.config.stop.num_samples)):
+                        for _ in range(self._num_slots()):
                             slots.start_soon(self._draw)
                     watching.cancel_scope.cancel()
         finally:
@@ -79,18 +86,28 @@ class Race:
         now = anyio.current_time()
         return self._ended_s + sum(now - begun for begun in self._begun.values())
 
+    def _num_slots(self) -> int:
+        config = self.config
+        wanted = min(config.width, config.stop.num_samples)
+        return wanted if config.in_order else self.pacer.num_slots(wanted, share_s=self.share_s())
+
     async def _draw(self) -> None:
-        """One slot: attempt after attempt, until none is left to draw."""
+        """One slot: attempt after attempt, until none is left to draw; after broken ones the pauses grow."""
+        num_broken = 0
         while (number := self.ballot.take_number(self.config.stop)) is not None:
             if self.deadline <= anyio.current_time():
                 return
             sample = await self._attempt(number)
-            self._is_over |= sample.finish is Finish.DEADLINE  # some engines stop a moment before it
+            # Some engines stop a moment before the deadline; one that says so long before it was cut short otherwise.
+            is_near = self.deadline - anyio.current_time() <= _NEAR_S
+            self._is_over |= sample.finish is Finish.DEADLINE and is_near
             self._judge()
             if self._everyone.cancel_called or self._is_over:
                 return
-            if sample.finish is Finish.FAILED:
-                await anyio.sleep(self.config.retry_s)
+            num_broken = num_broken + 1 if sample.finish is Finish.FAILED else 0
+            if num_broken:
+                pause_s = min(LONGEST_PAUSE_S, self.config.retry_s * 2 ** min(num_broken - 1, _MAX_DOUBLINGS))
+                await anyio.sleep(min(pause_s, max(0.0, self.deadline - anyio.current_time())))
 
     async def _review(self) -> None:
         """Look at the vote again while no attempt ends: what the ones in flight promise falls as they drag on."""
@@ -99,9 +116,11 @@ class Race:
             self._judge()
 
     def _judge(self) -> None:
-        """Cancel everyone if the votes are enough, or more of them are not worth their time."""
+        """Cancel everyone if the votes are enough, more of them are not worth their time, or nothing works."""
         if self.ballot.verdict(self.config.stop) is None and not self._is_worth_more():
             self.ballot.give_up(StopReason.NOT_WORTH)
+        if self.ballot.num_failed >= self.config.stop.max_failures and self._patience_ends <= anyio.current_time():
+            self.ballot.give_up(StopReason.ENGINE_FAILED)
         if self.ballot.verdict(self.config.stop) is not None:
             self._everyone.cancel()
 
@@ -124,13 +143,13 @@ class Race:
         """One attempt, journalled and counted; or journalled as cut."""
         begun_s = self.clock()
         self._begun[number] = anyio.current_time()
+        sample = None
         try:
             sample = await self._sample(number)
-        except anyio.get_cancelled_exc_class():
-            self.write(cut_record(self.ballot.problem, number, begun_s=begun_s, ended_s=self.clock()))
-            raise
         finally:
             self._ended_s += anyio.current_time() - self._begun.pop(number)
+            if sample is None:  # cancelled, alone or within a group of exceptions
+                self.write(cut_record(self.ballot.problem, number, begun_s=begun_s, ended_s=self.clock()))
         reading = self._read(number, sample)
         ended_s = self.clock()
         self.write(sample_record(self.ballot.problem, number, sample, reading.vote, begun_s=begun_s, ended_s=ended_s))
@@ -138,19 +157,23 @@ class Race:
         return sample
 
     async def _sample(self, number: int) -> Sample:
+        """What the engine gives, or a broken sample for whatever else comes of it but being cancelled."""
         params = self.config.params_of(self.ballot.problem, number)
         started = anyio.current_time()
         try:
-            return await self.engine.sample(
-                self.prompt,
-                params,
-                timeout_s=self.deadline - started,
-                on_chunk=self._kill.watch() if self.config.kills else None,
+            return checked_sample(
+                await self.engine.sample(
+                    self.prompt,
+                    params,
+                    timeout_s=self.deadline - started,
+                    on_chunk=self._kill.watch() if self.config.kills else None,
+                )
             )
         except EngineError as error:
             log.warning("%s: attempt %d failed: %s", self.ballot.problem.id, number, error)
             reason = str(error)
-        except Exception as error:  # a bug in an engine costs this attempt; let out of the task group, it costs all
+        # A bug in an engine costs this attempt; let out of the task group, it costs all of them.
+        except (Exception, SystemExit, GeneratorExit) as error:
             log.exception("%s: attempt %d broke", self.ballot.problem.id, number)
             reason = repr(error)
         seconds = anyio.current_time() - started
@@ -166,7 +189,7 @@ class Race:
     def _count(self, number: int, sample: Sample, reading: Reading) -> None:
         self.num_ended += sample.finish is not Finish.FAILED
         if self.config.kills:
-            self._kill.observe(sample)
+            self._observe(number, sample)
         # A broken attempt is counted at once in either case, since its replacement waits for that.
         if sample.finish is Finish.FAILED or not self.config.in_order:
             self.ballot.count(sample, reading)
@@ -176,6 +199,12 @@ class Race:
         while self._turn in self._held:
             self._count_held(self._turn)
             self._turn = next(self._turns)
+
+    def _observe(self, number: int, sample: Sample) -> None:
+        try:
+            self._kill.observe(sample)
+        except (TypeError, ValueError):  # evidence that is no numbers: it does not count towards the threshold
+            log.exception("%s, attempt %d: its evidence cannot be read", self.ballot.problem.id, number)
 
     def _count_held(self, number: int) -> None:
         sample, reading = self._held.pop(number)

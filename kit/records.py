@@ -10,12 +10,40 @@ import dataclasses
 from typing import Any
 
 from kit.ballot import Solution, StopReason
+from kit.errors import EngineError
 from kit.journal import Record
-from kit.problem import Problem
+from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish, Sample
 from kit.voting import Vote
 
 _NOT_KEPT = ("evidence", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
+
+
+def checked_sample(sample: Sample) -> Sample:
+    """What an engine returned, with plain numbers where it gave those of a tensor library.
+
+    Raises: EngineError for what is no sample, or for an empty text that ended by itself: engines that break
+        quietly give those at once (EAGLE-3 on MXFP4: field notes peers.md 2.7), and they are no answers.
+    """
+    try:
+        plain = dataclasses.replace(
+            sample,
+            num_tokens=int(sample.num_tokens),
+            seconds=float(sample.seconds),
+            finish=Finish(sample.finish),
+            depth=None if sample.depth is None else int(sample.depth),
+            mean_logprob=_plain(sample.mean_logprob),
+            mean_entropy=_plain(sample.mean_entropy),
+            halting=_plain(sample.halting),
+        )
+        is_silent = not plain.text.strip() and not plain.tool_calls
+    except (TypeError, ValueError, AttributeError) as error:
+        raise EngineError(f"the engine returned {type(sample).__name__}, which is no sample: {error}") from error
+    if not isinstance(plain.text, str):
+        raise EngineError(f"the engine returned a text of type {type(plain.text).__name__}")
+    if is_silent and plain.finish in (Finish.STOP, Finish.LENGTH):
+        raise EngineError("the engine returned an empty text")
+    return plain
 
 
 def sample_record(
@@ -38,9 +66,12 @@ def sample_record(
 
 
 def sample_of(record: Record) -> Sample:
-    """A sample as it was before `sample_record`, but for what is not kept."""
+    """A sample as it was before `sample_record`, but for what is not kept.
+
+    Raises: EngineError, KeyError, TypeError or ValueError for a record that was tampered with.
+    """
     values = _fields(Sample, record)
-    return Sample(**{**values, "finish": Finish(values["finish"])})
+    return checked_sample(Sample(**{**values, "finish": Finish(values["finish"])}))
 
 
 def cut_record(problem: Problem, number: int, *, begun_s: float, ended_s: float) -> Record:
@@ -55,10 +86,20 @@ def solution_record(problem: Problem, solution: Solution) -> Record:
 
 
 def solution_of(record: Record) -> Solution:
-    """A solution as it was before `solution_record`."""
+    """A solution as it was before `solution_record`.
+
+    Raises: KeyError, TypeError or ValueError for a record that was tampered with.
+    """
     values = _fields(Solution, record)
     votes = tuple((int(answer), int(count)) for answer, count in values["votes"])
-    return Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes})
+    solution = Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes})
+    if type(solution.answer) is not int or not 0 <= solution.answer <= ANSWER_MAX:
+        raise ValueError(f"the answer {solution.answer!r} is not an integer 0–{ANSWER_MAX}")
+    return solution
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _fields(kind: type[Any], record: Record) -> dict[str, Any]:

@@ -96,7 +96,11 @@ class Solver:
             yield from past
             return
         # By number: one that lay behind a gap was drawn again by the process that filled it.
-        whole = {record["number"]: record for record in past if record.get("finish") != Finish.FAILED}
+        whole = {
+            record["number"]: record
+            for record in past
+            if record.get("finish") != Finish.FAILED and type(record.get("number")) is int
+        }
         numbers = itertools.takewhile(whole.__contains__, itertools.count())
         yield from (whole[number] for number in numbers)
 
@@ -144,8 +148,9 @@ class Solver:
     def _past_solution(self, problem: Problem) -> Solution | None:
         """What an earlier process answered; a guess is not final and is tried again."""
         for record in self._past("solution", problem):
-            if not record["guess"]:
-                return solution_of(record)
+            with _contained(f"{problem.id}, resuming"):
+                if not record["guess"]:
+                    return solution_of(record)
         return None
 
     def _past(self, kind: str, problem: Problem) -> Iterator[Record]:
@@ -156,8 +161,8 @@ class Solver:
             if self.journal is not None:
                 # What was cut off is for the timeline only, and sixty at once may not hold up the answer.
                 self.journal.append(record, is_synced=record["kind"] != "cut")
-        except StorageError:
-            # A full disk must not cost an answer: the votes live on in memory.
+        except (StorageError, TypeError, ValueError):
+            # Neither a full disk nor what JSON cannot say may cost an answer: the votes live on in memory.
             log.exception("%s: not journalled", record["problem"])
 
 

@@ -20,8 +20,9 @@ from kit.selection import SelectionConfig
 class SolverConfig:
     """How a problem is sampled.
 
-    prompt: the name of a variant in kit.prompting.VARIANTS: `plain` and `boxed` for models that only talk, `python`
-    for those that write blocks of it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
+    prompt: the name of a variant in kit.prompting.VARIANTS: `boxed` for models that only talk, with the contest's rules
+    for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of it
+    (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
     stop, voting, pacing, selection, kill: see their classes. kills: whether DeepConf ends weak attempts.
     width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
@@ -30,7 +31,8 @@ class SolverConfig:
     num_samples are split evenly over the rungs of each in order, so that a vote which stays contested buys
     more samples first, then deeper or longer ones; empty leaves `sampling` as it is.
     in_order: count attempts in the order of their numbers, so that equal samples give equal answers whatever
-    their timing; a slow attempt then holds up those after it, and `pacing` is not asked.
+    their timing; a slow attempt then holds up those after it, and `pacing` is not asked. Broken attempts still count
+    as they come, so with an engine that breaks often the moment of giving up depends on timing.
     Raises: InputError for a value outside its range.
     """
 
@@ -38,8 +40,8 @@ class SolverConfig:
     voting: VotingConfig = field(default_factory=VotingConfig)
     pacing: PacingConfig = field(default_factory=PacingConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
-    prompt: str = "plain"
-    sampling: SamplingParams = field(default_factory=SamplingParams)
+    prompt: str = "boxed"
+    sampling: SamplingParams = field(default_factory=lambda: SamplingParams(max_new_tokens=32_768))
     depths: tuple[int, ...] = ()
     lengths: tuple[int, ...] = ()
     kills: bool = False

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 _MAX_CANDIDATES = 4  # answers told apart; those with fewer votes can neither win soon nor weigh much
 _NEGLIGIBLE = 1e-9
-_HORIZONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_HORIZONS = (1, 2, 3, 4, 6, 8, 12, 16)  # further on, sums take long and shares of the time are spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,9 @@ class VoteModel:
 
 
 def horizons(num_left: int) -> tuple[int, ...]:
-    """Numbers of further attempts that are looked at: a few up to `num_left`, and `num_left` itself."""
-    return (*(num for num in _HORIZONS if num < num_left), num_left) if num_left > 0 else ()
+    """Numbers of further attempts that are looked at: a few up to `num_left`, or to the longest horizon."""
+    last = min(num_left, _HORIZONS[-1])
+    return (*(num for num in _HORIZONS if num < last), last) if last > 0 else ()
 
 
 @lru_cache(maxsize=1 << 16)

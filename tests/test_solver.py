@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trio
 import trio.testing
@@ -146,22 +147,68 @@ def test_a_bug_in_an_engine_costs_the_attempt_and_not_the_problem(caplog: pytest
     assert "a bug in an engine" in caplog.text
 
 
-def test_a_text_that_cannot_be_read_costs_its_own_vote_only(caplog: pytest.LogCaptureFixture) -> None:
-    def untyped(params: SamplingParams) -> Sample:
-        return Sample(text=None, num_tokens=1, finish=Finish.STOP, seconds=0, seed=params.seed)  # type: ignore[arg-type]
+BROKEN_SAMPLES: dict[str, dict[str, object]] = {
+    "no text": {"text": None},
+    "bytes": {"text": b"\\boxed{5}"},
+    "an empty text": {"text": " \n"},
+    "no tokens": {"num_tokens": None},
+    "a depth in words": {"depth": "three"},
+    "an unheard-of end": {"finish": "weary"},
+}
 
-    (solution,) = run(Faulty(untyped))
-    assert (solution.answer, solution.votes, solution.num_samples) == (6, ((6, 4),), 5)
-    assert "not counted" in caplog.text
+
+@pytest.mark.parametrize("change", BROKEN_SAMPLES.values(), ids=BROKEN_SAMPLES.keys())
+def test_what_is_no_sample_costs_its_own_attempt_only(change: dict[str, object]) -> None:
+    def broken(params: SamplingParams) -> Sample:
+        good = Sample(text=boxed(5), num_tokens=1, finish=Finish.STOP, seconds=0, seed=params.seed)
+        return dataclasses.replace(good, **change)  # type: ignore[arg-type]
+
+    (solution,) = run(Faulty(broken))
+    assert (solution.answer, solution.votes, solution.num_samples) == (6, ((6, 4),), 4)
 
 
-def test_an_engine_that_only_breaks_is_given_up_with_a_stated_guess() -> None:
-    (solution,) = run(always(Script(fault=Fault.ERROR)))
+@pytest.mark.parametrize("ending", [SystemExit, GeneratorExit, ValueError, OSError])
+def test_nothing_that_an_engine_raises_leaves_the_solver(ending: type[BaseException]) -> None:
+    def raises(params: SamplingParams) -> Sample:
+        raise ending("out")
+
+    (solution,) = run(Faulty(raises))
+    assert (solution.answer, solution.votes) == (6, ((6, 4),))
+
+
+def test_numbers_of_a_tensor_library_are_counted_and_journalled(tmp_path: Path) -> None:
+    """Bug of an earlier version: JSON refused them, and the first attempt cost the problem."""
+
+    def numpy_like(params: SamplingParams) -> Sample:
+        return Sample(
+            text=boxed(6), num_tokens=np.int64(5), finish=Finish.STOP, seconds=np.float64(1), seed=params.seed,
+            mean_entropy=np.float32(0.5), depth=np.int32(3),
+        )  # fmt: skip
+
+    with Journal.open(tmp_path / "journal.jsonl", run={}) as journal:
+        (solution,) = run(Faulty(numpy_like), journal=journal)
+    assert solution.votes == ((6, 4),)
+    told = [record["mean_entropy"] for record in read_records(journal.path) if record["kind"] == "sample"]
+    assert 0.5 in told
+
+
+def test_an_engine_that_only_breaks_is_given_up_once_its_problem_had_its_share() -> None:
+    budget = BudgetConfig(limit_s=1100, reserve_s=100, num_problems=4, stretch=3)
+    (solution,) = run(always(Script(fault=Fault.ERROR)), budget=budget)
     assert (solution.answer, solution.reason) == (0, StopReason.ENGINE_FAILED)
-    assert solution.guess == "no sample ended (engine failed, 8 failed)"
+    assert solution.guess.startswith("no sample ended (engine failed, ")
+    assert 250 <= solution.seconds <= 250 + 60  # an even share, and at most a pause
 
 
-@pytest.mark.parametrize("text", ["", "I do not know.", "\\boxed{\\text{none}}", "\\boxed{2.5}"])
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.NONE])
+def test_an_engine_that_comes_back_within_the_share_costs_no_answer(fault: Fault) -> None:
+    """Bug of an earlier version: ten seconds of breaking, or of empty texts, were the end of a problem."""
+    engine = in_turn(*[Script(fault=fault, text="", seconds=0.1)] * 40, Script(text=boxed(5), seconds=1))
+    (solution,) = run(engine, budget=BudgetConfig(limit_s=1100, reserve_s=100, num_problems=2))
+    assert (solution.answer, solution.reason) == (5, StopReason.CONFIDENT)
+
+
+@pytest.mark.parametrize("text", ["I do not know.", "\\boxed{\\text{none}}", "\\boxed{2.5}"])
 def test_a_model_that_answers_nothing_usable_gives_a_stated_guess(text: str) -> None:
     (solution,) = run(always(Script(text=text)))
     assert (solution.answer, solution.reason) == (0, StopReason.ALL_SAMPLED)
@@ -219,7 +266,7 @@ def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
     )
     assert [call.params.depth for call in engine.calls] == [3] * 4  # a clear vote never pays for depth
     broken = Script(fault=Fault.ERROR, seconds=1)
-    engine = in_turn(*[broken] * 8, Script(text=""))
+    engine = in_turn(*[broken] * 8, Script(text="I do not know."))
     run(engine, config=dataclasses.replace(config, stop=StopRule(num_samples=8)))
     assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10] * 2
     engine = always(Script(text=boxed(1)))

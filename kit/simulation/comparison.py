@@ -147,44 +147,47 @@ def rows_of(policies: Sequence[Policy], replicates: Sequence[Replicate]) -> list
 def at_equal_score(
     policies: Sequence[Policy], by_share: Sequence[Sequence[Replicate]], *, seed: int = 0
 ) -> dict[str, Interval | None]:
-    """Each policy's time over the baseline's when it scores as the baseline does under the longest share.
+    """Each policy's time to the score that the baseline has under the longest share, over the baseline's time to it.
 
     by_share: replicates under shares from short to long, replicate i asking the same under each. Between shares the
-    score is linear in time; None for a policy that does not get there. The interval bootstraps the replicates.
+    best score so far is linear in time. None for a policy that gets there in fewer than half of the bootstraps of
+    the replicates; the interval is of those in which it does.
     """
     rng = Random(f"equal score {seed}")
     num = len(by_share[-1])
-    draws = [range(num), *(rng.choices(range(num), k=num) for _ in range(_NUM_BOOTSTRAPS))]
-    return {policy.name: _equal_score(by_share, place, draws) for place, policy in enumerate(policies)}
+    draws = [rng.choices(range(num), k=num) for _ in range(_NUM_BOOTSTRAPS)]
+    times = [[_time_to_baseline(by_share, place, draw) for place in range(len(policies))] for draw in draws]
+    return {
+        policy.name: _interval_if_reached([each[place] / each[0] for each in times])
+        for place, policy in enumerate(policies)
+    }
 
 
-def _equal_score(
-    by_share: Sequence[Sequence[Replicate]], place: int, draws: Sequence[Sequence[int]]
-) -> Interval | None:
-    ratios = []
-    for draw in draws:
-        target = _mean(by_share[-1][each][0].score for each in draw)
-        whole_s = _mean(by_share[-1][each][0].seconds for each in draw)
-        curve = [
-            (_mean(runs[each][place].seconds for each in draw), _mean(runs[each][place].score for each in draw))
-            for runs in by_share
-        ]
-        ratios.append(_first_time(curve, target) / whole_s)
-    if math.isinf(ratios[0]):
-        return None
-    ranked = Interval.of(ratios[1:])
-    return Interval(mean=ratios[0], low=ranked.low, high=ranked.high)
+def _time_to_baseline(by_share: Sequence[Sequence[Replicate]], place: int, draw: Sequence[int]) -> float:
+    """Mean seconds a problem until a policy first has the baseline's last score; infinity if it never does."""
+    target = _mean(by_share[-1][each][0].score for each in draw)
+    curve = [
+        (_mean(runs[each][place].seconds for each in draw), _mean(runs[each][place].score for each in draw))
+        for runs in by_share
+    ]
+    return _first_time(curve, target)
+
+
+def _interval_if_reached(ratios: Sequence[float]) -> Interval | None:
+    reached = [ratio for ratio in ratios if math.isfinite(ratio)]
+    return Interval.of(reached) if 2 * len(reached) >= len(ratios) else None
 
 
 def _first_time(curve: Sequence[tuple[float, float]], target: float) -> float:
-    """When a curve of (seconds, score) first reaches the target; infinity if it never does."""
-    before_s, before = curve[0]
-    if before >= target - _ROUNDING:
-        return before_s
+    """When the best score so far of a curve of (seconds, score) first reaches the target; infinity if it never does."""
+    best_s, best = curve[0]
+    if best >= target - _ROUNDING:
+        return best_s
     for seconds, score in curve[1:]:
         if score >= target - _ROUNDING:
-            return before_s + (seconds - before_s) * (target - before) / (score - before)
-        before_s, before = seconds, score
+            return best_s + (seconds - best_s) * (target - best) / (score - best)
+        if score > best:
+            best_s, best = seconds, score
     return math.inf
 
 

@@ -64,6 +64,7 @@ class _Job:
     begun: float
     finish: float
     is_deaf: bool
+    is_empty: bool
     done: anyio.Event = field(default_factory=anyio.Event)
     is_broken: bool = False
     is_over: bool = False
@@ -109,7 +110,7 @@ class ReplayEngine:
         if fault is FaultKind.CRASH:
             self.num_broken += 1
             raise EngineError("the engine is down")
-        job = self._begin(self._next(prompt, is_empty=fault is FaultKind.EMPTY), is_deaf=fault is FaultKind.DEAF)
+        job = self._begin(self._next(prompt), fault)
         try:
             with anyio.move_on_after(None if job.is_deaf else max(0.0, timeout_s)):
                 await job.done.wait()
@@ -123,8 +124,11 @@ class ReplayEngine:
         if job.is_broken:
             self.num_broken += 1
             raise EngineError("the engine went down")
-        self.num_returned += 1
-        return _sample(job.attempt, share, params, seconds=anyio.current_time() - begun_s, on_chunk=on_chunk)
+        sample = _sample(job, share, params, seconds=anyio.current_time() - begun_s, on_chunk=on_chunk)
+        is_silent = job.is_empty and sample.finish is Finish.STOP  # which the solver takes for broken
+        self.num_broken += is_silent
+        self.num_returned += not is_silent
+        return sample
 
     async def _thaw(self) -> None:
         """An engine that hangs does not look at its clock either: who is out of time is told when it moves again."""
@@ -132,17 +136,19 @@ class ReplayEngine:
             now_s = self.clock()
             await anyio.sleep(min(fault.end_s - now_s for fault in self.faults if fault.end_s > now_s))
 
-    def _next(self, prompt: Prompt, *, is_empty: bool) -> RecordedAttempt:
+    def _next(self, prompt: Prompt) -> RecordedAttempt:
         found = next(filter(None, (_MARK.search(message.content) for message in prompt.messages)))
         place = int(found[1])
         if place not in self._attempts:
             self._attempts[place] = self.attempts_of(place)
-        attempt = next(self._attempts[place])
-        return RecordedAttempt(answer=None, work_s=1.0, num_tokens=1) if is_empty else attempt
+        return next(self._attempts[place])
 
-    def _begin(self, attempt: RecordedAttempt, *, is_deaf: bool) -> _Job:
+    def _begin(self, attempt: RecordedAttempt, fault: FaultKind | None) -> _Job:
         self._advance()
-        job = _Job(attempt, self._work, self._work + attempt.work_s, is_deaf)
+        is_empty = fault is FaultKind.EMPTY
+        if is_empty:
+            attempt = RecordedAttempt(answer=None, work_s=1.0, num_tokens=1)
+        job = _Job(attempt, self._work, self._work + attempt.work_s, fault is FaultKind.DEAF, is_empty)
         heapq.heappush(self._queue, (job.finish, next(self._order), job))
         self._num_running += 1
         self._wake()
@@ -219,11 +225,9 @@ class ReplayEngine:
         return next((fault.kind for fault in self.faults if fault.begin_s <= now_s < fault.end_s), None)
 
 
-def _sample(
-    attempt: RecordedAttempt, share: float, params: SamplingParams, *, seconds: float, on_chunk: OnChunk | None
-) -> Sample:
-    is_whole = share >= 1 - _ROUNDING
-    text = f"So the answer is \\boxed{{{attempt.answer}}}." if is_whole and attempt.answer is not None else ""
+def _sample(job: _Job, share: float, params: SamplingParams, *, seconds: float, on_chunk: OnChunk | None) -> Sample:
+    is_whole, attempt = share >= 1 - _ROUNDING, job.attempt
+    text = "" if job.is_empty or not is_whole else _NO_ANSWER if attempt.answer is None else _ANSWER % attempt.answer
     num_tokens = attempt.num_tokens if is_whole else int(attempt.num_tokens * share)
     is_cut = on_chunk is not None and on_chunk(Chunk(text=text, num_tokens=num_tokens))
     finish = Finish.STOP if is_whole else Finish.DEADLINE
@@ -236,5 +240,7 @@ def _sample(
     )
 
 
+_ANSWER = "So the answer is \\boxed{%d}."
+_NO_ANSWER = "I cannot find an answer."
 _ROUNDING = 1e-9
 _FOREVER_S = 1e9

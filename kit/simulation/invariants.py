@@ -8,6 +8,7 @@ the limit that needs the engine's faults, are left out.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from itertools import pairwise
 from kit.ballot import Ballot, Reading, Solution, StopReason
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
+from kit.race import LONGEST_PAUSE_S
 from kit.reasoning import ReasoningConfig
-from kit.records import sample_of, solution_of
+from kit.records import sample_of, solution_record
 from kit.sampling import Finish
 from kit.simulation.contest import Outcome
 from kit.simulation.engine import FaultKind, marked
@@ -104,7 +106,7 @@ def _times_follow_each_other(outcome: Outcome) -> Iterator[str]:
 
 
 def _no_problem_takes_more_than_its_cap(outcome: Outcome) -> Iterator[str]:
-    """Its allotment; and only where the engine let it wait, the solver's grace or the pause of a broken attempt."""
+    """Its allotment; and only where the engine let it wait, the solver's grace."""
     for solution in outcome.solutions:
         extra_s = _extra_s(outcome, solution)
         if solution.seconds > solution.allotted_s + extra_s + SLACK_S:
@@ -122,9 +124,8 @@ def _extra_s(outcome: Outcome, solution: Solution) -> float:
         for fault in outcome.contest.faults
         if fault.begin_s <= ended_s + SLACK_S and solution.begun_s < fault.end_s + SLACK_S
     }
-    if outcome.contest.wrap is not None or struck & {FaultKind.HANG, FaultKind.DEAF}:
-        return solver.grace_s
-    return min(solver.grace_s, solver.retry_s) if FaultKind.CRASH in struck else 0.0
+    is_late = outcome.contest.wrap is not None or struck & {FaultKind.HANG, FaultKind.DEAF}
+    return solver.grace_s if is_late else 0.0
 
 
 def _no_problem_starves(outcome: Outcome) -> Iterator[str]:
@@ -173,7 +174,8 @@ def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
     solver = outcome.contest.solver
     for story in _stories(outcome):
         solution = story.solution
-        if [solution_of(record) for record in story.told] != [solution]:
+        due_told = json.dumps(solution_record(story.problem, solution), sort_keys=True)
+        if [json.dumps(record, sort_keys=True) for record in story.told] != [due_told]:
             yield f"{story.name}: the journal tells another solution, or none, or several"
         # Counting in order leaves out what ended before its turn, unless time was up.
         by_number = sorted(story.whole, key=lambda record: int(record["number"]))
@@ -236,7 +238,18 @@ def _problems_stop_when_and_why_they_say(outcome: Outcome) -> Iterator[str]:
             yield f"{story.name}: stopped as {solution.reason.value!r}, but its samples say {last and last.value!r}"
 
 
-_ENOUGH = {StopReason.OUT_OF_TIME: None}  # the verdict behind a reason that is none itself
+_ENOUGH = {StopReason.OUT_OF_TIME: None, StopReason.ENGINE_FAILED: None}  # the verdicts behind reasons that are none
+
+
+def _no_engine_is_given_up_too_soon(outcome: Outcome) -> Iterator[str]:
+    """A problem whose attempts only break has its even share of the time, since the engine may come back."""
+    budget = outcome.contest.budget
+    for place, solution in enumerate(outcome.solutions):
+        left = (budget.num_problems or 0) - place
+        share_s = max(0.0, budget.cutoff_s - solution.begun_s) / (left if left > 0 else budget.horizon)
+        due_s = min(share_s, solution.allotted_s)
+        if solution.reason is StopReason.ENGINE_FAILED and solution.seconds < due_s - SLACK_S:
+            yield f"problem {solution.problem_id} was given up after {solution.seconds:.3f} of its {due_s:.3f} s"
 
 
 def _verdicts(outcome: Outcome, story: _Story) -> tuple[StopReason | None, StopReason | None]:
@@ -253,7 +266,10 @@ def _verdicts(outcome: Outcome, story: _Story) -> tuple[StopReason | None, StopR
 
 
 def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
-    """As many attempts are in flight as the width and what is left to draw allow, but for pauses after broken ones."""
+    """As many attempts are in flight as the width and what is left to draw allow, but for pauses after broken ones.
+
+    With pacing it may be fewer where time is short, and two at the least.
+    """
     solver = outcome.contest.solver
     num_slots = min(solver.width, solver.stop.num_samples)
     for story in _stories(outcome):
@@ -265,9 +281,11 @@ def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
         for at_s in _middles(story, solver.retry_s):
             num_ended = sum(record["ended_s"] < at_s for record in story.whole)
             num_paused = sum(record["ended_s"] < at_s < record["ended_s"] + solver.retry_s for record in story.broken)
+            num_tired = sum(record["ended_s"] < at_s < record["ended_s"] + LONGEST_PAUSE_S for record in story.broken)
             num_running = sum(record["begun_s"] < at_s < record["ended_s"] for record in story.samples + story.cut)
             wanted = min(solver.width, solver.stop.num_samples - num_ended)
-            if not wanted - num_paused <= num_running <= min(wanted, num_slots - num_paused):
+            least = wanted if solver.in_order or solver.pacing.kind == "off" else min(wanted, 2)
+            if not least - num_tired <= num_running <= min(wanted, num_slots - num_paused):
                 yield f"{story.name}: {num_running} attempts in flight at {at_s:.3f} s, where {wanted} could be"
                 break
 
@@ -291,5 +309,6 @@ _CHECKS: tuple[Callable[[Outcome], Iterator[str]], ...] = (
     _no_sample_is_lost,
     _answers_follow_from_the_journal,
     _problems_stop_when_and_why_they_say,
+    _no_engine_is_given_up_too_soon,
     _slots_are_at_work,
 )

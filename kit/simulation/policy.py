@@ -6,7 +6,6 @@ the limit, as its authors tuned it for fifty problems in five hours.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,8 +75,3 @@ POLICIES: tuple[Policy, ...] = (
     _fixed("learned 0.003 of 16, stretch", "learned(0.003)", num_samples=16, plan="stretch"),
     KIT,
 )  # fmt: skip
-
-
-def varied(policy: Policy, name: str, **changes: object) -> Policy:
-    """The policy under another name with fields of its SolverConfig changed."""
-    return dataclasses.replace(policy, name=name, solver=dataclasses.replace(policy.solver, **changes))  # type: ignore[arg-type]

@@ -138,7 +138,7 @@ def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
 
 
 def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() -> None:
-    engine = Broken(SystemExit(3))
+    engine = Broken(KeyboardInterrupt())
     with contest(opened(engine)) as running:
         assert running.answer(PROBLEM).guess
         running._solver.result().engine = answering(7)
@@ -163,7 +163,7 @@ def test_votes_that_were_cast_before_something_broke_still_count() -> None:
         ) -> Sample:
             if next(numbers) == 2:
                 await trio.sleep(0.2)
-                raise SystemExit(3)
+                raise KeyboardInterrupt
             return await super().sample(prompt, params, timeout_s=timeout_s)
 
     engine = BreaksLater(lambda prompt, params: Script(text=f"\\boxed{{{5 + params.seed % 2}}}", seconds=0.01))

@@ -46,6 +46,7 @@ CONTEST = Contest(
     keeps_journal=True,
 )
 GOOD = run(CONTEST)
+DEAD = run(dataclasses.replace(CONTEST, faults=(Fault(FaultKind.CRASH, 0.0, 5000.0),)))
 VOTED, CONTESTED, EMPTY = 0, 1, 2
 
 
@@ -218,15 +219,17 @@ BROKEN: tuple[tuple[str, Callable[[], Outcome], str, str], ...] = (
     ),
     (
         "a reason does not hold",
-        lambda: telling(VOTED, reason=StopReason.ENGINE_FAILED),
+        lambda: telling(VOTED, reason=StopReason.DECIDED),
         WHY,
-        "stopped as 'engine failed', but its samples say 'confident'",
+        "stopped as 'decided', but its samples say 'confident'",
     ),
     (
         "an engine is given up early",
-        lambda: telling(EMPTY, reason=StopReason.ENGINE_FAILED),
-        WHY,
-        "but its samples say 'all sampled'",
+        lambda: dataclasses.replace(
+            DEAD, contest=dataclasses.replace(DEAD.contest, budget=dataclasses.replace(CONTEST.budget, limit_s=1500.0))
+        ),
+        "no_engine_is_given_up_too_soon",
+        "was given up after",
     ),
     (
         "a vote goes on although it is enough",
