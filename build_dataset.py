@@ -1,4 +1,7 @@
-"""Build the Kaggle dataset: `python build_dataset.py --out DIR [--model DIR]`. The same as `kit build`."""
+"""Build the Kaggle dataset: `python build_dataset.py --out DIR [--model DIR] [--trm DIR] [--wheels TARGET]`.
+
+The same as `kit build`.
+"""
 
 import sys
 

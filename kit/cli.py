@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from kit import __version__
-from kit.commands import build, dry_run, settings, simulate, upload, wheels
+from kit.commands import build, doctor, dry_run, push, settings, simulate, submit, upload, verify, wheels
 from kit.errors import KitError
 
-_COMMANDS = (dry_run, build, wheels, upload, simulate, settings)
+_COMMANDS = (dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

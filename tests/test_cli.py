@@ -40,6 +40,7 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--fresh",
             "--help",
             "--interactive",
+            "--layout",
             "--model",
             "--out",
             "--problems",
@@ -47,6 +48,7 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--seed",
             "--set",
             "--trm",
+            "--wheels",
         ],
         "simulate": [
             "--compare",
@@ -77,8 +79,12 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--username",
         ],
         "wheels": ["--help"],
+        "push": ["--dataset", "--help", "--image", "--model-source", "--out", "--slug", "--username"],
+        "submit": ["--help", "--message", "--out", "--slug", "--username", "--version"],
         "settings": ["--help"],
-        "build": ["--help", "--model", "--out", "--trm"],
+        "build": ["--help", "--id", "--model", "--model-source", "--out", "--trm", "--wheels", "--wheels-folder"],
+        "verify": ["--help", "--scratch"],
+        "doctor": ["--help"],
     }
     for command, expected in flags.items():
         declared = re.findall(r"^  (?:-\w, )?(--[\w-]+)", run(command, "--help").stdout, re.MULTILINE)

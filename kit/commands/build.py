@@ -1,22 +1,50 @@
-"""`kit build`: write the Kaggle dataset."""
+"""`kit build`, and `python build_dataset.py`: write the Kaggle dataset."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit import assets
+from kit.commands.wheels import OUT as WHEELS
+from kit.errors import InputError
+
+if TYPE_CHECKING:
+    from kit.kaggle.bundle import Bundle, Wheelhouse
+
+_NO_WHEELS = "none"
+_SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
     build = commands.add_parser(
-        "build", help="write the Kaggle dataset", description="Write the kit's wheel, the model and a manifest."
+        "build",
+        help="write the Kaggle dataset",
+        description="Write the kit's wheel, the model, wheels and a manifest as one flat folder that Kaggle accepts, "
+        "and list what entered it. Run again after an interruption, it goes on; after a change, only what has "
+        "changed is written.",
     )
     add_model(build)
+    build.add_argument(
+        "--model-source", metavar="REF",
+        help="leave the model out; it is this Kaggle Model, owner/model/framework/variation/version, attached to "
+        "the notebook. With --model, too, the dataset knows its files",
+    )  # fmt: skip
+    build.add_argument(
+        "--wheels", default=_NO_WHEELS, metavar="TARGET",
+        help="put in the wheels of a target: kaggle-cp312, cpu, …; those that are missing are fetched "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    build.add_argument("--wheels-folder", type=Path, metavar="DIR", help=f"of the wheels (default: {WHEELS}/TARGET)")
+    build.add_argument(
+        "--id", metavar="OWNER/SLUG", help="for dataset-metadata.json; only Kaggle's own command reads that"
+    )
     build.add_argument("--out", type=Path, default=Path("out/dataset"), metavar="DIR", help="default: %(default)s")
-    build.set_defaults(run=build_command)
+    build.set_defaults(run=build_command, model=None)
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -32,11 +60,70 @@ def add_model(command: argparse.ArgumentParser) -> None:
 
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
-    from kit.kaggle.bundle import build
+    from kit.kaggle.bundle import PLACEHOLDER, build
+    from kit.kaggle.upload_plan import Destination
 
-    bundle = build(args.out, model=args.model, trm=args.trm)
-    for entry in bundle.manifest.entries:
-        print(f"{entry.size_bytes:>14,}  {entry.sha256[:12]}  {entry.file}")
-    num_files = len(bundle.manifest.entries)
-    print(f"{bundle.size_bytes:>14,}  bytes in {num_files} files, and the manifest: {bundle.folder}")
+    metadata = PLACEHOLDER
+    if args.id is not None:
+        owner, _, slug = args.id.partition("/")
+        metadata = Destination(owner=owner, slug=slug)
+    default_model = assets.TINY_MODEL if args.model_source is None else None
+    with _progress() as on_bytes:
+        bundle = build(
+            args.out,
+            model=args.model or default_model,
+            model_source=args.model_source,
+            trm=args.trm,
+            wheels=_wheels(args.wheels, args.wheels_folder),
+            metadata=metadata,
+            on_bytes=on_bytes,
+        )
+    _print(bundle)
     return 0
+
+
+def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
+    """The wheels of a target, those that are missing fetched."""
+    if target == _NO_WHEELS:
+        if folder is not None:
+            raise InputError("--wheels-folder needs --wheels TARGET")
+        return None
+    from rich.console import Console
+
+    from kit.kaggle.bundle import SOURCE, Wheelhouse
+    from kit.kaggle.wheelhouse.commands import fetch_wheels
+    from kit.kaggle.wheelhouse.lockfile import lock_path
+
+    folder = folder or WHEELS / target
+    fetch_wheels(target, folder, Console())
+    return Wheelhouse(lock_path(SOURCE / "wheels", target), folder)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("writing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
+        task = progress.add_task("writing", total=None, visible=False)
+
+        def on_bytes(num_bytes: int, total_bytes: int) -> None:
+            progress.update(task, advance=num_bytes, total=total_bytes, visible=total_bytes >= _SHOWN_BYTES)
+
+        yield on_bytes
+
+
+def _print(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    for entry in manifest.entries:
+        print(f"{entry.size_bytes:>14,}  {entry.sha256[:12]}  {entry.file}")
+        for member in entry.members:
+            print(f"{member.size_bytes:>16,}  {member.sha256[:12]}  {member.path}")
+    for left in bundle.left_out:
+        print(f"{'left out':>14}  {left.file}: {left.reason}")
+    if manifest.model_source is not None:
+        print(f"{'not in it':>14}  the model: attach {manifest.model_source.ref} to the notebook")
+    reused = f" ({bundle.num_reused} were there)" if bundle.num_reused else ""
+    num_files = len(manifest.entries)
+    print(f"{bundle.size_bytes:>14,}  bytes in {num_files} files{reused}, and the manifest: {bundle.folder}")

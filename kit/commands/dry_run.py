@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from kit import assets
 from kit.commands.build import add_model
+from kit.commands.wheels import OUT as WHEELS
 from kit.config import nested
 from kit.errors import EngineError, InputError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
+    from kit.kaggle.bundle import Wheelhouse
     from kit.kaggle.dry_run import Rehearsal
     from kit.kaggle.report import Report
 
@@ -56,6 +58,15 @@ def add(commands: Any) -> None:
         help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10 (default: %(default)s)",
     )  # fmt: skip
     dry_run.add_argument(
+        "--wheels", metavar="TARGET",
+        help="install from out/wheels/TARGET (`kit wheels fetch --target cpu`), as the notebook does on Kaggle "
+        "(default: use the packages of this Python)",
+    )  # fmt: skip
+    dry_run.add_argument(
+        "--layout", choices=("new", "old"), default="new",
+        help="old: mounts as before 2026, /kaggle/input/<slug>; both are still met (default: %(default)s)",
+    )  # fmt: skip
+    dry_run.add_argument(
         "--interactive", action="store_true", help="as an interactive session runs it, not as the scored rerun does"
     )
     dry_run.add_argument(
@@ -88,7 +99,7 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 
 def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
-    from kit.kaggle.dry_run import RECURSIVE, DryRun, lay_out, merged
+    from kit.kaggle.dry_run import RECURSIVE, DryRun, Layout, lay_out, merged
 
     if args.engine == "trm":
         changes = merged(RECURSIVE, changes)
@@ -101,11 +112,13 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
             problems=args.problems,
             model=args.model,
             trm=args.trm,
+            wheels=_wheelhouse(args.wheels),
             out=args.out,
             rerun=not args.interactive,
             changes=changes,
             fresh=args.fresh,
             seeds=tuple(range(args.runs)) if args.seed is None else (args.seed,) * args.runs,
+            layout=Layout(args.layout),
         )
     )
     reports = [_report(rehearsal, gold, console) for rehearsal in rehearsals]
@@ -114,6 +127,14 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
     if not all(report.num_samples for report in reports):
         raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsals[0].log}")
     return 0
+
+
+def _wheelhouse(target: str | None) -> Wheelhouse | None:
+    from kit.kaggle.bundle import Wheelhouse
+    from kit.kaggle.checkout import SOURCE
+    from kit.kaggle.wheelhouse.lockfile import lock_path
+
+    return None if target is None else Wheelhouse(lock_path(SOURCE / "wheels", target), WHEELS / target)
 
 
 def _report(rehearsal: Rehearsal, gold: Mapping[str, int], console: Any) -> Report:
@@ -159,6 +180,8 @@ def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
     console.print(
         f"two runs: {both.num_same} of {both.num_problems} answered alike, {both.num_same_votes} by the very same votes"
     )
+    expected = sum(report.expected_right for report in reports) / len(reports)
+    console.print(f"expected penalised score, judged by the votes' shapes alone: {expected:.1f} of {both.num_problems}")
     if both.score is not None:
         console.print(f"penalised score (1 if both are right, 1/2 if one is): {both.score:g} of {both.num_gold}")
 
@@ -181,7 +204,7 @@ def _perform(rehearsal: Rehearsal, console: Any) -> int:
     total = len(rehearsal.problems)
     if rehearsal.resumed:
         console.print(f"resuming {rehearsal.folder}: {len(rehearsal.solutions())} of {total} were answered")
-    console.print(f"network: {rehearsal.command.isolation.value}")
+    console.print(f"network: {rehearsal.command.isolation.value}; inputs: {rehearsal.command.inputs.value}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("executing the notebook", total=total)

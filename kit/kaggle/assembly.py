@@ -1,23 +1,46 @@
 """What attempts are made with: the dataset's model in an engine, Python in a sandbox, and the loop over both.
 
-In: settings and where the dataset is mounted. Out: one engine, opened and closed by the solver's event loop.
+In: settings and where the dataset is mounted. Out: one engine, opened and closed by the solver's event loop. Getting
+there is a graph of steps (`startup_graph`), so that nothing waits for what it does not need:
+
+    restore ── install ── engine
+          └─── prefetch (optional)
+    sandboxes
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Literal
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
 
-from kit.dialects.dialect import DIALECTS
+import trio
+
+from kit.budget import Clock
+from kit.dialects.dialect import DIALECTS, Dialect
 from kit.errors import check_fields
-from kit.kaggle.environment import KaggleEnvironment, find_dataset
+from kit.interpreter import Interpreters
+from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.manifest import load_manifest
+from kit.kaggle.prefetch import PrefetchConfig, Prefetched, read_ahead
 from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
+from kit.kaggle.startup_graph import StartupGraph, Step, Timing
+from kit.kaggle.wheelhouse.install import install_from
 from kit.prompting import VARIANTS
 from kit.reasoning import ReasoningConfig, ToolReasoner
 from kit.sampling import Engine
 from kit.solver_config import SolverConfig
+
+RESTORED_FOLDER = "kit-dataset"
+ENVIRONMENT_FOLDER = "kit-environment"
+
+log = logging.getLogger(__name__)
+
+_ValueT = TypeVar("_ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,37 +82,132 @@ class ToolsConfig:
         )
 
 
-def open_attempts(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """All that decides how attempts are made."""
+
+    solver: SolverConfig
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
+    tools: ToolsConfig = field(default_factory=ToolsConfig)
+    prefetch: PrefetchConfig = field(default_factory=PrefetchConfig)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the prompt's variant speaks; it tells whether code is run at all."""
+        return DIALECTS[VARIANTS[self.solver.prompt].dialect]
+
+
+@asynccontextmanager
+async def open_attempts(
     environment: KaggleEnvironment,
-    solver: SolverConfig,
+    mounts: Mounts,
+    recipe: Recipe,
     *,
-    engine: EngineConfig,
-    reasoning: ReasoningConfig,
-    tools: ToolsConfig,
-) -> AbstractAsyncContextManager[Engine]:
-    """Load the model, slowly and in any thread; entered, it starts the sandboxes if the prompt's dialect runs code.
+    clock: Clock,
+    on_timing: Callable[[Timing], None],
+) -> AsyncIterator[Engine]:
+    """Do all that comes before the first attempt, and keep the model and the sandboxes until the end.
 
+    clock: the contest's. on_timing: told of each step as it ends.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
-    loaded = open_engine(environment, solver, config=engine)
-    return _reasoning(loaded, environment, solver, reasoning, tools)
+    graph = StartupGraph(clock=clock, on_end=on_timing)
+    closing = trio.Event()
+    async with trio.open_nursery() as holders:
+        hold = _Holder(holders, closing)
+        engine = _add_engine(graph, environment, mounts, recipe, hold)
+        sandboxes = _add_sandboxes(graph, environment, recipe, hold) if recipe.dialect.runs_code else None
+        try:
+            failure = await graph.run()
+            if failure is None:
+                pool = None if sandboxes is None else sandboxes.value
+                yield ToolReasoner(
+                    engine=engine.value, dialect=recipe.dialect, interpreters=pool, config=recipe.reasoning
+                )
+        finally:
+            closing.set()
+    if failure is not None:
+        raise failure
 
 
-def open_engine(
-    environment: KaggleEnvironment, solver: SolverConfig, *, config: EngineConfig
-) -> AbstractAsyncContextManager[Engine]:
-    """Find the dataset, restore it under scratch space, and load its model.
+def _add_engine(
+    graph: StartupGraph, environment: KaggleEnvironment, mounts: Mounts, recipe: Recipe, hold: _Holder
+) -> Step[Engine]:
+    """The steps to a model that is ready to sample."""
 
+    async def prefetch() -> Prefetched:
+        return await read_ahead(weight_files(restored.value, recipe.engine), recipe.prefetch)
+
+    async def start_engine() -> Engine:
+        return await hold(await _in_thread(lambda: open_engine(restored.value, installed.value, recipe)))
+
+    into = environment.scratch / RESTORED_FOLDER
+
+    async def restore_dataset() -> Path:
+        return await _in_thread(lambda: restore(mounts.dataset(), into, mounts=environment.input))
+
+    async def install_wheels() -> Path | None:
+        return await _in_thread(lambda: install(mounts.dataset(), restored.value, environment.scratch))
+
+    restored = graph.add("restore", restore_dataset)
+    installed = graph.add("install", install_wheels, after=(restored,))
+    if recipe.prefetch.num_threads:
+        graph.add("prefetch", prefetch, after=(restored,), is_optional=True)
+    return graph.add("engine", start_engine, after=(restored, installed))
+
+
+def _add_sandboxes(
+    graph: StartupGraph, environment: KaggleEnvironment, recipe: Recipe, hold: _Holder
+) -> Step[Interpreters]:
+    from kit.sandbox.config import SandboxConfig
+    from kit.sandbox.pool import open_pool
+
+    config = SandboxConfig(
+        memory_bytes=recipe.tools.memory_bytes,
+        output_bytes=recipe.tools.output_bytes,
+        num_spare=recipe.tools.num_spare,
+        hidden=(environment.input.resolve(), environment.working.resolve()),
+    )
+    return graph.add("sandboxes", lambda: hold(open_pool(config)))
+
+
+def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:
+    """Make the environment of the dataset's wheels; its packages, or None for the image's own if it holds no wheels.
+
+    Raises: InputError for another machine's wheels or what the installer refuses; StorageError if it cannot be written.
+    """
+    wheels = load_manifest(dataset).wheels
+    if wheels is None:
+        return None
+    lock = restored / wheels.lock
+    python = install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER)
+    return next((python.parent.parent / "lib").glob("python*/site-packages"))
+
+
+def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
+    """The files of weights in the order in which the engine reads them."""
+    folders = (MODEL_FOLDER, TRM_FOLDER) if config.kind == "trm" else (MODEL_FOLDER,)
+    return tuple(path for folder in folders for path in sorted((restored / folder).glob("*.safetensors")))
+
+
+def open_engine(restored: Path, packages: Path | None, recipe: Recipe) -> AbstractAsyncContextManager[Engine]:
+    """Load the model of a restored dataset, slowly and in any thread.
+
+    packages: to be imported before those of the image; what the process has imported already stays.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
-    dataset = find_dataset(environment.input)
-    restored = restore(dataset, environment.scratch / "kit-dataset")
+    if packages is not None and str(packages) not in sys.path:
+        sys.path.insert(1, str(packages))  # after the folder of the kit itself
     # Here and not above, so that the server listens before torch and transformers are imported.
     import torch
+    import transformers
 
     from kit.engines.hf.engine import TransformersEngine
     from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
 
+    log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)
+    config, solver = recipe.engine, recipe.solver
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     model = restored / MODEL_FOLDER
@@ -106,28 +224,24 @@ def open_engine(
     )
 
 
-@asynccontextmanager
-async def _reasoning(
-    loaded: AbstractAsyncContextManager[Engine],
-    environment: KaggleEnvironment,
-    solver: SolverConfig,
-    reasoning: ReasoningConfig,
-    tools: ToolsConfig,
-) -> AsyncIterator[Engine]:
-    dialect = DIALECTS[VARIANTS[solver.prompt].dialect]
-    async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(loaded)
-        if not dialect.runs_code:
-            yield ToolReasoner(engine=engine, dialect=dialect, config=reasoning)
-            return
-        from kit.sandbox.config import SandboxConfig
-        from kit.sandbox.pool import open_pool
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Enters what must be left again by the task that entered it, and keeps it until `closing`."""
 
-        config = SandboxConfig(
-            memory_bytes=tools.memory_bytes,
-            output_bytes=tools.output_bytes,
-            num_spare=tools.num_spare,
-            hidden=(environment.input.resolve(), environment.working.resolve()),
-        )
-        pool = await stack.enter_async_context(open_pool(config))
-        yield ToolReasoner(engine=engine, dialect=dialect, interpreters=pool, config=reasoning)
+    nursery: trio.Nursery
+    closing: trio.Event
+
+    async def __call__(self, manager: AbstractAsyncContextManager[_ValueT]) -> _ValueT:
+        value: _ValueT = await self.nursery.start(self._keep, manager)
+        return value
+
+    async def _keep(
+        self, manager: AbstractAsyncContextManager[_ValueT], *, task_status: trio.TaskStatus[_ValueT]
+    ) -> None:
+        async with manager as value:
+            task_status.started(value)
+            await self.closing.wait()
+
+
+async def _in_thread(function: Callable[[], _ValueT]) -> _ValueT:
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)

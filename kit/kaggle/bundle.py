@@ -1,40 +1,85 @@
-"""The dataset: the kit's wheel, the model and a manifest, as one flat folder that Kaggle accepts.
+"""The dataset: the kit's wheel, the model, wheels and a manifest, as one flat folder that Kaggle accepts.
 
-First version; the wheelhouse, shards and limits come with the full packaging. Reproducible: the same
-inputs give the same bytes (the wheel's times are fixed).
+In: a model's folder, or the name of a Kaggle Model that stays out; if wanted a recursive model and a wheelhouse. Out:
+the folder, and what did not enter. The same inputs give the same bytes. All that can be checked is checked before
+anything is written: the model, Kaggle's limits, the disk, secrets.
+
+Beside the dataset, in `<dataset>.build`, lie the half-built next one and a record of what was written from what. So
+after a kill the same command goes on, a second build copies only what has changed, and an interrupted one leaves the
+dataset before it untouched.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
+import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import kit
 from kit.engines.model_folder import check_model_folder, check_tokenizer_files
-from kit.errors import InputError, KitError, MissingError, cannot_write
-from kit.kaggle.manifest import MANIFEST_NAME, Entry, Manifest, load_manifest, sha256_of
-from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER
+from kit.errors import InputError, KitError, StorageError, cannot_write
+from kit.kaggle.checkout import SOURCE, build_wheel, commit
+from kit.kaggle.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
+from kit.kaggle.manifest import (
+    MANIFEST_NAME,
+    Entry,
+    Manifest,
+    Member,
+    ModelSource,
+    WheelSet,
+    load_manifest,
+    sha256_of,
+)
+from kit.kaggle.mounted import check_ref
+from kit.kaggle.packing import Piece, pack
+from kit.kaggle.parcel import MAX_BYTES, METADATA_NAME
+from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
+from kit.kaggle.upload_plan import DEFAULT_SLUG, Destination
+from kit.kaggle.wheelhouse.lockfile import load_lock
+from kit.kaggle.writing import Record, reuse, write
+from kit.lock import held
 
-SOURCE = Path(kit.__file__).parent.parent
-"""The checkout this kit is installed from."""
+__all__ = ["SOURCE", "Bundle", "Wheelhouse", "build", "build_wheel"]
 
-_EPOCH = "1577836800"  # 2020-01-01: any fixed time after 1980, which zip cannot go below
-_SEPARATOR = "__"  # stands for "/" in flat names
+_SPARE_BYTES = 64 << 20  # left free on the disk
+_MANIFEST_BYTES = 1 << 20  # more than any manifest has
+PLACEHOLDER = Destination(owner="your-username", slug=DEFAULT_SLUG)
+"""What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
 
 
 @dataclass(frozen=True, slots=True)
+class Wheelhouse:
+    """A folder of fetched wheels, and the lock that names those which enter."""
+
+    lock: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """The arguments of `build`."""
+
+    model: Path | None
+    model_source: str | None
+    trm: Path | None
+    wheels: Wheelhouse | None
+    metadata: Destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A built dataset and what it holds."""
+    """A built dataset and what it holds. num_reused: files that an earlier run had written."""
 
     folder: Path
     manifest: Manifest
+    left_out: tuple[LeftOut, ...] = ()
+    num_reused: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -42,56 +87,77 @@ class Bundle:
         return sum(entry.size_bytes for entry in self.manifest.entries)
 
 
-def build(out: Path, *, model: Path, trm: Path | None = None) -> Bundle:
-    """Write the dataset into `out`, replacing an earlier build; one that is interrupted leaves that untouched.
+def build(
+    out: Path,
+    *,
+    model: Path | None = None,
+    model_source: str | None = None,
+    trm: Path | None = None,
+    wheels: Wheelhouse | None = None,
+    metadata: Destination = PLACEHOLDER,
+    on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
+) -> Bundle:
+    """Write the dataset into `out`, replacing an earlier build.
 
-    trm: a recursive model for this very `model`, as kit.trm saves it; None leaves it out.
-    Raises: MissingError or InputError for a model that could not be loaded; InputError if `out` holds
-    anything but a build; StorageError if it cannot be written.
+    model: a Hugging Face folder; enters, unless `model_source` names the same model as a Kaggle Model
+    (`owner/model/framework/variation/version`), which is then attached to the notebook instead; then the folder only
+    tells what that is to hold. trm: a recursive model for this very `model`, as kit.trm saves it.
+    metadata: what dataset-metadata.json says, for whoever uploads with Kaggle's own command.
+    on_bytes: told, from any thread, how many more bytes are there, and of how many in all.
+    Raises: MissingError or InputError for a model or wheel that could not be used, a secret, or what is too large for
+    Kaggle; InputError if `out` holds anything but a build; StorageError if it cannot be written.
     """
-    check_model_folder(model)
-    check_tokenizer_files(model)
-    if trm is not None:
-        _check_trm(trm, model)
+    plan = _Plan(model=model, model_source=model_source, trm=trm, wheels=wheels, metadata=metadata)
+    _check_plan(plan)
     _check_out(out)
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        manifest = _fill(partial, {MODEL_FOLDER: model, **({} if trm is None else {TRM_FOLDER: trm})})
-        if out.exists():
-            shutil.rmtree(out)  # holds nothing but an earlier build: checked above
-        partial.rename(out)
-    except KitError:
-        raise
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    return Bundle(out, manifest)
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build_wheel(Path(scratch))
+        check_kit_wheel(wheel)
+        contents = Contents((source_of(wheel.name, wheel),)) + _contents(plan)
+        pieces = pack(contents.sources)
+        check_limits(pieces)
+        return _build(out, plan, contents.left_out, pieces, on_bytes)
 
 
-def build_wheel(out: Path) -> Path:
-    """Build the kit's wheel from its checkout without a network; the same sources give the same bytes.
+def check_limits(pieces: Sequence[Piece]) -> None:
+    """Refuse what Kaggle would refuse after the upload.
 
-    Raises: MissingError if the kit is not installed from a checkout; InputError if the build fails.
+    Raises: InputError.
     """
-    if not (SOURCE / "pyproject.toml").is_file():
-        raise MissingError(f"{SOURCE / 'pyproject.toml'}: not found; build the dataset from a checkout of the kit")
-    if importlib.util.find_spec("build") is None:
-        mend = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
-        raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {mend}")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    wheels = list(out.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        raise InputError(f"{SOURCE}: the kit's wheel does not build:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return wheels[0]
+    total_bytes = sum(piece.size_bytes for piece in pieces) + _MANIFEST_BYTES
+    if total_bytes > MAX_BYTES:
+        largest = max(pieces, key=lambda piece: piece.size_bytes)
+        mend = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
+        raise InputError(
+            f"the dataset would have {total_bytes:,} bytes, Kaggle takes {MAX_BYTES:,}; "
+            f"the largest file is {largest.contents[0].source.file}; {mend}"
+        )
 
 
-def _top_level_files(name: str, folder: Path) -> dict[str, Path]:
-    """The files right in `folder` by their path in the dataset, below `name`; hidden ones stay out."""
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return {f"{name}/{path.name}": path for path in files}
+def check_space(out: Path, needed_bytes: int) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Raises: StorageError.
+    """
+    parent = next(each for each in (out.resolve(), *out.resolve().parents) if each.exists())
+    free_bytes = shutil.disk_usage(parent).free
+    if needed_bytes + _SPARE_BYTES > free_bytes:
+        mend = "free some disk, or choose another --out"
+        raise StorageError(f"{out}: {needed_bytes:,} bytes to write, {free_bytes:,} are free; {mend}")
+
+
+def _check_plan(plan: _Plan) -> None:
+    if plan.model is None and plan.model_source is None:
+        raise InputError("no model: name a folder with --model, or a Kaggle Model with --model-source")
+    if plan.model_source is not None:
+        check_ref(plan.model_source)
+    if plan.model is not None:
+        check_model_folder(plan.model)
+        check_tokenizer_files(plan.model)
+    if plan.trm is not None:
+        if plan.model is None:
+            raise InputError(f"{plan.trm}: a TRM is checked against its model; name that with --model, too")
+        _check_trm(plan.trm, plan.model)
 
 
 def _check_trm(trm: Path, model: Path) -> None:
@@ -116,37 +182,101 @@ def _check_out(out: Path) -> None:
         return
     if MANIFEST_NAME not in present:
         raise InputError(f"{out}: holds files but no build of the kit; choose an empty folder for --out")
-    others = present - {MANIFEST_NAME} - {entry.file for entry in load_manifest(out).entries}
+    others = present - {MANIFEST_NAME, METADATA_NAME} - {entry.file for entry in load_manifest(out).entries}
     if others:
         raise InputError(f"{out}: holds {min(others)!r}, which no build put there; move it or choose another --out")
 
 
-def _fill(folder: Path, parts: Mapping[str, Path]) -> Manifest:
-    with tempfile.TemporaryDirectory() as scratch:
-        wheel = build_wheel(Path(scratch))
-        files = {wheel.name: wheel}
-        for name, part in parts.items():
-            files |= _top_level_files(name, part)
-        entries = tuple(_copy(source, path, folder) for path, source in sorted(files.items()))
-    manifest = Manifest(kit_version=kit.__version__, commit=_commit(), entries=entries)
+def _contents(plan: _Plan) -> Contents:
+    contents = Contents(())
+    if plan.model is not None and plan.model_source is None:
+        contents += model_contents(MODEL_FOLDER, plan.model)
+    if plan.trm is not None:
+        contents += model_contents(TRM_FOLDER, plan.trm)
+    if plan.wheels is not None:
+        lock = load_lock(plan.wheels.lock)
+        contents += wheel_contents(WHEELS_FOLDER, lock, plan.wheels.lock, plan.wheels.folder)
+    return contents
+
+
+def _build(
+    out: Path, plan: _Plan, left_out: tuple[LeftOut, ...], pieces: Sequence[Piece], on_bytes: Callable[[int, int], None]
+) -> Bundle:
+    target = out.resolve()
+    work = target.with_name(f"{target.name}.build")
+    total_bytes = sum(piece.size_bytes for piece in pieces)
+    record = Record(work / "record.json")
+    found = {piece.file for piece in pieces if record.entry(piece, work / "dataset") or record.entry(piece, target)}
+    check_space(out, total_bytes - sum(piece.size_bytes for piece in pieces if piece.file in found))
+    with held(work):
+        try:
+            _recover(target, work)
+            folder = work / "dataset"
+            entries = reuse(pieces, folder, target, record)
+            num_reused = len(entries)
+            on_bytes(sum(entry.size_bytes for entry in entries.values()), total_bytes)
+            missing = [piece for piece in pieces if piece.file not in entries]
+            entries |= write(missing, folder, record, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes))
+            manifest = _finish(folder, plan, tuple(entries[piece.file] for piece in pieces))
+            _replace(target, folder, work)
+        except KitError:
+            raise
+        except OSError as error:
+            raise cannot_write(out, error) from error
+    return Bundle(folder=out, manifest=manifest, left_out=left_out, num_reused=num_reused)
+
+
+def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:
+    metadata = (json.dumps(plan.metadata.metadata, indent=1) + "\n").encode()
+    (folder / METADATA_NAME).write_bytes(metadata)
+    manifest = Manifest(
+        kit_version=kit.__version__,
+        commit=commit(),
+        entries=entries,
+        wheels=None if plan.wheels is None else _wheel_set(plan.wheels),
+        model_source=None if plan.model_source is None else _model_source(plan.model_source, plan.model),
+        metadata_sha256=hashlib.sha256(metadata).hexdigest(),
+    )
     manifest.save(folder)
     return manifest
 
 
-def _copy(source: Path, path: str, out: Path) -> Entry:
-    target = out / path.replace("/", _SEPARATOR)
-    shutil.copyfile(source, target)
-    return Entry(path, target.name, target.stat().st_size, sha256_of(target))
+def _wheel_set(wheels: Wheelhouse) -> WheelSet:
+    lock = load_lock(wheels.lock)
+    return WheelSet(
+        target=lock.target.name,
+        python=lock.target.python,
+        glibc=lock.target.glibc,
+        cuda=lock.target.cuda,
+        lock=f"{WHEELS_FOLDER}/{wheels.lock.name}",
+        versions=tuple(f"{wheel.name}=={wheel.version}" for wheel in lock.wheels),
+    )
 
 
-def _commit() -> str:
-    """The checkout's commit, with `+changes` if files differ from it; `unknown` outside git."""
-    git = ["git", "-C", str(SOURCE)]
-    if shutil.which("git") is None:
-        return "unknown"
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if head.returncode:
-        return "unknown"
-    status = [*git, "status", "--porcelain", "--untracked-files=no"]
-    changes = subprocess.run(status, capture_output=True, text=True, check=False)
-    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+def _model_source(ref: str, model: Path | None) -> ModelSource:
+    """What the Kaggle Model is expected to hold: the files of the folder at hand, which are hashed in parallel."""
+    sources = model_contents(MODEL_FOLDER, model).sources if model is not None else ()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(sha256_of, (source.file for source in sources)))
+    files = tuple(
+        Member(path=source.path, file=source.file.name, size_bytes=source.size_bytes, sha256=sha256, offset_bytes=0)
+        for source, sha256 in zip(sources, hashes, strict=True)
+    )
+    return ModelSource(ref=ref, files=files)
+
+
+def _replace(target: Path, folder: Path, work: Path) -> None:
+    """Put the new build in the place of the old one, which keeps its files until then."""
+    before = work / "before"
+    if target.exists():
+        target.rename(before)
+    folder.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _recover(target: Path, work: Path) -> None:
+    """Undo a replacing that was killed half-way: the build before is whole, the new one is made again."""
+    before = work / "before"
+    if before.exists() and not target.exists():
+        before.rename(target)
+    shutil.rmtree(before, ignore_errors=True)

@@ -1,7 +1,8 @@
 """A rehearsal of the submission on this machine: the real notebook, no network, Kaggle's protocol.
 
-Builds the dataset, lays it and the problems out like Kaggle's mounts, executes the notebook in a kernel
-without a network, and reads back what it left. A run that was interrupted is resumed from its journal.
+Builds the dataset, lays it and the problems out like Kaggle's mounts, old or new, executes the notebook in a kernel
+without a network that can only read them, and reads back what it left. A run that was interrupted is resumed from
+its journal.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kit.assets import TINY_MODEL
 from kit.config import replaced
 from kit.errors import InputError, cannot_write
 from kit.journal import Record, read_records
-from kit.kaggle.bundle import SOURCE, build
-from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
-from kit.kaggle.execution import SUBMISSION_NAME
+from kit.kaggle.bundle import Wheelhouse, build
+from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
+from kit.kaggle.kernel import NOTEBOOK
 from kit.kaggle.manifest import MANIFEST_NAME, sha256_of
 from kit.kaggle.notebook import JOURNAL_NAME, LOG_NAME, Settings
 from kit.kaggle.offline import OfflineCommand, without_network
 from kit.problem import Problem, read_problems
 
-NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
-COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
 OUTPUT_NAME = "output.log"
 _DESCRIPTION_NAME = "run.json"
 _POLL_S = 0.2
@@ -46,8 +47,30 @@ SQUEEZED: Mapping[str, Any] = {
 """How a dry run differs from a submission: five hours squeezed to four minutes, no GPU, and samples as short
 and as varied as the shipped model's training. One thread: its matrices are too small to share."""
 
+AS_TRAINED: Mapping[str, Any] = {"solver": {"prompt": "plain"}}
+"""For the shipped model, which has seen one wording only."""
+
 RECURSIVE: Mapping[str, Any] = {"engine": {"kind": "trm"}, "solver": {"depths": [3, 5, 10]}}
 """The recursive engine, with the ladder of depths that a contested vote climbs."""
+
+
+_INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come before it")\n'
+"""Where PYTHONPATH leads first, under the kit's own name: whoever takes it from there is found out."""
+
+
+class Layout(StrEnum):
+    """Where Kaggle mounts inputs: it changed between January and March 2026 (field notes kaggle.md 4)."""
+
+    OLD = "old"
+    NEW = "new"
+
+    def dataset(self, inputs: Path) -> Path:
+        """A dataset's folder."""
+        return inputs / ("datasets/you/mathllm-kit" if self is Layout.NEW else "mathllm-kit")
+
+    def competition(self, inputs: Path) -> Path:
+        """The competition's folder."""
+        return inputs / ("competitions" if self is Layout.NEW else "") / COMPETITION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +78,23 @@ class DryRun:
     """What to rehearse.
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
-    trm: a recursive model for it; None for an engine that needs none.
+    trm: a recursive model for it; None for an engine that needs none. wheels: to install from; None takes what this
+    Python has, as a notebook without wheels takes what the image has.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
-    seeds: one for each run; the contest is scored by two runs, whose seeds differ.
+    seeds: one for each run; the contest is scored by two runs, whose seeds differ. layout: of the mounts.
     """
 
     problems: Path
     model: Path
     trm: Path | None = None
+    wheels: Wheelhouse | None = None
     out: Path
     rerun: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = False
     seeds: tuple[int, ...] = (0,)
+    layout: Layout = Layout.NEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +151,18 @@ def lay_out(run: DryRun) -> tuple[Rehearsal, ...]:
     Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
     """
     problems = read_problems(run.problems)
-    settings = merged(SQUEEZED, {"budget": {"num_problems": len(problems)}}, run.changes)
+    as_trained = AS_TRAINED if run.model is not None and run.model.resolve() == TINY_MODEL.resolve() else {}
+    settings = merged(SQUEEZED, as_trained, {"budget": {"num_problems": len(problems)}}, run.changes)
     if not NOTEBOOK.is_file():
         raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
     out = run.out.resolve()  # the notebook runs in another folder
-    bundle = build(out / "dataset", model=run.model, trm=run.trm)
+    bundle = build(out / "dataset", model=run.model, trm=run.trm, wheels=run.wheels)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,
         "rerun": run.rerun,
+        "layout": run.layout,
         "seeds": run.seeds,
         "dataset": sha256_of(bundle.folder / MANIFEST_NAME),
     }
@@ -155,8 +183,8 @@ def _rehearsal(
     resumed: bool,
 ) -> Rehearsal:
     root = folder / "kaggle"
-    _mount(dataset, problems, root)
-    command = _command(folder, root, rerun=run.rerun)
+    test_csv = _mount(dataset, problems, root, run.layout)
+    command = _command(folder, root, rerun_csv=test_csv if run.rerun else None)
     return Rehearsal(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
 
 
@@ -170,7 +198,6 @@ def perform(rehearsal: Rehearsal, *, on_progress: Callable[[Sequence[Record]], N
         **rehearsal.command.environ,
         SETTINGS_VARIABLE: json.dumps(rehearsal.settings),
         ROOT_VARIABLE: str(rehearsal.folder / "kaggle"),
-        "HF_HUB_OFFLINE": "1",
     }
     with rehearsal.output.open("ab") as output:
         # A session of its own, so that Ctrl-C reaches this process alone, which then stops all of them.
@@ -195,11 +222,11 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _command(folder: Path, root: Path, *, rerun: bool) -> OfflineCommand:
+def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineCommand:
     argv = [sys.executable, "-m", "kit.kaggle.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
-    if rerun:
-        argv += ["--rerun-csv", str(_test_csv(root))]
-    return without_network(argv, scratch=folder / "no-network")
+    if rerun_csv is not None:
+        argv += ["--rerun-csv", str(rerun_csv)]
+    return without_network(argv, scratch=folder / "no-network", read_only=[root / "input"])
 
 
 @contextmanager
@@ -244,18 +271,16 @@ def _is_unfinished(folder: Path, description: str, num_runs: int) -> bool:
     return is_same and not all(each.exists() for each in finished)
 
 
-def _test_csv(root: Path) -> Path:
-    return root / "input" / "competitions" / COMPETITION / "test.csv"
-
-
-def _mount(dataset: Path, problems: Sequence[Problem], root: Path) -> None:
-    """Lay dataset and problems out as Kaggle mounts them, in the layout of 2026."""
-    mounted = root / "input" / "datasets" / "you" / "mathllm-kit"
-    test_csv = _test_csv(root)
-    shutil.rmtree(root / "input", ignore_errors=True)
+def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layout) -> Path:
+    """Lay dataset and problems out as Kaggle mounts them, and Kaggle's own folders beside; returns the test.csv."""
+    inputs, intruder = root / "input", root / "lib" / "kit.py"
+    test_csv = layout.competition(inputs) / "test.csv"
+    shutil.rmtree(inputs, ignore_errors=True)
     try:
         (root / "working").mkdir(parents=True, exist_ok=True)
-        shutil.copytree(dataset, mounted)
+        (root / "lib" / "kagglegym").mkdir(parents=True, exist_ok=True)
+        intruder.write_text(_INTRUDER, encoding="utf-8")
+        shutil.copytree(dataset, layout.dataset(inputs))
         test_csv.parent.mkdir(parents=True)
         with test_csv.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file)
@@ -263,3 +288,4 @@ def _mount(dataset: Path, problems: Sequence[Problem], root: Path) -> None:
             rows.writerows((problem.id, problem.text) for problem in problems)
     except OSError as error:
         raise cannot_write(root, error) from error
+    return test_csv

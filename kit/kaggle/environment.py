@@ -2,14 +2,14 @@
 
 Both mount layouts are met: the old `/kaggle/input/<slug>` and the new
 `/kaggle/input/{datasets/<owner>,competitions}/<slug>` (changed January–March 2026; field notes
-kaggle.md 4). A dataset is found by its manifest, the competition by its files.
+kaggle.md 4). A dataset is found by its manifest, the competition by its files, all in one walk.
 """
 
 from __future__ import annotations
 
-import glob
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,15 @@ from kit.kaggle.manifest import MANIFEST_NAME
 log = logging.getLogger(__name__)
 
 KAGGLE_ROOT = Path("/kaggle")
+COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
+SUBMISSION_NAME = "submission.parquet"  # what the gateway writes and Kaggle scores
 RERUN_VARIABLE = "KAGGLE_IS_COMPETITION_RERUN"  # set to anything, even "", during the scored run
 ROOT_VARIABLE = "KIT_KAGGLE_ROOT"  # a dry run's stand-in for /kaggle
 SETTINGS_VARIABLE = "KIT_SETTINGS"  # JSON that overrides the notebook's settings, for dry runs
+
+_ANY_AIMO = "ai-mathematical-olympiad"  # in the slug of every AIMO
+_TEST = "test.csv"
+_PACKAGE, _SERVER = "kaggle_evaluation", "aimo_3_inference_server.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +58,73 @@ class KaggleEnvironment:
         return self.root / "tmp"
 
 
-def find_dataset(input_root: Path) -> Path:
-    """The folder of the kit's dataset, wherever it is mounted; links are followed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounts:
+    """What is attached below `root`. datasets: of the kit. tests: each `test.csv` of the competition.
 
-    Of several the first by path is taken, as the notebook's first cell does, and logged: any of them
-    answers better than none.
-    Raises: MissingError if none is attached.
+    packages: what to put on sys.path for a `kaggle_evaluation`. All sorted by path.
     """
-    found = _find(input_root, MANIFEST_NAME)
-    if not found:
-        raise MissingError(f"{input_root}: no dataset with a {MANIFEST_NAME}; attach the one the kit built")
-    if len(found) > 1:
-        log.error("more than one dataset of the kit is attached; taking the first of %s", [str(each) for each in found])
-    return found[0].parent
+
+    root: Path
+    datasets: tuple[Path, ...]
+    tests: tuple[Path, ...]
+    packages: tuple[Path, ...]
+
+    @classmethod
+    def find(cls, root: Path) -> Mounts:
+        """Look through everything below `root`, following links, once."""
+        folders = sorted(_walk(root))
+        return cls(
+            root=root,
+            datasets=tuple(path for path, files in folders if MANIFEST_NAME in files),
+            tests=tuple(path / _TEST for path, files in folders if _TEST in files and _ANY_AIMO in path.name),
+            packages=tuple(path.parent for path, files in folders if path.name == _PACKAGE and _SERVER in files),
+        )
+
+    def dataset(self) -> Path:
+        """The folder of the kit's dataset.
+
+        Of several the first by path is taken, as the notebook's first cell does, and logged: any of them
+        answers better than none.
+        Raises: MissingError if none is attached.
+        """
+        if not self.datasets:
+            raise MissingError(f"{self.root}: no dataset with a {MANIFEST_NAME}; attach the one the kit built")
+        if len(self.datasets) > 1:
+            names = [str(each) for each in self.datasets]
+            log.error("more than one dataset of the kit is attached; taking the first of %s", names)
+        return self.datasets[0]
+
+    def test_csv(self) -> Path:
+        """The competition's `test.csv`.
+
+        Raises: MissingError if the competition is not attached.
+        """
+        if not self.tests:
+            raise MissingError(f"{self.root}: no competition test.csv; add the competition to the notebook's inputs")
+        return self.tests[0]
+
+    def kaggle_evaluation(self) -> Path | None:
+        """The folder to put on sys.path for the competition's own `kaggle_evaluation`; None if not mounted."""
+        return self.packages[0] if self.packages else None
 
 
 def find_test_csv(input_root: Path) -> Path:
-    """The competition's `test.csv`.
+    """The competition's `test.csv` alone.
 
     Raises: MissingError if the competition is not attached.
     """
-    for path in _find(input_root, "test.csv"):
-        if "ai-mathematical-olympiad" in path.parent.name:
-            return path
-    raise MissingError(f"{input_root}: no competition test.csv; add the competition to the notebook's inputs")
+    return Mounts.find(input_root).test_csv()
 
 
-def find_kaggle_evaluation(input_root: Path) -> Path | None:
-    """The folder to put on sys.path for the competition's own `kaggle_evaluation`; None if not mounted."""
-    for path in _find(input_root, "aimo_3_inference_server.py"):
-        if path.parent.name == "kaggle_evaluation":
-            return path.parent.parent
-    return None
-
-
-def _find(root: Path, name: str) -> list[Path]:
-    """All files of this name below `root`, sorted; `glob` follows links to folders, Path.rglob does not."""
-    pattern = f"{glob.escape(str(root))}/**/{name}"
-    return sorted(Path(found) for found in glob.glob(pattern, recursive=True))  # noqa: PTH207
+def _walk(root: Path) -> Iterator[tuple[Path, frozenset[str]]]:
+    """Every folder below `root` with the names of its files, each real folder once, whatever links lead to it."""
+    seen: set[str] = set()
+    for path, folders, files in os.walk(root, followlinks=True):
+        folders.sort()
+        real = os.path.realpath(path)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield Path(path), frozenset(files)

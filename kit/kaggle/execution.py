@@ -1,8 +1,9 @@
 """Executing the submission notebook with a real Jupyter kernel, as Kaggle would, in a stand-in for /kaggle.
 
 Interactive: the notebook's own gateway asks the problems of the mounted `test.csv`. Rerun: the scored
-case, the notebook serves for ever and a gateway in another process asks. Run as
-`python -m kit.kaggle.execution`, usually without a network (see `offline`).
+case, the notebook serves for ever and a gateway in another process asks. The kernel's environment is as bare and as
+polluted as Kaggle's (`kaggle_environ`). Run as `python -m kit.kaggle.execution`, usually without a network (see
+`offline`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,12 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE
+from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE, SUBMISSION_NAME
 from kit.kaggle.offline import has_network
 
 EXECUTED_NAME = "executed.ipynb"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-SUBMISSION_NAME = "submission.parquet"
+_OF_THE_USER = ("XDG_", "HF_", "PIP_", "UV_", "KAGGLE_", "JUPYTER", "IPYTHON", "VIRTUAL_ENV", "CONDA_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,24 @@ class Job:
         """The notebook's current folder."""
         return self.root / "working"
 
+    @property
+    def home(self) -> Path:
+        """The kernel's home, without anything in it at the start."""
+        return self.root.with_name("home")
+
+
+def kaggle_environ(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
+    """The kernel's environment: nothing of the user's own, an empty home, and Kaggle's folders first on PYTHONPATH.
+
+    A PYTHONPATH that is there already stays behind them, for the hook that blocks sockets may be on it.
+    Source: field notes kaggle.md 1 and 5.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith(_OF_THE_USER)}
+    lib = job.root / "lib"
+    path = (str(lib / "kagglegym"), str(lib), environ.get("PYTHONPATH"))
+    polluted = {"HOME": str(job.home), "PYTHONPATH": os.pathsep.join(filter(None, path)), ROOT_VARIABLE: str(job.root)}
+    return {**kept, **polluted, **({} if job.rerun_csv is None else {RERUN_VARIABLE: "1"})}
+
 
 async def execute(job: Job) -> None:
     """Run the notebook to its end, or in the rerun until the gateway has asked everything.
@@ -53,13 +73,14 @@ async def execute(job: Job) -> None:
     """
     notebook = nbformat.read(job.notebook, as_version=4)
     client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(job.working)}})
-    environ = {**os.environ, ROOT_VARIABLE: str(job.root)}
+    environ = kaggle_environ(job, os.environ)
+    shutil.rmtree(job.home, ignore_errors=True)
+    job.home.mkdir()
     try:
         if job.rerun_csv is None:
-            environ.pop(RERUN_VARIABLE, None)
             await client.async_execute(env=environ)
         else:
-            await _rerun(client, {**environ, RERUN_VARIABLE: "1"}, job.rerun_csv, job.working)
+            await _rerun(client, environ, job.rerun_csv, job.working)
     finally:
         nbformat.write(notebook, job.working / EXECUTED_NAME)
 

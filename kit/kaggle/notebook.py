@@ -1,7 +1,9 @@
 """What the submission notebook calls: `prepare`, then `serve`.
 
-prepare: finds and restores the dataset, opens the journal, starts to load the engine.
-serve: answers through the competition's own server, or through the kit's where there is none.
+prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`assembly`).
+serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
+however long the model takes: the gateway gives up after 900 s without a server, but its first call has no deadline,
+so that call waits for the model (field notes kaggle.md 1).
 Neither raises for a broken dataset or model: every problem is then answered by a logged guess.
 """
 
@@ -17,7 +19,9 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,18 +30,15 @@ from kit.budget import Budget, BudgetConfig, process_clock
 from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
 from kit.journal import Journal
-from kit.kaggle.assembly import EngineConfig, ToolsConfig, open_attempts
-from kit.kaggle.environment import (
-    SETTINGS_VARIABLE,
-    KaggleEnvironment,
-    find_dataset,
-    find_kaggle_evaluation,
-    find_test_csv,
-)
+from kit.kaggle.assembly import EngineConfig, Recipe, ToolsConfig, open_attempts
+from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.gateway import Contest, predict_function
 from kit.kaggle.local_server import LocalInferenceServer
 from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
+from kit.kaggle.prefetch import PrefetchConfig
+from kit.kaggle.startup_graph import Timing
 from kit.reasoning import ReasoningConfig
+from kit.sampling import Engine
 from kit.solver_config import SolverConfig
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Settings:
     engine: EngineConfig = field(default_factory=EngineConfig)
     reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     sandbox: ToolsConfig = field(default_factory=ToolsConfig)
+    prefetch: PrefetchConfig = field(default_factory=PrefetchConfig)
     seed: int | None = None
 
 
@@ -76,6 +78,7 @@ class Session:
     """A contest that is ready to be served."""
 
     environment: KaggleEnvironment
+    mounts: Mounts
     contest: Contest
 
 
@@ -88,19 +91,24 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     settings = _overridden(settings or Settings(), environ)
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
-    journal = open_journal(environment, settings)
-    config = dataclasses.replace(settings.solver, seed=seed_of_run(settings, journal))
-    contest = Contest(
-        lambda: open_attempts(
-            environment, config, engine=settings.engine, reasoning=settings.reasoning, tools=settings.sandbox
-        ),
-        budget=budget,
-        journal=journal,
-        config=config,
+    mounts = Mounts.find(environment.input)
+    journal = open_journal(environment, mounts, settings)
+    recipe = Recipe(
+        solver=dataclasses.replace(settings.solver, seed=seed_of_run(settings, journal)),
+        engine=settings.engine,
+        reasoning=settings.reasoning,
+        tools=settings.sandbox,
+        prefetch=settings.prefetch,
     )
+
+    def open_engine() -> AbstractAsyncContextManager[Engine]:
+        keep = partial(_keep, journal)
+        return open_attempts(environment, mounts, recipe, clock=budget.clock, on_timing=keep)
+
+    contest = Contest(open_engine, budget=budget, journal=journal, config=recipe.solver)
     contest.start()
     log.info("kit %s from %s; %.1f s since the process started", kit.__version__, kit.__file__, budget.clock())
-    return Session(environment, contest)
+    return Session(environment, mounts, contest)
 
 
 def serve(session: Session) -> None:
@@ -116,7 +124,7 @@ def serve(session: Session) -> None:
         return
     try:
         with contextlib.chdir(session.environment.working):
-            server.run_local_gateway((str(find_test_csv(session.environment.input)),))
+            server.run_local_gateway((str(session.mounts.test_csv()),))
     finally:
         session.contest.close()
 
@@ -124,7 +132,7 @@ def serve(session: Session) -> None:
 def make_server(session: Session) -> InferenceServer:
     """The competition's own server if its package is mounted, else the kit's, on the same protocol."""
     predict = predict_function(session.contest)
-    mounted = find_kaggle_evaluation(session.environment.input)
+    mounted = session.mounts.kaggle_evaluation()
     if mounted is not None:
         sys.path.insert(0, str(mounted))
     elif importlib.util.find_spec("kaggle_evaluation") is None:  # Kaggle may have it on the path already
@@ -137,9 +145,9 @@ def make_server(session: Session) -> InferenceServer:
     return server  # the annotation is what checks it
 
 
-def open_journal(environment: KaggleEnvironment, settings: Settings) -> Journal | None:
+def open_journal(environment: KaggleEnvironment, mounts: Mounts, settings: Settings) -> Journal | None:
     """The run's journal; None, logged, where nothing can be written: answers matter more."""
-    run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(environment)}
+    run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(mounts)}
     try:
         return Journal.open(environment.working / JOURNAL_NAME, run={**run, "machine": machine_facts()})
     except StorageError:
@@ -160,10 +168,17 @@ def seed_of_run(settings: Settings, journal: Journal | None) -> int:
     return seed
 
 
-def _dataset_facts(environment: KaggleEnvironment) -> dict[str, str]:
+def _keep(journal: Journal | None, timing: Timing) -> None:
+    """Put a startup step on record, if there is a record."""
+    if journal is not None:
+        with contextlib.suppress(StorageError):  # a full disk: the model is as good without it
+            journal.append(timing.record())
+
+
+def _dataset_facts(mounts: Mounts) -> dict[str, str]:
     """What tells one dataset from another, for the journal's head."""
     try:
-        dataset = find_dataset(environment.input)
+        dataset = mounts.dataset()
         return {"dataset": sha256_of(dataset / MANIFEST_NAME), "commit": load_manifest(dataset).commit}
     except (KitError, OSError) as error:
         return {"dataset": str(error)}

@@ -1,15 +1,19 @@
-"""Taking the network away from a process and all its children, as Kaggle does with "internet off".
+"""Taking the network, and the right to write to the inputs, away from a process and all its children, as Kaggle does.
 
 First choice: a network namespace of its own (`unshare -n`), in which only loopback exists. Where the
 machine does not allow that: an audit hook in every Python process that refuses sockets to anywhere but
-loopback; it does not reach sockets opened by C libraries, and the report says so.
+loopback; it does not reach sockets opened by C libraries, and the report says so. Inputs are mounted
+read-only in a mount namespace of its own, so that not even root can write; where the machine does not
+allow that, they stay writable, and the report says so.
 
-Run as `python -m kit.kaggle.offline COMMAND…` inside a new namespace: brings loopback up, then becomes
-the command.
+Run as `python -m kit.kaggle.offline [--read-only FOLDER]… -- COMMAND…` inside new namespaces: brings loopback
+up, mounts the folders, then becomes the command.
 """
 
 from __future__ import annotations
 
+import argparse
+import ctypes
 import errno
 import fcntl
 import os
@@ -24,11 +28,14 @@ from enum import StrEnum
 from pathlib import Path
 
 _UNSHARE = (("unshare", "--map-root-user", "--net"), ("unshare", "--net"))
-_ENTER = (sys.executable, "-m", "kit.kaggle.offline")  # brings loopback up inside, then runs the command
+_MOUNT = ("--mount",)
+_ENTER = (sys.executable, "-m", "kit.kaggle.offline")
 _NOWHERE = ("192.0.2.1", 9)  # TEST-NET-1 of RFC 5737; connecting a datagram socket sends nothing
 
 # Linux: linux/sockios.h, linux/if.h
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_RELATIME = 0x1, 0x20, 0x1000, 0x4000, 0x200000  # linux/mount.h
+_MS_KEPT, _ST_RELATIME = 0x2 | 0x4 | 0x8 | 0x400 | 0x800, 0x1000  # nosuid, nodev, noexec, noatime, nodiratime
 
 _HOOK = '''"""Written by a dry run of the kit: no Python socket leaves this machine."""
 import ipaddress, os, sys
@@ -62,24 +69,40 @@ class Isolation(StrEnum):
     AUDIT_HOOK = "FALLBACK: no namespace allowed here, so Python's sockets are blocked; C libraries' are not"
 
 
-@dataclass(frozen=True, slots=True)
+class Inputs(StrEnum):
+    """Whether the inputs can be written to."""
+
+    READ_ONLY = "read-only"
+    WRITABLE = "FALLBACK: writable, no mount namespace allowed here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineCommand:
     """A command wrapped so that it runs without a network; `environ` adds to its environment."""
 
     isolation: Isolation
+    inputs: Inputs = Inputs.WRITABLE
     argv: tuple[str, ...]
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
-def without_network(argv: Sequence[str], *, scratch: Path) -> OfflineCommand:
-    """`argv`, wrapped by the best means this machine allows; the fallback's hook is written to `scratch`."""
+def without_network(argv: Sequence[str], *, scratch: Path, read_only: Sequence[Path] = ()) -> OfflineCommand:
+    """`argv`, wrapped by the best means this machine allows; the fallback's hook is written to `scratch`.
+
+    read_only: folders that are there, which the command shall not be able to write to.
+    """
+    folders = [word for path in read_only for word in ("--read-only", str(path))]
     for unshare in _UNSHARE:
-        if _works(unshare):
-            return OfflineCommand(Isolation.NAMESPACE, (*unshare, "--", *_ENTER, *argv))
+        if read_only and _works((*unshare, *_MOUNT), folders):
+            wrapped = (*unshare, *_MOUNT, "--", *_ENTER, *folders, "--", *argv)
+            return OfflineCommand(isolation=Isolation.NAMESPACE, inputs=Inputs.READ_ONLY, argv=wrapped)
+    for unshare in _UNSHARE:
+        if _works(unshare, ()):
+            return OfflineCommand(isolation=Isolation.NAMESPACE, argv=(*unshare, "--", *_ENTER, "--", *argv))
     scratch.mkdir(parents=True, exist_ok=True)
     (scratch / "sitecustomize.py").write_text(_HOOK, encoding="utf-8")
     path = os.pathsep.join(filter(None, (str(scratch), os.environ.get("PYTHONPATH"))))
-    return OfflineCommand(Isolation.AUDIT_HOOK, tuple(argv), {"PYTHONPATH": path})
+    return OfflineCommand(isolation=Isolation.AUDIT_HOOK, argv=tuple(argv), environ={"PYTHONPATH": path})
 
 
 def has_network() -> bool:
@@ -100,13 +123,45 @@ def bring_loopback_up() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
 
 
-def _works(unshare: Sequence[str]) -> bool:
+def mount_read_only(folder: Path) -> None:
+    """Mount a folder over itself so that nobody can write to it; needs a mount namespace of one's own.
+
+    Raises: OSError if the system refuses.
+    """
+    path = os.fsencode(folder)
+    _mount(path, _MS_BIND | _MS_REC)
+    # A bind mount takes the flag in a second call only, which must repeat the flags it has: mount(2), in a user
+    # namespace these are locked. relatime alone has one number in statvfs(3) and another here.
+    has = os.statvfs(folder).f_flag
+    kept = has & _MS_KEPT | (_MS_RELATIME if has & _ST_RELATIME else 0)
+    _mount(path, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
+
+
+def _mount(path: bytes, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(path, path, None, ctypes.c_ulong(flags), None):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), os.fsdecode(path))
+
+
+def _works(unshare: Sequence[str], folders: Sequence[str]) -> bool:
     if shutil.which(unshare[0]) is None:
         return False
-    probe = [*unshare, "--", *_ENTER, "true"]
+    probe = [*unshare, "--", *_ENTER, *folders, "--", "true"]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Become the command, inside."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--read-only", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("command", nargs="+")
+    args = parser.parse_args()
     bring_loopback_up()
-    os.execvp(sys.argv[1], sys.argv[1:])
+    for folder in args.read_only:
+        mount_read_only(folder)
+    os.execvp(args.command[0], args.command)
+
+
+if __name__ == "__main__":
+    main()

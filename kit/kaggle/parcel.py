@@ -59,7 +59,8 @@ def check_parcel(
     or that holds one of the `credentials`.
     """
     manifest = load_manifest(folder)
-    present = {path.name: path for path in sorted(folder.iterdir())}
+    # The metadata are the client's own; they are written anew for the destination.
+    present = {path.name: path for path in sorted(folder.iterdir()) if path.name != METADATA_NAME}
     listed = {entry.file: entry for entry in manifest.entries}
     _check_names(folder, present, listed)
     sizes = {name: path.stat().st_size for name, path in present.items()}
@@ -143,6 +144,8 @@ def _stem(name: str) -> str | None:
 
 def _check_names(folder: Path, present: Mapping[str, Path], listed: Mapping[str, Entry]) -> None:
     for name in listed:
+        if name in _NOT_UPLOADED:
+            raise InputError(f"{folder / name}: the Kaggle client never uploads a file of this name; give it another")
         if name not in present:
             raise MissingError(f"{folder / name}: missing, but the manifest lists it; {_REBUILD}")
     on_kaggle: dict[str, str] = {}
@@ -151,8 +154,6 @@ def _check_names(folder: Path, present: Mapping[str, Path], listed: Mapping[str,
             raise InputError(f"{path}: not a plain file, and nothing else can be uploaded; move it, or {_REBUILD}")
         if name != MANIFEST_NAME and name not in listed:
             raise InputError(f"{path}: the manifest does not list it, so it is not uploaded; move it out of the folder")
-        if name in _NOT_UPLOADED:
-            raise InputError(f"{path}: the Kaggle client never uploads a file of this name; give it another")
         other = on_kaggle.setdefault(name_on_kaggle(name), name)
         if other != name:
             raise InputError(f"{path}: Kaggle would give it and {other} one name, {name_on_kaggle(name)}; rename one")

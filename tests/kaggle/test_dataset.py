@@ -16,6 +16,7 @@ from kit import assets
 from kit.errors import InputError, KitError, MissingError, StorageError
 from kit.kaggle.bundle import Bundle, build
 from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
+from kit.kaggle.parcel import METADATA_NAME
 from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.trm.checkpoint import save_untrained
 
@@ -32,7 +33,7 @@ def dataset(bundle: Bundle, tmp_path: Path) -> Path:
 
 def test_what_is_built_is_flat_within_kaggles_limits_and_listed_whole(bundle: Bundle) -> None:
     files = sorted(path.name for path in bundle.folder.iterdir())
-    assert files == sorted([MANIFEST_NAME, *(entry.file for entry in bundle.manifest.entries)])
+    assert files == sorted([MANIFEST_NAME, METADATA_NAME, *(entry.file for entry in bundle.manifest.entries)])
     assert len(files) <= 50
     assert all(path.is_file() for path in bundle.folder.iterdir())
     assert not any(set(name) & set("+~=") for name in files)
@@ -62,14 +63,6 @@ def test_what_the_user_put_beside_a_build_is_never_deleted(dataset: Path) -> Non
     assert (dataset / "mine" / "notes.txt").read_text() == "hi"
 
 
-def test_a_build_that_was_killed_leaves_nothing_in_the_way_of_the_next(dataset: Path, bundle: Bundle) -> None:
-    partial = dataset.with_name("dataset.partial")
-    partial.mkdir()
-    (partial / "model__model.safetensors").write_bytes(b"half")
-    assert build(dataset, model=assets.TINY_MODEL).manifest == bundle.manifest
-    assert not partial.exists()
-
-
 def test_a_machine_without_git_builds_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert build(tmp_path / "out", model=assets.TINY_MODEL).manifest.commit == "unknown"
@@ -90,6 +83,8 @@ def test_a_mounted_dataset_is_restored_under_its_original_names(bundle: Bundle, 
     original = {path.name: path.read_bytes() for path in assets.TINY_MODEL.iterdir() if path.is_file()}
     assert {path.name: path.read_bytes() for path in (restored / MODEL_FOLDER).iterdir()} == original
     assert restore(mounted, tmp_path / "scratch") == restored  # again, over its own links
+    paths = {str(path.relative_to(restored)) for path in restored.rglob("*") if path.is_file()}
+    assert paths == set(bundle.manifest.paths())
 
 
 def test_a_flipped_byte_a_cut_file_and_a_missing_one_are_named(dataset: Path, tmp_path: Path) -> None:

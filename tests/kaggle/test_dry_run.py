@@ -54,15 +54,19 @@ def test_the_scored_rerun_is_rehearsed_offline_from_the_dataset_alone(csv: Path,
     frame = submitted(run)
     assert sorted(frame["id"]) == ["007", "b"]
     assert frame["answer"].is_between(0, 99_999).all()
-    for shown in ("right:", "submission.parquet", "journal.jsonl", "network:"):
+    for shown in ("right:", "submission.parquet", "journal.jsonl", "network:", "inputs: "):
         assert shown in done.stdout
     log = (run / "kaggle" / "working" / "kit.log").read_text()
     assert str(run / "kaggle" / "tmp" / "kit-install") in log  # the bundled kit ran, not this checkout
     assert "network inside: none" in (run / "output.log").read_text()
     executed = json.loads((run / "kaggle" / "working" / "executed.ipynb").read_text())
     assert sum(cell["cell_type"] == "code" for cell in executed["cells"]) == 3
-    head = next(read_records(run / "kaggle" / "working" / "journal.jsonl"))
+    head, *records = read_records(run / "kaggle" / "working" / "journal.jsonl")
     assert {"kit", "settings", "dataset", "machine"} <= set(head)
+    steps = {record["step"]: record["outcome"] for record in records if record["kind"] == "startup"}
+    assert (steps["restore"], steps["install"], steps["engine"]) == ("done", "done", "done")
+    assert (run / "kaggle" / "lib" / "kit.py").exists()  # on PYTHONPATH, and whoever imports it is refused
+    assert not [path for path in (run / "home").iterdir() if path.name != ".ipython"]
 
 
 @pytest.mark.slow
@@ -71,10 +75,33 @@ def test_a_relative_out_folder_and_a_path_with_a_space_work(tmp_path: Path) -> N
     folder = tmp_path / "my kit"
     folder.mkdir()
     (folder / "my problems.csv").write_text(PROBLEMS)
-    argv = command(Path("my problems.csv"), Path("out/dry-run"), "--interactive")
+    argv = command(Path("my problems.csv"), Path("out/dry-run"), "--interactive", "--layout", "old")
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(submitted(folder / "out" / "dry-run" / "run-0001")) == 2
+    run = folder / "out" / "dry-run" / "run-0001"
+    assert len(submitted(run)) == 2
+    inputs = {path.name for path in (run / "kaggle" / "input").iterdir()}
+    assert inputs == {"mathllm-kit", "ai-mathematical-olympiad-progress-prize-3"}
+
+
+@pytest.mark.slow
+def test_everything_but_torch_is_installed_from_the_wheelhouse_in_the_dataset(csv: Path, tmp_path: Path) -> None:
+    """The real wheels of the target cpu, from pip's own index: 116 MB. Torch for the CPU is on no index here."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("the target cpu is for Python 3.11")
+    fetch = [sys.executable, "-m", "kit.cli", "wheels", "fetch", "--target", "cpu"]
+    fetched = subprocess.run(fetch, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if fetched.returncode:
+        pytest.skip(f"NOT TESTED, the wheels cannot be fetched: {fetched.stderr.strip()}")
+    argv = command(csv, tmp_path / "out", "--wheels", "cpu")
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    assert len(submitted(run)) == 2
+    scratch = run / "kaggle" / "tmp"
+    assert (scratch / "kit-install" / "trio").is_dir()
+    log = (run / "kaggle" / "working" / "kit.log").read_text()
+    assert f"transformers from {scratch / 'kit-environment'}" in log
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import MissingError
-from kit.kaggle.environment import KaggleEnvironment, find_dataset, find_kaggle_evaluation, find_test_csv
+from kit.kaggle.environment import KaggleEnvironment, Mounts, find_test_csv
 from kit.kaggle.manifest import MANIFEST_NAME
 
 COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
@@ -23,24 +23,25 @@ def touch(path: Path) -> Path:
 def test_finds_the_dataset_by_its_manifest_in_both_mount_layouts(tmp_path: Path, folder: str) -> None:
     touch(tmp_path / folder / MANIFEST_NAME)
     touch(tmp_path / "input/models/owner/other/transformers/default/1/config.json")
-    assert find_dataset(tmp_path / "input") == tmp_path / folder
+    assert Mounts.find(tmp_path / "input").dataset() == tmp_path / folder
 
 
 @pytest.mark.parametrize("folder", COMPETITIONS)
 def test_finds_the_competition_in_both_mount_layouts(tmp_path: Path, folder: str) -> None:
     touch(tmp_path / "input/datasets/someone/notes/test.csv")
     expected = touch(tmp_path / folder / "test.csv")
-    assert find_test_csv(tmp_path / "input") == expected
-    assert find_kaggle_evaluation(tmp_path / "input") is None
+    mounts = Mounts.find(tmp_path / "input")
+    assert (mounts.test_csv(), mounts.kaggle_evaluation()) == (expected, None)
     touch(tmp_path / folder / "kaggle_evaluation" / "aimo_3_inference_server.py")
-    assert find_kaggle_evaluation(tmp_path / "input") == tmp_path / folder
+    assert Mounts.find(tmp_path / "input").kaggle_evaluation() == tmp_path / folder
 
 
 def test_says_what_to_attach_when_nothing_is_mounted(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="attach the one the kit built"):
-        find_dataset(tmp_path)
-    with pytest.raises(MissingError, match="add the competition"):
-        find_test_csv(tmp_path)
+    for root in (tmp_path, tmp_path / "not there"):
+        with pytest.raises(MissingError, match="attach the one the kit built"):
+            Mounts.find(root).dataset()
+        with pytest.raises(MissingError, match="add the competition"):
+            find_test_csv(root)
 
 
 def test_of_two_datasets_the_first_is_taken_and_the_choice_is_logged(
@@ -49,7 +50,7 @@ def test_of_two_datasets_the_first_is_taken_and_the_choice_is_logged(
     """Refusing would answer every problem with a guess; the notebook's first cell takes the first too."""
     for folder in DATASETS:
         touch(tmp_path / folder / MANIFEST_NAME)
-    assert find_dataset(tmp_path / "input") == tmp_path / sorted(DATASETS)[0]
+    assert Mounts.find(tmp_path / "input").dataset() == tmp_path / sorted(DATASETS)[0]
     assert "more than one dataset" in caplog.text
 
 
@@ -57,7 +58,13 @@ def test_a_dataset_mounted_through_a_link_is_found(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere" / MANIFEST_NAME)
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "mathllm-kit").symlink_to(tmp_path / "elsewhere")
-    assert find_dataset(tmp_path / "input") == tmp_path / "input" / "mathllm-kit"
+    assert Mounts.find(tmp_path / "input").dataset() == tmp_path / "input" / "mathllm-kit"
+
+
+def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
+    touch(tmp_path / "input" / "mathllm-kit" / MANIFEST_NAME)
+    (tmp_path / "input" / "mathllm-kit" / "again").symlink_to(tmp_path / "input")
+    assert Mounts.find(tmp_path / "input").datasets == (tmp_path / "input" / "mathllm-kit",)
 
 
 def test_reads_root_and_rerun_from_the_environment_variables() -> None:

@@ -1,19 +1,29 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
+import trio
 
-from kit.budget import Budget, BudgetConfig
+from kit.budget import Budget, BudgetConfig, process_clock
+from kit.engines.scripted import Script, ScriptedEngine
 from kit.errors import InputError
+from kit.journal import read_records
 from kit.kaggle import notebook
-from kit.kaggle.environment import KaggleEnvironment
+from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.gateway import Contest
+from kit.kaggle.local_client import Client
 from kit.kaggle.local_server import LocalInferenceServer
 from kit.problem import Problem
+from kit.sampling import Engine
 from kit.solver_config import SolverConfig
 
 # A stand-in for the competition's package, as it lies in the competition's mount.
@@ -31,7 +41,8 @@ def session(tmp_path: Path) -> notebook.Session:
 
     budget = Budget(BudgetConfig(), lambda: 0.0)
     contest = Contest(never, budget=budget, journal=None, config=SolverConfig())  # type: ignore[arg-type]
-    return notebook.Session(KaggleEnvironment(tmp_path, is_rerun=False), contest)
+    environment = KaggleEnvironment(tmp_path, is_rerun=False)
+    return notebook.Session(environment, Mounts.find(environment.input), contest)
 
 
 @pytest.fixture
@@ -54,7 +65,8 @@ def test_the_competitions_own_package_is_used_when_it_is_mounted(session: notebo
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "aimo_3_inference_server.py").write_text(SERVER)
-    server = notebook.make_server(session)
+    mounts = Mounts.find(session.environment.input)
+    server = notebook.make_server(dataclasses.replace(session, mounts=mounts))
     assert type(server).__module__ == "kaggle_evaluation.aimo_3_inference_server"
     assert [function.__name__ for function in server.functions] == ["predict"]  # type: ignore[attr-defined]
 
@@ -62,8 +74,33 @@ def test_the_competitions_own_package_is_used_when_it_is_mounted(session: notebo
 def test_no_journal_is_kept_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "working").write_text("a file where the folder should be")
     environment = KaggleEnvironment(tmp_path, is_rerun=True)
-    assert notebook.open_journal(environment, notebook.Settings()) is None
+    assert notebook.open_journal(environment, Mounts.find(environment.input), notebook.Settings()) is None
     assert "no journal is kept" in caplog.text
+
+
+def test_the_server_listens_while_the_model_is_still_loading_and_the_first_call_waits_for_it(tmp_path: Path) -> None:
+    """The gateway gives up after 900 s without a server; its first call has no deadline."""
+    is_loaded = threading.Event()
+    engine = ScriptedEngine(lambda prompt, params: Script(text=r"\boxed{7}", seconds=0.01))
+
+    @asynccontextmanager
+    async def load() -> AsyncIterator[Engine]:
+        assert await trio.to_thread.run_sync(is_loaded.wait, 60)
+        yield engine
+
+    contest = Contest(load, budget=Budget(BudgetConfig(), process_clock()), journal=None, config=SolverConfig())
+    environment = KaggleEnvironment(tmp_path, is_rerun=True)
+    with contest, ThreadPoolExecutor(1) as asking:
+        server = notebook.make_server(notebook.Session(environment, Mounts.find(environment.input), contest))
+        assert isinstance(server, LocalInferenceServer)
+        with server:
+            client = Client(ports=(server.port,), startup_limit_s=60, answer_deadline_s=60)
+            client.connect()  # it listens
+            answer = asking.submit(client.send, "predict", pl.Series(["a"]), pl.Series(["What is $3+4$?"]))
+            assert not answer.done()
+            is_loaded.set()
+            assert answer.result(60)["answer"].to_list() == [7]
+            client.close()
 
 
 @pytest.mark.parametrize(
@@ -92,3 +129,7 @@ def test_with_no_dataset_attached_every_problem_is_still_answered(
     assert solution.guess.endswith("attach the one the kit built")
     log = (tmp_path / "working" / "kit.log").read_text()
     assert "attach the one the kit built" in log
+    records = list(read_records(tmp_path / "working" / "journal.jsonl"))
+    (startup,) = [record for record in records if record["kind"] == "startup"]
+    assert (startup["step"], startup["outcome"]) == ("restore", "failed")
+    assert "attach the one the kit built" in startup["note"]

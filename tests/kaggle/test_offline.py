@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from kit.kaggle.offline import Isolation, OfflineCommand, without_network
+from kit.kaggle.offline import Inputs, Isolation, OfflineCommand, without_network
 
 # What a process without a network may and may not do; prints one line a probe.
 PROBES = """
@@ -62,3 +64,63 @@ def test_the_fallback_refuses_to_resolve_names(tmp_path: Path, monkeypatch: pyte
     code = "import socket; socket.getaddrinfo('example.org', 443)"
     command = without_network([sys.executable, "-c", code], scratch=tmp_path / "hook")
     assert "blocked by the dry run" in run(command).stderr
+
+
+WRITES = """
+import pathlib, sys
+for name in sys.argv[1:]:
+    try:
+        (pathlib.Path(name) / "new").write_text("x")
+        print("written")
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def test_inputs_cannot_be_written_inside_not_even_by_root_and_everything_else_can(tmp_path: Path) -> None:
+    inputs, working = tmp_path / "in put", tmp_path / "working"
+    inputs.mkdir()
+    working.mkdir()
+    argv = [sys.executable, "-c", WRITES, str(inputs), str(working)]
+    command = without_network(argv, scratch=tmp_path / "hook", read_only=[inputs])
+    if command.inputs is not Inputs.READ_ONLY:
+        pytest.skip("this machine does not allow `unshare --mount`")
+    assert run(command).stdout.split() == [str(errno.EROFS), "written"]
+    assert not (inputs / "new").exists()
+    (inputs / "outside").write_text("only inside it is read-only")
+
+
+def test_where_folders_cannot_be_mounted_the_report_says_that_they_are_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = [sys.executable, "-c", WRITES, str(tmp_path)]
+    command = without_network(argv, scratch=tmp_path, read_only=[tmp_path / "not there"])  # which mount(2) refuses
+    assert command.inputs is Inputs.WRITABLE
+    assert "FALLBACK" in command.inputs.value
+    assert run(command).stdout.split() == ["written"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert without_network(argv, scratch=tmp_path, read_only=[tmp_path]).inputs is Inputs.WRITABLE
+
+
+RESTRICTED = """
+import pathlib, subprocess, sys
+from kit.kaggle.offline import without_network
+folder = pathlib.Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec", "tmpfs", folder], check=True)
+inputs = folder / "input"
+inputs.mkdir()
+command = without_network(["true"], scratch=folder / "hook", read_only=[inputs])
+print(command.inputs.name, subprocess.run(command.argv).returncode)
+"""
+
+
+def test_folders_of_a_file_system_with_restrictions_are_mounted_too(tmp_path: Path) -> None:
+    """A remount that drops one of them, as `nosuid` of many a /tmp, is refused in a user namespace."""
+    argv = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", RESTRICTED, str(tmp_path)]
+    if shutil.which("unshare") is None or (done := run_plainly(argv)).returncode:
+        pytest.skip("this machine does not allow `unshare --mount`, or to mount a tmpfs in it")
+    assert done.stdout.split() == ["READ_ONLY", "0"]
+
+
+def run_plainly(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -47,7 +47,7 @@ def fetch_wheels(name: str, out: Path, console: Console, *, project: Path = SOUR
 
     Raises: as `fetch`; InputError if the lock is older than its target.
     """
-    lock = _current_lock(name, project)
+    lock = current_lock(name, project)
     columns = (_TEXT, _BAR, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"fetching {name}", total=lock.size_bytes)
@@ -66,7 +66,7 @@ def check_wheels(name: str, folder: Path, console: Console, *, project: Path = S
 
     Raises: MissingError or InputError for a target or lock that is not there, damaged or out of date.
     """
-    lock = _current_lock(name, project)
+    lock = current_lock(name, project)
     closure = check(lock, folder)
     for fault in closure.faults:
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -82,7 +82,11 @@ def _target(name: str, project: Path) -> Target:
     return load_target(name, targets=project / "wheels" / TARGETS_NAME, project=project)
 
 
-def _current_lock(name: str, project: Path) -> Lock:
+def current_lock(name: str, project: Path = SOURCE) -> Lock:
+    """The committed lock of a target.
+
+    Raises: InputError if the target has changed since; MissingError, InputError as `load_lock` and `load_target`.
+    """
     path = lock_path(project / "wheels", name)
     lock = load_lock(path)
     if lock.target != _target(name, project):

@@ -1,0 +1,57 @@
+"""`kit push`: bring the submission notebook to Kaggle, where it runs at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from kit.kaggle.kernel import DEFAULT_SLUG, NOTEBOOK, Kernel, push
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "push",
+        help="push the submission notebook to Kaggle",
+        description="Push notebooks/submission.ipynb with the `kaggle` client as a private notebook: internet off, the "
+        "contest's H100, the competition and your dataset attached. Kaggle runs it at once; when that run is complete, "
+        "`kit submit` submits it.",
+    )
+    add_kernel(parser)
+    parser.add_argument("--dataset", metavar="OWNER/SLUG", help="the uploaded dataset (default: NAME/mathllm-kit)")
+    parser.add_argument(
+        "--model-source", action="append", default=[], metavar="REF",
+        help="a Kaggle Model to attach, owner/model/framework/variation/version; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--image", metavar="NAME@sha256:DIGEST",
+        help="the image to pin (default: the one that the notebook was first run with)",
+    )  # fmt: skip
+    parser.set_defaults(run=push_command)
+
+
+def add_kernel(parser: argparse.ArgumentParser) -> None:
+    """The options that say which notebook on Kaggle is meant."""
+    parser.add_argument("--username", required=True, metavar="NAME", help="your Kaggle username")
+    parser.add_argument("--slug", default=DEFAULT_SLUG, help="the notebook's name in addresses (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/kernel"), metavar="DIR",
+        help="where it is kept which version was pushed last (default: %(default)s)",
+    )  # fmt: skip
+
+
+def push_command(args: argparse.Namespace) -> int:
+    """`kit push`. Raises: what `push` raises."""
+    kernel = Kernel(
+        owner=args.username,
+        slug=args.slug,
+        dataset=args.dataset,
+        model_sources=tuple(args.model_source),
+        image=args.image,
+    )
+    pushed = push(kernel, NOTEBOOK, work=args.out, environ=os.environ)
+    print(f"version {pushed.version} of {pushed.ref} is pushed and runs: {pushed.url}")
+    print(f"when it is complete: kit submit --username {args.username}")
+    return 0

@@ -1,0 +1,50 @@
+"""The checkout that this kit is installed from: its wheel and its commit."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import kit
+from kit.errors import InputError, MissingError
+
+SOURCE = Path(kit.__file__).parent.parent
+"""The checkout this kit is installed from."""
+
+_EPOCH = "1577836800"  # 2020-01-01: any fixed time after 1980, which zip cannot go below
+
+
+def build_wheel(out: Path) -> Path:
+    """Build the kit's wheel from its checkout without a network; the same sources give the same bytes.
+
+    Raises: MissingError if the kit is not installed from a checkout; InputError if the build fails.
+    """
+    if not (SOURCE / "pyproject.toml").is_file():
+        raise MissingError(f"{SOURCE / 'pyproject.toml'}: not found; build the dataset from a checkout of the kit")
+    if importlib.util.find_spec("build") is None:
+        mend = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
+        raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {mend}")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    wheels = list(out.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        raise InputError(f"{SOURCE}: the kit's wheel does not build:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return wheels[0]
+
+
+def commit() -> str:
+    """The checkout's commit, with `+changes` if files differ from it; `unknown` outside git."""
+    git = ["git", "-C", str(SOURCE)]
+    if shutil.which("git") is None:
+        return "unknown"
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    status = [*git, "status", "--porcelain", "--untracked-files=no"]
+    changes = subprocess.run(status, capture_output=True, text=True, check=False)
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

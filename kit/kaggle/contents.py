@@ -1,0 +1,146 @@
+"""What enters a dataset and what stays out: files of a model, wheels of a lock, and never a secret.
+
+In: folders that the user named. Out: every file that enters, with the path it gets, and every file that does not,
+with the reason. Only kinds of files that loading a model may need enter; whatever else lies in its folder
+(optimizer states, logs, subfolders, hidden files) is left out and told. A file that would enter and holds a secret
+is refused, because leaving it out would break the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile
+
+from kit.errors import InputError, MissingError
+from kit.kaggle.wheelhouse.lockfile import Lock
+
+KINDS = frozenset(
+    ".safetensors .json .txt .model .vocab .bpe .tiktoken .jinja .py .md".split()
+)  # by ending: weights, settings, vocabularies, templates, code that `trust_remote_code` runs, the model card
+NAMES = frozenset(("LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY"))
+_SECRET_NAMES = re.compile(
+    r"kaggle\.json|credentials(\.json)?|access_token(\.txt)?|secrets?(\.\w+)?|tokens?(\.txt)?|\.env.*|.*\.env"
+    r"|\.netrc|\.git(-credentials)?|\.npmrc|\.pypirc|id_(rsa|dsa|ecdsa|ed25519)(\.pub)?|.*\.(pem|key|p12|pfx)|service_account.*\.json",
+    re.IGNORECASE,
+)
+_SECRETS = re.compile(
+    rb"\bhf_[A-Za-z0-9]{34}\b"  # Hugging Face
+    rb"|\bKGAT_[0-9a-f]{32}\b"  # Kaggle
+    rb'|"key"\s*:\s*"[0-9a-f]{32}"'  # Kaggle's kaggle.json
+    rb"|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_\w{60,}"
+    rb"|\bAKIA[0-9A-Z]{16}\b"  # Amazon
+    rb"|\bsk-[A-Za-z0-9_-]{40,}"  # OpenAI and others
+    rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+_MAX_SEARCHED_BYTES = 16 << 20  # a secret stands in a small file, not in weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that enters. path: where it belongs in the dataset. sha256: if it is known beforehand."""
+
+    path: str
+    file: Path
+    size_bytes: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that does not enter."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What enters, sorted by path, and what does not."""
+
+    sources: tuple[Source, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __add__(self, other: Contents) -> Contents:
+        sources = sorted((*self.sources, *other.sources), key=lambda source: source.path)
+        return Contents(tuple(sources), (*self.left_out, *other.left_out))
+
+
+def model_contents(name: str, folder: Path) -> Contents:
+    """The files right in a model's folder, below `name` in the dataset.
+
+    Raises: InputError for a file that would enter and holds a secret.
+    """
+    entering: list[Source] = []
+    left_out: list[LeftOut] = []
+    for file in sorted(folder.iterdir()):
+        reason = _reason_to_leave(file)
+        if reason:
+            left_out.append(LeftOut(file, reason))
+            continue
+        source = source_of(f"{name}/{file.name}", file)
+        if source.size_bytes <= _MAX_SEARCHED_BYTES:
+            _check_content(file, file.read_bytes())
+        entering.append(source)
+    return Contents(tuple(entering), tuple(left_out))
+
+
+def wheel_contents(name: str, lock: Lock, lock_file: Path, folder: Path) -> Contents:
+    """The locked wheels in `folder` and the lock itself, below `name`; other files there are not looked at.
+
+    Raises: MissingError or InputError naming the first wheel that is missing or has another size.
+    """
+    sources = [source_of(f"{name}/{lock_file.name}", lock_file)]
+    mend = f"get it with `kit wheels fetch --target {lock.target.name}`"
+    for wheel in lock.wheels:
+        file = folder / wheel.file
+        if not file.is_file():
+            raise MissingError(f"{file}: missing, the lock names it; {mend}")
+        if file.stat().st_size != wheel.size_bytes:
+            raise InputError(f"{file}: {file.stat().st_size} bytes, the lock says {wheel.size_bytes}; {mend}")
+        path = f"{name}/{wheel.file}"
+        sources.append(Source(path=path, file=file, size_bytes=wheel.size_bytes, sha256=wheel.sha256))
+    return Contents(tuple(sorted(sources, key=lambda source: source.path)))
+
+
+def check_kit_wheel(wheel: Path) -> None:
+    """Refuse a wheel of the kit that took in a secret from the checkout.
+
+    Raises: InputError naming the file in the wheel.
+    """
+    with ZipFile(wheel) as archive:
+        for info in archive.infolist():
+            inside = Path(info.filename)
+            if any(_SECRET_NAMES.fullmatch(part) for part in inside.parts):
+                raise InputError(f"{inside} would enter the kit's wheel and is a secret by its name; move it away")
+            if info.file_size <= _MAX_SEARCHED_BYTES:
+                _check_content(inside, archive.read(info))
+
+
+def source_of(path: str, file: Path) -> Source:
+    """A file as it is now."""
+    return Source(path=path, file=file, size_bytes=file.stat().st_size)
+
+
+def _reason_to_leave(file: Path) -> str:
+    """Why a file of a model's folder does not enter; "" if it does."""
+    reasons: Iterator[tuple[bool, str]] = iter(
+        (
+            (bool(_SECRET_NAMES.fullmatch(file.name)), "a secret by its name"),
+            (file.name.startswith("."), "hidden"),
+            (file.is_dir(), "a folder; only files right in the model's folder enter"),
+            (not file.is_file(), "not a file"),
+            (file.suffix not in KINDS and file.name not in NAMES, "no kind of file that loading a model needs"),
+        )
+    )
+    return next((reason for holds, reason in reasons if holds), "")
+
+
+def _check_content(file: Path, content: bytes) -> None:
+    found = _SECRETS.search(content)
+    if found is not None:
+        line = content.count(b"\n", 0, found.start()) + 1
+        mend = "take it out of the file, and make a new one if the file was ever shared"
+        raise InputError(f"{file}: line {line} holds what looks like a key or token; {mend}")

@@ -1,0 +1,61 @@
+"""What a check says: findings, each with the file to blame and the mend; values that `kit verify` and others print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from kit.errors import KitError
+
+
+class Severity(Enum):
+    """An error fails a check; a warning is worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something wrong. file: what to blame; a file, or a part of the machine such as `GPU`."""
+
+    severity: Severity
+    file: str
+    problem: str
+    mend: str
+
+    @classmethod
+    def of(cls, error: KitError, *, file: str, mend: str) -> Finding:
+        """An error that another part of the kit raised; `mend` if its text has none of its own after a `;`."""
+        text = str(error).removeprefix(f"{file}: ")
+        problem, _, own_mend = text.partition("; ")
+        return cls(severity=Severity.ERROR, file=file, problem=problem, mend=own_mend or mend)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at. detail: what was seen; None of the findings means that all is well."""
+
+    name: str
+    detail: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether there is no error; warnings do not fail."""
+        return all(finding.severity is not Severity.ERROR for finding in self.findings)
+
+
+def error(file: object, problem: str, mend: str) -> Finding:
+    """A finding that fails its check."""
+    return Finding(severity=Severity.ERROR, file=str(file), problem=problem, mend=mend)
+
+
+def warning(file: object, problem: str, mend: str) -> Finding:
+    """A finding that does not."""
+    return Finding(severity=Severity.WARNING, file=str(file), problem=problem, mend=mend)
+
+
+def lowered(check: Check) -> Check:
+    """The check with every error as a warning."""
+    return replace(check, findings=tuple(replace(each, severity=Severity.WARNING) for each in check.findings))
