@@ -192,7 +192,7 @@ def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
 def _pip_default(environ: Mapping[str, str]) -> str:
     """The index that pip's own help names as its default."""
     text = _pip(["install", "--help"], {**environ, "COLUMNS": "1000"})
-    found = re.search(r"--index-url <url>.*?\(default (\S+?)\)", text, re.DOTALL)
+    found = re.search(r"index-url <url>.*?\(default (\S+?)\)", text, re.DOTALL)
     if found is None:
         raise MissingError("pip does not say which index is its default; set PIP_INDEX_URL")
     return found[1]
