@@ -49,7 +49,10 @@ class Confinement:
 
     @property
     def bounds_processes(self) -> bool:
-        """The kernel bounds the number of processes, and refuses signals to those outside."""
+        """The kernel bounds the number of processes, and refuses every call that signals or changes those outside.
+
+        What their files below /proc would let a program do to them is for `hides_files` to say.
+        """
         return bool(self.layers & {Layer.UID, Layer.SECCOMP})
 
     @property

@@ -17,20 +17,22 @@ from kit.interpreter import Execution, Interpreter
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
 from kit.sandbox.process import Process
+from kit.sandbox.tasks import background
 from kit.sandbox.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
-_END_S = 5.0  # how long leaving a loan, or the pool, waits for the last of its processes to be gone
+_LOAN_END_S = 0.5  # how long leaving a loan waits for its processes to be gone; kit.loan gives 2 s for all of it
+_END_S = 5.0  # how long the pool looks after processes that are told to end, also when it is left itself
 _RETRY_S = 5.0  # between attempts to refill a pool that cannot be
 
 
 class SandboxPool:
     """Lends sandboxes; made by `open_pool`."""
 
-    def __init__(self, config: SandboxConfig, nursery: trio.Nursery) -> None:
+    def __init__(self, config: SandboxConfig, tasks: trio.Nursery) -> None:
         self._config = config
-        self._nursery = nursery
+        self._tasks = tasks
         self._spares: deque[Process] = deque()
         self._zygote: Zygote | None = None
         self._starting = trio.Lock()
@@ -63,23 +65,24 @@ class SandboxPool:
             self.retire(process)
         return await self._spawn()
 
-    def retire(self, process: Process) -> None:
-        """Have a Python killed and cleared away, without waiting."""
+    def retire(self, process: Process) -> trio.Event:
+        """Have a Python killed and cleared away behind the caller's back; the event says that this is over."""
         process.end()
-        self._nursery.start_soon(process.wait_ended)
+        is_over = trio.Event()
+        self._tasks.start_soon(_clear_away, process, is_over)
+        return is_over
 
     async def keep_spares(self) -> None:
-        """Keep as many spares as configured; runs until cancelled."""
+        """Keep as many spares as configured; runs until cancelled, and raises nothing else."""
         while True:
             self._wanted = trio.Event()
             try:
                 while len(self._spares) < self._config.num_spare:
                     self._spares.append(await self._spawn())
-            except EngineError as error:
-                log.warning("no spare sandbox: %s", error)
-                await trio.sleep(_RETRY_S)
-            else:
                 await self._wanted.wait()
+            except Exception as error:  # noqa: BLE001  # it would cancel the body of the pool: the whole contest
+                log.warning("no spare sandbox, another try in %g s: %r", _RETRY_S, error)
+                await trio.sleep(_RETRY_S)
 
     async def close(self) -> None:
         """End the zygote and the spares; waits some seconds at most."""
@@ -92,11 +95,13 @@ class SandboxPool:
                 await process.wait_ended()
 
     async def _spawn(self) -> Process:
-        """Fork one; a zygote that fails is replaced once. Raises: EngineError."""
+        """Fork one; a zygote that fails is replaced once, one that was never asked is not. Raises: EngineError."""
         zygote = await self._started(None)
         try:
             return await zygote.spawn()
         except EngineError as error:
+            if not zygote.has_failed:
+                raise
             log.warning("%s; starting another zygote", error)
             return await (await self._started(zygote)).spawn()
 
@@ -131,11 +136,21 @@ class _Loan:
         return await self._process.run(code, timeout_s=timeout_s)
 
     async def end(self) -> None:
-        """Kill it and wait until it is gone, also when cancelled."""
+        """Kill it and wait until it is gone, also when cancelled; what takes long is left to the pool."""
+        is_over = self._pool.retire(self._process)
+        with trio.move_on_after(_LOAN_END_S, shield=True):
+            await is_over.wait()
+
+
+async def _clear_away(process: Process, is_over: trio.Event) -> None:
+    """Wait until it is gone, also when cancelled; what never ends is left to its warden."""
+    try:
         with trio.move_on_after(_END_S, shield=True) as scope:
-            await self._process.wait_ended()
-        if scope.cancelled_caught:
-            log.warning("a sandbox was told to end and has not within %g s", _END_S)
+            await process.wait_ended()
+    finally:
+        is_over.set()
+    if scope.cancelled_caught:
+        log.warning("a sandbox was told to end and has not within %g s", _END_S)
 
 
 @asynccontextmanager
@@ -146,16 +161,11 @@ async def open_pool(config: SandboxConfig) -> AsyncIterator[SandboxPool]:
     """
     pool = None
     try:
-        async with trio.open_nursery() as nursery:
-            pool = SandboxPool(config, nursery)
+        async with background() as tasks:
+            pool = SandboxPool(config, tasks)
             pool.retire(await pool.take())  # whether it can be done is known at once
-            nursery.start_soon(pool.keep_spares)
+            tasks.start_soon(pool.keep_spares)
             yield pool
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from None  # the nursery is the pool's own affair: callers catch what they raised
     finally:
         if pool:  # after the last task of the pool, which might still have added a spare
             await pool.close()

@@ -28,6 +28,7 @@ from kit.sandbox.packets import (
     NONCE_BYTES,
     Verdict,
 )
+from kit.sandbox.tasks import background
 from kit.sandbox.transcript import Transcript
 
 _READ_BYTES = 1 << 16
@@ -88,7 +89,7 @@ class Process:
         """Run code for at most `timeout_s` seconds; see kit.interpreter.Interpreter.
 
         A program whose time is up is interrupted shortly before it, and killed when it does not stop. The output
-        says whether variables are kept. Cancelling kills it.
+        says whether variables are kept. Cancelling kills it, and comes out as a plain `trio.Cancelled`.
         """
         begun_s = trio.current_time()
         sent = code.encode(errors="surrogatepass")
@@ -98,10 +99,9 @@ class Process:
         transcript = Transcript(self._output_bytes)
         try:
             self._drain(None)  # what a thread left behind wrote since the last run belongs to nobody
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read_output, transcript)
+            async with background() as tasks:
+                tasks.start_soon(self._read_output, transcript)
                 ending = await self._request(sent, timeout_s)
-                nursery.cancel_scope.cancel()
             self._drain(transcript)
         except BaseException:
             self.end()
@@ -128,7 +128,7 @@ class Process:
             while packet := await self._life.recv(MAX_REPLY_BYTES):
                 if len(packet) == DEATH.size:
                     return int(DEATH.unpack(packet)[0])
-        except OSError:
+        except (OSError, trio.ClosedResourceError):
             pass  # the warden is gone, or this was asked before
         finally:
             self.abandon()

@@ -50,7 +50,10 @@ _ENVIRONMENT = {
 
 
 class Zygote:
-    """A running zygote. confinement: what it found to hold here."""
+    """A running zygote.
+
+    confinement: what it found to hold here. has_failed: a sandbox that it was asked for did not come up.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Zygote:
         self._channel = channel
         self._config = config
         self.confinement = confinement
+        self.has_failed = False
 
     @classmethod
     async def start(cls, config: SandboxConfig) -> Self:
@@ -70,10 +74,7 @@ class Zygote:
 
         Raises: EngineError if it does not come up.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            popen = _popen(config.python or Path(sys.executable), theirs.fileno())
-        channel = trio.socket.from_stdlib_socket(ours)
+        popen, channel = _popen(config.python or Path(sys.executable))
         answer = b""
         try:
             with trio.move_on_after(_START_S):
@@ -93,7 +94,8 @@ class Zygote:
     async def spawn(self) -> Process:
         """Fork one sandbox and wait until it is confined.
 
-        Raises: EngineError if the zygote is gone, or the sandbox could not be confined.
+        Raises: EngineError if the zygote is gone, the sandbox could not be confined (then the zygote has failed), or
+        descriptors have run out here.
         """
         process, control, theirs = self._new_channels()
         answer = b""
@@ -110,16 +112,25 @@ class Zygote:
             process.abandon()
             raise
         if answer != READY:
-            await process.wait_ended()
+            self.has_failed = True
+            process.abandon()  # never waited for: a zygote that hangs holds the far ends for ever
             why = answer.removeprefix(FAILED).decode(errors="replace") or "the zygote is gone"
             raise EngineError(f"a sandbox could not be started: {why}")
         return process
 
     def _new_channels(self) -> tuple[Process, trio.socket.SocketType, array[int]]:
-        """A process that is still to be forked, its control channel, and the three ends that are to be sent."""
-        life, its_life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        output, its_output = os.pipe()
+        """A process that is still to be forked, its control channel, and the three ends that are to be sent.
+
+        Raises: EngineError if descriptors or memory have run out.
+        """
+        try:
+            with ExitStack() as undo:
+                life, its_life = map(undo.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                control, its_control = map(undo.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                output, its_output = os.pipe()
+                undo.pop_all()
+        except OSError as error:
+            raise EngineError(f"no channels to a sandbox can be opened: {error}") from error
         ours = trio.socket.from_stdlib_socket(control)
         process = Process(
             trio.socket.from_stdlib_socket(life),
@@ -135,18 +146,27 @@ class Zygote:
         _stop(self._popen, self._channel)
 
 
-def _popen(python: Path, descriptor: int) -> subprocess.Popen[bytes]:
-    arguments = (str(_KIT_PARENT), str(descriptor))
+def _popen(python: Path) -> tuple[subprocess.Popen[bytes], trio.socket.SocketType]:
+    """The process, and the kit's end of its channel. Raises: EngineError."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return subprocess.Popen(
-        [str(python), "-I", "-B", *_WARNINGS, "-c", _PROGRAM, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env=_ENVIRONMENT | inherited,
-        cwd="/",
-        pass_fds=(descriptor,),
-        start_new_session=True,  # an interrupt from the keyboard is the kit's to handle
-    )
+    try:
+        with ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.enter_context(ours)
+            with theirs:
+                popen = subprocess.Popen(
+                    [str(python), "-I", "-B", *_WARNINGS, "-c", _PROGRAM, str(_KIT_PARENT), str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=_ENVIRONMENT | inherited,
+                    cwd="/",
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,  # an interrupt from the keyboard is the kit's to handle
+                )
+            undo.pop_all()
+    except OSError as error:
+        raise EngineError(f"the sandbox cannot be started: {error}") from error
+    return popen, trio.socket.from_stdlib_socket(ours)
 
 
 def _stop(popen: subprocess.Popen[bytes], channel: trio.socket.SocketType) -> None:

@@ -1,6 +1,7 @@
 """Programs that mean harm, and what must come of each. Data only: `test_hostile` runs them.
 
-`{canary_file}`, `{canary_pid}`, `{secret}`, `{weights}`, `{port}` and `{kit_pid}` are filled in by the test.
+`{canary_file}`, `{canary_pid}`, `{secret}`, `{weights}`, `{port}`, `{mailbox}` and `{kit_pid}` are filled in by the
+test.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def hostile(name: str, code: str, *ends: ExecutionStatus, says: str = "", core: 
 
 LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
 REFUSED = "\nassert result == -1, result\nprint('refused')"
+NOT_PERMITTED = "assert ctypes.get_errno() == 1, ctypes.get_errno()"
+OWNED_PIPE = "import fcntl, os, time\nr, w = os.pipe()\n"
+WRITE = "fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\nos.write(w, b'x')\ntime.sleep(0.1)"
 
 PROGRAMS = (
     # processes
@@ -94,6 +98,81 @@ if os.fork() == 0:
     hostile("kill everybody", "import os\nos.kill(-1, 9)"),
     hostile("kill its group", "import os\nos.killpg(0, 9)"),
     hostile("stop itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"),
+    hostile(
+        "a stranger owns its pipe",
+        f"{OWNED_PIPE}fcntl.fcntl(r, fcntl.F_SETSIG, 9)\nfcntl.fcntl(r, fcntl.F_SETOWN, {{canary_pid}})\n{WRITE}",
+        core=True,
+    ),
+    hostile("the kit owns its pipe",
+            f"{OWNED_PIPE}fcntl.fcntl(r, fcntl.F_SETSIG, 9)\nfcntl.fcntl(r, fcntl.F_SETOWN, {{kit_pid}})\n{WRITE}",
+            core=True),
+    hostile("the parent owns its pipe",
+            f"{OWNED_PIPE}fcntl.fcntl(r, fcntl.F_SETSIG, 9)\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())\n{WRITE}",
+            core=True),
+    hostile(
+        "a stranger's group owns its pipe, without a signal of its choice",
+        f"{OWNED_PIPE}fcntl.fcntl(r, fcntl.F_SETOWN, -os.getpgid({{canary_pid}}))\n{WRITE}", core=True,
+    ),
+    hostile(
+        "a stranger owns its pipe by the newer call",
+        f"{OWNED_PIPE}import struct\n"
+        f"fcntl.fcntl(r, 15, struct.pack('ii', 1, {{canary_pid}}))\n{WRITE}",
+        core=True,
+    ),
+    hostile(
+        "a stranger owns its pipe past Python",
+        f"{LIBC}{OWNED_PIPE}libc.fcntl(r, 10, 9)\nlibc.fcntl(r, 8, {{canary_pid}})\n{WRITE}", core=True,
+    ),
+    *(
+        hostile(
+            f"a stranger owns its socket by {name}",
+            f"import fcntl, os, socket, struct\na, b = socket.socketpair()\n"
+            f"fcntl.ioctl(a, {request}, struct.pack('i', {{canary_pid}}))\n"
+            f"fcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)\nb.send(b'x')",
+            ERROR, core=True,
+        )
+        for name, request in (("FIOSETOWN", 0x8901), ("SIOCSPGRP", 0x8902))
+    ),
+    *(
+        hostile(name, f"{LIBC}result = libc.syscall({arguments}){REFUSED}", OK, ERROR, core=True)
+        for name, arguments in (
+            ("tgkill", "234, {canary_pid}, {canary_pid}, 9"),
+            ("tkill", "200, {canary_pid}, 9"),
+            ("kill past Python", "62, {canary_pid}, 9"),
+            ("kill a group past Python", "62, -{canary_pid}, 9"),
+            ("rt_sigqueueinfo", "129, {canary_pid}, 9, bytes(128)"),
+            ("rt_tgsigqueueinfo", "297, {canary_pid}, {canary_pid}, 9, bytes(128)"),
+            ("pidfd_open", "434, {canary_pid}, 0"),
+            ("pidfd_send_signal", "424, 0, 9, None, 0"),
+            ("process_vm_writev", "311, {canary_pid}, None, 0, None, 0, 1"),
+            ("kcmp", "312, {canary_pid}, {canary_pid}, 0, 0, 0"),
+            ("another's affinity", "203, {canary_pid}, 8, b'\\1' + bytes(7)"),
+            ("another's priority", "141, 0, {canary_pid}, 15"),
+            ("another's limits", "302, {canary_pid}, 7, bytes([3] + 7 * [0] + [3] + 7 * [0]), None"),
+            ("another's group", "109, {canary_pid}, {canary_pid}"),
+            ("another's scheduler", "144, {canary_pid}, 3, bytes(4)"),
+            ("another's queue", "71, 0, 0, None"),
+            ("another's semaphore", "66, 0, 0, 0"),
+        )
+    ),
+    *(
+        hostile(name, f"{LIBC}result = libc.syscall({arguments}){REFUSED}\n{NOT_PERMITTED}", OK, says="refused")
+        for name, arguments in (
+            ("io_uring", "425, 8, bytes(120)"),
+            ("personality", "135, 0xffffffff"),
+            ("userfaultfd", "323, 1"),
+            ("perf_event_open", "298, bytes(128), 0, -1, -1, 0"),
+            ("bpf", "321, 0, bytes(64), 64"),
+            ("add_key", "248, b'user', b'x', b'x', 1, -3"),
+            ("request_key", "249, b'user', b'x', None, -3"),
+            ("keyctl", "250, 0, -3, 0"),
+            ("open_by_handle_at", "304, -100, bytes(64), 0"),
+        )
+    ),
+    hostile("timer that signals a stranger", f"{LIBC}import struct\n"
+            "event = ctypes.create_string_buffer(struct.pack('qiii', 0, 9, 4, {canary_pid}) + bytes(40))\n"
+            f"result = libc.syscall(222, 1, event, ctypes.create_string_buffer(8)){REFUSED}",
+            OK, ERROR, core=True),
     hostile("alarm", "import signal, time\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\ntime.sleep(60)", TIMEOUT, DIED),
     hostile(
         "signal handlers that ignore everything",
@@ -225,6 +304,15 @@ threading.Thread(target=steal, daemon=True).start()
         "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))", ERROR,
     ),
     hostile("unix socket", "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('{canary_file}.sock')", ERROR),
+    hostile(
+        "datagram to a path",
+        "import socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\na.sendto(b'x', '{mailbox}')",
+        ERROR,
+    ),
+    hostile("raw datagram to a path",
+            "import socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW)\na.sendto(b'x', '{mailbox}')",
+            ERROR),
+    hostile("pairs of a family that may reach out", "import socket\nsocket.socketpair(30, socket.SOCK_STREAM)", ERROR),
     hostile("web page", "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:{port}')", ERROR),
     hostile("socket past Python", f"{LIBC}result = libc.socket(2, 1, 0){REFUSED}", OK, says="refused"),
     hostile("trace another", f"{LIBC}result = libc.ptrace(16, {{kit_pid}}, 0, 0){REFUSED}", OK, says="refused"),

@@ -7,7 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import trio
+
 MARK = b"kit.sandbox.inside.zygote"  # in the command line of a zygote and of all that it forks
+_SETTLED_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,16 @@ def sandbox_processes() -> list[Seen]:
             break
         below |= more
     return [seen for seen in everyone if seen.pid in below - zygotes]
+
+
+async def settled() -> list[Seen]:
+    """The same, once they have stayed what they are for a moment."""
+    seen, since_s = sandbox_processes(), trio.current_time()
+    while trio.current_time() - since_s < _SETTLED_S:
+        await trio.sleep(0.02)
+        if (now := sandbox_processes()) != seen:
+            seen, since_s = now, trio.current_time()
+    return seen
 
 
 def escaped() -> list[Seen]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 import trio
@@ -29,6 +31,27 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What another process could change of one without a signal."""
+
+    priority: int
+    scheduler: int
+    cpus: frozenset[int]
+    group: int
+    num_files: tuple[int, int]
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        return cls(
+            priority=os.getpriority(os.PRIO_PROCESS, pid),
+            scheduler=os.sched_getscheduler(pid),
+            cpus=frozenset(os.sched_getaffinity(pid)),
+            group=os.getpgid(pid),
+            num_files=resource.prlimit(pid, resource.RLIMIT_NOFILE),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """What must stay as it is."""
 
@@ -37,6 +60,8 @@ class Host:
     weights: Path
     process: subprocess.Popen[bytes]
     listener: socket.socket
+    mailbox: socket.socket
+    standing: Standing
 
     def fill_in(self, code: str) -> str:
         return code.format(
@@ -46,6 +71,7 @@ class Host:
             secret=self.secret,
             weights=self.weights,
             port=self.listener.getsockname()[1],
+            mailbox=self.mailbox.getsockname(),
         )
 
     def check(self) -> None:
@@ -56,6 +82,9 @@ class Host:
         assert self.process.poll() is None
         with pytest.raises(BlockingIOError):
             self.listener.accept()
+        with pytest.raises(BlockingIOError):
+            self.mailbox.recv(1)
+        assert Standing.of(self.process.pid) == self.standing
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +98,24 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     secret.chmod(0o600)
     weights.write_text(SECRET_TEXT)
     weights.chmod(0o644)
-    process = subprocess.Popen(["sleep", "600"])
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)  # a program that ends its group ends no test
     os.environ["KIT_TEST_TOKEN"] = SECRET_TEXT
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mailbox,
+    ):
         listener.setblocking(False)
-        yield Host(file=file, secret=secret, weights=weights, process=process, listener=listener)
+        mailbox.bind(str(folder / "mailbox"))
+        mailbox.setblocking(False)
+        yield Host(
+            file=file,
+            secret=secret,
+            weights=weights,
+            process=process,
+            listener=listener,
+            mailbox=mailbox,
+            standing=Standing.of(process.pid),
+        )
     del os.environ["KIT_TEST_TOKEN"]
     process.kill()
     process.wait()
@@ -185,6 +227,33 @@ class TestFewerLayers:
     async def test_a_hostile_program_harms_nobody(self, ground: Ground, host: Host, program: Hostile) -> None:
         execution = await attack(ground, host, program)
         assert execution.status in program.ends, execution
+
+
+class TestOnlyTheFilter:
+    """What the filter is narrow enough to leave to honest programs."""
+
+    @pytest.fixture(scope="class")
+    async def ground(self, host: Host) -> AsyncIterator[Ground]:
+        async with open_ground(config_for(host, layers=frozenset({Layer.SECCOMP}), preload=())) as ground:
+            yield ground
+
+    @pytest.mark.parametrize(
+        ("code", "says"),
+        [
+            ("import asyncio\nasync def f(): await asyncio.sleep(0)\nasyncio.run(f())\nprint('done')", "done"),
+            ("import multiprocessing\na, b = multiprocessing.Pipe()\na.send(3)\nb.recv()", "3"),
+            ("import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETFL, os.O_NONBLOCK)\nprint('done')", "done"),
+            ("import fcntl, struct, termios\nprint(len(fcntl.ioctl(1, termios.FIONREAD, bytes(4))))", "4"),
+            ("import resource\nresource.getrlimit(resource.RLIMIT_CPU)\nprint('done')", "done"),
+            ("import os\nos.kill(os.getpid(), 0)\nprint('done')", "done"),
+            ("import os\nos.abort()", "SIGABRT"),
+            ("import signal, threading\nsignal.pthread_kill(threading.get_ident(), signal.SIGTERM)", "SIGTERM"),
+        ],
+        ids=["asyncio", "pipe", "fcntl", "ioctl", "limits", "kill", "abort", "pthread_kill"],
+    )
+    async def test_an_honest_program_runs(self, ground: Ground, code: str, says: str) -> None:
+        async with ground.pool.lend() as attempt:
+            assert says in (await attempt.run(code, timeout_s=LONG_S)).output
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not SYSTEM_PYTHON.exists(), reason="needs root and a Python for everybody")

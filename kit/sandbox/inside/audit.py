@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
+from kit.sandbox.inside.linux import FcntlSignal, IoctlSignal
+
 
 class Group(Enum):
     """Audit events that are refused together."""
@@ -19,7 +21,8 @@ class Group(Enum):
     NETWORK = ("socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.__new__")
     PROCESSES = (
         "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "os.kill", "os.killpg",
-        "subprocess.Popen", "pty.spawn", "signal.pthread_kill", "ctypes.dlopen", "ctypes.dlsym",
+        "subprocess.Popen", "pty.spawn", "signal.pthread_kill", "ctypes.dlopen", "ctypes.dlsym", "fcntl.fcntl",
+        "fcntl.ioctl", "resource.prlimit",
     )  # fmt: skip
     FILES = (
         "open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink",
@@ -30,13 +33,25 @@ class Group(Enum):
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _READING_EVENTS = ("open", "os.listdir", "os.scandir")
+_SIGNALLING = {"fcntl.fcntl": frozenset(FcntlSignal), "fcntl.ioctl": frozenset(IoctlSignal)}
 
 
 def refuse(groups: Iterable[Group], readable: Iterable[Path]) -> None:
-    """Refuse these events from now on. FILES lets readable paths be opened for reading, and /dev/null."""
+    """Refuse these events from now on.
+
+    FILES lets readable paths be opened for reading, and /dev/null; PROCESSES lets calls through that reach no other.
+    """
     wanted = frozenset(groups)
     events = frozenset(event for group in wanted for event in group.value)
     roots = tuple(os.path.realpath(path) for path in readable)
+
+    def may(event: str, args: tuple[object, ...]) -> bool:
+        if event in _READING_EVENTS:
+            return may_read(event, args)
+        if event == "resource.prlimit":
+            return args[0] in (0, os.getpid())
+        signalling = _SIGNALLING.get(event)
+        return signalling is not None and args[1] not in signalling
 
     def may_read(event: str, args: tuple[object, ...]) -> bool:
         path = args[0]
@@ -50,7 +65,7 @@ def refuse(groups: Iterable[Group], readable: Iterable[Path]) -> None:
         return any(real == root or real.startswith(root + "/") for root in roots)
 
     def hook(event: str, args: tuple[object, ...]) -> None:
-        if event not in events or (event in _READING_EVENTS and may_read(event, args)):
+        if event not in events or may(event, args):
             return
         raise PermissionError(f"not permitted in this sandbox: {event}")
 

@@ -57,6 +57,29 @@ class Control(IntEnum):
     SET_NO_NEW_PRIVS = 38
 
 
+class FcntlSignal(IntEnum):
+    """Commands of fcntl that say whom a descriptor's news signals, and with what. linux/fcntl.h.
+
+    With them SIGKILL on "readable" reaches any process of this user.
+    """
+
+    SETOWN = 8
+    SETSIG = 10
+    SETOWN_EX = 15
+    NOTIFY = 1026
+
+
+class IoctlSignal(IntEnum):
+    """Requests of ioctl that do the same, or type at a terminal. asm-generic/sockios.h, asm-generic/ioctls.h."""
+
+    TIOCSCTTY = 0x540E
+    TIOCSPGRP = 0x5410
+    TIOCSTI = 0x5412
+    TIOCLINUX = 0x541C
+    FIOSETOWN = 0x8901
+    SIOCSPGRP = 0x8902
+
+
 class _MountAttr(ctypes.Structure):
     _fields_ = (
         ("attr_set", ctypes.c_uint64),

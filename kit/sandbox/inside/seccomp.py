@@ -12,21 +12,25 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kit.sandbox.inside.linux import Control, prctl
+from kit.sandbox.inside.linux import Control, FcntlSignal, IoctlSignal, prctl
 
 _ARCHITECTURE = 0xC000003E  # AUDIT_ARCH_X86_64
 _FIRST_X32_CALL = 0x40000000  # the x32 ABI would reach the same calls by other numbers
 _MODE_FILTER = 2
-_LOAD, _EQUALS, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUALS, _AT_LEAST, _ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _REFUSE, _NO_SUCH_CALL = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16  # offsets in struct seccomp_data
+# Offsets in struct seccomp_data; of the arguments the lower halves, since the kernel reads no more of these.
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 _CLONE_THREAD, _CLONE_NEW = 0x00010000, 0x7E020000  # all of CLONE_NEW* that clone itself knows
 
-_CLONE, _CLONE3, _KILL_CALL, _PRLIMIT = 56, 435, 62, 302
-# socketpair stays: it reaches nobody, and asyncio needs it. io_uring would open sockets past the filter.
+_IOCTL, _SOCKETPAIR, _CLONE, _KILL_CALL, _FCNTL, _TGKILL, _PRLIMIT, _CLONE3 = 16, 53, 56, 62, 72, 234, 302, 435
+# socketpair stays, for asyncio, where it is bound to its other end: a datagram socket sends to any path it can name.
+_AF_UNIX, _SOCKET_TYPE, _SOCK_STREAM, _SOCK_SEQPACKET = 1, 0xF, 1, 5
+# io_uring would open sockets past the filter.
 _NETWORK = {
     "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "accept4": 288,
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
@@ -37,10 +41,11 @@ _OTHER_PROCESSES = {
     "rt_tgsigqueueinfo": 297, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "sched_setattr": 314,
     "pidfd_send_signal": 424, "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440, "process_mrelease": 448,
 }  # fmt: skip
-# Memory that neither the address space nor the scratch folder counts.
+# Memory that neither the address space nor the scratch folder counts, and what others keep there.
 _UNCOUNTED_MEMORY = {
-    "shmget": 29, "shmat": 30, "shmctl": 31, "semget": 64, "msgget": 68, "mq_open": 240, "memfd_create": 319,
-    "memfd_secret": 447,
+    "shmget": 29, "shmat": 30, "shmctl": 31, "semget": 64, "semop": 65, "semctl": 66, "msgget": 68, "msgsnd": 69,
+    "msgrcv": 70, "msgctl": 71, "semtimedop": 220, "mq_open": 240, "mq_unlink": 241, "mq_notify": 244,
+    "memfd_create": 319, "memfd_secret": 447,
 }  # fmt: skip
 _KERNEL = {
     "syslog": 103, "personality": 135, "pivot_root": 155, "adjtimex": 159, "chroot": 161, "acct": 163,
@@ -50,14 +55,15 @@ _KERNEL = {
     "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304,
     "clock_adjtime": 305, "setns": 308, "finit_module": 313, "kexec_file_load": 320, "bpf": 321,
     "userfaultfd": 323, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
-    "fspick": 433, "mount_setattr": 442,
+    "fspick": 433, "mount_setattr": 442, "open_tree_attr": 467,
 }  # fmt: skip
 _NEW_PROCESSES = {"fork": 57, "vfork": 58, "execve": 59, "execveat": 322}
 # What Landlock leaves open.
 _FILE_ATTRIBUTES = {
     "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "utime": 132, "setxattr": 188,
     "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "utimes": 235,
-    "fchownat": 260, "futimesat": 261, "fchmodat": 268, "utimensat": 280, "fchmodat2": 452,
+    "fchownat": 260, "futimesat": 261, "fchmodat": 268, "utimensat": 280, "fchmodat2": 452, "setxattrat": 463,
+    "removexattrat": 466, "file_setattr": 469,
 }  # fmt: skip
 
 
@@ -69,8 +75,9 @@ class _Program(ctypes.Structure):
 class Refusals:
     """What is refused beyond the network and the kernel's inner parts.
 
-    new_processes: fork and exec. others_signals: kill of anything but oneself. file_attributes: chmod and its
-    kind, for where files are the kit's own user's.
+    new_processes: fork and exec. others_signals: kill and tgkill of anything but oneself; the ways that no honest
+    program takes are refused in any case. file_attributes: chmod and its kind, for where files are the kit's own
+    user's.
     """
 
     new_processes: bool
@@ -100,10 +107,14 @@ def _program(refusals: Refusals, own_pid: int) -> list[bytes]:
         *_when(_AT_LEAST, _FIRST_X32_CALL, [_instruction(_RETURN, _REFUSE)]),
         *_when(_EQUALS, _CLONE3, [_instruction(_RETURN, _NO_SUCH_CALL)]),  # glibc then calls clone
         *_when(_EQUALS, _CLONE, _on_clone(refusals.new_processes)),
-        *_when(_EQUALS, _PRLIMIT, _on_pid((0, own_pid))),
+        *_when(_EQUALS, _PRLIMIT, _only(_FIRST_ARGUMENT_AT, (0, own_pid))),
+        *_when(_EQUALS, _FCNTL, _none_of(_SECOND_ARGUMENT_AT, FcntlSignal)),
+        *_when(_EQUALS, _IOCTL, _none_of(_SECOND_ARGUMENT_AT, IoctlSignal)),
+        *_when(_EQUALS, _SOCKETPAIR, _on_socketpair()),
     ]
     if refusals.others_signals:
-        lines += _when(_EQUALS, _KILL_CALL, _on_pid((0, own_pid)))
+        lines += _when(_EQUALS, _KILL_CALL, _only(_FIRST_ARGUMENT_AT, (0, own_pid)))
+        lines += _when(_EQUALS, _TGKILL, _only(_FIRST_ARGUMENT_AT, (own_pid,)))
     for group in refused:
         for number in group.values():
             lines += _when(_EQUALS, number, [_instruction(_RETURN, _REFUSE)])
@@ -121,12 +132,29 @@ def _on_clone(refuses_processes: bool) -> list[bytes]:
     return [*lines, _instruction(_RETURN, _ALLOW)]
 
 
-def _on_pid(allowed: tuple[int, ...]) -> list[bytes]:
-    """The first argument, a process id, must be one of these."""
-    lines = [_instruction(_LOAD, _FIRST_ARGUMENT_AT)]
-    for pid in allowed:
-        lines += _when(_EQUALS, pid, [_instruction(_RETURN, _ALLOW)])
+def _on_socketpair() -> list[bytes]:
+    """Of the one family that never leaves the machine, and of the types that reach none but their other end."""
+    return [
+        _instruction(_LOAD, _FIRST_ARGUMENT_AT),
+        *_unless(_EQUALS, _AF_UNIX, [_instruction(_RETURN, _REFUSE)]),
+        *_only(_SECOND_ARGUMENT_AT, (_SOCK_STREAM, _SOCK_SEQPACKET), mask=_SOCKET_TYPE),
+    ]
+
+
+def _only(argument_at: int, allowed: Iterable[int], *, mask: int = 0xFFFFFFFF) -> list[bytes]:
+    """Those bits of an argument must be one of these."""
+    lines = [_instruction(_LOAD, argument_at), _instruction(_AND, mask)]
+    for value in allowed:
+        lines += _when(_EQUALS, value, [_instruction(_RETURN, _ALLOW)])
     return [*lines, _instruction(_RETURN, _REFUSE)]
+
+
+def _none_of(argument_at: int, refused: Iterable[int]) -> list[bytes]:
+    """An argument must be none of these."""
+    lines = [_instruction(_LOAD, argument_at)]
+    for value in refused:
+        lines += _when(_EQUALS, value, [_instruction(_RETURN, _REFUSE)])
+    return [*lines, _instruction(_RETURN, _ALLOW)]
 
 
 def _when(test: int, value: int, body: list[bytes]) -> list[bytes]:
