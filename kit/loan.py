@@ -67,8 +67,8 @@ class Loan:
         with anyio.move_on_after(self._bounded(timeout_s + self._grace_s)):
             try:
                 return await self._interpreter.run(code, timeout_s=timeout_s)
-            except EngineError as error:
-                log.warning("an interpreter broke: %s", error)
+            except Exception as error:  # whatever breaks there, a bug too, costs the call and not the attempt
+                log.warning("an interpreter broke: %r", error, exc_info=not isinstance(error, EngineError))
                 why = f"Python broke: {error}"
         await self._give_back()
         lost = f"[{why}; a new one will be started, and the variables are lost]"
@@ -85,8 +85,8 @@ class Loan:
             self._scope = held.enter_context(anyio.move_on_after(self._bounded(timeout_s)))
             try:
                 interpreter = await held.enter_async_context(self._interpreters.lend())
-            except EngineError as error:
-                log.warning("no interpreter: %s", error)
+            except Exception as error:  # as in run
+                log.warning("no interpreter: %r", error, exc_info=not isinstance(error, EngineError))
                 why = f"no Python could be started: {error}"
             else:
                 if not self._scope.cancel_called:  # else the time was up in the very moment, and it goes back
@@ -99,8 +99,8 @@ class Loan:
         self._scope.deadline = anyio.current_time() + self._bounded(self._grace_s)
         try:
             await self._held.aclose()
-        except EngineError as error:
-            log.warning("an interpreter was given back broken: %s", error)
+        except Exception as error:  # as in run
+            log.warning("an interpreter was given back broken: %r", error, exc_info=not isinstance(error, EngineError))
 
     def _bounded(self, seconds: float) -> float:
         """Seconds from now, but no longer than the attempt may last."""

@@ -2,12 +2,13 @@
 
 `ToolReasoner` plays one attempt as turns of one chat: the model talks up to a call, the call is run in an
 interpreter lent to this attempt, its output is put into the chat, and the model goes on. Every cap (tokens of
-a turn and of the attempt, calls, time) ends in the last call: the model is broken off, its next words are put
-into its mouth up to the opening of a box, and it gets a few tokens and seconds to name its answer, before the
-context or the deadline takes them. The plain dialect has no calls, and needs no interpreters.
+a turn and of the attempt, calls, time) ends in the last call, unless the model has boxed an integer outside of an
+open thought: the model is broken off, its next words are put into its mouth up to the opening of a box, and it gets
+a few tokens and seconds to name its answer, before the context or the deadline takes them; what follows the box is
+dropped. The plain dialect has no calls, and needs no interpreters.
 
 How an attempt of several turns ends:
-- STOP: the model ended it itself; or the engine broke in a later turn, after a boxed answer;
+- STOP: the model ended it itself; or the engine broke in a later turn, after a boxed integer;
 - LENGTH: the tokens of a turn or of the attempt, the context or the calls ran out; or the engine broke in a
   later turn and the last call brought an answer all the same;
 - DEADLINE, CUT: as in a single turn; what a watcher cuts gets no last call;
@@ -29,13 +30,16 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from kit.dialects.boxes import CLOSING, box_closed, is_closed
 from kit.dialects.calls import Call, Refusal
-from kit.dialects.chat import later_half, said, transcript
+from kit.dialects.chat import breaks_off_in_thought, later_half, said, transcript
 from kit.dialects.dialect import Dialect
 from kit.errors import EngineError, InputError, check_fields
 from kit.extraction import RawAnswer, Source, extract
 from kit.interpreter import ExecutionStatus, Interpreters
 from kit.loan import Loan
+from kit.normalisation import Rejection, normalise
+from kit.problem import ANSWER_MAX
 from kit.sampling import Engine, Finish, Message, OnChunk, Prompt, Sample, SamplingParams
 
 log = logging.getLogger(__name__)
@@ -113,7 +117,7 @@ class ToolReasoner:
         """Draw one sample of as many turns as it takes; see kit.sampling.Engine.
 
         A turn's seed follows from `params.seed` and its number. Ends within `timeout_s` and `config.grace_s`.
-        Raises: EngineError if the engine has no first turn to show.
+        Raises: EngineError if the engine has no first turn to show; what else breaks that turn is passed on too.
         """
         course = _Course(self, prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
         async with self._loan(course.ends) as loan:
@@ -150,7 +154,7 @@ class ToolReasoner:
     async def _turn(self, course: _Course) -> Finish:
         max_tokens = min(self.config.max_turn_tokens, course.tokens_left)
         try:
-            sample = await course.draw(course.messages, max_tokens=max_tokens, timeout_s=course.seconds_left)
+            sample = await course.draw(course.messages, max_tokens=max_tokens, ends=course.turns_end)
         except EngineError as error:
             if course.num_drawn == 1:
                 raise
@@ -179,18 +183,43 @@ class ToolReasoner:
 
     async def _last_call(self, course: _Course, finish: Finish) -> Finish:
         """Ask for the answer in what was kept back for it; an engine that has none leaves the attempt as it is."""
-        asked = self.dialect.last_call(course.messages)
+        before, was_answered = course.messages, course.answer is not None
+        asked = self.dialect.last_call(before)
         shown = self.dialect.last_call(course.messages_that_fit) if course.is_full else asked
-        timeout_s = course.deadline - anyio.current_time()
         try:
-            sample = await course.draw(shown, max_tokens=self.config.last_call_tokens, timeout_s=timeout_s)
+            reply = await self._reply(course, shown)
         except EngineError as error:
             log.warning("the last call broke: %s", error)
             return finish
-        course.messages = said(asked, dataclasses.replace(sample, tool_calls=()))
-        if sample.finish is Finish.CUT:
+        text = box_closed(reply.text, is_ended=reply.finish is Finish.STOP)
+        course.messages = said(asked, dataclasses.replace(reply, text=text, tool_calls=()))
+        if was_answered and course.answer is None:
+            course.messages = before  # a box in its thought is better than nothing
+        if reply.finish is Finish.CUT:
             return Finish.CUT
         return Finish.LENGTH if finish is Finish.FAILED and course.is_boxed else finish
+
+    async def _reply(self, course: _Course, shown: tuple[Message, ...]) -> Sample:
+        """What the model says inside of the box: up to a closing brace, which nearly always is the box's.
+
+        A stop text cannot count braces: where the brace has closed a group within the box, as in `\\frac{6}{3}`, a
+        second draw goes on without that stop, for what is left of the tokens.
+        """
+        max_tokens = self.config.last_call_tokens
+        reply = await course.draw(shown, max_tokens=max_tokens, ends=course.deadline, stop=(CLOSING,))
+        is_in_group = reply.text.endswith(CLOSING) and not is_closed(box_closed(reply.text, is_ended=False))
+        if not is_in_group or reply.finish is not Finish.STOP:
+            return reply
+        reply = dataclasses.replace(reply, finish=Finish.LENGTH, tool_calls=())
+        if reply.num_tokens >= max_tokens:
+            return reply
+        more = said(shown, reply)
+        try:
+            rest = await course.draw(more, max_tokens=max_tokens - reply.num_tokens, ends=course.deadline)
+        except EngineError as error:
+            log.warning("the rest of the last call broke: %s", error)
+            return reply
+        return dataclasses.replace(rest, text=reply.text + rest.text)
 
 
 class _Course:
@@ -238,14 +267,18 @@ class _Course:
         return transcript(self._prompt.messages, self.messages)
 
     @property
-    def is_boxed(self) -> bool:
-        """Whether the words hold a whole box."""
-        answer = self._answer
-        return answer is not None and answer.source is Source.BOXED
+    def answer(self) -> RawAnswer | None:
+        """What the words answer, if it is an integer: `\\boxed{x+1}` is a step, and `\\boxed{answer}` an echo."""
+        raw = extract(self.text)
+        # Of any size: the problem's modulus, which this loop does not know, may bring it into the range.
+        is_integer = raw is not None and not isinstance(normalise(raw.text, modulus=ANSWER_MAX + 1), Rejection)
+        return raw if is_integer else None
 
     @property
-    def _answer(self) -> RawAnswer | None:
-        return extract(self.text)
+    def is_boxed(self) -> bool:
+        """Whether the words hold a whole box that states an integer."""
+        answer = self.answer
+        return answer is not None and answer.source is Source.BOXED
 
     @property
     def messages_that_fit(self) -> tuple[Message, ...]:
@@ -256,22 +289,38 @@ class _Course:
     def wants_answer(self, finish: Finish) -> bool:
         """Whether the attempt, over so far, is to be asked for its answer.
 
-        A statement in words counts if the model ended with it: in a text broken off it may be a step on the way.
+        In a text broken off, a statement in words and a box within the thought may be steps on the way.
         """
         if finish is Finish.CUT or (finish is Finish.FAILED and self.num_drawn == 1):
             return False
         if anyio.current_time() >= self.deadline:
             return False
-        return not self.is_boxed and not (finish is Finish.STOP and self._answer is not None)
+        if finish is Finish.STOP:
+            return self.answer is None
+        return not self.is_boxed or breaks_off_in_thought(self.text)
 
-    async def draw(self, messages: tuple[Message, ...], *, max_tokens: int, timeout_s: float) -> Sample:
-        """One turn; raises EngineError also for an engine that does not hand it back in time."""
+    async def draw(
+        self, messages: tuple[Message, ...], *, max_tokens: int, ends: float, stop: tuple[str, ...] = ()
+    ) -> Sample:
+        """One turn; `stop` are texts that end it besides the attempt's own.
+
+        Raises: EngineError, also for an engine that does not hand it back in time and, after the first turn, for
+        whatever else breaks in it.
+        """
         seed = turn_seed(self._params.seed, self.num_drawn)
         self.num_drawn += 1
-        params = dataclasses.replace(self._params, seed=seed, max_new_tokens=max_tokens)
+        stop = (*self._params.stop, *stop)
+        params = dataclasses.replace(self._params, seed=seed, max_new_tokens=max_tokens, stop=stop)
         prompt = dataclasses.replace(self._prompt, messages=messages)
+        timeout_s = ends - anyio.current_time()
         with anyio.move_on_after(self.ends - anyio.current_time()):
-            sample = await self._engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
+            try:
+                sample = await self._engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
+            except Exception as error:  # a bug in an engine costs a later turn, and not what was said before it
+                if self.num_drawn == 1 or isinstance(error, EngineError):
+                    raise
+                log.exception("an engine broke in turn %d", self.num_drawn)
+                raise EngineError(f"the engine broke: {error!r}") from error
             self.turns.append(sample)
             return sample
         raise EngineError(f"the engine handed nothing back in time: it was given {timeout_s:.1f} s")

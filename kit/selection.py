@@ -2,28 +2,13 @@
 
 GenSelect: the model reads 2 to 16 solutions and names the best, several times, and the majority of its picks is
 the answer. Each round shows the candidates in another order, and among them a planted control: a text that solves
-nothing, with a random answer. What the picks say is used only if the selector passes a liveness test; a selector
-that is dead (it guesses, it looks at the place and not at the content, it falls for the control) is reported and
-its picks are ignored.
+nothing, with a random answer. What the picks say is used only if the selector passes a liveness test
+(`kit.liveness`); a selector that is dead is reported and its picks are ignored.
 
-The test, over P rounds with a readable pick and K candidates: some candidate must have at least m picks, where m is
-the least number with K * P(Binomial(P, 1/K) >= m) <= 10 %. The null is a selector that sees through the control but
-cannot tell the candidates apart, so that each has chance 1/K; the union bound over them makes its false alarm at
-most 10 %. One that looks at the place is no likelier to pass: each block of K rounds has every candidate at every
-place once, so its counts spread less than the binomial's (Hoeffding 1956). One that picks among all K + 1 options at
-random passes more rarely still. The rates at 8 rounds, and at 16 for two candidates:
+A comparison that its model did not end itself picks nothing. `select` wants an engine that answers as it is asked:
+one that asks a broken-off attempt for its answer (`kit.reasoning`) would ask for the problem's instead of a pick.
 
-    rounds  K   m   false alarm at most   at random   live if each pick is right with chance 0.8, 0.9, 0.95
-       8    2   7          7.0 %             0.5 %                                           0.50, 0.81, 0.94
-       8    3   6          5.9 %             1.3 %                                           0.80, 0.96, 0.99
-       8    4   6          1.7 %             0.5 %                                           0.80, 0.96, 0.99
-      16    2  12          7.7 %             0.2 %                                           0.80, 0.98, 1.00
-
-The control may besides have one pick in eight rounds, so that a selector which slips in 2 % of them fails by it once
-in a hundred times. The test cannot see a taste that is constant and wrong, such as for the longest text.
-
-Does not draw the solutions, and does not decide when a vote is contested. Source: GenSelect, arXiv 2504.16891; the
-reason for the test: a public verifier that said 0.5 in 20 of 20 rows (field notes peers.md 1.9).
+Does not draw the solutions, and does not decide when a vote is contested. Source: GenSelect, arXiv 2504.16891.
 """
 
 from __future__ import annotations
@@ -32,9 +17,8 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from random import Random
 
@@ -42,19 +26,11 @@ import anyio
 
 from kit.errors import EngineError, InputError, check_fields
 from kit.extraction import extract
+from kit.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Engine, Finish, Message, Prompt, SamplingParams
 
 log = logging.getLogger(__name__)
-
-MAX_FALSE_ALARM = 0.1
-"""Chance, at most, that a selector which cannot tell the candidates apart is declared live."""
-
-MIN_ROUNDS = 5
-"""Fewer rounds cannot convince of two candidates even if all agree: 2 * (1/2)^4 > 10 %."""
-
-CONTROL_ROUNDS = 8
-"""Of so many rounds, one pick of the control is a slip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,17 +69,6 @@ class Candidate:
     summary: str
 
 
-class Liveness(StrEnum):
-    """Whether the picks may be listened to; the first that applies."""
-
-    UNTESTED = "untested"  # selection is off, out of time before it began, or has nothing to choose between
-    TOO_FEW_PARSED = "too few parsed"  # under half of the rounds, or too few to convince whatever they say
-    POSITION_ONLY = "position only"  # one place was picked as often as convinces, and more often than any option
-    INDIFFERENT = "indifferent"  # no option was picked more often than chance explains
-    FAILED_CONTROL = "failed control"  # the planted text was picked oftener than by a slip
-    LIVE = "live"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What the selector says.
@@ -121,14 +86,6 @@ class Selection:
     num_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """One readable round. option: a candidate's number, or K for the control. place: where it stood."""
-
-    option: int
-    place: int
-
-
 async def select(
     engine: Engine,
     problem: Problem,
@@ -137,77 +94,35 @@ async def select(
     config: SelectionConfig,
     seed: int,
     timeout_s: float,
+    width: int = 8,
 ) -> Selection:
-    """Ask the model which candidate solves the problem, in `config.num_rounds` calls at once.
+    """Ask the model which candidate solves the problem, in `config.num_rounds` calls, at most `width` at once.
 
     Returns within `timeout_s` seconds, with the rounds that have ended by then. A round that breaks is logged and
     lost. The same arguments ask the same questions. Ties go to more votes, then to the larger answer.
-    Raises: InputError for two candidates with one answer.
+    engine: a bare one, which the module's text explains.
+    Raises: InputError for two candidates with one answer, or width < 1.
     """
+    if width < 1:
+        raise InputError(f"width must be at least 1, got {width}")
     if len({each.answer for each in candidates}) < len(candidates):
         raise InputError(f"{problem.id}: two candidates have one answer; give one for each")
     ranked = sorted(candidates, key=lambda each: (each.num_votes, each.answer), reverse=True)[: config.max_candidates]
     if not config.num_rounds or len(ranked) < 2 or timeout_s <= 0:
         return Selection(answer=None, liveness=Liveness.UNTESTED)
     comparison = _Comparison(engine, problem, ranked, config, seed)
+    rounds = iter(comparison.rounds())
+    deadline = anyio.current_time() + timeout_s
+
+    async def ask_on() -> None:
+        for order, params in rounds:  # shared: whoever is free takes the next
+            await comparison.ask(order, params, deadline - anyio.current_time())
+
     with anyio.move_on_after(timeout_s):
         async with anyio.create_task_group() as group:
-            for order, params in comparison.rounds():
-                group.start_soon(comparison.ask, order, params, timeout_s)
+            for _ in range(min(width, config.num_rounds)):
+                group.start_soon(ask_on)
     return comparison.result()
-
-
-# ----------------------------------------------------------------------------------------- liveness
-
-
-def liveness_of(picks: Sequence[Pick], *, num_candidates: int, num_rounds: int) -> Liveness:
-    """Whether the readable picks of `num_rounds` rounds show an eye for content; the module's text tells the test."""
-    least = least_picks(len(picks), num_candidates)
-    if 2 * len(picks) < num_rounds or least is None:
-        return Liveness.TOO_FEW_PARSED
-    by_option = Counter(pick.option for pick in picks)
-    most_of_option = max(by_option.values())
-    most_of_place = max(Counter(pick.place for pick in picks).values())
-    if most_of_place >= least and most_of_place > most_of_option:
-        return Liveness.POSITION_ONLY
-    if most_of_option < least:
-        return Liveness.INDIFFERENT
-    if by_option[num_candidates] > max(1, len(picks) // CONTROL_ROUNDS):
-        return Liveness.FAILED_CONTROL
-    return Liveness.LIVE
-
-
-def least_picks(num_picks: int, num_candidates: int) -> int | None:
-    """m, the picks of one candidate among `num_picks` that convince; None if even all of them would not."""
-    counts = range(num_picks + 1)
-    return next((m for m in counts if false_alarm_rate(num_picks, num_candidates, m) <= MAX_FALSE_ALARM), None)
-
-
-def false_alarm_rate(num_picks: int, num_candidates: int, least: int) -> float:
-    """Bound on the chance that picks at random among K candidates give `least` or more of them to one."""
-    chance = 1 / num_candidates
-    tail = (math.comb(num_picks, k) * chance**k * (1 - chance) ** (num_picks - k) for k in range(least, num_picks + 1))
-    return num_candidates * math.fsum(tail)
-
-
-def rotated_orders(num_candidates: int, random: Random) -> Iterator[tuple[int, ...]]:
-    """Orders of the candidates and the control, which has the number K, without end.
-
-    In each block of K every candidate stands at every place among the candidates once (a shuffle and its
-    rotations); in each block of K + 1 the control stands at every place of all once.
-    """
-    control_places = _blocks(num_candidates + 1, random)
-    while True:
-        shuffled = random.sample(range(num_candidates), num_candidates)
-        for turn in range(num_candidates):
-            order = [*shuffled[turn:], *shuffled[:turn]]
-            order.insert(next(control_places), num_candidates)
-            yield tuple(order)
-
-
-def _blocks(num: int, random: Random) -> Iterator[int]:
-    while True:
-        yield from random.sample(range(num), num)
 
 
 # ------------------------------------------------------------------------------------------- rounds
@@ -261,7 +176,9 @@ class _Comparison:
             log.exception("%s: a comparison broke", self._problem.id)
             return
         self._num_tokens += sample.num_tokens
-        place = None if sample.finish is Finish.FAILED else picked(sample.text, [self._answers[each] for each in order])
+        if sample.finish is not Finish.STOP:
+            return  # a number in what is only a step of the comparison is no pick
+        place = picked(sample.text, [self._answers[each] for each in order])
         if place is not None:
             self._picks.append(Pick(order[place], place))
 

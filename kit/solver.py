@@ -24,6 +24,7 @@ from kit.pacing import Pacer
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.race import Race
+from kit.reasoning import ToolReasoner
 from kit.records import sample_of, solution_of, solution_record
 from kit.sampling import Engine, Finish, Prompt
 from kit.selection import select
@@ -135,9 +136,17 @@ class Solver:
             return None
         seed = attempt_seed(self.config.seed, ballot.problem, -1)
         candidates = ballot.candidates(max_chars=config.summary_chars)
+        # Without tools and last calls, which would put words into the judge's mouth.
+        judge = self.engine.engine if isinstance(self.engine, ToolReasoner) else self.engine
         try:
             chosen = await select(
-                self.engine, ballot.problem, candidates, config=config, seed=seed, timeout_s=timeout_s
+                judge,
+                ballot.problem,
+                candidates,
+                config=config,
+                seed=seed,
+                timeout_s=timeout_s,
+                width=self.config.width,
             )
         except Exception:  # selection is an extra: a bug in it may not cost the votes
             log.exception("%s: selection broke; the votes decide", ballot.problem.id)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.dialects.boxes import box_closed, is_closed
 from kit.dialects.calls import Call, Code, Refusal
-from kit.dialects.chat import LAST_WORDS, later_half, said, transcript
+from kit.dialects.chat import LAST_WORDS, breaks_off_in_thought, later_half, said, transcript
 from kit.dialects.dialect import LAST_QUESTION, NO_OUTPUT, Fenced, Native, Plain
 from kit.dialects.fences import fences, undelimited, without_code
 from kit.extraction import extract
@@ -321,6 +322,79 @@ def test_a_last_call_that_brings_nothing_reads_as_no_answer(dialect: Plain | Fen
         assert extract(transcript(ASKED, said(dialect.last_call(fenced(text)), turn(words)))) is None
 
 
+@pytest.mark.parametrize(
+    ("reply", "closed"),
+    [
+        ("42}", "42}"),
+        ("42}. Hmm, \\boxed{1}", "42}"),
+        ("42. Hmm, \\boxed{1}", "42}"),
+        ("Hmm. So \\boxed{1}", "Hmm. So \\boxed{1}"),
+        ("\\boxed{42. As", "\\boxed{42}"),
+        ("42\\\\\nAs", "42}"),
+        ("\\frac{6}{3}} so", "\\frac{6}{3}}"),
+        ("\\{7\\}} or", "\\{7\\}}"),
+        ("\\boxed{42} I say}", "\\boxed{42}"),
+        ("\\text{\\fbox {42}}}", "\\text{\\fbox {42}"),
+        ("42$. As", "42}"),
+        ("$42$ or", "$42}"),
+        ("42\\). As", "42}"),
+        ("42.\nAs", "42}"),
+        ("\n42\nAs", "\n42}"),
+        ("42; as", "42}"),
+        ("42 \\text{ apples, because", "42 \\text{ apples}}"),
+        ("1,234 since", "1,234}"),
+    ],
+)
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_a_box_is_closed_where_its_answer_ends(reply: str, closed: str, is_ended: bool) -> None:
+    assert box_closed(reply, is_ended=is_ended) == closed
+
+
+@pytest.mark.parametrize("reply", ["", "42", "42.", "42.5", "1, 2, 3", "2^{10", "\\frac{84}{2", "42 \\text{ apples"])
+def test_a_reply_cut_off_in_its_first_clause_stays_open_and_one_that_was_ended_is_closed(reply: str) -> None:
+    """The next token may have been another digit."""
+    assert box_closed(reply, is_ended=False) == reply
+    closed = box_closed(reply, is_ended=True)
+    assert closed.rstrip("}") == reply
+    assert f"\\boxed{{{closed}".count("{") == closed.count("}")
+
+
+PIECES = st.sampled_from(["{", "}", "\\", "\\boxed{", "\\fbox {", "4", " ", "\n", ". ", "$", ", because", "é"])
+REPLIES = st.lists(PIECES, max_size=30).map("".join)
+
+
+@given(REPLIES)
+def test_a_reply_that_its_model_ended_is_always_closed_and_nothing_is_made_up(reply: str) -> None:
+    closed = box_closed(reply, is_ended=True)
+    assert is_closed(closed)
+    assert reply.startswith(closed.rstrip("}"))
+
+
+@given(REPLIES, st.booleans())
+def test_closing_a_box_twice_is_the_same_as_once(reply: str, is_ended: bool) -> None:
+    closed = box_closed(reply, is_ended=is_ended)
+    assert box_closed(closed, is_ended=is_ended) == closed
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open"),
+    [
+        ("", False),
+        ("words", False),
+        ("<think>a", True),
+        ("<think>a</think>b", False),
+        ("<think>a</think>b<think>c", True),
+        ("<|channel|>analysis<|message|>a", True),
+        ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b", False),
+        ("analysisWe add", True),
+        ("analysisWe add.assistantfinalIt is", False),
+        ("analysis of the problem", False),
+    ],
+)
+def test_a_text_that_breaks_off_in_a_thought_is_told_from_one_that_does_not(text: str, is_open: bool) -> None:
+    assert breaks_off_in_thought(text) is is_open
+
+
 def test_plain_words_are_never_a_call() -> None:
     plain = Plain()
     assert plain.calls(fenced(COMPUTES)) == ()
@@ -386,6 +460,12 @@ def test_every_dialect_reads_any_turn_and_any_arguments(text: str, arguments: st
 
 
 @pytest.mark.timeout(20)  # a quadratic scan of a megabyte takes minutes
+@pytest.mark.parametrize("reply", ["{", "}", "\\boxed{", "$", " ", "\n", "4, ", "\\"])
+def test_a_megabyte_of_a_reply_is_closed_in_linear_time(reply: str) -> None:
+    """Would take hours otherwise."""
+    box_closed(reply * (1_000_000 // len(reply)), is_ended=True)
+
+
 @pytest.mark.parametrize("piece", ["```", "```python\n", "`", "```output\n```\n", "``` ", "<think>"])
 def test_a_megabyte_of_fences_is_read_in_linear_time(piece: str) -> None:
     text = piece * (2**20 // len(piece))

@@ -20,6 +20,7 @@ from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import EngineError, InputError
 from kit.extraction import extract
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
+from kit.normalisation import Rejection, normalise
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.reasoning import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner, turn_seed
@@ -43,7 +44,8 @@ class Bench:
     lend_seconds: float = 0.0
     lends_late: bool = False  # whatever was waited for
     end_seconds: float = 0.0
-    breaks: str = ""  # "lend", "run" or "end": where it raises EngineError
+    breaks: str = ""  # "lend", "run" or "end": where it raises
+    error: type[Exception] = EngineError
     codes: list[str] = field(default_factory=list)
     timeouts_s: list[float] = field(default_factory=list)
     num_lent: int = 0
@@ -54,7 +56,7 @@ class Bench:
         with anyio.CancelScope(shield=self.lends_late):
             await anyio.sleep(self.lend_seconds)
         if self.breaks == "lend":
-            raise EngineError("no process could be started")
+            raise self.error("no process could be started")
         self.num_lent += 1
         try:
             yield _Python(self)
@@ -62,7 +64,7 @@ class Bench:
             self.num_back += 1
             await anyio.sleep(self.end_seconds)
             if self.breaks == "end":
-                raise EngineError("it does not end")
+                raise self.error("it does not end")
 
 
 @dataclass
@@ -74,7 +76,7 @@ class _Python:
         self.bench.timeouts_s.append(timeout_s)
         await anyio.sleep(self.bench.seconds)
         if self.bench.breaks == "run":
-            raise EngineError("the pipe is closed")
+            raise self.bench.error("the pipe is closed")
         return self.bench.run(code)
 
 
@@ -100,6 +102,12 @@ class Played:
     def answer(self) -> str | None:
         raw = extract(self.sample.text)
         return None if raw is None else raw.text
+
+    @property
+    def answer_of_last_call(self) -> int | Rejection | None:
+        """The answer, where the sample's text ends with the last call's box."""
+        is_its_box = LAST_WORDS in self.sample.text and self.sample.text.endswith("}")
+        return normalise(self.answer) if is_its_box and self.answer else None
 
     @property
     def last_prompt(self) -> str:
@@ -263,16 +271,18 @@ def test_an_interpreter_that_never_answers_costs_its_time_and_is_replaced(second
     assert (played.sample.num_failed_calls, played.answer) == (2, "42")
 
 
-def test_an_interpreter_that_breaks_is_told_and_replaced() -> None:
-    played = play(CALL, CALL, BOXED, bench=Bench(breaks="run"))
+@pytest.mark.parametrize("error", [EngineError, OSError, lambda text: ExceptionGroup(text, [OSError(text)])])
+def test_an_interpreter_that_breaks_is_told_and_replaced(error: Any) -> None:
+    played = play(CALL, CALL, BOXED, bench=Bench(breaks="run", error=error))
     assert "the pipe is closed" in played.last_prompt
     assert (played.bench.num_lent, played.bench.num_back, played.answer) == (2, 2, "42")
     assert (played.sample.num_calls, played.sample.num_failed_calls) == (2, 2)
 
 
-def test_without_an_interpreter_the_model_is_told_and_the_attempt_goes_on() -> None:
+@pytest.mark.parametrize("error", [EngineError, OSError])
+def test_without_an_interpreter_the_model_is_told_and_the_attempt_goes_on(error: type[Exception]) -> None:
     """Public kits counted such an attempt as lost (field notes peers.md 2.10)."""
-    played = play(CALL, BOXED, bench=Bench(breaks="lend"))
+    played = play(CALL, BOXED, bench=Bench(breaks="lend", error=error))
     assert "[not run: no Python could be started: no process could be started]" in played.last_prompt
     assert (played.sample.num_calls, played.sample.num_failed_calls, played.answer) == (1, 1, "42")
 
@@ -293,7 +303,11 @@ def test_an_interpreter_that_comes_when_nobody_waits_for_it_any_more_goes_back()
     assert played.answer == "42"
 
 
-@pytest.mark.parametrize("bench", [Bench(end_seconds=1e9), Bench(breaks="end")], ids=["hangs", "breaks"])
+@pytest.mark.parametrize(
+    "bench",
+    [Bench(end_seconds=1e9), Bench(breaks="end"), Bench(breaks="end", error=OSError)],
+    ids=["hangs", "breaks", "breaks by a bug"],
+)
 def test_an_interpreter_that_does_not_end_well_costs_no_attempt(bench: Bench) -> None:
     played = play(CALL, BOXED, bench=bench, grace_s=2)
     assert (played.answer, bench.num_back) == ("42", 1)
@@ -347,7 +361,7 @@ def test_a_turn_that_neither_calls_nor_answers_is_broken_off_and_asked() -> None
     played = play(thinking, Script(text="42}.", num_tokens=4), dialect=Plain(), max_turn_tokens=200)
     assert [call.params.max_new_tokens for call in played.engine.calls] == [200, 64]
     assert played.last_prompt.endswith(f"\n</think>\n\n{LAST_WORDS}")
-    assert (played.sample.num_tokens, played.sample.finish, played.answer) == (204, Finish.LENGTH, "42")
+    assert (played.sample.num_tokens, played.sample.finish, played.answer) == (203, Finish.LENGTH, "42")
 
 
 def test_the_last_call_is_made_in_the_seconds_kept_back_for_it() -> None:
@@ -416,6 +430,89 @@ def test_in_a_text_that_was_broken_off_a_box_is_an_answer_and_a_statement_is_not
     assert (len(stated.engine.calls), stated.answer) == (2, "42")
 
 
+BROKEN_OFF = Script(text="long reasoning " * 2, num_tokens=8000)  # of which an attempt of 4096 says the half
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["42}", "42", "42$.", "42. Hmm, earlier \\boxed{1}", "42}. Hmm, earlier \\boxed{1}", "\\boxed{42}", "$42$"],
+)
+def test_the_answer_to_a_last_call_counts_however_its_box_ends(reply: str) -> None:
+    """Replies without the closing brace gave no vote, and what came after it overruled them."""
+    played = play(BROKEN_OFF, reply)
+    assert (len(played.engine.calls), played.answer_of_last_call) == (2, 42)
+    assert played.engine.calls[-1].params.stop == ("```output", "}")
+
+
+def test_words_that_ramble_on_in_the_box_are_dropped_after_its_first_clause() -> None:
+    rambling = " 42 \\text{ apples, because" + " of this" * 100
+    played = play(BROKEN_OFF, Script(text=rambling, num_tokens=1000), last_call_tokens=500)
+    assert played.sample.text.endswith(f"{LAST_WORDS} 42 \\text{{ apples}}}}")
+    assert played.answer_of_last_call == 42
+
+
+def test_a_number_that_was_cut_off_is_no_answer() -> None:
+    played = play(BROKEN_OFF, Script(text="12345", num_tokens=5), last_call_tokens=3)
+    assert (played.sample.text.endswith(f"{LAST_WORDS}123"), played.answer) == (True, None)
+
+
+def test_an_answer_with_braces_of_its_own_is_gone_on_with_for_what_is_left_of_the_tokens() -> None:
+    frac = Script(text="\\frac{84}", num_tokens=6)
+    played = play(BROKEN_OFF, frac, Script(text="{2}}. I had \\boxed{1}", num_tokens=20))
+    assert [call.params.max_new_tokens for call in played.engine.calls] == [4096, 64, 58]
+    assert [call.params.stop for call in played.engine.calls[1:]] == [("```output", "}"), ("```output",)]
+    assert played.last_prompt.endswith(f"{LAST_WORDS}\\frac{{84}}")
+    assert played.answer_of_last_call == 42
+    assert played.sample.num_tokens == 4096 + 26
+
+
+@pytest.mark.parametrize("rest", [Script(fault=Fault.ERROR), Script(text="+ 1", seconds=1e6)])
+def test_half_an_answer_with_braces_is_no_answer(rest: Script) -> None:
+    """`2^{10}` may be the beginning of `2^{10} + 1`."""
+    played = play(BROKEN_OFF, "2^{10}", rest)
+    assert (len(played.engine.calls), played.answer) == (3, None)
+    out_of_tokens = play(BROKEN_OFF, Script(text="2^{10}", num_tokens=64))
+    assert (len(out_of_tokens.engine.calls), out_of_tokens.answer) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["Step 1 gives \\boxed{x+1}. Next", "<think>It has to be in \\boxed{answer}. Let", "\\boxed{2.5} or so"]
+)
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_a_box_that_states_no_integer_keeps_no_last_call_away(text: str, is_ended: bool) -> None:
+    played = play(Script(text=text if is_ended else text + " " * len(text), num_tokens=10 if is_ended else 8000), "42}")
+    assert (len(played.engine.calls), played.answer_of_last_call) == (2, 42)
+
+
+@pytest.mark.parametrize("boxed", ["10^{30}", "-7", "2^{100000}"])
+def test_an_integer_outside_the_range_is_an_answer(boxed: str) -> None:
+    """The problem may state a modulus, which brings it into the range."""
+    assert len(play(f"So it is \\boxed{{{boxed}}}.").engine.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>maybe \\boxed{3}, no, wait:",
+        "<|channel|>analysis<|message|>maybe \\boxed{3}, no, wait:",
+        "analysisMaybe \\boxed{3}, no, wait:",
+    ],
+)
+def test_a_thought_that_is_broken_off_is_asked_whatever_it_has_boxed(text: str) -> None:
+    cut_off = Script(text=text + " " * len(text), num_tokens=8000)
+    assert play(cut_off, "42}").answer_of_last_call == 42
+    out_of_time = play(Script(text=text + " " * 10**6, seconds=1e6), "42}", timeout_s=60)
+    assert (out_of_time.sample.finish, out_of_time.answer_of_last_call) == (Finish.DEADLINE, 42)
+
+
+@pytest.mark.parametrize("reply", ["I am not sure", "", Script(fault=Fault.ERROR)])
+def test_where_a_last_call_brings_nothing_the_box_of_the_thought_stays(reply: str | Script) -> None:
+    text = "<think>maybe \\boxed{3}, no, wait:"
+    played = play(Script(text=text + " " * len(text), num_tokens=8000), reply)
+    assert (len(played.engine.calls), played.answer) == (2, "3")
+    assert played.sample.text.strip() == text
+
+
 def test_without_tokens_for_it_no_last_call_is_made_and_no_time_is_kept_back() -> None:
     slow = Script(text="hm " * 1000, seconds=1000)
     played = play(slow, "42}", timeout_s=100, last_call_tokens=0)
@@ -470,6 +567,44 @@ def test_an_engine_that_breaks_after_an_answer_costs_nothing(fault: Fault) -> No
     assert len(played.engine.calls) == 2
 
 
+@dataclass
+class Buggy:
+    """Says the turns, and raises those of them that are errors."""
+
+    turns: list[str | Exception]
+
+    async def sample(self, prompt: Prompt, params: SamplingParams, **_: Any) -> Sample:
+        turn = self.turns.pop(0)
+        if isinstance(turn, Exception):
+            raise turn
+        return Sample(text=turn, num_tokens=5, finish=Finish.STOP, seconds=0, seed=0)
+
+
+def play_buggy(*turns: str | Exception) -> Sample:
+    async def main() -> Sample:
+        reasoner = ToolReasoner(engine=Buggy(list(turns)), dialect=Fenced(), interpreters=Bench())
+        return await reasoner.sample(PROMPT, SamplingParams(), timeout_s=60)
+
+    return trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_a_bug_in_an_engine_costs_no_more_than_the_turn_it_breaks(caplog: pytest.LogCaptureFixture) -> None:
+    """Only EngineError was caught, and any other error lost the answer that stood there."""
+    answered = play_buggy(f"It is \\boxed{{42}}. {CALL}", ValueError("odd"))
+    assert (answered.finish, answered.num_calls, answered.num_tokens) == (Finish.STOP, 1, 5)
+    assert "odd" in caplog.text
+    asked = play_buggy(CALL, ValueError("odd"), "42}")
+    assert (asked.finish, asked.text.endswith("\\boxed{42}")) == (Finish.LENGTH, True)
+    lost = play_buggy(CALL, ValueError("odd"), ValueError("odd"))
+    assert (lost.finish, "odd" in lost.error) == (Finish.FAILED, True)
+    assert play_buggy("I cannot say.", ValueError("odd")).finish is Finish.STOP
+
+
+def test_a_bug_in_an_engines_first_turn_is_passed_on_as_it_is() -> None:
+    with pytest.raises(ValueError, match="odd"):
+        play_buggy(ValueError("odd"))
+
+
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.FAILED])
 def test_an_engine_that_breaks_before_an_answer_is_asked_once_more(fault: Fault) -> None:
     played = play(CALL, Script(fault=fault), "42}")
@@ -521,8 +656,10 @@ def test_a_watcher_sees_the_models_words_only_and_may_cut_any_turn() -> None:
 
 def test_a_watcher_may_cut_the_last_call() -> None:
     thinking = Script(text="<think>" + "hm " * 100, num_tokens=300)
-    played = play(thinking, "42} enough", max_turn_tokens=200, on_chunk=lambda chunk: "enough" in chunk.text)
+    played = play(thinking, "42}", max_turn_tokens=200, on_chunk=lambda chunk: "}" in chunk.text)
     assert (played.sample.finish, played.answer) == (Finish.CUT, "42")
+    in_a_number = play(thinking, "42", max_turn_tokens=200, on_chunk=lambda chunk: "4" in chunk.text)
+    assert (in_a_number.sample.finish, in_a_number.answer) == (Finish.CUT, None)
 
 
 @pytest.mark.parametrize("after_s", [0.5, 1.2, 3.0, 9.0], ids=["turn", "lending", "running", "next turn"])
@@ -593,7 +730,7 @@ def test_recursion_is_kept() -> None:
 
 TURNS = st.builds(
     Script,
-    text=st.sampled_from([CALL, BOXED, "hm", "<think>hm", "```python\nx", "```output", "42}", ""]),
+    text=st.sampled_from([CALL, BOXED, "hm", "<think>hm", "```python\nx", "```output", "42}", "{1}", ""]),
     seconds=st.sampled_from([0.0, 0.5, 3.0, 40.0, 1e4]),
     num_tokens=st.sampled_from([1, 7, 60, 5000]),
     fault=st.sampled_from([Fault.NONE] * 8 + [Fault.ERROR, Fault.FAILED, Fault.HANG, Fault.LATE]),
@@ -645,7 +782,7 @@ def test_whatever_happens_the_caps_hold_and_interpreters_come_back(
     assert seconds <= max(0.0, timeout_s) + config.grace_s + 1e-6
     assert bench.num_lent == bench.num_back
     assert all(call.outcome is not Outcome.RUNNING for call in engine.calls)
-    assert len(engine.calls) <= max_calls + 3
+    assert len(engine.calls) <= max_calls + 4
     for sample in samples:
         assert sample.num_tokens <= max_new_tokens + config.last_call_tokens
         assert sample.num_failed_calls <= sample.num_calls <= max_calls

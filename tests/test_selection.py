@@ -1,13 +1,12 @@
-"""GenSelect against scripted judges, and its liveness test against every pick that chance could make."""
+"""GenSelect against scripted judges."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import Any
 
 import pytest
@@ -19,21 +18,15 @@ from hypothesis import strategies as st
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
 from kit.extraction import last_boxed
+from kit.liveness import Liveness
 from kit.problem import Problem
-from kit.sampling import Engine, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams
 from kit.selection import (
-    MAX_FALSE_ALARM,
     Candidate,
-    Liveness,
-    Pick,
     Selection,
     SelectionConfig,
     comparison_prompt,
-    false_alarm_rate,
-    least_picks,
-    liveness_of,
     picked,
-    rotated_orders,
     select,
     summary_of,
 )
@@ -78,9 +71,10 @@ def run(
     config: SelectionConfig = CONFIG,
     seed: int = 0,
     timeout_s: float = 100.0,
+    width: int = 8,
 ) -> Selection:
     async def main() -> Selection:
-        return await select(engine, PROBLEM, candidates, config=config, seed=seed, timeout_s=timeout_s)
+        return await select(engine, PROBLEM, candidates, config=config, seed=seed, timeout_s=timeout_s, width=width)
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -105,6 +99,24 @@ def test_all_rounds_are_asked_at_once_with_the_settings_and_seeds_of_their_own()
     assert {call.begun_s for call in engine.calls} == {engine.calls[0].begun_s}
     assert {(call.params.max_new_tokens, call.params.temperature) for call in engine.calls} == {(99, 0.3)}
     assert len({call.params.seed for call in engine.calls}) == 8
+
+
+def test_no_more_rounds_are_in_flight_than_the_width_and_none_is_left_out() -> None:
+    engine = for_answer(RIGHT)
+    selection = run(engine, width=3)
+    begun_s = [call.begun_s - engine.calls[0].begun_s for call in engine.calls]
+    assert begun_s == pytest.approx([0] * 3 + [10] * 3 + [20] * 2)
+    assert [call.timeout_s for call in engine.calls] == pytest.approx([100] * 3 + [90] * 3 + [80] * 2)
+    assert (selection.answer, selection.num_parsed) == (RIGHT, 8)
+
+
+def test_rounds_that_wait_for_their_turn_are_given_up_when_the_time_is_up() -> None:
+    engine = for_answer(RIGHT)
+    selection = run(engine, width=3, timeout_s=25)
+    assert (selection.num_parsed, len(engine.calls)) == (6, 8)
+    one_by_one = for_answer(RIGHT)
+    assert run(one_by_one, width=1, timeout_s=25).num_parsed == 2
+    assert len(one_by_one.calls) == 3
 
 
 def test_the_same_seed_asks_the_same_questions_and_another_seed_others() -> None:
@@ -189,6 +201,20 @@ def test_broken_rounds_are_contained_and_leave_it_dead(fault: Fault) -> None:
     assert (selection.answer, selection.liveness, selection.num_parsed) == (None, Liveness.TOO_FEW_PARSED, 0)
 
 
+@pytest.mark.parametrize("finish", [finish for finish in Finish if finish is not Finish.STOP])
+def test_a_comparison_that_its_model_did_not_end_picks_nothing(finish: Finish) -> None:
+    """A last call had put the problem's answer into comparisons cut at their cap, and 8 of 8 were declared live."""
+    inner = for_answer(RIGHT)
+
+    class Cut:
+        async def sample(self, prompt: Prompt, params: SamplingParams, **rest: Any) -> Sample:
+            return dataclasses.replace(await inner.sample(prompt, params, **rest), finish=finish)
+
+    selection = run(Cut())
+    assert (selection.answer, selection.liveness) == (None, Liveness.TOO_FEW_PARSED)
+    assert (selection.num_parsed, selection.num_tokens) == (0, 800)
+
+
 def test_a_bug_in_an_engine_costs_the_round_only(caplog: pytest.LogCaptureFixture) -> None:
     inner, broken = for_answer(RIGHT), itertools.count()
 
@@ -261,6 +287,11 @@ def test_two_candidates_with_one_answer_are_refused() -> None:
         run(for_answer(RIGHT), [CANDIDATES[0], CANDIDATES[0]])
 
 
+def test_a_width_of_none_is_refused() -> None:
+    with pytest.raises(InputError, match="width must be at least 1, got 0"):
+        run(for_answer(RIGHT), width=0)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"num_rounds": 4}, {"num_rounds": -1}, {"num_rounds": 65}, {"max_candidates": 1}, {"max_candidates": 17},
@@ -269,151 +300,6 @@ def test_two_candidates_with_one_answer_are_refused() -> None:
 def test_a_setting_outside_its_range_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(changes))):
         SelectionConfig(**changes)
-
-
-# ----------------------------------------------------------------------------------------- liveness
-
-
-def rounds(places: Sequence[int], orders: Sequence[Sequence[int]]) -> list[Pick]:
-    return [Pick(order[place], place) for place, order in zip(places, orders, strict=True)]
-
-
-def orders_of(num_candidates: int, num_rounds: int, random: Random) -> list[tuple[int, ...]]:
-    return list(itertools.islice(rotated_orders(num_candidates, random), num_rounds))
-
-
-def is_live(picks: Sequence[Pick], num_candidates: int, num_rounds: int) -> bool:
-    return liveness_of(picks, num_candidates=num_candidates, num_rounds=num_rounds) is Liveness.LIVE
-
-
-def live_share(
-    num_candidates: int, num_rounds: int, pick: Callable[[Sequence[int], Random], int], num_trials: int
-) -> float:
-    """The share of simulated comparisons that are declared live. pick: (order, random) -> place."""
-    random = Random(f"{num_candidates}|{num_rounds}")
-    live = 0
-    for _ in range(num_trials):
-        orders = orders_of(num_candidates, num_rounds, random)
-        live += is_live(rounds([pick(order, random) for order in orders], orders), num_candidates, num_rounds)
-    return live / num_trials
-
-
-def stated_rate(num_rounds: int, num_candidates: int) -> float:
-    least = least_picks(num_rounds, num_candidates)
-    assert least is not None
-    return false_alarm_rate(num_rounds, num_candidates, least)
-
-
-@pytest.mark.parametrize(("num_rounds", "num_candidates"), [(5, 2), (8, 2), (8, 3), (5, 4)])
-def test_of_all_the_picks_that_guessing_could_make_no_more_are_live_than_the_stated_rate(
-    num_rounds: int, num_candidates: int
-) -> None:
-    """Exhaustive: a selector that sees through the control and guesses makes every sequence equally likely."""
-    orders = orders_of(num_candidates, num_rounds, Random(0))
-    cases = list(itertools.product(range(num_candidates), repeat=num_rounds))
-    num_live = sum(
-        is_live([Pick(option, order.index(option)) for option, order in zip(case, orders, strict=True)],
-                num_candidates, num_rounds)
-        for case in cases
-    )  # fmt: skip
-    stated = stated_rate(num_rounds, num_candidates)
-    assert 0.5 * stated < num_live / len(cases) <= stated + 1e-12 <= MAX_FALSE_ALARM
-
-
-def test_picks_at_random_among_two_candidates_and_the_control_are_live_in_one_of_200() -> None:
-    """By hand, of 3^8: seven or eight picks of either candidate, the control then at most once."""
-    orders = orders_of(2, 8, Random(0))
-    num_live = sum(is_live(rounds(places, orders), 2, 8) for places in itertools.product(range(3), repeat=8))
-    assert num_live == 2 * (8 * 2 + 1)
-    assert num_live / 3**8 == pytest.approx(0.005, abs=5e-4)
-
-
-def indifferent(order: Sequence[int], random: Random) -> int:
-    return random.randrange(len(order))
-
-
-def mostly_the_first(order: Sequence[int], random: Random) -> int:
-    return 0 if random.random() < 0.6 else random.randrange(len(order))
-
-
-def mostly_the_first_candidate(order: Sequence[int], random: Random) -> int:
-    places = [place for place, option in enumerate(order) if option != len(order) - 1]
-    return places[0] if random.random() < 0.6 else random.choice(places)
-
-
-def one_of_the_first_two(order: Sequence[int], random: Random) -> int:
-    return random.randrange(2)
-
-
-@pytest.mark.parametrize("num_candidates", [2, 3, 4])
-@pytest.mark.parametrize("num_rounds", [8, 11])
-@pytest.mark.parametrize("pick", [indifferent, mostly_the_first, mostly_the_first_candidate, one_of_the_first_two])
-def test_a_selector_without_an_eye_for_content_is_dead_at_the_stated_rate(
-    pick: Callable[[Sequence[int], Random], int], num_rounds: int, num_candidates: int
-) -> None:
-    stated = stated_rate(num_rounds, num_candidates)
-    share = live_share(num_candidates, num_rounds, pick, 1500)
-    assert share <= stated + 2 * (stated / 1500) ** 0.5
-
-
-@pytest.mark.parametrize(
-    ("num_rounds", "num_candidates", "chance", "stated"),
-    [
-        (8, 2, 0.8, 0.50),
-        (8, 2, 0.9, 0.81),
-        (8, 2, 0.95, 0.94),
-        (8, 3, 0.8, 0.80),
-        (8, 4, 0.9, 0.96),
-        (16, 2, 0.9, 0.98),
-    ],
-)
-def test_a_good_selector_is_live_at_the_stated_rate(
-    num_rounds: int, num_candidates: int, chance: float, stated: float
-) -> None:
-    """Its mistakes fall on the other candidates, never on the control."""
-
-    def pick(order: Sequence[int], random: Random) -> int:
-        wanted = 0 if random.random() < chance else random.randrange(1, num_candidates)
-        return order.index(wanted)
-
-    assert live_share(num_candidates, num_rounds, pick, 3000) == pytest.approx(stated, abs=0.02)
-
-
-def test_a_selector_that_often_likes_the_control_is_dead_although_it_likes_one_candidate_most() -> None:
-    picks = [Pick(0, place % 4) for place in range(6)]
-    assert is_live([*picks, Pick(3, 0), Pick(1, 1)], 3, 8)
-    assert liveness_of([*picks, Pick(3, 0), Pick(3, 1)], num_candidates=3, num_rounds=8) is Liveness.FAILED_CONTROL
-
-
-def test_fewer_than_half_of_the_rounds_are_too_few_however_clear() -> None:
-    picks = [Pick(0, place % 3) for place in range(7)]
-    assert is_live(picks, 2, 14)
-    assert liveness_of(picks, num_candidates=2, num_rounds=15) is Liveness.TOO_FEW_PARSED
-    assert liveness_of(picks[:4], num_candidates=2, num_rounds=5) is Liveness.TOO_FEW_PARSED
-    assert liveness_of([], num_candidates=2, num_rounds=8) is Liveness.TOO_FEW_PARSED
-
-
-@pytest.mark.parametrize(
-    ("num_rounds", "num_candidates", "least", "rate"),
-    [(8, 2, 7, 0.0703), (8, 3, 6, 0.0590), (8, 4, 6, 0.0169), (16, 2, 12, 0.0768)],
-)
-def test_the_table_of_the_modules_text(num_rounds: int, num_candidates: int, least: int, rate: float) -> None:
-    assert least_picks(num_rounds, num_candidates) == least
-    assert false_alarm_rate(num_rounds, num_candidates, least) == pytest.approx(rate, abs=5e-5)
-    assert false_alarm_rate(num_rounds, num_candidates, least - 1) > MAX_FALSE_ALARM
-
-
-@given(st.integers(2, 16), st.integers(1, 40), st.integers())
-def test_every_option_has_its_turn_at_every_place(num_candidates: int, num_rounds: int, seed: int) -> None:
-    orders = orders_of(num_candidates, num_rounds, Random(seed))
-    assert all(sorted(order) == list(range(num_candidates + 1)) for order in orders)
-    among_candidates = [[each for each in order if each != num_candidates] for order in orders]
-    counts = Counter(seat for order in among_candidates for seat in enumerate(order))
-    full = num_rounds // num_candidates
-    assert set(counts.values()) <= {full, full + 1}
-    control = Counter(order.index(num_candidates) for order in orders)
-    full = num_rounds // (num_candidates + 1)
-    assert set(control.values()) <= {full, full + 1}
 
 
 # --------------------------------------------------------------------------------------------- pick

@@ -7,6 +7,7 @@ on after it closes first what is open, so that a thought is never taken for an a
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from kit.dialects.calls import Code, call_of
@@ -33,6 +34,22 @@ def interrupted(messages: Sequence[Message]) -> tuple[Message, ...]:
         return (*messages, Message("assistant", LAST_WORDS))
     text = thought_closed(fence_closed(messages[-1].content))
     return (*messages[:-1], Message("assistant", f"{text}\n\n{LAST_WORDS}"))
+
+
+_CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)")
+_BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")
+
+
+def breaks_off_in_thought(text: str) -> bool:
+    """Whether the text ends inside of a thought: one in tags, or gpt-oss's before its final channel.
+
+    Without its special tokens a text of gpt-oss begins "analysis", and "assistantfinal" begins its answer.
+    """
+    if channels := list(_CHANNEL.finditer(text)):
+        return channels[-1]["name"] != "final"
+    if _BARE_ANALYSIS.match(text):
+        return "assistantfinal" not in text
+    return _is_thinking(text)
 
 
 def thought_closed(text: str) -> str:
