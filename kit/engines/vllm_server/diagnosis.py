@@ -1,0 +1,140 @@
+"""Why a server did not start or broke: its log in, the likely cause and the mend out. Pure.
+
+The patterns are lines that vLLM 0.19 to 0.32, torch, CUDA and Linux really write; those that could be made to happen on
+the CPU build are kept as golden logs in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Cause(Enum):
+    """What broke a server."""
+
+    OUT_OF_MEMORY = "out of memory"  # of the device, or of the machine
+    CACHE_TOO_SMALL = "no room for the cache"  # of one attempt of max_model_len
+    CONTEXT_TOO_LONG = "context beyond the model's"
+    SPECULATION = "speculative decoding"
+    PORT_TAKEN = "port taken"
+    DISK_FULL = "disk full"
+    MODEL = "model damaged or absent"
+    ENVIRONMENT = "environment incomplete"
+    SETTINGS = "settings refused"
+    DEVICE = "device broken"
+    ENGINE_DIED = "engine process died"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no other settings can help."""
+        return self in {Cause.MODEL, Cause.ENVIRONMENT, Cause.DISK_FULL}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """line: of the log, that tells it; empty for Cause.UNKNOWN."""
+
+    cause: Cause
+    mend: str
+    line: str = ""
+
+    def __str__(self) -> str:
+        told = f": {self.line}" if self.line else ""
+        return f"{self.cause.value}{told}; {self.mend}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    pattern: re.Pattern[str]
+    cause: Cause
+    mend: str
+
+
+def _sign(pattern: str, cause: Cause, mend: str) -> _Sign:
+    return _Sign(re.compile(pattern, re.IGNORECASE), cause, mend)
+
+
+# From the most to the least telling: a run out of memory also ends in "Engine core initialization failed".
+_SIGNS = (
+    _sign(
+        r"No space left on device|Disk quota exceeded|\[Errno 28\]",
+        Cause.DISK_FULL,
+        "free disk where the cache and temporary folders of the server are",
+    ),
+    _sign(
+        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|incomplete metadata|"
+        r"Unable to load weights|Cannot find any model weights|not a valid JSON file|"
+        r"does not appear to have a file named config\.json|Repo id must|Invalid repository ID|"
+        r"Can't load (the configuration|tokenizer)|No such file or directory: '[^']*\.(safetensors|json)'|"
+        r"weights were not initialized from checkpoint",
+        Cause.MODEL,
+        "check the model's folder against its manifest and copy it again",
+    ),
+    _sign(
+        r"ModuleNotFoundError|ImportError: |PackageNotFoundError|undefined symbol|cannot open shared object file|"
+        r"version `GLIBC|Failed to import .*_C\b",
+        Cause.ENVIRONMENT,
+        "make the server's environment anew from its lock",
+    ),
+    _sign(
+        r"(larger|greater) than the derived max_model_len|max_model_len \(\d+\) is greater",
+        Cause.CONTEXT_TOO_LONG,
+        "set max_model_len to what the model's config.json allows",
+    ),
+    _sign(
+        r"larger than the available KV cache memory|estimated maximum model length|No available memory for the cache|"
+        r"larger than the maximum number of tokens that can be stored in KV cache",
+        Cause.CACHE_TOO_SMALL,
+        "shorten max_model_len, or give the cache more memory",
+    ),
+    _sign(
+        r"CUDA out of memory|OutOfMemoryError|cudaErrorMemoryAllocation|DefaultCPUAllocator: (can't|not enough)|"
+        r"Cannot allocate memory|MemoryError|Free memory on device|std::bad_alloc|exceeds? (the )?available .*memory|"
+        r"not enough memory|is less than requested memory|larger than the (total|available) .*memory|"
+        r"insufficient (cpu |host )?memory",
+        Cause.OUT_OF_MEMORY,
+        "lower memory_share, the cache or max_num_seqs, and see that nothing else uses the device",
+    ),
+    _sign(
+        r"address already in use|\[Errno 98\]",
+        Cause.PORT_TAKEN,
+        "another port is taken for the next start",
+    ),
+    _sign(
+        r"unrecognized arguments|error: argument |invalid choice|validation errors? for \w*Config",
+        Cause.SETTINGS,
+        "mend the setting that the line names",
+    ),
+    _sign(
+        r"(Error|assert|exception).*(speculat|eagle|draft model|ngram)|"
+        r"(speculat|eagle|draft model).*(Error|fail|not supported)",
+        Cause.SPECULATION,
+        "switch speculative decoding off",
+    ),
+    _sign(
+        r"CUDA error|no CUDA-capable device|NVIDIA driver|Xid|uncorrectable ECC|Device string must not be empty|"
+        r"Failed to infer device type",
+        Cause.DEVICE,
+        "see that a GPU is there and healthy, and that the environment's build is for it",
+    ),
+    _sign(
+        r"EngineDeadError|Engine core proc \S+ died|Engine core initialization failed|WorkerProc hit an exception",
+        Cause.ENGINE_DIED,
+        "it is started again; the log before this line tells more",
+    ),
+)
+_MAX_LINE = 300
+_PREFIX = re.compile(r"^(\([^)]*\) )?((ERROR|WARNING|INFO|DEBUG) \S+ \S+ \[[^\]]*\] )?")
+
+
+def diagnose(log: str) -> Diagnosis:
+    """The most telling line of a log; of several with the same sign, the last."""
+    lines = log.splitlines()
+    for sign in _SIGNS:
+        for line in reversed(lines):
+            if sign.pattern.search(line) and not line.lstrip().startswith(("File ", "raise ")):
+                return Diagnosis(sign.cause, sign.mend, _PREFIX.sub("", line.strip())[:_MAX_LINE])
+    return Diagnosis(Cause.UNKNOWN, "read the log")
