@@ -17,7 +17,7 @@ dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
 
 test: environment check-code
-	$(BIN)/pytest -n auto --dist loadfile -rs $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile -rsfE $(ARGS)
 
 check-code: environment
 	$(BIN)/ruff check .

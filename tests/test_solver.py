@@ -483,7 +483,7 @@ def test_the_same_run_compares_with_the_same_seeds_which_are_no_attempts_own() -
 
 def num_alive(*kinds: type) -> list[int]:
     gc.collect()
-    return [sum(isinstance(each, kind) for each in gc.get_objects()) for kind in kinds]
+    return [sum(type(each) is kind for each in gc.get_objects()) for kind in kinds]
 
 
 def test_after_hundreds_of_problems_one_ballot_is_held_and_nothing_else() -> None:

@@ -19,8 +19,8 @@ def add(commands: Any) -> None:
         "doctor",
         help="what is wrong with this machine, this dataset or these credentials",
         description="Look at the machine, its sandbox and network, the packages, locks, client and credentials, and at "
-        "a built dataset. Nothing is sent and no credential is shown. Status 1 if something stops a dry run or an "
-        "upload from here.",
+        "a built dataset. Nothing is sent and no credential is shown. Status 1 if something stops a dry "
+        "run from here.",
     )
     doctor.add_argument(
         "dataset", type=Path, nargs="?", metavar="DIR", help=f"a built dataset (default: {DATASET}, if it is there)"

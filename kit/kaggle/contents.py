@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from zipfile import ZipFile
 
 from kit.errors import InputError, MissingError
@@ -29,13 +30,18 @@ _SECRET_NAMES = re.compile(
 _SECRETS = re.compile(
     rb"\bhf_[A-Za-z0-9]{34}\b"  # Hugging Face
     rb"|\bKGAT_[0-9a-f]{32}\b"  # Kaggle
-    rb'|"key"\s*:\s*"[0-9a-f]{32}"'  # Kaggle's kaggle.json
+    rb'|"key"\s*:\s*"(?i:[0-9a-f]{32})"'  # Kaggle's kaggle.json
+    rb"|(?i:KAGGLE_KEY)\W{1,6}(?i:[0-9a-f]{32})"
+    rb'|"(?:refresh|access)_token"\s*:\s*"[^"\s]{16,}"'  # an OAuth login
+    rb"|(?i:\b(?:api_?key|secret))\W{1,5}(?i:[0-9a-f]{32,})"
     rb"|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_\w{60,}"
     rb"|\bAKIA[0-9A-Z]{16}\b"  # Amazon
     rb"|\bsk-[A-Za-z0-9_-]{40,}"  # OpenAI and others
     rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-_MAX_SEARCHED_BYTES = 16 << 20  # a secret stands in a small file, not in weights
+_WEIGHTS = ".safetensors"  # numbers only, and too many of them; whatever else enters is searched
+_CHUNK_BYTES = 16 << 20
+_OVERLAP_BYTES = 4096  # longer than any secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +87,9 @@ def model_contents(name: str, folder: Path) -> Contents:
             left_out.append(LeftOut(file, reason))
             continue
         source = source_of(f"{name}/{file.name}", file)
-        if source.size_bytes <= _MAX_SEARCHED_BYTES:
-            _check_content(file, file.read_bytes())
+        if file.suffix != _WEIGHTS:
+            with file.open("rb") as content:
+                _check_content(file, content)
         entering.append(source)
     return Contents(tuple(entering), tuple(left_out))
 
@@ -115,8 +122,8 @@ def check_kit_wheel(wheel: Path) -> None:
             inside = Path(info.filename)
             if any(_SECRET_NAMES.fullmatch(part) for part in inside.parts):
                 raise InputError(f"{inside} would enter the kit's wheel and is a secret by its name; move it away")
-            if info.file_size <= _MAX_SEARCHED_BYTES:
-                _check_content(inside, archive.read(info))
+            with archive.open(info) as content:
+                _check_content(inside, content)
 
 
 def source_of(path: str, file: Path) -> Source:
@@ -138,9 +145,15 @@ def _reason_to_leave(file: Path) -> str:
     return next((reason for holds, reason in reasons if holds), "")
 
 
-def _check_content(file: Path, content: bytes) -> None:
-    found = _SECRETS.search(content)
-    if found is not None:
-        line = content.count(b"\n", 0, found.start()) + 1
-        mend = "take it out of the file, and make a new one if the file was ever shared"
-        raise InputError(f"{file}: line {line} holds what looks like a key or token; {mend}")
+def _check_content(file: Path, content: IO[bytes]) -> None:
+    """Search it piece by piece, so that memory stays flat; UTF-16 is searched without its zeros."""
+    line, tail = 1, b""
+    while chunk := content.read(_CHUNK_BYTES):
+        piece = tail + chunk.replace(b"\0", b"")
+        found = _SECRETS.search(piece)
+        if found is not None:
+            line += piece.count(b"\n", 0, found.start())
+            mend = "take it out of the file, and make a new one if the file was ever shared"
+            raise InputError(f"{file}: line {line} holds what looks like a key or token; {mend}")
+        tail = piece[-_OVERLAP_BYTES:]
+        line += piece.count(b"\n", 0, len(piece) - len(tail))

@@ -118,10 +118,10 @@ def credentials(environ: Mapping[str, str]) -> Check:
     """Where they come from, and never what they are; without any, all but uploading works."""
     try:
         found = find_credentials(environ)
-    except MissingError:
+    except MissingError as fault:
         finding = warning(
             "credentials",
-            "there are none, so nothing can be uploaded",
+            f"nothing can be uploaded: {fault}",
             "make a token at Kaggle's settings, API, and save it as ~/.kaggle/access_token",
         )
         return Check(name="credentials", detail="none", findings=(finding,))

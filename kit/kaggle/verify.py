@@ -80,6 +80,8 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
     if manifest.wheels is not None:
         wheels, target = _check_wheels(manifest.wheels, scratch)
         checks.append(wheels)
+    else:
+        checks.append(Check(name="wheels", detail="none: the image must have every package, or build with --wheels"))
     packed_bytes = sum(member.size_bytes for entry in manifest.entries for member in entry.members)
     machine = check_machine(at.machine, needs(scratch, packed_bytes=packed_bytes, target=target))
     return (*checks, *(machine if at.is_kaggle else map(lowered, machine)))

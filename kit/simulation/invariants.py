@@ -285,6 +285,8 @@ def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
             num_running = sum(record["begun_s"] < at_s < record["ended_s"] for record in story.samples + story.cut)
             wanted = min(solver.width, solver.stop.num_samples - num_ended)
             least = wanted if solver.in_order or solver.pacing.kind == "off" else min(wanted, 2)
+            if any(record["finish"] == Finish.DEADLINE and record["ended_s"] < at_s for record in story.whole):
+                break  # time is up, and no slot draws again
             if not least - num_tired <= num_running <= min(wanted, num_slots - num_paused):
                 yield f"{story.name}: {num_running} attempts in flight at {at_s:.3f} s, where {wanted} could be"
                 break

@@ -295,8 +295,10 @@ def test_the_solver_draws_at_the_depth_it_is_told() -> None:
         async with Watching(build(), tiny.tokenizer()) as engine:
             for depth in (3, 5, 10):
                 sampling = SamplingParams(max_new_tokens=4, depth=depth)
-                budget = Budget(BudgetConfig(), lambda: trio.current_time() - begun_s)
-                solver = Solver(engine, budget, None, SolverConfig(sampling=sampling, width=4))
+                # A random model may end at once, which the solver takes for broken and tries again.
+                limits = BudgetConfig(limit_s=60, reserve_s=1, floor_s=0, stretch=1, num_problems=30)
+                budget = Budget(limits, lambda: trio.current_time() - begun_s)
+                solver = Solver(engine, budget, None, SolverConfig(prompt="plain", sampling=sampling, width=4))
                 await solver.solve(Problem("1", f"what is 1+{depth}?"))
 
     trio.run(main)

@@ -15,7 +15,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from kit.errors import InputError
+from kit.errors import InputError, MissingError
 from kit.kaggle.bundle import SOURCE
 from kit.kaggle.wheelhouse.closure import check
 from kit.kaggle.wheelhouse.fetch import fetch
@@ -67,6 +67,8 @@ def check_wheels(name: str, folder: Path, console: Console, *, project: Path = S
     Raises: MissingError or InputError for a target or lock that is not there, damaged or out of date.
     """
     lock = current_lock(name, project)
+    if not folder.is_dir():
+        raise MissingError(f"{folder}: no such folder; `kit wheels fetch --target {name} --out {folder}` fills it")
     closure = check(lock, folder)
     for fault in closure.faults:
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
