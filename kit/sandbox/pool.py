@@ -17,8 +17,8 @@ from kit.interpreter import Execution, Interpreter
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
 from kit.sandbox.process import Process
-from kit.sandbox.tasks import background
 from kit.sandbox.zygote import Zygote
+from kit.tasks import background
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from kit.sandbox.packets import (
     NONCE_BYTES,
     Verdict,
 )
-from kit.sandbox.tasks import background
 from kit.sandbox.transcript import Transcript
+from kit.tasks import background
 
 _READ_BYTES = 1 << 16
 _PACED_FROM_BYTES = 1 << 20  # a program that has written more is slowed to 64 MB/s, so that reading stays cheap

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 
-from kit.engines.hf.tool_calls import split_tool_calls
+from kit.engines.hf.tool_calls import with_tool_calls
 from kit.engines.hf.transcript import Detokenizer, Follower, Transcript
 from kit.engines.openai.harmony import HarmonyReader
 from kit.engines.openai.wire import JsonObject, Piece
@@ -203,9 +203,7 @@ class Attempt:
         if self._calls:
             calls = tuple(ToolCall(**call) for _, call in sorted(self._calls.items()) if _is_object(call["arguments"]))
             return dataclasses.replace(sample, tool_calls=calls)
-        num_earlier = sum(len(message.tool_calls) for message in self.prompt.messages)
-        said = split_tool_calls(sample.text, num_earlier=num_earlier)
-        return dataclasses.replace(sample, text=said.text, tool_calls=said.tool_calls)
+        return with_tool_calls(sample, self.prompt)
 
     def _words(self) -> Vocabulary:
         assert self._vocabulary is not None

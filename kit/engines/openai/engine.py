@@ -26,9 +26,9 @@ from kit.engines.openai.admission import Door, Reading, read_metrics
 from kit.engines.openai.attempt import Attempt
 from kit.engines.openai.endpoint import Address, Endpoint
 from kit.engines.openai.http import BrokenError, HttpClient
-from kit.engines.openai.tasks import background
 from kit.errors import EngineError, InputError, check_fields
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.tasks import background
 
 _TAIL_TOKENS = 16  # of a turn gone on with: enough to tell whether the new text begins with a space
 

@@ -21,7 +21,6 @@ import trio
 from kit.engines.openai.endpoint import Address
 from kit.engines.openai.http import HttpClient, RefusedError
 from kit.engines.openai.pulse import Pulse
-from kit.engines.openai.tasks import background
 from kit.engines.openai.wire import probe_request
 from kit.engines.vllm_server.diagnosis import Cause, Diagnosis, diagnose
 from kit.engines.vllm_server.ladder import next_rung
@@ -30,6 +29,7 @@ from kit.engines.vllm_server.process import ServerLog, ServerProcess, running
 from kit.engines.vllm_server.settings import HOST, MODEL_NAME, ServerSettings, environment
 from kit.engines.vllm_server.supervision import Break, Incident, Launch, SupervisorConfig
 from kit.errors import EngineError
+from kit.tasks import background
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 import trio
 
-from kit.sandbox.tasks import background, plain
+from kit.tasks import background, plain
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "trio"
 
 
 async def test_its_tasks_end_with_the_body() -> None:
