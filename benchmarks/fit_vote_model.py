@@ -46,7 +46,7 @@ def main(paths: Sequence[Path]) -> None:
         nats = [-math.fsum(map(math.log, (total(each, problem) for problem in run))) / len(run)
                 for each in (model, others, flat)]  # fmt: skip
         print(f"| {name} | {len(run)} | {nats[0]:.2f} | {nats[1]:.2f} | {nats[2]:.2f} |")
-    print("\n_LEARNED = (  # right, trap, weight")
+    print("\n_WEIGHTS = (  # right, trap, weight")
     for kind, weight in zip(model.kinds, model.weights, strict=True):
         print(f"    ({kind.right}, {kind.trap}, {weight:.4f}),")
     print(")")

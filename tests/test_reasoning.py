@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from kit.course import turn_seed
 from kit.dialects.chat import LAST_WORDS
 from kit.dialects.dialect import LAST_QUESTION, Dialect, Fenced, Native, Plain
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
@@ -23,7 +24,7 @@ from kit.interpreter import Execution, ExecutionStatus, Interpreter
 from kit.normalisation import Rejection, normalise
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
-from kit.reasoning import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner, turn_seed
+from kit.reasoning import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner
 from kit.sampling import Chunk, Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
 from tests.engines.contract import EngineContract, Subject
 

@@ -8,12 +8,12 @@ kaggle.md 4). A dataset is found by its manifest, the competition by its files, 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import MissingError
+from kit.kaggle.folders import walk
 from kit.kaggle.manifest import MANIFEST_NAME
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Mounts:
     @classmethod
     def find(cls, root: Path) -> Mounts:
         """Look through everything below `root`, following links, once."""
-        folders = sorted(_walk(root))
+        folders = sorted(walk(root))
         return cls(
             root=root,
             datasets=tuple(path for path, files in folders if MANIFEST_NAME in files),
@@ -115,16 +115,3 @@ def find_test_csv(input_root: Path) -> Path:
     Raises: MissingError if the competition is not attached.
     """
     return Mounts.find(input_root).test_csv()
-
-
-def _walk(root: Path) -> Iterator[tuple[Path, frozenset[str]]]:
-    """Every folder below `root` with the names of its files, each real folder once, whatever links lead to it."""
-    seen: set[str] = set()
-    for path, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        real = os.path.realpath(path)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield Path(path), frozenset(files)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -26,10 +25,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE, SUBMISSION_NAME
+from kit.kaggle.lifeline import end_with_parent
 from kit.kaggle.offline import has_network
 
 EXECUTED_NAME = "executed.ipynb"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OF_THE_USER = ("XDG_", "HF_", "PIP_", "UV_", "KAGGLE_", "JUPYTER", "IPYTHON", "VIRTUAL_ENV", "CONDA_")
 
 
@@ -117,7 +116,7 @@ def main() -> int:
     parser.add_argument("--rerun-csv", type=Path, help="ask these problems from outside, as the scored rerun does")
     args = parser.parse_args()
     print(f"network inside: {'YES' if has_network() else 'none'}", file=sys.stderr)
-    _end_with_parent()
+    end_with_parent(signal.SIGTERM)
     try:
         asyncio.run(_until_terminated(execute(Job(args.notebook, args.root, args.rerun_csv))))
     except (CellExecutionError, DeadKernelError, RuntimeError) as error:
@@ -133,13 +132,6 @@ async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await task
-
-
-def _end_with_parent() -> None:
-    """Have the system send SIGTERM when the process that started this one dies, even by SIGKILL (Linux)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 if __name__ == "__main__":

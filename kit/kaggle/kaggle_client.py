@@ -12,7 +12,6 @@ Source: kaggle 2.2.4 and 2.2.5, `ResumableUploadContext`.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.metadata
 import importlib.util
 import json
@@ -25,6 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -40,11 +40,10 @@ from kit.kaggle.kaggle_replies import (
     page,
     version_number,
 )
+from kit.kaggle.lifeline import end_with_parent
 
 PINS = ("kaggle==2.2.4", "six==1.17.0")  # the client imports six without declaring it
 PAGE_SIZE = 200
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None  # before a fork, which may not load libraries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ class KaggleClient:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,  # one pipe: bars and words in the order they were said
-            preexec_fn=_end_with_parent,
+            preexec_fn=partial(end_with_parent, signal.SIGKILL),
         )
         return self._listen(process, on_line)
 
@@ -206,9 +205,3 @@ def _read(stream: IO[bytes], said: queue.SimpleQueue[str | None]) -> None:
     if rest:
         said.put(rest.decode(errors="replace"))
     said.put(None)
-
-
-def _end_with_parent() -> None:
-    """Have the system end the client when this process dies, even by SIGKILL (Linux); elsewhere its pipe breaks."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -7,13 +7,13 @@ Nothing is read but names and sizes.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import InputError, MissingError
+from kit.kaggle.folders import walk
 from kit.kaggle.manifest import Entry, Manifest, Member, ModelSource, sha256_of
 from kit.kaggle.parcel import name_on_kaggle
 
@@ -44,15 +44,8 @@ def places(dataset: Path, manifest: Manifest) -> tuple[Place, ...]:
 
 def files_below(root: Path) -> Iterator[Path]:
     """All files below `root`; links to folders are followed, as mounts may be, but into each folder once."""
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from (Path(folder, name) for name in sorted(files))
+    for folder, names in walk(root):
+        yield from (folder / name for name in sorted(names))
 
 
 def check_ref(ref: str) -> None:

@@ -80,30 +80,6 @@ class Row:
     num_tokens: float
 
 
-def compare(
-    policies: Sequence[Policy],
-    settings: Sequence[Setting],
-    *,
-    num_replicates: int,
-    seed: int = 0,
-    num_processes: int = 1,
-    on_progress: Callable[[], None] = lambda: None,
-) -> dict[str, list[Row]]:
-    """Rows for each setting and, under `all`, for their averages; the first policy is the baseline.
-
-    Source: paired bootstrap over problems (cases) and attempts, percentile intervals.
-    """
-    runs = run_all(
-        policies,
-        settings,
-        num_replicates=num_replicates,
-        seed=seed,
-        num_processes=num_processes,
-        on_progress=on_progress,
-    )
-    return {name: rows_of(policies, each) for name, each in runs.items()}
-
-
 def run_all(
     policies: Sequence[Policy],
     settings: Sequence[Setting],

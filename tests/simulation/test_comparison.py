@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,8 @@ from kit.simulation.comparison import (
     Run,
     Setting,
     at_equal_score,
-    compare,
     natural_share_s,
+    rows_of,
     run_all,
 )
 from kit.simulation.policy import BASELINE, KIT, POLICIES, Policy
@@ -55,6 +56,10 @@ MOSTLY_RIGHT = tuple(problem(f"{place}", 5) for place in range(6))
 def setting(name: str = "toy", recordings: tuple[Recording, ...] = MOSTLY_RIGHT, **changes: object) -> Setting:
     base = Setting(name=name, recordings=recordings, share_s=math.inf, num_problems=12)
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def compare(policies: list[Policy], settings: list[Setting], **more: Any) -> dict[str, list[Row]]:
+    return {name: rows_of(policies, each) for name, each in run_all(policies, settings, **more).items()}
 
 
 def renamed(policy: Policy) -> Policy:

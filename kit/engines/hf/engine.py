@@ -8,7 +8,6 @@ model's own Python code.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 import threading
@@ -24,7 +23,7 @@ import trio
 from kit.engines.hf.chat import Rendered, render
 from kit.engines.hf.decoding import Attempt, Decoder
 from kit.engines.hf.loading import load_model, load_tokenizer
-from kit.engines.hf.tool_calls import split_tool_calls
+from kit.engines.hf.tool_calls import with_tool_calls
 from kit.engines.hf.transcript import Detokenizer, Follower, Transcript
 from kit.engines.hf.worker import Worker
 from kit.errors import EngineError, InputError
@@ -101,7 +100,7 @@ class TransformersEngine:
         if attempt.cause is not None:
             raise EngineError(attempt.error) from attempt.cause
         sample = self._as_sample(attempt, transcript, seconds=trio.current_time() - begun_s)
-        return _with_tool_calls(sample, prompt) if prompt.tools else sample
+        return with_tool_calls(sample, prompt) if prompt.tools else sample
 
     def close(self) -> None:
         """Fail the calls in flight, end the decode thread and wait for it (one forward pass at most)."""
@@ -179,15 +178,6 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(model.generation_config, "eos_token_id", None)
     ids = listed if isinstance(listed, list) else [listed]
     return frozenset(id_ for id_ in [*ids, tokenizer.eos_token_id] if id_ is not None)
-
-
-def _with_tool_calls(sample: Sample, prompt: Prompt) -> Sample:
-    """The sample with the calls that its text ends with; a text that was cut short ends with none."""
-    if sample.finish is not Finish.STOP:
-        return sample
-    num_earlier = sum(len(message.tool_calls) for message in prompt.messages)
-    said = split_tool_calls(sample.text, num_earlier=num_earlier)
-    return dataclasses.replace(sample, text=said.text, tool_calls=said.tool_calls)
 
 
 def _from_other_thread(act: Callable[[], object]) -> Callable[[], None]:

@@ -9,10 +9,11 @@ In: a finished text. Out: what stands before the calls, and the calls. It knows 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
-from kit.sampling import ToolCall
+from kit.sampling import Finish, Prompt, Sample, ToolCall
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _END_OF_THOUGHT = "</think>"
@@ -47,6 +48,15 @@ def split_tool_calls(text: str, *, num_earlier: int = 0) -> Said:
         return Said(text)
     # the line break before a call belongs to the template's form of it
     return Said(text[:begin].removesuffix("\n"), tuple(calls))
+
+
+def with_tool_calls(sample: Sample, prompt: Prompt) -> Sample:
+    """The sample with the calls that its text ends with; a text that was cut short ends with none."""
+    if sample.finish is not Finish.STOP:
+        return sample
+    num_earlier = sum(len(message.tool_calls) for message in prompt.messages)
+    said = split_tool_calls(sample.text, num_earlier=num_earlier)
+    return dataclasses.replace(sample, text=said.text, tool_calls=said.tool_calls)
 
 
 def _read_call(text: str, place: int, *, id_: str) -> tuple[ToolCall, int] | None:
