@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kit.kaggle.contents import source_of
-from kit.kaggle.manifest import Manifest, load_manifest
-from kit.kaggle.packing import Piece, pack
-from kit.kaggle.verify_files import check_files
-from kit.kaggle.writing import Record, reuse, write
+from kit.kaggle.dataset.contents import source_of
+from kit.kaggle.dataset.manifest import Manifest, load_manifest
+from kit.kaggle.dataset.packing import Piece, pack
+from kit.kaggle.dataset.writing import Record, reuse, write
+from kit.kaggle.verify.files import check_files
 
 NUM_WORKERS = 2
 
@@ -34,7 +34,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from bundle_speed import NUM_WORKERS, pieces_of
-from kit.kaggle.writing import Record, reuse, write
+from kit.kaggle.dataset.writing import Record, reuse, write
 folder, files = Path(sys.argv[1]), [Path(each) for each in sys.argv[3:]]
 left = int(sys.argv[2])
 def on_bytes(num_bytes):

@@ -6,8 +6,8 @@
 
 recorded: the lengths that public AIMO3 notebooks logged (field notes peers.md 1.4, kaggle.md 5), in virtual time. How
 much of the engine's start can overlap with the reading of its weights is in no log, so both ends are shown: all of it,
-and none. real: the steps of `kit.kaggle.assembly` on this machine, with the wheels of the target cpu and a random
-model, each run in a new process, taken in turn; before each the weights and wheels leave the page cache.
+and none. real: the steps of `kit.kaggle.session.assembly` on this machine, with the wheels of the target cpu and a
+random model, each run in a new process, taken in turn; before each the weights and wheels leave the page cache.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ import trio
 import trio.testing
 
 from kit import assets
-from kit.kaggle.assembly import EngineConfig, Recipe, install, open_attempts, open_engine, weight_files
+from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.prefetch import PrefetchConfig, prefetch
-from kit.kaggle.startup import restore
-from kit.kaggle.startup_graph import StartupGraph, Timing
+from kit.kaggle.session.assembly import EngineConfig, Recipe, install, open_attempts, open_engine, weight_files
+from kit.kaggle.session.prefetch import PrefetchConfig, prefetch
+from kit.kaggle.session.startup_graph import StartupGraph, Timing
 from kit.prompting import TOOLS
 from kit.solver_config import SolverConfig
 
@@ -78,8 +78,8 @@ def virtual_s(install_s: float, prefetch_s: float, *, waits: bool) -> float:
 
 def real(wheels: Path, model_mib: int, repeats: int) -> None:
     """Print medians of real starts."""
-    from kit.kaggle.bundle import Wheelhouse, build
     from kit.kaggle.checkout import SOURCE
+    from kit.kaggle.dataset.bundle import Wheelhouse, build
     from kit.kaggle.wheelhouse.lockfile import lock_path
 
     seconds: dict[str, list[Mapping[str, float]]] = {kind: [] for kind in KINDS}

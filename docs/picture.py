@@ -15,7 +15,7 @@ from rich.text import Text
 
 from kit.assets import SAMPLE_PROBLEMS
 from kit.journal import read_records
-from kit.kaggle.report import as_table, make_report
+from kit.kaggle.rehearsal.report import as_table, make_report
 from kit.problem import read_gold, read_problems
 
 

@@ -13,7 +13,7 @@ from kit.commands.wheels import OUT as WHEELS
 from kit.errors import InputError
 
 if TYPE_CHECKING:
-    from kit.kaggle.bundle import Bundle, Wheelhouse
+    from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
 
 _NO_WHEELS = "none"
 _SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
@@ -60,8 +60,8 @@ def add_model(command: argparse.ArgumentParser) -> None:
 
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
-    from kit.kaggle.bundle import PLACEHOLDER, build
-    from kit.kaggle.upload_plan import Destination
+    from kit.kaggle.dataset.bundle import PLACEHOLDER, build
+    from kit.kaggle.dataset.destination import Destination
 
     metadata = PLACEHOLDER
     if args.id is not None:
@@ -90,7 +90,8 @@ def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
         return None
     from rich.console import Console
 
-    from kit.kaggle.bundle import SOURCE, Wheelhouse
+    from kit.kaggle.checkout import SOURCE
+    from kit.kaggle.dataset.bundle import Wheelhouse
     from kit.kaggle.wheelhouse.commands import fetch_wheels
     from kit.kaggle.wheelhouse.lockfile import lock_path
 

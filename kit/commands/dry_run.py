@@ -18,9 +18,9 @@ from kit.errors import EngineError, InputError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
-    from kit.kaggle.bundle import Wheelhouse
-    from kit.kaggle.dry_run import Rehearsal
-    from kit.kaggle.report import Report
+    from kit.kaggle.dataset.bundle import Wheelhouse
+    from kit.kaggle.rehearsal.dry_run import Rehearsal
+    from kit.kaggle.rehearsal.report import Report
 
 _SCORED_RUNS = 2  # the contest runs a notebook twice
 TIMELINE_NAME = "timeline.svg"
@@ -99,7 +99,7 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 
 def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
-    from kit.kaggle.dry_run import RECURSIVE, DryRun, Layout, lay_out, merged
+    from kit.kaggle.rehearsal.dry_run import RECURSIVE, DryRun, Layout, lay_out, merged
 
     if args.engine == "trm":
         changes = merged(RECURSIVE, changes)
@@ -130,8 +130,8 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
 
 
 def _wheelhouse(target: str | None) -> Wheelhouse | None:
-    from kit.kaggle.bundle import Wheelhouse
     from kit.kaggle.checkout import SOURCE
+    from kit.kaggle.dataset.bundle import Wheelhouse
     from kit.kaggle.wheelhouse.lockfile import lock_path
 
     return None if target is None else Wheelhouse(lock_path(SOURCE / "wheels", target), WHEELS / target)
@@ -139,7 +139,7 @@ def _wheelhouse(target: str | None) -> Wheelhouse | None:
 
 def _report(rehearsal: Rehearsal, gold: Mapping[str, int], console: Any) -> Report:
     """Execute it, unless that was done before an interruption, and print what it came to."""
-    from kit.kaggle.report import as_table, guess_lines, make_report
+    from kit.kaggle.rehearsal.report import as_table, guess_lines, make_report
 
     if not rehearsal.is_done and _perform(rehearsal, console):
         raise InputError(f"the notebook failed; what it printed is in {rehearsal.output}:\n{_tail(rehearsal.output)}")
@@ -174,7 +174,7 @@ def _drawn(rehearsal: Rehearsal, gold: Mapping[str, int]) -> Path | None:
 
 
 def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
-    from kit.kaggle.report import compare_runs
+    from kit.kaggle.rehearsal.report import compare_runs
 
     both = compare_runs(*reports)
     console.print(
@@ -199,7 +199,7 @@ def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
 def _perform(rehearsal: Rehearsal, console: Any) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from kit.kaggle.dry_run import perform
+    from kit.kaggle.rehearsal.dry_run import perform
 
     total = len(rehearsal.problems)
     if rehearsal.resumed:

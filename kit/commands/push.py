@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kit.kaggle.kernel import DEFAULT_SLUG, NOTEBOOK, Kernel, push
+from kit.kaggle.upload.kernel import DEFAULT_SLUG, NOTEBOOK, Kernel, push
 
 
 def add(commands: Any) -> None:

@@ -15,8 +15,8 @@ def add(commands: Any) -> None:
 def settings_command(args: argparse.Namespace) -> int:
     """`kit settings`: every setting by the name that --set takes, with a submission's and a dry run's value."""
     from kit.config import described, replaced
-    from kit.kaggle.dry_run import SQUEEZED
     from kit.kaggle.notebook import Settings
+    from kit.kaggle.rehearsal.dry_run import SQUEEZED
 
     submission, rehearsal = Settings(), replaced(Settings(), SQUEEZED)
     for line, squeezed in zip(described(submission), described(rehearsal), strict=True):

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from kit.commands.push import add_kernel
-from kit.kaggle.kernel import DEFAULT_MESSAGE, Kernel, submit
+from kit.kaggle.upload.kernel import DEFAULT_MESSAGE, Kernel, submit
 
 
 def add(commands: Any) -> None:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kit.kaggle.upload_plan import DEFAULT_NOTES, DEFAULT_READY_S, DEFAULT_SLUG, LICENCES
+from kit.kaggle.dataset.destination import DEFAULT_NOTES, DEFAULT_SLUG, LICENCES
+from kit.kaggle.upload.plan import DEFAULT_READY_S
 
 
 def add(commands: Any) -> None:
@@ -38,6 +39,6 @@ def add(commands: Any) -> None:
 
 def upload_command(args: argparse.Namespace) -> int:
     """`kit upload`: send it, or write the archive for sending it by hand."""
-    from kit.kaggle.upload_command import run
+    from kit.kaggle.upload.command import run
 
     return run(args)

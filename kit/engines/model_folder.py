@@ -1,7 +1,6 @@
 """What a model folder must hold, checked without torch: config, tokenizer, whole safetensors.
 
 In: a folder in Hugging Face's layout. Out: nothing, or one error naming the file. Only headers are read.
-Source of the format: https://huggingface.co/docs/safetensors/index#format
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import InputError, MissingError
+from kit.safetensors_header import read_header
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
 def check_tokenizer_files(folder: Path) -> None:
@@ -35,7 +34,7 @@ def check_model_folder(folder: Path) -> None:
     """
     _check_folder(folder)
     _read_json(folder / "config.json")
-    for name in _weight_files(folder):
+    for name in weight_files(folder):
         if not (folder / name).is_file():
             raise MissingError(f"weights file {folder / name} is missing; {INDEX} lists it, copy it again")
         check_safetensors(folder / name)
@@ -46,26 +45,16 @@ def check_safetensors(path: Path) -> None:
 
     Raises: InputError for a file that is cut off, has bytes too many, or is no safetensors file.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, max(0, size - 8)):
-            raise InputError(
-                f"{path} is no whole safetensors file: {size} bytes, its header claims {header_bytes}; "
-                "copy it again (a file this small may be a Git LFS pointer)"
-            )
-        header = file.read(header_bytes)
-    try:
-        tensors = {key: entry for key, entry in json.loads(header).items() if key != "__metadata__"}
-        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} has a damaged safetensors header ({error!r}); copy it again") from error
-    expected = 8 + header_bytes + end
+    size, expected = path.stat().st_size, read_header(path).file_bytes
     if size != expected:
         raise InputError(f"{path} is damaged: expected {expected} bytes, it has {size}; copy it again")
 
 
-def _weight_files(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
+    """The names of the files that make up a model's weights.
+
+    Raises: MissingError or InputError where the folder does not say.
+    """
     if (folder / INDEX).is_file():
         weight_map = _read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:

@@ -4,7 +4,7 @@ Run by the notebook's first cell as `python -m kit.kaggle.bootstrap DATASET MOUN
 wheel, in a process of its own, so that the notebook imports nothing but what is installed. In: the mounted dataset.
 Out: a folder for the front of sys.path. With wheels in the dataset it holds the kit's own requirements, too, of the
 locked versions; without, only the kit. What the model needs is installed later, while the server listens already
-(`assembly`).
+(`session.assembly`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.errors import InputError, KitError
-from kit.kaggle.manifest import load_manifest
-from kit.kaggle.startup import restore
+from kit.kaggle.dataset.manifest import load_manifest
+from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.wheelhouse.installers import undirected, uv_command
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import MissingError
-from kit.kaggle.folders import walk
-from kit.kaggle.manifest import MANIFEST_NAME
+from kit.kaggle.dataset.folders import walk
+from kit.kaggle.dataset.manifest import MANIFEST_NAME
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What the submission notebook calls: `prepare`, then `serve`.
 
-prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`assembly`).
+prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`session.assembly`).
 serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
 however long the model takes: the gateway gives up after 900 s without a server, but its first call has no deadline,
 so that call waits for the model (field notes kaggle.md 1).
@@ -30,13 +30,14 @@ from kit.budget import Budget, BudgetConfig, process_clock
 from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
 from kit.journal import Journal
-from kit.kaggle.assembly import EngineConfig, Recipe, ToolsConfig, open_attempts
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
-from kit.kaggle.gateway import Contest, predict_function
-from kit.kaggle.local_server import LocalInferenceServer
-from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
-from kit.kaggle.prefetch import PrefetchConfig
-from kit.kaggle.startup_graph import Timing
+from kit.kaggle.local.server import LocalInferenceServer
+from kit.kaggle.session.assembly import EngineConfig, Recipe, ToolsConfig, open_attempts
+from kit.kaggle.session.gateway import Contest, predict_function
+from kit.kaggle.session.prefetch import PrefetchConfig
+from kit.kaggle.session.startup_graph import Timing
 from kit.reasoning import ReasoningConfig
 from kit.sampling import Engine
 from kit.solver_config import SolverConfig

@@ -6,7 +6,6 @@ written nor loaded here.
 
 The hash covers names, dtypes, shapes and bytes of all tensors in the order of their names, so sharding
 and metadata do not matter and a single changed weight does.
-Source of the format: https://huggingface.co/docs/safetensors/index#format
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from transformers import AutoConfig
 from transformers.utils import logging
 
 from kit.errors import InputError, MissingError
+from kit.safetensors_header import read_header
 from kit.trm.config import TRMConfig, check_names
 from kit.trm.language_model import RecursiveLM
 from kit.trm.model import TinyRecursiveModel
@@ -31,7 +31,6 @@ from kit.trm.model import TinyRecursiveModel
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CHUNK_BYTES = 1 << 24
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 # What transformers and safetensors raise for folders they cannot make sense of.
 _LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
@@ -89,7 +88,7 @@ def load_alone(folder: Path, **changes: Any) -> TinyRecursiveModel:
     Raises: MissingError, InputError.
     """
     config = load_config(folder, **changes)
-    _check_file(folder, WEIGHTS)
+    check_file(folder, WEIGHTS)
     settings = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
         with _without_progress_bars():
@@ -113,7 +112,7 @@ def load_config(folder: Path, **changes: Any) -> TRMConfig:
     Raises: MissingError, InputError.
     """
     check_names(changes)  # transformers would ignore an unknown one
-    _check_file(folder, CONFIG)
+    check_file(folder, CONFIG)
     try:
         config: TRMConfig = TRMConfig.from_pretrained(folder, **changes)
     except InputError:
@@ -155,8 +154,8 @@ def weights_sha256(folder: Path) -> str:
         raise MissingError(f"no .safetensors file in {folder}; expected the backbone's model folder")
     entries: dict[str, tuple[Path, dict[str, Any], int]] = {}
     for path in files:
-        header, data_begins = _read_header(path)
-        entries.update({name: (path, entry, data_begins) for name, entry in header.items() if name != "__metadata__"})
+        header = read_header(path)
+        entries.update({name: (path, entry, header.data_begins) for name, entry in header.tensors.items()})
     digest = hashlib.sha256()
     for name in sorted(entries):
         path, entry, data_begins = entries[name]
@@ -183,22 +182,10 @@ def _without_progress_bars() -> Iterator[None]:
         set_hook(before)
 
 
-def _check_file(folder: Path, name: str) -> None:
+def check_file(folder: Path, name: str) -> None:
+    """Raise MissingError unless a TRM's folder holds this file."""
     if not (folder / name).is_file():
         raise MissingError(f"no TRM in {folder}: {name} is missing; expected what kit.trm.checkpoint.save wrote")
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header and where the data begins."""
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        if not 2 <= header_bytes <= MAX_HEADER_BYTES:
-            raise InputError(f"{path} is no safetensors file; copy it again")
-        try:
-            header: dict[str, Any] = json.loads(file.read(header_bytes))
-        except ValueError as error:
-            raise InputError(f"{path} has a damaged safetensors header; copy it again") from error
-    return header, 8 + header_bytes
 
 
 def _digest_bytes(digest: Any, file: BinaryIO, num_bytes: int, path: Path) -> None:

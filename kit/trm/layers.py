@@ -13,7 +13,8 @@ convention; SwiGLU arXiv 2002.05202.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -49,17 +50,38 @@ class KeyValue(NamedTuple):
         """The keys and values of some rows."""
         return KeyValue(self.keys[rows_R], self.values[rows_R])
 
+    def attend(self, queries_BNKE: Tensor, mask_B1KS: Tensor | None) -> Tensor:
+        """Grouped-query attention, [B, K, M]; mask (bool, True: visible) None: to every column."""
+        num_rows, _, num_queries, head_dim = queries_BNKE.shape
+        if num_queries == 1:
+            # the heads of a group become query columns of one head: no kernel then needs copied keys
+            grouped = queries_BNKE.reshape(num_rows, self.keys.shape[1], -1, head_dim)
+            mixed = scaled_dot_product_attention(grouped, *self, attn_mask=mask_B1KS)
+            return mixed.reshape(num_rows, 1, -1)
+        mixed = scaled_dot_product_attention(queries_BNKE, *self, attn_mask=mask_B1KS, enable_gqa=True)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Keys and values that another keeps and attends to, such as a server's paged cache.
+
+    attend: rotated queries_BNKE in, mixed_BKM out; causal, and with no mask from here.
+    """
+
+    attend: Callable[[Tensor], Tensor]
+
 
 class Slot(Protocol):
     """Where one layer's keys and values of past columns lie; see kit.trm.cache."""
 
-    def extend(self, new: KeyValue) -> KeyValue:
+    def extend(self, new: KeyValue) -> KeyValue | Pages:
         """Those of past columns followed by `new`."""
         ...
 
 
 # Ready keys and values, a slot that the layer's own are appended to, or None for a layer without attention.
-Memory = KeyValue | Slot | None
+Memory = KeyValue | Pages | Slot | None
 
 
 def rope_of(position_BK: Tensor, *, head_dim: int, base: float, dtype: torch.dtype) -> Rope:
@@ -128,21 +150,14 @@ class Attention(nn.Module):
         keys_BHKE, values_BHKE = heads_BK2HE.permute(2, 0, 3, 1, 4)
         return KeyValue(rotate(keys_BHKE, rope), values_BHKE)
 
-    def forward(self, hidden_BKD: Tensor, rope: Rope, mask_B1KS: Tensor | None, memory: KeyValue) -> Tensor:
+    def forward(self, hidden_BKD: Tensor, rope: Rope, mask_B1KS: Tensor | None, memory: KeyValue | Pages) -> Tensor:
         """Attend from each column; mask (bool, True: visible) None: to every column of the memory."""
-        num_heads, head_dim = self._shape
-        num_rows, num_queries = hidden_BKD.shape[:2]
-        queries_BKNE = self.query(hidden_BKD).view(num_rows, num_queries, -1, head_dim)
+        queries_BKNE = self.query(hidden_BKD).view(*hidden_BKD.shape[:2], -1, self._shape[1])
         queries_BNKE = rotate(queries_BKNE.transpose(1, 2), rope)
-        if num_queries == 1:
-            # the heads of a group become query columns of one head: no kernel then needs copied keys
-            grouped = queries_BNKE.reshape(num_rows, num_heads, -1, head_dim)
-            mixed = scaled_dot_product_attention(grouped, *memory, attn_mask=mask_B1KS)
-            return self._join(mixed.reshape(num_rows, 1, -1))
-        mixed = scaled_dot_product_attention(queries_BNKE, *memory, attn_mask=mask_B1KS, enable_gqa=True)
-        return self._join(mixed.transpose(1, 2).flatten(2))
-
-    def _join(self, mixed_BKM: Tensor) -> Tensor:
+        if isinstance(memory, KeyValue):
+            mixed_BKM = memory.attend(queries_BNKE, mask_B1KS)
+        else:
+            mixed_BKM = memory.attend(queries_BNKE)
         out_BKD: Tensor = self.out(mixed_BKM)
         return out_BKD
 
@@ -162,7 +177,7 @@ class Block(nn.Module):
         if self.attention is not None and self.attention_norm is not None:
             assert rope is not None
             assert memory is not None, "a block with attention needs something to attend to"
-            if not isinstance(memory, KeyValue):
+            if not isinstance(memory, KeyValue | Pages):
                 memory = memory.extend(self.attention.keys_values(h_BKD, rope))
             h_BKD = self.attention_norm(h_BKD + self.attention(h_BKD, rope, mask_B1KS, memory))
         out_BKD: Tensor = self.swiglu_norm(h_BKD + self.swiglu(h_BKD))

@@ -25,7 +25,7 @@ from transformers import initialization as init
 from kit.trm.cache import Slots
 from kit.trm.config import EPS, TRMConfig
 from kit.trm.layers import Net, RMSNorm
-from kit.trm.reading import AnchorReader, Reader, StateReader, TokenReader, anchors, rotations, visible
+from kit.trm.reading import AnchorReader, Places, Reader, StateReader, TokenReader, anchors, rotations, visible
 from kit.trm.recursion import Rates, State
 from kit.trm.stopping import Recursed, StopRule, recurse
 
@@ -109,20 +109,34 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
 
         It must be made anew after each optimiser step, since an anchor's keys come from the weights.
         """
-        config = self.config
+        return self._reader(x_BTD, columns, self._slots(columns, depth=depth), depth=depth)
+
+    def reader_over(
+        self,
+        x_BTD: Tensor,
+        position_BT: Tensor,
+        places: Places,
+        *,
+        mask_B1KS: Tensor | None = None,
+        num_keep: int | None = None,
+    ) -> Reader:
+        """As `reader`, whoever keeps the keys and values; `num_keep` columns, the last, recurse (None: all)."""
+        config, num_keep = self.config, num_keep or x_BTD.shape[1]
         if config.form == "token":
             return TokenReader(net=self.net)
-        num_keep, num_columns = columns.num_keep, columns.num_past + x_BTD.shape[1]
-        rope = rotations(self.net, columns.position_BT, head_dim=config.head_dim, base=config.rope_base)
-        mask = None
-        if depth:
-            mask = visible(columns.mask_BS, num_columns=num_columns, num_queries=num_keep, device=x_BTD.device)
-        slots = Slots(columns.cache, config, first=columns.num_backbone_layers, depth=depth, num_past=columns.num_past)
+        rope = rotations(self.net, position_BT, head_dim=config.head_dim, base=config.rope_base)
         if config.form == "states":
             assert num_keep == x_BTD.shape[1], "every column's states are read by later ones"
-            return StateReader(net=self.net, rope=rope, mask_B1KS=mask, slots=slots)
-        memory_L = anchors(self.net, x_BTD, rope, slots)
-        return AnchorReader(net=self.net, rope=rope.last(num_keep), mask_B1KS=mask, memory_L=memory_L)
+            return StateReader(net=self.net, rope=rope, mask_B1KS=mask_B1KS, slots=places)
+        memory_L = anchors(self.net, x_BTD, rope, places)
+        return AnchorReader(net=self.net, rope=rope.last(num_keep), mask_B1KS=mask_B1KS, memory_L=memory_L)
+
+    def run(self, reader: Reader, x_BKD: Tensor, limit: int | Tensor) -> Recursed:
+        """Recurse columns from the learned first states; limit: one for all or int64 [B, K]."""
+        state = self.initial_state(*x_BKD.shape[:2])
+        return recurse(
+            reader, x_BKD, state, limit, num_latent=self.config.num_latent, rates=self.rates, rule=self.stop_rule
+        )
 
     def forward(self, x_BTD: Tensor, columns: Columns, limit: int | Tensor, *, depth: int) -> Recursed:
         """Recurse the last `columns.num_keep` columns from the learned first states.
@@ -130,16 +144,24 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         limit: one for all tokens or int64 [B, K]; depth: its maximum. Whatever the depth, even 0, the cache
         grows by the new columns; where none will ever be read, do not call it.
         """
-        reader = self.reader(x_BTD, columns, depth=depth)
-        x_BKD = x_BTD[:, -columns.num_keep :]
-        state = self.initial_state(*x_BKD.shape[:2])
-        recursed = recurse(
-            reader, x_BKD, state, limit, num_latent=self.config.num_latent, rates=self.rates, rule=self.stop_rule
-        )
-        if isinstance(reader, StateReader):
-            reader.slots.fill(x_BTD)
-            reader.slots.record(recursed.depth_BK)  # every column is kept, so K is T; none stops early
+        slots = self._slots(columns, depth=depth)
+        reader = self._reader(x_BTD, columns, slots, depth=depth)
+        recursed = self.run(reader, x_BTD[:, -columns.num_keep :], limit)
+        if self.config.form == "states":
+            slots.fill(x_BTD)
+            slots.record(recursed.depth_BK)  # every column is kept, so K is T; none stops early
         return recursed
+
+    def _slots(self, columns: Columns, *, depth: int) -> Slots:
+        cache = None if self.config.form == "token" else columns.cache
+        return Slots(cache, self.config, first=columns.num_backbone_layers, depth=depth, num_past=columns.num_past)
+
+    def _reader(self, x_BTD: Tensor, columns: Columns, slots: Slots, *, depth: int) -> Reader:
+        num_keep, num_columns = columns.num_keep, columns.num_past + x_BTD.shape[1]
+        mask = None
+        if depth and self.config.form != "token":
+            mask = visible(columns.mask_BS, num_columns=num_columns, num_queries=num_keep, device=x_BTD.device)
+        return self.reader_over(x_BTD, columns.position_BT, slots, mask_B1KS=mask, num_keep=num_keep)
 
     def delta(self, y_BKD: Tensor) -> Tensor:
         """What joins the backbone's stream: [B, K, D], zero until trained."""

@@ -16,8 +16,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from kit.trm.cache import Slots
-from kit.trm.layers import Attention, KeyValue, Net, Rope, rope_of
+from kit.trm.layers import Attention, KeyValue, Net, Pages, Rope, Slot, rope_of
+
+
+class Places(Protocol):
+    """Where the recursion's keys and values lie; kit.trm.cache's Slots, or a server's pages."""
+
+    def at(self, application: int, layer: int) -> Slot:
+        """Of one layer in one application of the net, counted from the initial state."""
+        ...
 
 
 class Reader(Protocol):
@@ -47,8 +54,12 @@ class AnchorReader:
     net: Net
     rope: Rope
     mask_B1KS: Tensor | None
-    memory_L: tuple[KeyValue, ...]
-    is_separable: bool = True
+    memory_L: tuple[KeyValue | Pages, ...]
+
+    @property
+    def is_separable(self) -> bool:
+        """Not where another keeps the keys and values: it attends for all rows at once."""
+        return all(isinstance(memory, KeyValue) for memory in self.memory_L)
 
     def __call__(self, h_BKD: Tensor, _application: int, /) -> Tensor:
         """Apply the net; every application attends to the same."""
@@ -62,7 +73,7 @@ class AnchorReader:
             self,
             rope=self.rope.rows(rows_R) if len(self.rope.cos) > 1 else self.rope,
             mask_B1KS=mask_B1KS[rows_R] if mask_B1KS is not None and len(mask_B1KS) > 1 else mask_B1KS,
-            memory_L=tuple(memory.rows(rows_R) for memory in self.memory_L),
+            memory_L=tuple(memory.rows(rows_R) for memory in self.memory_L if isinstance(memory, KeyValue)),
         )
 
 
@@ -73,7 +84,7 @@ class StateReader:
     net: Net
     rope: Rope
     mask_B1KS: Tensor | None
-    slots: Slots
+    slots: Places
     is_separable: bool = False
 
     def __call__(self, h_BKD: Tensor, application: int, /) -> Tensor:
@@ -104,7 +115,7 @@ class TokenReader:
         return self
 
 
-def anchors(net: Net, x_BTD: Tensor, rope: Rope, slots: Slots) -> tuple[KeyValue, ...]:
+def anchors(net: Net, x_BTD: Tensor, rope: Rope, slots: Places) -> tuple[KeyValue | Pages, ...]:
     """Keys and values of x for each layer, the past's first; computed here and nowhere else."""
     memory_L = []
     for index, block in enumerate(net.blocks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kit.kaggle.bundle import Wheelhouse
+from kit.kaggle.dataset.bundle import Wheelhouse
 from kit.kaggle.wheelhouse.lockfile import Lock
 from kit.kaggle.wheelhouse.target import Target
 from tests.kaggle.simple_index import make_wheel

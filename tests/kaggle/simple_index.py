@@ -17,7 +17,7 @@ from zipfile import ZipFile, ZipInfo
 
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 
-from kit.kaggle.manifest import sha256_of
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.lockfile import Wheel
 
 

@@ -14,12 +14,13 @@ from simple_index import make_wheel
 from kit import assets
 from kit.budget import process_clock
 from kit.errors import InputError, MissingError
-from kit.kaggle import assembly
-from kit.kaggle.assembly import EngineConfig, Recipe, install, open_attempts, weight_files
+from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet, load_manifest
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.manifest import Entry, Manifest, WheelSet, load_manifest, sha256_of
-from kit.kaggle.prefetch import PrefetchConfig
-from kit.kaggle.startup_graph import Outcome, Timing
+from kit.kaggle.session import assembly
+from kit.kaggle.session.assembly import EngineConfig, Recipe, install, open_attempts, weight_files
+from kit.kaggle.session.prefetch import PrefetchConfig
+from kit.kaggle.session.startup_graph import Outcome, Timing
 from kit.kaggle.wheelhouse.lockfile import Lock
 from kit.kaggle.wheelhouse.target import Target
 from kit.problem import Problem

@@ -14,7 +14,8 @@ from simple_index import make_wheel
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.bootstrap import install_kit
-from kit.kaggle.manifest import Entry, Manifest, WheelSet, sha256_of
+from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.installers import uv_command
 
 pytestmark = pytest.mark.slow

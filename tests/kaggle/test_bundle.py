@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 from kit import assets, cli
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.bundle import Bundle, Wheelhouse, build, check_limits, check_space
-from kit.kaggle.contents import Source, check_kit_wheel, model_contents
-from kit.kaggle.manifest import MANIFEST_NAME, is_intact, load_manifest, sha256_of
-from kit.kaggle.packing import MAX_PIECES, header, pack
-from kit.kaggle.parcel import METADATA_NAME
-from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
-from kit.kaggle.upload_plan import Destination
+from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits, check_space
+from kit.kaggle.dataset.contents import Source, check_kit_wheel, model_contents
+from kit.kaggle.dataset.destination import Destination
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
+from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
+from kit.kaggle.dataset.rules import METADATA_NAME
+from kit.kaggle.digest import sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
 from tests.kaggle.datasets import make_model, make_shard, make_wheelhouse
@@ -178,7 +179,7 @@ def test_an_archive_that_is_cut_off_is_named(packed: Bundle, tmp_path: Path) -> 
 
 def test_startup_needs_nothing_but_the_standard_library(repo: Path) -> None:
     """It runs from inside the kit's wheel before anything is installed."""
-    code = f"import sys; sys.path[:0] = [{str(repo)!r}]; import kit.kaggle.startup"
+    code = f"import sys; sys.path[:0] = [{str(repo)!r}]; import kit.kaggle.dataset.restoring"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
 
 
@@ -264,7 +265,7 @@ def test_a_built_file_that_was_damaged_since_is_written_again(model: Path, tmp_p
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kit.kaggle.bundle import build
+from kit.kaggle.dataset.bundle import build
 left = int(sys.argv[3])
 def on_bytes(num_bytes, total_bytes):
     global left
@@ -324,7 +325,7 @@ def test_memory_does_not_grow_with_the_largest_file(tmp_path: Path) -> None:
         model = make_model(tmp_path / name, num_shards=1)
         make_shard(model / "model-00001-of-00001.safetensors", num_bytes)
         code = (
-            "import sys; from pathlib import Path; from kit.kaggle.bundle import build\n"
+            "import sys; from pathlib import Path; from kit.kaggle.dataset.bundle import build\n"
             "build(Path(sys.argv[1]), model=Path(sys.argv[2]))\n"
             "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
         )

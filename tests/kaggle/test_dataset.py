@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from kit import assets
 from kit.errors import InputError, KitError, MissingError, StorageError
-from kit.kaggle.bundle import Bundle, build
-from kit.kaggle.manifest import MANIFEST_NAME, load_manifest, sha256_of
-from kit.kaggle.parcel import METADATA_NAME
-from kit.kaggle.startup import MODEL_FOLDER, TRM_FOLDER, restore
+from kit.kaggle.dataset.bundle import Bundle, build
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, restore
+from kit.kaggle.dataset.rules import METADATA_NAME
+from kit.kaggle.digest import sha256_of
 from kit.trm.checkpoint import save_untrained
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kit import cli
-from kit.kaggle import doctor
-from kit.kaggle.findings import Severity
+from kit.kaggle.verify import doctor
+from kit.kaggle.verify.findings import Severity
 
 TOKEN = "kagat_" + "0123456789abcdef" * 2
 

@@ -17,7 +17,7 @@ import pytest
 from kit.ballot import Solution, StopReason
 from kit.errors import InputError, MissingError
 from kit.journal import read_records
-from kit.kaggle.report import as_table, guess_lines, make_report, read_submission
+from kit.kaggle.rehearsal.report import as_table, guess_lines, make_report, read_submission
 from kit.lock import held
 from kit.problem import Problem
 from kit.records import solution_record

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kit.errors import MissingError
+from kit.kaggle.dataset.manifest import MANIFEST_NAME
 from kit.kaggle.environment import KaggleEnvironment, Mounts, find_test_csv
-from kit.kaggle.manifest import MANIFEST_NAME
 
 COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
 DATASETS = ["input/mathllm-kit", "input/datasets/someone/mathllm-kit"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.kaggle.execution import Job, kaggle_environ
+from kit.kaggle.rehearsal.execution import Job, kaggle_environ
 
 
 def job(root: Path, *, is_rerun: bool) -> Job:

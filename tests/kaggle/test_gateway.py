@@ -18,7 +18,7 @@ from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import MissingError
 from kit.journal import Journal, read_records
-from kit.kaggle.gateway import Contest, OpenEngine, predict_function
+from kit.kaggle.session.gateway import Contest, OpenEngine, predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver_config import SolverConfig

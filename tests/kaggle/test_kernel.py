@@ -17,8 +17,8 @@ from kaggle_server import KEY, TOKEN, USERNAME, Fault, KaggleServer
 
 from kit import cli
 from kit.errors import InputError, KitError, MissingError
-from kit.kaggle.kaggle_replies import KaggleError
-from kit.kaggle.kernel import METADATA_NAME, NOBODY, NOTEBOOK, Kernel, Pushed, Submitted, push, submit
+from kit.kaggle.client.replies import KaggleError
+from kit.kaggle.upload.kernel import METADATA_NAME, NOBODY, NOTEBOOK, Kernel, Pushed, Submitted, push, submit
 
 REF = f"{USERNAME}/mathllm-kit-submission"
 MINE = Kernel(owner=USERNAME)

@@ -22,7 +22,7 @@ import pytest
 
 from kit.errors import EngineError, InputError, KitError, MissingError
 from kit.kaggle.environment import RERUN_VARIABLE
-from kit.kaggle.local_gateway import (
+from kit.kaggle.local.gateway import (
     GatewayError,
     GatewayErrorType,
     GatewaySettings,
@@ -31,8 +31,8 @@ from kit.kaggle.local_gateway import (
     main,
     read_questions,
 )
-from kit.kaggle.local_server import LocalInferenceServer
-from kit.kaggle.protocol import StaleServerError
+from kit.kaggle.local.protocol import StaleServerError
+from kit.kaggle.local.server import LocalInferenceServer
 
 IDS = [f"q{number:02}" for number in range(12)]
 Predict = Callable[..., Any]
@@ -517,7 +517,7 @@ def test_without_a_path_the_competitions_own_file_is_looked_for() -> None:
 
 SERVER = """
 import os, polars as pl
-from kit.kaggle.local_server import LocalInferenceServer
+from kit.kaggle.local.server import LocalInferenceServer
 calls = []
 def predict(id_, problem):
     calls.append(1)
@@ -554,7 +554,7 @@ def test_a_gateway_process_asks_a_serving_process_that_starts_later(
     repo: Path, questions: Path, folder: Path, start_server: Callable[..., subprocess.Popen[str]]
 ) -> None:
     port = free_port()
-    command = [sys.executable, "-W", "error", "-m", "kit.kaggle.local_gateway", "--csv", str(questions)]
+    command = [sys.executable, "-W", "error", "-m", "kit.kaggle.local.gateway", "--csv", str(questions)]
     gateway = subprocess.Popen(
         [*command, "--out", "out.parquet", "--seed", "1", "--ports", str(port), "--startup-limit-s", "20"],
         env={**os.environ, "PYTHONPATH": str(repo)},
@@ -610,7 +610,7 @@ def test_ctrl_c_ends_a_waiting_gateway_process(repo: Path, questions: Path, fold
         return right(id_, problem)
 
     with LocalInferenceServer(predict, ports=(0,)) as server:
-        command = [sys.executable, "-m", "kit.kaggle.local_gateway", "--csv", str(questions)]
+        command = [sys.executable, "-m", "kit.kaggle.local.gateway", "--csv", str(questions)]
         gateway = subprocess.Popen(
             [*command, "--ports", str(server.port)],
             env={**os.environ, "PYTHONPATH": str(repo)},

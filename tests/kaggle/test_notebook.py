@@ -19,9 +19,9 @@ from kit.errors import InputError
 from kit.journal import read_records
 from kit.kaggle import notebook
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.gateway import Contest
-from kit.kaggle.local_client import Client
-from kit.kaggle.local_server import LocalInferenceServer
+from kit.kaggle.local.client import Client
+from kit.kaggle.local.server import LocalInferenceServer
+from kit.kaggle.session.gateway import Contest
 from kit.problem import Problem
 from kit.sampling import Engine
 from kit.solver_config import SolverConfig

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from kit.errors import InputError
-from kit.kaggle.prefetch import Ended, MiB, PrefetchConfig, memory_available_bytes, prefetch, read_ahead
+from kit.kaggle.session.prefetch import Ended, MiB, PrefetchConfig, memory_available_bytes, prefetch, read_ahead
 
 SMALL = PrefetchConfig(num_threads=4, read_bytes=MiB, spare_bytes=0)
 

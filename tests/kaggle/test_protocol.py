@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from kit.errors import InputError, KitError
-from kit.kaggle.payload import decode, encode
-from kit.kaggle.protocol import KAGGLE_PORTS, SERVICE, Payload, Request, Response, speaks_http2
+from kit.kaggle.local.payload import decode, encode
+from kit.kaggle.local.protocol import KAGGLE_PORTS, SERVICE, Payload, Request, Response, speaks_http2
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -14,7 +14,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.kaggle.startup_graph import Outcome, StartupGraph, Step, Timing
+from kit.kaggle.session.startup_graph import Outcome, StartupGraph, Step, Timing
 
 
 @dataclass

@@ -23,10 +23,12 @@ import pytest
 from kaggle_server import KEY, TOKEN, USERNAME, Dataset, Fault, KaggleServer
 
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.kaggle_replies import KaggleError
-from kit.kaggle.manifest import Entry, Manifest, sha256_of
-from kit.kaggle.upload import upload
-from kit.kaggle.upload_plan import Destination, Event, Patience, Stage, Uploaded
+from kit.kaggle.client.replies import KaggleError
+from kit.kaggle.dataset.destination import Destination
+from kit.kaggle.dataset.manifest import Entry, Manifest
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.upload.plan import Event, Patience, Stage, Uploaded
+from kit.kaggle.upload.sending import upload
 from kit.lock import held
 
 pytestmark = [

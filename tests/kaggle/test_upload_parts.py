@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.credentials import client_environment, find_credentials
-from kit.kaggle.guarded_client import GuardedOutput
-from kit.kaggle.kaggle_client import Sessions
-from kit.kaggle.kaggle_replies import (
+from kit.kaggle.client.credentials import client_environment, find_credentials
+from kit.kaggle.client.guarded import GuardedOutput
+from kit.kaggle.client.process import Sessions
+from kit.kaggle.client.replies import (
     Complaint,
     DatasetStatus,
     Fault,
@@ -29,9 +29,12 @@ from kit.kaggle.kaggle_replies import (
     page,
     version_number,
 )
-from kit.kaggle.manifest import MANIFEST_NAME, Entry, Manifest, sha256_of
-from kit.kaggle.parcel import METADATA_NAME, check_parcel, differences, name_on_kaggle, stage, write_archive
-from kit.kaggle.upload_plan import Destination, Patience
+from kit.kaggle.dataset.destination import Destination
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest
+from kit.kaggle.dataset.rules import METADATA_NAME, name_on_kaggle
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.upload.parcel import check_parcel, differences, stage, write_archive
+from kit.kaggle.upload.plan import Patience
 
 KEY = "0123456789abcdef0123456789abcdef"
 

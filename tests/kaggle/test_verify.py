@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from kit import assets, cli
 from kit.errors import InputError
-from kit.kaggle.bundle import Bundle, build
-from kit.kaggle.findings import Check, Finding, Severity
-from kit.kaggle.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, is_intact, load_manifest
-from kit.kaggle.parcel import METADATA_NAME
-from kit.kaggle.verify import Site, verify
-from kit.kaggle.verify_files import check_files
-from kit.kaggle.verify_machine import Gpu, Machine, Needs, check_machine, free_memory_bytes, parsed_gpus
-from kit.kaggle.verify_model import check_model, check_trm
+from kit.kaggle.dataset.bundle import Bundle, build
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, is_intact, load_manifest
+from kit.kaggle.dataset.rules import METADATA_NAME
+from kit.kaggle.verify.check import Site, verify
+from kit.kaggle.verify.files import check_files
+from kit.kaggle.verify.findings import Check, Finding, Severity
+from kit.kaggle.verify.machine import Gpu, Machine, Needs, check_machine, free_memory_bytes, parsed_gpus
+from kit.kaggle.verify.model import check_model, check_trm
 from kit.kaggle.wheelhouse.install import Host
 from kit.kaggle.wheelhouse.lockfile import Lock, load_lock
 from kit.kaggle.wheelhouse.target import Target

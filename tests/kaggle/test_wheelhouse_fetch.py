@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.manifest import sha256_of
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.fetch import PART_SUFFIX, Fetched, fetch
 from kit.kaggle.wheelhouse.index import Index
 from kit.kaggle.wheelhouse.lockfile import Lock, Wheel

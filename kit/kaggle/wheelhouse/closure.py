@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from kit.kaggle.manifest import sha256_of
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.installers import undirected, uv_command
 from kit.kaggle.wheelhouse.lockfile import Lock, Wheel
 from kit.kaggle.wheelhouse.target import Target, parsed

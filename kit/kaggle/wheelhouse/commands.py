@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.bundle import SOURCE
+from kit.kaggle.checkout import SOURCE
 from kit.kaggle.wheelhouse.closure import check
 from kit.kaggle.wheelhouse.fetch import fetch
 from kit.kaggle.wheelhouse.index import Index, configured_index

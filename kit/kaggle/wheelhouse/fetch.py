@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kit.errors import InputError, KitError, MissingError, StorageError, cannot_write
-from kit.kaggle.manifest import sha256_of
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.index import BeyondEndError, DroppedError, Index
 from kit.kaggle.wheelhouse.lockfile import Lock, Wheel
 from kit.lock import held

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import InputError, cannot_write
-from kit.kaggle.manifest import sha256_of
+from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.installers import undirected, uv_command
 from kit.kaggle.wheelhouse.lockfile import load_lock
 from kit.kaggle.wheelhouse.target import Target

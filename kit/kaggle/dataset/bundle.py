@@ -1,0 +1,272 @@
+"""The dataset: the kit's wheel, the model, wheels and a manifest, as one flat folder that Kaggle accepts.
+
+In: a model's folder, or the name of a Kaggle Model that stays out; if wanted a recursive model and a wheelhouse. Out:
+the folder, and what did not enter. The same inputs give the same bytes. All that can be checked is checked before
+anything is written: the model, Kaggle's limits, the disk, secrets.
+
+Beside the dataset, in `<dataset>.build`, lie the half-built next one and a record of what was written from what. So
+after a kill the same command goes on, a second build copies only what has changed, and an interrupted one leaves the
+dataset before it untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import kit
+from kit.engines.model_folder import check_model_folder, check_tokenizer_files
+from kit.errors import InputError, KitError, StorageError, cannot_write
+from kit.kaggle.checkout import build_wheel, commit
+from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
+from kit.kaggle.dataset.destination import DEFAULT_SLUG, Destination
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
+from kit.kaggle.dataset.mounted import check_ref
+from kit.kaggle.dataset.packing import Piece, pack
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
+from kit.kaggle.dataset.rules import MAX_BYTES, METADATA_NAME
+from kit.kaggle.dataset.writing import Record, reuse, write
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.wheelhouse.lockfile import load_lock
+from kit.lock import held
+
+_SPARE_BYTES = 64 << 20  # left free on the disk
+_MANIFEST_BYTES = 1 << 20  # more than any manifest has
+PLACEHOLDER = Destination(owner="your-username", slug=DEFAULT_SLUG)
+"""What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wheelhouse:
+    """A folder of fetched wheels, and the lock that names those which enter."""
+
+    lock: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """The arguments of `build`."""
+
+    model: Path | None
+    model_source: str | None
+    trm: Path | None
+    wheels: Wheelhouse | None
+    metadata: Destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A built dataset and what it holds. num_reused: files that an earlier run had written."""
+
+    folder: Path
+    manifest: Manifest
+    left_out: tuple[LeftOut, ...] = ()
+    num_reused: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files but the manifest."""
+        return sum(entry.size_bytes for entry in self.manifest.entries)
+
+
+def build(
+    out: Path,
+    *,
+    model: Path | None = None,
+    model_source: str | None = None,
+    trm: Path | None = None,
+    wheels: Wheelhouse | None = None,
+    metadata: Destination = PLACEHOLDER,
+    on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
+) -> Bundle:
+    """Write the dataset into `out`, replacing an earlier build.
+
+    model: a Hugging Face folder; enters, unless `model_source` names the same model as a Kaggle Model
+    (`owner/model/framework/variation/version`), which is then attached to the notebook instead; then the folder only
+    tells what that is to hold. trm: a recursive model for this very `model`, as kit.trm saves it.
+    metadata: what dataset-metadata.json says, for whoever uploads with Kaggle's own command.
+    on_bytes: told, from any thread, how many more bytes are there, and of how many in all.
+    Raises: MissingError or InputError for a model or wheel that could not be used, a secret, or what is too large for
+    Kaggle; InputError if `out` holds anything but a build; StorageError if it cannot be written.
+    """
+    plan = _Plan(model=model, model_source=model_source, trm=trm, wheels=wheels, metadata=metadata)
+    _check_plan(plan)
+    _check_out(out)
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build_wheel(Path(scratch))
+        check_kit_wheel(wheel)
+        contents = Contents((source_of(wheel.name, wheel),)) + _contents(plan)
+        pieces = pack(contents.sources)
+        check_limits(pieces)
+        return _build(out, plan, contents.left_out, pieces, on_bytes)
+
+
+def check_limits(pieces: Sequence[Piece]) -> None:
+    """Refuse what Kaggle would refuse after the upload.
+
+    Raises: InputError.
+    """
+    total_bytes = sum(piece.size_bytes for piece in pieces) + _MANIFEST_BYTES
+    if total_bytes > MAX_BYTES:
+        largest = max(pieces, key=lambda piece: piece.size_bytes)
+        mend = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
+        raise InputError(
+            f"the dataset would have {total_bytes:,} bytes, Kaggle takes {MAX_BYTES:,}; "
+            f"the largest file is {largest.contents[0].source.file}; {mend}"
+        )
+
+
+def check_space(out: Path, needed_bytes: int) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Raises: StorageError.
+    """
+    parent = next(each for each in (out.resolve(), *out.resolve().parents) if each.exists())
+    free_bytes = shutil.disk_usage(parent).free
+    if needed_bytes + _SPARE_BYTES > free_bytes:
+        mend = "free some disk, or choose another --out"
+        raise StorageError(f"{out}: {needed_bytes:,} bytes to write, {free_bytes:,} are free; {mend}")
+
+
+def _check_plan(plan: _Plan) -> None:
+    if plan.model is None and plan.model_source is None:
+        raise InputError("no model: name a folder with --model, or a Kaggle Model with --model-source")
+    if plan.model_source is not None:
+        check_ref(plan.model_source)
+    if plan.model is not None:
+        check_model_folder(plan.model)
+        check_tokenizer_files(plan.model)
+    if plan.trm is not None:
+        if plan.model is None:
+            raise InputError(f"{plan.trm}: a TRM is checked against its model; name that with --model, too")
+        _check_trm(plan.trm, plan.model)
+
+
+def _check_trm(trm: Path, model: Path) -> None:
+    """Refuse what the engine would refuse at the contest's start: a damaged TRM, or one of another model."""
+    check_model_folder(trm)
+    from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
+
+    config = load_alone(trm).config
+    if config.cache != "exact":
+        raise InputError(f"{trm}: cache is {config.cache!r}, an approximation to measure; a submission needs 'exact'")
+    check_backbone(config, model)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse to replace anything but an earlier build, whole and with nothing beside it."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file; choose a folder for --out")
+    present = {path.name for path in out.iterdir()}
+    if not present:
+        return
+    if MANIFEST_NAME not in present:
+        raise InputError(f"{out}: holds files but no build of the kit; choose an empty folder for --out")
+    others = present - {MANIFEST_NAME, METADATA_NAME} - {entry.file for entry in load_manifest(out).entries}
+    if others:
+        raise InputError(f"{out}: holds {min(others)!r}, which no build put there; move it or choose another --out")
+
+
+def _contents(plan: _Plan) -> Contents:
+    contents = Contents(())
+    if plan.model is not None and plan.model_source is None:
+        contents += model_contents(MODEL_FOLDER, plan.model)
+    if plan.trm is not None:
+        contents += model_contents(TRM_FOLDER, plan.trm)
+    if plan.wheels is not None:
+        lock = load_lock(plan.wheels.lock)
+        contents += wheel_contents(WHEELS_FOLDER, lock, plan.wheels.lock, plan.wheels.folder)
+    return contents
+
+
+def _build(
+    out: Path, plan: _Plan, left_out: tuple[LeftOut, ...], pieces: Sequence[Piece], on_bytes: Callable[[int, int], None]
+) -> Bundle:
+    target = out.resolve()
+    work = target.with_name(f"{target.name}.build")
+    total_bytes = sum(piece.size_bytes for piece in pieces)
+    record = Record(work / "record.json")
+    found = {piece.file for piece in pieces if record.entry(piece, work / "dataset") or record.entry(piece, target)}
+    check_space(out, total_bytes - sum(piece.size_bytes for piece in pieces if piece.file in found))
+    with held(work):
+        try:
+            _recover(target, work)
+            folder = work / "dataset"
+            entries = reuse(pieces, folder, target, record)
+            num_reused = len(entries)
+            on_bytes(sum(entry.size_bytes for entry in entries.values()), total_bytes)
+            missing = [piece for piece in pieces if piece.file not in entries]
+            entries |= write(missing, folder, record, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes))
+            manifest = _finish(folder, plan, tuple(entries[piece.file] for piece in pieces))
+            _replace(target, folder, work)
+        except KitError:
+            raise
+        except OSError as error:
+            raise cannot_write(out, error) from error
+    return Bundle(folder=out, manifest=manifest, left_out=left_out, num_reused=num_reused)
+
+
+def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:
+    metadata = (json.dumps(plan.metadata.metadata, indent=1) + "\n").encode()
+    (folder / METADATA_NAME).write_bytes(metadata)
+    manifest = Manifest(
+        kit_version=kit.__version__,
+        commit=commit(),
+        entries=entries,
+        wheels=None if plan.wheels is None else _wheel_set(plan.wheels),
+        model_source=None if plan.model_source is None else _model_source(plan.model_source, plan.model),
+        metadata_sha256=hashlib.sha256(metadata).hexdigest(),
+    )
+    manifest.save(folder)
+    return manifest
+
+
+def _wheel_set(wheels: Wheelhouse) -> WheelSet:
+    lock = load_lock(wheels.lock)
+    return WheelSet(
+        target=lock.target.name,
+        python=lock.target.python,
+        glibc=lock.target.glibc,
+        cuda=lock.target.cuda,
+        lock=f"{WHEELS_FOLDER}/{wheels.lock.name}",
+        versions=tuple(f"{wheel.name}=={wheel.version}" for wheel in lock.wheels),
+    )
+
+
+def _model_source(ref: str, model: Path | None) -> ModelSource:
+    """What the Kaggle Model is expected to hold: the files of the folder at hand, which are hashed in parallel."""
+    sources = model_contents(MODEL_FOLDER, model).sources if model is not None else ()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(sha256_of, (source.file for source in sources)))
+    files = tuple(
+        Member(path=source.path, file=source.file.name, size_bytes=source.size_bytes, sha256=sha256, offset_bytes=0)
+        for source, sha256 in zip(sources, hashes, strict=True)
+    )
+    return ModelSource(ref=ref, files=files)
+
+
+def _replace(target: Path, folder: Path, work: Path) -> None:
+    """Put the new build in the place of the old one, which keeps its files until then."""
+    before = work / "before"
+    if target.exists():
+        target.rename(before)
+    folder.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _recover(target: Path, work: Path) -> None:
+    """Undo a replacing that was killed half-way: the build before is whole, the new one is made again."""
+    before = work / "before"
+    if before.exists() and not target.exists():
+        before.rename(target)
+    shutil.rmtree(before, ignore_errors=True)

@@ -1,0 +1,167 @@
+"""What a bundled dataset holds: each file's original path, its flat name, its size and SHA-256, and what made it.
+
+The manifest is also the marker by which a mounted dataset is found (mount paths changed during 2026).
+Kaggle strips `+`, `~` and `=` from file names and drops folders, so the flat names avoid all of them and
+`restoring` restores the original paths. Source: field notes kaggle.md 3 and 4.
+
+An entry is one file of the flat dataset: an original file, or an archive of several. The manifest ends with its own
+hash, so that damage to itself is found too; only `kit verify` insists on it, a contest goes on with what can be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kit.errors import InputError, MissingError
+
+MANIFEST_NAME = "kit-manifest.json"
+FORMAT = 1
+_DIGEST = "digest"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A file within an archive. path: where it belongs. file: its name there. offset_bytes: where it begins."""
+
+    path: str
+    file: str
+    size_bytes: int
+    sha256: str
+    offset_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the dataset. path: where it belongs, relative, with `/`. file: its name in the flat dataset.
+
+    members: of an archive, which itself belongs nowhere; none for any other file.
+    """
+
+    path: str
+    file: str
+    size_bytes: int
+    sha256: str
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelSet:
+    """The wheels in a dataset and the machine they are for. lock: the lock's path. versions: `name==version`."""
+
+    target: str
+    python: str
+    glibc: str
+    cuda: str | None
+    lock: str
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model that stays out of the dataset and is attached as a Kaggle Model.
+
+    ref: `owner/model/framework/variation/version`. files: what it holds, if the builder had it; offsets are 0.
+    """
+
+    ref: str
+    files: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All files of a dataset, sorted by path, and what made it.
+
+    metadata_sha256: of dataset-metadata.json beside it, which Kaggle's client reads and never uploads.
+    """
+
+    kit_version: str
+    commit: str
+    entries: tuple[Entry, ...]
+    wheels: WheelSet | None = None
+    model_source: ModelSource | None = None
+    metadata_sha256: str | None = None
+
+    def paths(self) -> Iterator[str]:
+        """Where every original file belongs."""
+        for entry in self.entries:
+            yield from (member.path for member in entry.members) if entry.members else (entry.path,)
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest into `folder`; the same content always gives the same bytes."""
+        (folder / MANIFEST_NAME).write_bytes(_rendered({"format": FORMAT, **asdict(self)}))
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The manifest of the dataset in `folder`.
+
+    Raises: MissingError if there is none; InputError if it is not one of this kit's, or names a file
+    outside the dataset.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise MissingError(f"{path}: not found; build the dataset with `python build_dataset.py`") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); build the dataset again") from None
+    return _parse(path, content)
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether the manifest in `folder`, which can be read, is byte for byte the one that was written."""
+    written = (folder / MANIFEST_NAME).read_bytes()
+    content = json.loads(written)
+    content.pop(_DIGEST, None)
+    return written == _rendered(content)
+
+
+def _rendered(content: dict[str, Any]) -> bytes:
+    return _json({**content, _DIGEST: hashlib.sha256(_json(content)).hexdigest()})
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _parse(path: Path, content: Any) -> Manifest:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not a manifest of format {FORMAT}; build the dataset with this kit's version")
+    try:
+        manifest = _manifest(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: incomplete ({error}); build the dataset again") from None
+    every: list[Entry | Member] = list(manifest.entries)
+    every += [member for entry in manifest.entries for member in entry.members]
+    every += manifest.model_source.files if manifest.model_source is not None else ()
+    for file in every:
+        if _leads_out(file.path) or PurePosixPath(file.file).name != file.file or "\0" in file.path + file.file:
+            raise InputError(f"{path}: {file.path!r} leads out of the dataset; do not use this dataset")
+        if type(file.size_bytes) is not int or file.size_bytes < 0 or not _SHA256.fullmatch(file.sha256):
+            raise InputError(f"{path}: size or SHA-256 of {file.path!r} is none; build the dataset again")
+    return manifest
+
+
+def _manifest(content: Mapping[str, Any]) -> Manifest:
+    wheels, source = content.get("wheels"), content.get("model_source")
+    return Manifest(
+        kit_version=content["kit_version"],
+        commit=content["commit"],
+        entries=tuple(
+            Entry(**{**entry, "members": tuple(Member(**each) for each in entry.get("members", ()))})
+            for entry in content["entries"]
+        ),
+        wheels=wheels and WheelSet(**{**wheels, "versions": tuple(wheels["versions"])}),
+        model_source=source and ModelSource(ref=source["ref"], files=tuple(Member(**each) for each in source["files"])),
+        metadata_sha256=content.get("metadata_sha256"),
+    )
+
+
+def _leads_out(path: str) -> bool:
+    return PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or not PurePosixPath(path).parts

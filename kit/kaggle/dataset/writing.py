@@ -1,0 +1,295 @@
+"""Pieces written to disk and hashed in one reading, in parallel, and not again if that was done before.
+
+In: pieces, a folder to fill, and the record of what earlier runs wrote. Out: the manifest's entries. A piece grows
+under a temporary name and gets its own when it is whole, so whatever ends a run, the next one goes on with the pieces
+that are missing. A piece counts as written while neither its sources nor itself have changed: by size and times (of a
+source also the time of change, which nobody can set back), not by reading it again. What a power cut may do
+to it, `kit verify` and the upload find, which read every byte.
+
+Memory: one buffer a thread, whatever the size of a file. Large files are written past the page cache, which would
+otherwise lose all it holds to a copy that nobody reads soon, and costs more than the disk (benchmarks/bundle_speed.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import json
+import mmap
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from kit.errors import InputError, KitError, MissingError, cannot_write
+from kit.kaggle.dataset.manifest import Entry, Member
+from kit.kaggle.dataset.packing import END, Packed, Piece, header, padding_bytes
+
+_BUFFER_BYTES = 4 << 20
+_MIN_DIRECT_BYTES = 64 << 20
+_MAX_WORKERS = 8
+_PARTIAL = ".partial"
+_BLOCK_BYTES = 4096  # no disk has larger ones
+_LIBC = ctypes.CDLL(None)
+_FORMAT = 1  # of the record; another one counts as empty
+
+
+class StoppedError(Exception):
+    """Another piece's fault, or the user, ended the writing."""
+
+
+class Record:
+    """What was written and from what, in one small file that is replaced as a whole.
+
+    Not readable, it counts as empty: everything is then written again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._written: dict[str, Any] = _load(path)
+
+    def entry(self, piece: Piece, folder: Path) -> Entry | None:
+        """The entry of a piece that lies written in `folder`; None if it does not, or anything has changed."""
+        known = self._written.get(piece.file)
+        if known is None or known["sources"] != _identity(piece) or known["target"] != _times(folder / piece.file):
+            return None
+        members = tuple(Member(**member) for member in known["entry"]["members"])
+        return Entry(**{**known["entry"], "members": members})
+
+    def add(self, piece: Piece, sources: list[list[object]], folder: Path, entry: Entry) -> None:
+        """Note that a piece has been written. sources: their identity before they were read."""
+        with self._lock:
+            self._written[piece.file] = {
+                "sources": sources,
+                "target": _times(folder / piece.file),
+                "entry": asdict(entry),
+            }
+            partial = self._path.with_name(self._path.name + _PARTIAL)
+            partial.write_text(json.dumps({"format": _FORMAT, "pieces": self._written}), encoding="utf-8")
+            partial.replace(self._path)
+
+
+def reuse(pieces: Sequence[Piece], folder: Path, earlier: Path, record: Record) -> dict[str, Entry]:
+    """Entries of the pieces that need no writing: those in `folder`, and those of `earlier`, which are linked there.
+
+    Whatever else lies in `folder` is deleted. Raises: StorageError.
+    """
+    entries: dict[str, Entry] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for piece in pieces:
+            entry = record.entry(piece, folder)
+            if entry is None and (entry := record.entry(piece, earlier)) is not None:
+                (folder / piece.file).unlink(missing_ok=True)
+                entry = entry if _linked(folder / piece.file, earlier / piece.file) else None
+            if entry is not None:
+                entries[piece.file] = entry
+        for path in folder.iterdir():
+            if path.name not in entries:
+                path.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return entries
+
+
+def write(
+    pieces: Sequence[Piece], folder: Path, record: Record, *, on_bytes: Callable[[int], None], num_workers: int = 0
+) -> dict[str, Entry]:
+    """Write `pieces` into `folder`, the largest first; returns their entries by name.
+
+    on_bytes: told of the bytes read, from any thread. num_workers: threads; 0 for one a core, at most 8.
+    Raises: InputError for a source that changed meanwhile, or is not the one that is expected; StorageError.
+    """
+    run = _Run(folder, record, on_bytes)
+    pool = ThreadPoolExecutor(num_workers or min(_MAX_WORKERS, os.cpu_count() or 1))
+    by_size = sorted(pieces, key=lambda piece: -piece.size_bytes)
+    futures = [pool.submit(run.write, piece) for piece in by_size]
+    try:
+        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            future.result()
+        return {piece.file: future.result() for piece, future in zip(by_size, futures, strict=True)}
+    finally:  # Ctrl-C arrives here too
+        run.stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+class _Run:
+    """What the threads of one writing share."""
+
+    def __init__(self, folder: Path, record: Record, on_bytes: Callable[[int], None]) -> None:
+        self.stop = threading.Event()
+        self._folder = folder
+        self._record = record
+        self._on_bytes = on_bytes
+
+    def write(self, piece: Piece) -> Entry:
+        target = self._folder / piece.file
+        partial = target.with_name(target.name + _PARTIAL)
+        before = _identity(piece)
+        with _storing(target):
+            with partial.open("wb", buffering=0) as file:
+                _reserve(file, piece.size_bytes)
+                if piece.size_bytes >= _MIN_DIRECT_BYTES and not piece.is_archive:  # members begin at odd places
+                    _bypass_cache(file, os.O_DIRECT)
+                entry = self._archive(piece, file) if piece.is_archive else self._file(piece, file)
+            _check_unchanged(piece, before)
+            partial.replace(target)
+            self._record.add(piece, before, self._folder, entry)
+        return entry
+
+    def _file(self, piece: Piece, file: IO[bytes]) -> Entry:
+        (packed,) = piece.contents
+        sha256 = self._copy(packed, file)
+        return Entry(packed.source.path, piece.file, packed.source.size_bytes, sha256)
+
+    def _archive(self, piece: Piece, file: IO[bytes]) -> Entry:
+        whole = hashlib.sha256()
+        members = []
+        for packed in piece.contents:
+            begin = header(packed)
+            whole.update(begin)
+            _write_all(file, begin)
+            source, offset_bytes = packed.source, file.tell()
+            sha256 = self._copy(packed, file, whole)
+            end = bytes(padding_bytes(source.size_bytes))
+            whole.update(end)
+            _write_all(file, end)
+            member = Member(
+                path=source.path,
+                file=packed.name,
+                size_bytes=source.size_bytes,
+                sha256=sha256,
+                offset_bytes=offset_bytes,
+            )
+            members.append(member)
+        whole.update(END)
+        _write_all(file, END)
+        return Entry(piece.file, piece.file, piece.size_bytes, whole.hexdigest(), tuple(members))
+
+    def _copy(self, packed: Packed, target: IO[bytes], *also: Any) -> str:
+        """Append a source to `target`; returns its SHA-256. also: further digests to feed."""
+        source, digest = packed.source, hashlib.sha256()
+        num_bytes = 0
+        with _reading(source.file) as file:
+            buffer = memoryview(mmap.mmap(-1, min(_BUFFER_BYTES, source.size_bytes + 1)))  # aligned, as disks ask
+            while num_read := _read(file, buffer, source.file):
+                if self.stop.is_set():
+                    raise StoppedError
+                chunk = buffer[:num_read]
+                for each in (digest, *also):
+                    each.update(chunk)
+                _write_all(target, chunk)
+                num_bytes += num_read
+                self._on_bytes(num_read)
+        sha256 = digest.hexdigest()
+        if num_bytes != source.size_bytes:
+            raise InputError(f"{source.file}: it changed while it was copied; run the command again")
+        if source.sha256 not in (None, sha256):
+            raise InputError(f"{source.file}: not the locked file; `kit wheels fetch` gets it anew")
+        return sha256
+
+
+def _linked(path: Path, existing: Path) -> bool:
+    """Give a file of an earlier build, which nobody writes into, a second name; False where the disk has no links."""
+    try:
+        path.hardlink_to(existing)
+    except OSError:
+        return False
+    return True
+
+
+def _read(file: IO[bytes], buffer: memoryview, path: Path) -> int:
+    try:
+        num_read: int = file.readinto(buffer)  # type: ignore[attr-defined]  # a FileIO
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); copy it again from where it came") from error
+    return num_read
+
+
+def _reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Ask the disk for all of a file's space at once; one that cannot do that changes nothing.
+
+    Not os.posix_fallocate, which would then write into every block.
+    """
+    if hasattr(_LIBC, "fallocate64"):
+        _LIBC.fallocate64(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(num_bytes))
+
+
+def _bypass_cache(file: IO[bytes], flag: int) -> None:
+    """Write past the page cache (flag: O_DIRECT) or through it (0); a disk without the former goes on as before."""
+    flags = fcntl.fcntl(file, fcntl.F_GETFL) & ~os.O_DIRECT
+    with suppress(OSError):
+        fcntl.fcntl(file, fcntl.F_SETFL, flags | flag)
+
+
+def _write_all(file: IO[bytes], chunk: bytes | memoryview) -> None:
+    """Write without a buffer; a write may take a part only, and past the cache only whole blocks."""
+    rest = memoryview(chunk)
+    while rest:
+        if len(rest) % _BLOCK_BYTES:
+            _bypass_cache(file, 0)
+        rest = rest[file.write(rest) :]
+
+
+def _identity(piece: Piece) -> list[list[object]]:
+    """What must be the same for a piece to be the same, as JSON gives it back."""
+    return [[packed.name, *_source_identity(packed)] for packed in piece.contents]
+
+
+def _source_identity(packed: Packed) -> list[object]:
+    source = packed.source
+    with _reading(source.file) as file:
+        state = os.fstat(file.fileno())
+    return [source.path, str(source.file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+
+
+def _check_unchanged(piece: Piece, before: list[list[object]]) -> None:
+    for packed, was, now in zip(piece.contents, before, _identity(piece), strict=True):
+        if was != now:
+            raise InputError(f"{packed.source.file}: it changed while it was copied; run the command again")
+
+
+def _times(path: Path) -> list[int] | None:
+    """Size and time of a written piece; None if it is not there."""
+    try:
+        state = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    is_record = isinstance(content, dict) and content.get("format") == _FORMAT
+    return content["pieces"] if is_record else {}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise MissingError(f"{path}: it was there a moment ago; run the command again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); mend its rights") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except KitError:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,299 @@
+"""The submission notebook on Kaggle: what it is pushed as, pushing it, and submitting one of its versions.
+
+In: a username and what the notebook shall have attached. Out: the version that Kaggle runs, or the submission it
+accepted; anything else raises. `notebooks/kernel-metadata.json` is this module's own output for a username to fill in
+(a test holds that), and what is pushed is made anew each time, so there is one place that says internet off, which
+GPU, and which image.
+
+Kaggle's client calls a push a success even if an input could not be attached; here it is a failure. Which models could
+not be attached the client does not print, and whether the GPU asked for was given only a run shows: the notebook's own
+log names it. Source: field notes kaggle.md 3 and 6; kaggle 2.2.4 and 2.2.5 (`kernels_push`, `competition_submit_cli`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from kit.errors import InputError, MissingError, cannot_write, check_fields
+from kit.kaggle.checkout import SOURCE
+from kit.kaggle.client.credentials import Credentials, client_environment, find_credentials
+from kit.kaggle.client.process import KaggleClient, check_installed
+from kit.kaggle.client.replies import Complaint, KaggleError, Reply, complaint
+from kit.kaggle.dataset.destination import DEFAULT_SLUG as DATASET_SLUG
+from kit.kaggle.dataset.mounted import check_ref
+from kit.kaggle.environment import COMPETITION, SUBMISSION_NAME
+from kit.lock import held
+
+NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
+DEFAULT_SLUG = "mathllm-kit-submission"
+DEFAULT_MESSAGE = "submitted by mathllm-kit"
+METADATA_NAME = "kernel-metadata.json"
+NOBODY = "your-username"
+MAX_BYTES = 1_000_000  # of a notebook, roughly (field notes kaggle.md 3)
+_MACHINE = "NvidiaH100"  # the contest's own, given to notebooks of this competition without internet alone
+_PUSHED_NAME = "pushed.json"
+_STALL_S = 600.0
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_OWNER = re.compile(r"[a-z0-9][a-z0-9-]*")
+_DATASET = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
+_IMAGE = re.compile(r"[\w.-]+(?:/[\w.-]+)+@sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """A notebook as Kaggle knows it.
+
+    dataset: `owner/slug` of the kit's; None for the owner's own by its usual name. model_sources: Kaggle Models,
+    `owner/model/framework/variation/version`. image: by digest, `…/python@sha256:…`; None keeps the one that the
+    notebook was first run with. slug: its title is its words, because Kaggle makes the address from the title.
+    """
+
+    owner: str
+    slug: str = DEFAULT_SLUG
+    dataset: str | None = None
+    model_sources: tuple[str, ...] = ()
+    image: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            (
+                ("owner", _OWNER.fullmatch(self.owner) is not None, "a Kaggle username: a-z, 0-9 and -"),
+                ("slug", _SLUG.fullmatch(self.slug) is not None, "words of a-z and 0-9 joined by single -"),
+                ("slug", 5 <= len(self.slug) <= 50, "5 to 50 characters long"),
+                ("dataset", self.dataset is None or _DATASET.fullmatch(self.dataset) is not None, "OWNER/SLUG"),
+                ("image", self.image is None or _IMAGE.fullmatch(self.image) is not None, "NAME@sha256:DIGEST"),
+            ),
+        )
+        for ref in self.model_sources:
+            check_ref(ref)
+
+    @property
+    def ref(self) -> str:
+        """Owner and slug, as Kaggle writes them."""
+        return f"{self.owner}/{self.slug}"
+
+    @property
+    def page(self) -> str:
+        """Its address."""
+        return f"https://www.kaggle.com/code/{self.ref}"
+
+    def metadata(self, code_file: str) -> Mapping[str, object]:
+        """The client's kernel-metadata.json. Internet is said to be off in words: the client's default is on."""
+        return {
+            "id": self.ref,
+            "title": self.slug.replace("-", " "),
+            "code_file": code_file,
+            "language": "python",
+            "kernel_type": "notebook",
+            "is_private": True,
+            "enable_gpu": True,
+            "machine_shape": _MACHINE,
+            "enable_tpu": False,
+            "enable_internet": False,
+            "competition_sources": [COMPETITION],
+            "dataset_sources": [self.dataset or f"{self.owner}/{DATASET_SLUG}"],
+            "kernel_sources": [],
+            "model_sources": list(self.model_sources),
+            **({"docker_image_pinning_type": "original"} if self.image is None else {"docker_image": self.image}),
+        }
+
+    def render(self, code_file: str) -> str:
+        """The metadata as the file's text."""
+        return json.dumps(self.metadata(code_file), indent=2) + "\n"
+
+
+class RunStatus(StrEnum):
+    """Where a notebook's latest run is. Source: kagglesdk KernelWorkerStatus."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    ERROR = "ERROR"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
+    NEW_SCRIPT = "NEW_SCRIPT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """A version that Kaggle has taken and now runs."""
+
+    ref: str
+    version: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A version that Kaggle takes part with. words: Kaggle's."""
+
+    ref: str
+    version: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelClient(KaggleClient):
+    """What Kaggle's client does with notebooks and submissions; its answers unread."""
+
+    def push(self, folder: str) -> Reply:
+        """Save the notebook in `folder`, relative to `self.folder`, and have Kaggle run it."""
+        return self._run("kernels", "push", "-p", folder)
+
+    def run_status(self, ref: str) -> RunStatus | Complaint:
+        """Where the latest run of `owner/slug` is."""
+        reply = self._run("kernels", "status", ref)
+        said = re.search(r'has status "(?:KernelWorkerStatus\.)?(\w+)"', "\n".join(reply.lines))
+        if reply.status or said is None or said[1] not in RunStatus.__members__:
+            return complaint(reply)
+        return RunStatus(said[1])
+
+    def submit(self, ref: str, version: int, message: str) -> Reply:
+        """Take part in the competition with what this version computes."""
+        chosen = ("-k", ref, "-v", str(version), "-f", SUBMISSION_NAME, "-m", message)
+        return self._run("competitions", "submit", COMPETITION, *chosen)
+
+
+def push(kernel: Kernel, notebook: Path, *, work: Path, environ: Mapping[str, str]) -> Pushed:
+    """Push `notebook` as `kernel`; Kaggle runs it at once, and `submit` then knows which version it was.
+
+    work: a folder for what is sent and what was answered.
+    Raises: MissingError (no credentials, no client, no notebook); InputError (a notebook that Kaggle would not take);
+    StorageError; KaggleError (refused, or without one of its inputs).
+    """
+    credentials = find_credentials(environ)
+    check_installed()
+    _check_notebook(notebook, credentials)
+    with held(work):
+        client = _client(work, environ, credentials)
+        _stage(kernel, notebook, work / "staged")
+        reply = client.push("staged")
+        pushed = _pushed(kernel, reply)
+        _record(work).write_text(json.dumps({"ref": pushed.ref, "version": pushed.version}), encoding="utf-8")
+    return pushed
+
+
+def submit(
+    kernel: Kernel,
+    *,
+    version: int | None = None,
+    message: str = DEFAULT_MESSAGE,
+    work: Path,
+    environ: Mapping[str, str],
+) -> Submitted:
+    """Submit a version: the one pushed last, if none is named.
+
+    The run of the latest must be complete, for Kaggle takes the file that it left; of older ones Kaggle does not tell.
+    Raises: MissingError (no credentials, no client, nothing pushed yet); InputError (no such version, or no message);
+    KaggleError (still running, failed, or refused, for example because today's submission is spent).
+    """
+    if version is not None and version < 1:
+        raise InputError(f"--version must be 1 or more, got {version}")
+    if not message.strip():
+        raise InputError("--message must be some text")
+    credentials = find_credentials(environ)
+    check_installed()
+    with held(work):
+        client = _client(work, environ, credentials)
+        latest = _latest(kernel, work)
+        chosen = version or latest
+        if chosen is None:
+            raise MissingError(f"{work}: nothing was pushed from here; name a version of {kernel.page} with --version")
+        if latest in (None, chosen):
+            _check_complete(kernel, client.run_status(kernel.ref))
+        reply = client.submit(kernel.ref, chosen, message)
+    return Submitted(ref=kernel.ref, version=chosen, words=_accepted_words(reply))
+
+
+def _check_notebook(notebook: Path, credentials: Credentials) -> None:
+    if not notebook.is_file():
+        raise MissingError(f"{notebook}: not found; push from a checkout of the kit")
+    content = notebook.read_bytes()
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{notebook}: {len(content):,} bytes, Kaggle takes {MAX_BYTES:,}; clear its outputs")
+    if credentials.found_in(content):
+        raise InputError(f"{notebook}: holds your Kaggle credentials; take them out")
+
+
+def _client(work: Path, environ: Mapping[str, str], credentials: Credentials) -> KernelClient:
+    scratch = work / "client"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    return KernelClient(
+        folder=work,
+        environ=client_environment(environ, scratch=scratch),
+        scrub=credentials.scrubbed,
+        stall_s=_STALL_S,
+    )
+
+
+def _stage(kernel: Kernel, notebook: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(notebook, folder / notebook.name)
+        (folder / METADATA_NAME).write_text(kernel.render(notebook.name), encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _pushed(kernel: Kernel, reply: Reply) -> Pushed:
+    """The version that was taken, with all its inputs. Source: `kernels_push_cli`, which ends with 0 either way."""
+    text = "\n".join(reply.lines)
+    taken = re.search(r"Kernel version (\d+) successfully pushed\.\s+Please check progress at (\S+)", text)
+    if reply.status or reply.is_stalled or taken is None:
+        raise _refusal(kernel, reply)
+    lost = re.findall(r"not valid (\w+) sources and could not\s+be added to the kernel: (.+)", text)
+    if lost:
+        inputs = "; ".join(f"{kind}: {names}" for kind, names in lost)
+        raise KaggleError(
+            f"{kernel.ref}: version {taken[1]} was pushed, but without its inputs ({inputs}): it cannot be submitted\n"
+            "upload the dataset first (upload_kaggle_dataset.py), join the competition on its page, check the names, "
+            "then push again"
+        )
+    return Pushed(ref=kernel.ref, version=int(taken[1]), url=taken[2])
+
+
+def _refusal(kernel: Kernel, reply: Reply) -> KaggleError:
+    start = "Kernel push error: "
+    told = next((line.removeprefix(start) for line in reply.lines if line.startswith(start)), None)
+    problem = complaint(reply)
+    words = told or f"{problem.fault.value}: {problem.text}"
+    return KaggleError(f"{kernel.ref} was not pushed: {words}\nis --username {kernel.owner} right, and is it yours?")
+
+
+def _check_complete(kernel: Kernel, status: RunStatus | Complaint) -> None:
+    if isinstance(status, Complaint):
+        raise KaggleError(f"{kernel.ref}: {status.fault.value}: {status.text}\npush it first, with `kit push`")
+    if status is RunStatus.COMPLETE:
+        return
+    if status in (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.NEW_SCRIPT):
+        raise KaggleError(f"{kernel.ref} is {status.lower()}; run this again when it is complete: {kernel.page}")
+    raise KaggleError(f"{kernel.ref} ended with {status}; see its log at {kernel.page}, then push again")
+
+
+def _accepted_words(reply: Reply) -> str:
+    """What Kaggle said to a submission; the client prints it last, and ends with 0 after some refusals, too."""
+    said = [line for line in reply.lines if line.strip()]
+    if reply.status or reply.is_stalled or not said or not re.search("success", said[-1], re.IGNORECASE):
+        problem = complaint(replace(reply, lines=tuple(said)))
+        raise KaggleError(f"not submitted: {problem.fault.value}: {problem.text}")
+    return " ".join(said)
+
+
+def _latest(kernel: Kernel, work: Path) -> int | None:
+    """The version that was pushed last from here; None if that is not known."""
+    try:
+        record = json.loads(_record(work).read_bytes())
+        return int(record["version"]) if record["ref"] == kernel.ref else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _record(work: Path) -> Path:
+    return work / _PUSHED_NAME

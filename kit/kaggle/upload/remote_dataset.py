@@ -1,0 +1,155 @@
+"""One dataset as Kaggle shows it: status, version and files, asked with patience, and waited for with a deadline.
+
+In: a client and the dataset's `owner/slug`. Out: what Kaggle says, or an error with the mend. Asks only; changes
+nothing on Kaggle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kit.kaggle.client.process import KaggleClient
+from kit.kaggle.client.replies import Complaint, DatasetStatus, Fault, KaggleError
+from kit.kaggle.upload.parcel import differences
+from kit.kaggle.upload.plan import Event, Patience, Stage
+
+KEPT = "what was sent is kept: the same command goes on from there"
+_SETTLED = (DatasetStatus.READY, DatasetStatus.FAILED, DatasetStatus.DELETED)
+_AnswerT = TypeVar("_AnswerT")
+
+
+class NotWholeError(KaggleError):
+    """Kaggle could not process the dataset, or shows other files than were sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """Why a dataset cannot be used yet. differences: of its list, once it is ready."""
+
+    words: str
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteDataset:
+    """ref: `owner/slug`. sizes_bytes: what it is to hold, by name."""
+
+    ref: str
+    sizes_bytes: Mapping[str, int]
+    client: KaggleClient
+    patience: Patience
+    on_event: Callable[[Event], None]
+
+    @property
+    def page(self) -> str:
+        """Its address."""
+        return f"https://www.kaggle.com/datasets/{self.ref}"
+
+    def status(self) -> DatasetStatus | Complaint:
+        """Where it is; a complaint if it is not there, or hidden. Kaggle says 403 or 404 of what is not there."""
+        return self.ask(self.client.status)
+
+    def version_number(self) -> int | None:
+        """The version that is shown; None if Kaggle does not tell."""
+        number = self.ask(self.client.version_number)
+        return None if isinstance(number, Complaint) else number
+
+    def is_whole(self) -> bool:
+        """Whether every file is listed with its size, and no other; False if they cannot be listed."""
+        return self._differences() == ()
+
+    def await_settled(self, status: DatasetStatus | Complaint) -> None:
+        """Wait until Kaggle is through with an earlier version: it takes no other before.
+
+        Raises: KaggleError at the deadline.
+        """
+        deadline_s = time.monotonic() + self.patience.ready_s
+        while isinstance(status, DatasetStatus) and status not in _SETTLED:
+            self._wait(_words(status), deadline_s, "Kaggle still works on an earlier version")
+            status = self.status()
+
+    def await_whole(self, *, version_before: int | None) -> None:
+        """Wait until it is ready, later than `version_before` if that is known, and whole.
+
+        Raises: NotWholeError if it failed or its list stays different; KaggleError at the deadline.
+        """
+        deadline_s = time.monotonic() + self.patience.ready_s
+        differs_since_s: float | None = None
+        while (lack := self._lack(version_before)) is not None:
+            if lack.differences:
+                differs_since_s = differs_since_s or time.monotonic()
+                if time.monotonic() >= differs_since_s + self.patience.settle_s:
+                    lines = "".join(f"\n  {line}" for line in lack.differences)
+                    raise NotWholeError(f"{self.ref} is ready on Kaggle but not whole:{lines}\nrun the command again")
+            self._wait(lack.words, deadline_s, f"{self.ref} is not ready ({lack.words}); the same command waits on")
+
+    def _lack(self, version_before: int | None) -> _Lack | None:
+        status = self.status()
+        if status in (DatasetStatus.FAILED, DatasetStatus.DELETED):
+            raise NotWholeError(f"{self.ref}: Kaggle says {_words(status)!r}; see {self.page}, then run it again")
+        if status is not DatasetStatus.READY:
+            return _Lack(_words(status))
+        if version_before is not None and (self.version_number() or 0) <= version_before:
+            return _Lack("ready, but the version before is still shown")
+        found = self._differences()
+        if found is None:
+            return _Lack("ready, but its files cannot be listed yet")
+        return _Lack(f"ready, but {found[0]}", found) if found else None
+
+    def _differences(self) -> tuple[str, ...] | None:
+        """What the list says otherwise; None without a list."""
+        listed = self.ask(self.client.files)
+        return None if isinstance(listed, Complaint) else differences(self.sizes_bytes, listed)
+
+    def _wait(self, words: str, deadline_s: float, late: str) -> None:
+        left_s = deadline_s - time.monotonic()
+        waited_s = self.patience.ready_s - left_s
+        self.on_event(Event(stage=Stage.WAITING, text=words, done=waited_s, total=self.patience.ready_s))
+        if left_s <= 0:
+            more = "nothing is lost, Kaggle goes on by itself; not to be seen for long may mean a full private quota"
+            raise KaggleError(f"{late}\ngave up after {self.patience.ready_s / 60:.0f} minutes; {more}")
+        time.sleep(min(self.patience.poll_s, left_s))
+
+    def ask(self, question: Callable[[str], _AnswerT | Complaint]) -> _AnswerT | Complaint:
+        """The answer about this dataset; a complaint if it is absent or hidden.
+
+        Raises: KaggleError if Kaggle cannot be reached, or refuses to answer.
+        """
+        num_failures = 0
+        while True:
+            answer = question(self.ref)
+            if not isinstance(answer, Complaint) or answer.fault in (Fault.ABSENT, Fault.FORBIDDEN):
+                return answer
+            num_failures += 1
+            if answer.fault is Fault.UNAUTHENTICATED:
+                raise not_accepted(answer)
+            if answer.fault not in (Fault.PASSING, Fault.LIMITED):
+                raise KaggleError(f"{self.ref}: {answer.fault.value}: {answer.text}")
+            if num_failures >= self.patience.num_attempts:
+                raise KaggleError(f"{self.ref}: no answer from Kaggle: {answer.text}\ntry again later; {KEPT}")
+            self.pause(answer, num_failures)
+
+    def pause(self, problem: Complaint, num_failures: int) -> None:
+        """Say what went wrong and wait before the next attempt."""
+        pause_s = self.patience.pause_s(num_failures)
+        self.note(f"{problem.fault.value}: {problem.text}; trying again in {pause_s:.0f} s")
+        time.sleep(pause_s)
+
+    def note(self, text: str) -> None:
+        """Tell something that is not progress."""
+        self.on_event(Event(stage=Stage.NOTE, text=text))
+
+
+def _words(status: DatasetStatus | Complaint) -> str:
+    if isinstance(status, Complaint):
+        return f"not to be seen yet ({status.fault.value})"
+    return status.value.replace("_", " ")
+
+
+def not_accepted(problem: Complaint) -> KaggleError:
+    """The error for credentials that Kaggle does not accept."""
+    mend = "make a new token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token (chmod 600)"
+    return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{mend}; {KEPT}")

@@ -1,0 +1,97 @@
+"""Uploading a dataset: create or add a version, through faults and restarts, until Kaggle shows what was sent.
+
+In: a built dataset's folder and where it goes. Out: its address, once it is `ready` and Kaggle lists every file
+with its size; anything else raises. Progress is told in events; nothing is printed and nothing is asked.
+
+Beside the dataset, in `<dataset>.upload`, lie the client's sessions and a record of what was handed over, so the
+same command after a kill goes on: files that are through are not sent again, a half-sent one goes on in the middle,
+and after the handing over nothing is sent, only waited for. A rebuilt dataset starts anew.
+
+Not done: comparing contents after the upload (Kaggle tells names and sizes only); deleting old versions.
+Source: field notes kaggle.md 3 and 6 (requests, limits, faults of the client's releases).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kit.errors import MissingError
+from kit.kaggle.client.credentials import Credentials, client_environment, find_credentials
+from kit.kaggle.client.process import KaggleClient, Sessions, check_installed
+from kit.kaggle.dataset.destination import Destination
+from kit.kaggle.upload.delivery import STAGED_NAME, Delivery
+from kit.kaggle.upload.parcel import Parcel, check_parcel, stage
+from kit.kaggle.upload.plan import Event, Patience, Stage, Uploaded
+from kit.kaggle.upload.remote_dataset import RemoteDataset
+from kit.lock import held
+
+
+def upload(
+    dataset: Path,
+    destination: Destination,
+    *,
+    environ: Mapping[str, str],
+    is_fresh: bool = False,
+    patience: Patience | None = None,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Uploaded:
+    """Bring `dataset` to Kaggle and wait until it can be used; the same call goes on where an earlier one ended.
+
+    is_fresh: forget earlier runs and send everything.
+    Raises: MissingError (no credentials, no client, no dataset); InputError (a dataset that is not its manifest's);
+    StorageError (another upload of it runs, or the disk); KaggleError (refused, not ready in time, or not whole).
+    """
+    credentials = find_credentials(environ)  # before anything slow
+    release = check_installed()
+    patience = patience or Patience()
+    if not dataset.is_dir():
+        raise MissingError(f"{dataset}: no such folder; build the dataset with `python build_dataset.py`")
+    work = dataset.resolve().with_name(f"{dataset.resolve().name}.upload")
+    with held(work):
+        on_event(Event(stage=Stage.NOTE, text=f"kaggle {release}, credentials: {credentials.source}"))
+        parcel = check_parcel(
+            dataset,
+            credentials=credentials,
+            on_progress=lambda done, total: on_event(
+                Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total)
+            ),
+        )
+        stage(parcel, work / STAGED_NAME, destination.metadata)
+        delivery = _delivery(parcel, destination, work, credentials, environ, patience, on_event)
+        if is_fresh:
+            delivery.forget()
+        return delivery.run()
+
+
+def _delivery(
+    parcel: Parcel,
+    destination: Destination,
+    work: Path,
+    credentials: Credentials,
+    environ: Mapping[str, str],
+    patience: Patience,
+    on_event: Callable[[Event], None],
+) -> Delivery:
+    """The sessions belong to the manifest, because the client knows a file by name, size and time, not content."""
+    root = work / parcel.manifest_sha256[:16]
+    sessions = Sessions(root / "sessions", root / "copies")
+    sessions.make_room()
+    client = KaggleClient(
+        folder=work,
+        environ=client_environment(environ, scratch=sessions.folder),
+        scrub=credentials.scrubbed,
+        stall_s=patience.stall_s,
+    )
+    remote = RemoteDataset(
+        ref=destination.ref, sizes_bytes=parcel.sizes_bytes, client=client, patience=patience, on_event=on_event
+    )
+    return Delivery(
+        parcel=parcel,
+        to=destination,
+        remote=remote,
+        client=client,
+        sessions=sessions,
+        record_path=work / "record.json",
+        on_event=on_event,
+    )
