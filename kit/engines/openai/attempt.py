@@ -130,8 +130,8 @@ class Attempt:
         self.finish = ends
         return ends
 
-    def as_sample(self, *, seconds: float) -> Sample:
-        """The attempt as it is now; to be asked for once."""
+    def as_sample(self, *, seconds: float, depth: int | None = None) -> Sample:
+        """The attempt as it is now; to be asked for once. depth: of a server that recurses."""
         finish = self.finish or Finish.DEADLINE
         if self._follower is None:
             # nobody has followed it, so it is read at its end, in one go; the end token by its place is no text
@@ -147,6 +147,7 @@ class Attempt:
             mean_entropy=_mean([token.entropy for token in evidence]),
             error=self.error,
             evidence=evidence,
+            depth=depth,
         )
         return self._with_tool_calls(sample) if self.prompt.tools and finish is Finish.STOP else sample
 

@@ -24,6 +24,7 @@ from kit.engines.hf.chat import render
 from kit.engines.openai import harmony, wire
 from kit.engines.openai.admission import Door, Reading, read_metrics
 from kit.engines.openai.attempt import Attempt
+from kit.engines.openai.depth import ServedDepth
 from kit.engines.openai.endpoint import Address, Endpoint
 from kit.engines.openai.http import BrokenError, HttpClient
 from kit.errors import EngineError, InputError, check_fields
@@ -42,6 +43,7 @@ class ClientConfig:
     max_replays: of one attempt, after servers that broke under it. replay_pause_s: before the first; it doubles.
     cache_high: the share of the KV cache from which attempts wait at the door. poll_s: between looks at it; None: the
         server has no metrics, or they are not to be looked at.
+    depth: of a server that recurses; None: it does not, and what calls say of a depth is not told to it.
     Raises: InputError for a value outside its range.
     """
 
@@ -51,6 +53,7 @@ class ClientConfig:
     replay_pause_s: float = 0.25
     cache_high: float = 0.9
     poll_s: float | None = 0.5
+    depth: ServedDepth | None = None
 
     def __post_init__(self) -> None:
         check_fields(
@@ -88,10 +91,11 @@ class OpenAIEngine:
             one that breaks again and again before the first token.
         """
         begun_s = trio.current_time()
+        depth = self._config.depth.of(params) if self._config.depth else None
         attempt = self._attempt(prompt, params, on_chunk)
         with trio.move_on_after(max(0.0, timeout_s)):
             await self._draw(attempt)
-        return attempt.as_sample(seconds=trio.current_time() - begun_s)
+        return attempt.as_sample(seconds=trio.current_time() - begun_s, depth=depth)
 
     def _attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
         if self._tokenizer is None:
@@ -185,12 +189,14 @@ class OpenAIEngine:
             "seed": attempt.seed,
             "num_logprobs": self._config.num_logprobs,
         }
+        extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}
         if self._tokenizer is None:
-            return "chat/completions", wire.chat_request(attempt.prompt, attempt.params, **common), wire.chat_piece
+            body = wire.chat_request(attempt.prompt, attempt.params, **common)
+            return "chat/completions", {**body, **extra}, wire.chat_piece
         prefix = attempt.prefix_ids
         assert prefix is not None
         body = wire.completion_request(prefix, attempt.params, shows_special=self._is_harmony, **common)
-        return "completions", body, wire.completion_piece
+        return "completions", {**body, **extra}, wire.completion_piece
 
     def _has_room(self, address: Address, attempt: Attempt) -> bool:
         """Whether the context holds one more token; an attempt that fills it has ended.

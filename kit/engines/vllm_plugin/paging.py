@@ -1,0 +1,69 @@
+"""The recursion's keys and values in vLLM's paged cache.
+
+One vLLM `Attention`, which owns a cache and no weights, for each (application, layer) of the form "states", and for
+each layer of the form "anchor". A second write into one Attention would overwrite the slots of the first, so an
+application that must keep its own keys needs its own; the anchor's applications read without writing, which vLLM does
+when it is given no keys.
+
+Letters: N tokens of a step, whoever they belong to, H key-value heads, E head size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from vllm.model_executor.layers.attention import Attention
+
+from kit.trm.cache import num_slots
+from kit.trm.config import TRMConfig
+from kit.trm.layers import KeyValue, Pages
+
+
+class PagedSlot:
+    """One Attention as a slot of kit.trm: what is put in stays, and attention over it is vLLM's."""
+
+    def __init__(self, attention: Any) -> None:
+        self._attention = attention
+        self._new: tuple[Tensor | None, Tensor | None] = (None, None)
+
+    def extend(self, new: KeyValue) -> Pages:
+        """Keys and values of a step's tokens, [1, H, N, E], written when they are first read."""
+        keys_NHE, values_NHE = (each[0].transpose(0, 1).contiguous() for each in new)
+        self._new = keys_NHE.flatten(1), values_NHE.flatten(1)
+        return Pages(self._attend)
+
+    def _attend(self, queries_1NKE: Tensor) -> Tensor:
+        """Mixed values [1, K, M] of rotated queries [1, heads, K, E]."""
+        queries_KM = queries_1NKE[0].transpose(0, 1).flatten(1)
+        new, self._new = self._new, (None, None)
+        mixed_KM: Tensor = self._attention(queries_KM, *new)
+        return mixed_KM[None]
+
+
+class PagedPlaces(nn.Module):
+    """All slots of one model; see kit.trm.reading.Places.
+
+    first: the number that vLLM may give to the first of them, after the backbone's layers: a name must hold exactly
+    one number and none twice.
+    """
+
+    def __init__(self, config: TRMConfig, vllm_config: Any, *, prefix: str, first: int) -> None:
+        super().__init__()
+        self._config = config
+        self.attentions = nn.ModuleList(
+            Attention(
+                config.num_attention_heads,
+                config.head_dim,
+                config.head_dim**-0.5,
+                num_kv_heads=config.num_key_value_heads,
+                cache_config=vllm_config.cache_config,
+                prefix=f"{prefix}.{first + index}",
+            )
+            for index in range(num_slots(config, config.depth))
+        )
+
+    def at(self, application: int, layer: int) -> PagedSlot:
+        """The slot of one layer in one application of the net."""
+        index = layer if self._config.form == "anchor" else application * self._config.num_layers + layer
+        return PagedSlot(self.attentions[index])
