@@ -1,6 +1,6 @@
 """Run by vLLM's interpreter: greedy tokens of a recursion inside vLLM beside those of kit.trm on the same weights.
 
-    python recursion_in_vllm.py FORM SCRATCH [--num-prompts 200] [--depths 0 1 3 10] [--num-tokens 24] [--trm JSON]
+    python recursion_in_vllm.py FORM SCRATCH [--num-prompts 200] [--depths 0 1 3 10] [--num-tokens 16] [--trm JSON]
 
 Prints a JSON object: for each depth how many prompts there were, how many texts differ from the backbone's, which
 differ from kit.trm's, and what vLLM says of cached prefixes and preemptions. Chunks are short, blocks few and prefixes
@@ -70,12 +70,12 @@ def make_folders(scratch: Path, form: str, **changes: Any) -> tuple[Path, Path]:
 
 
 def make_prompts(num_prompts: int) -> list[list[int]]:
-    """Of 1 to 150 tokens; every other begins as one before it."""
+    """Of 1 to 168 tokens; every other begins as one before it. Few lengths, which kit.trm's batches then share."""
     draw = random.Random(0)
     prompts: list[list[int]] = []
     for index in range(num_prompts):
-        tail = [draw.randrange(VOCAB_SIZE) for _ in range(draw.randint(1, 75))]
-        begin = draw.choice(prompts)[:75] if index % 2 else []
+        tail = [draw.randrange(VOCAB_SIZE) for _ in range(draw.choice((1, 5, 33, 84)))]
+        begin = prompts[draw.randrange(0, index, 2)] if index % 2 else []
         prompts.append(begin + tail)
     return prompts
 
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--num-prompts", type=int, default=200)
     parser.add_argument("--depths", type=int, nargs="+", default=[0, 1, 3, 10])
-    parser.add_argument("--num-tokens", type=int, default=24)
+    parser.add_argument("--num-tokens", type=int, default=16)
     parser.add_argument("--trm", type=json.loads, default={}, help="fields of TRMConfig, as JSON")
     args = parser.parse_args()
     logging.disable_progress_bar()

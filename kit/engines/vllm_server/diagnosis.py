@@ -65,13 +65,30 @@ _SIGNS = (
         "free disk where the cache and temporary folders of the server are",
     ),
     _sign(
+        r"No usable temporary directory found",  # Python's, where it can write to none of them
+        Cause.DISK_FULL,
+        "make room in one of the folders that the line names",
+    ),
+    _sign(
+        r"Insufficient space in /dev/shm",
+        Cause.DISK_FULL,
+        "make /dev/shm larger, or free what lies in it: the server's processes share memory there",
+    ),
+    _sign(
         r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|incomplete metadata|"
         r"Unable to load weights|Cannot find any model weights|not a valid JSON file|"
         r"does not appear to have a file named config\.json|Repo id must|Invalid repository ID|"
         r"Can't load (the configuration|tokenizer)|No such file or directory: '[^']*\.(safetensors|json)'|"
-        r"weights were not initialized from checkpoint",
+        r"weights were not initialized from checkpoint|There is no module or parameter named|"
+        r"The size of tensor a \(\d+\) must match|JSONDecodeError",  # the tokenizer's files are read as JSON
         Cause.MODEL,
         "check the model's folder against its manifest and copy it again",
+    ),
+    _sign(
+        r"Value error, .*(Model architectures .* (not supported|failed to be inspected)|"
+        r"does not recognize this architecture|Should have a `model_type` key)",
+        Cause.MODEL,
+        "check the model's config.json against its manifest, or take an environment whose vLLM knows this model",
     ),
     _sign(
         r"ModuleNotFoundError|ImportError: |PackageNotFoundError|undefined symbol|cannot open shared object file|"
@@ -104,7 +121,7 @@ _SIGNS = (
         "another port is taken for the next start",
     ),
     _sign(
-        r"unrecognized arguments|error: argument |invalid choice|validation errors? for \w*Config",
+        r"unrecognized arguments|error: argument |invalid choice|validation errors? for \w*Config|^\s*Value error, ",
         Cause.SETTINGS,
         "mend the setting that the line names",
     ),
