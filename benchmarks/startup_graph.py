@@ -172,9 +172,9 @@ def start_in_series(environment: KaggleEnvironment, recipe: Recipe) -> dict[str,
 
     dataset = Mounts.find(environment.input).dataset()
     restored = timed("restore", lambda: restore(dataset, environment.scratch / "kit-dataset"))
-    packages = timed("install", lambda: install(dataset, restored, environment.scratch))
+    python = timed("install", lambda: install(dataset, restored, environment.scratch))
     timed("prefetch", lambda: prefetch(weight_files(restored, recipe.engine), recipe.prefetch))
-    engine = timed("engine", lambda: open_engine(restored, packages, recipe))
+    engine = timed("engine", lambda: open_engine(restored, python, recipe, scratch=environment.scratch))
 
     async def sandboxes() -> None:
         begun_s = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -126,24 +127,32 @@ def test_the_datasets_wheels_become_an_environment_and_without_any_the_images_pa
     assert install(dataset, restored, kaggle.scratch) is None
     target = Target(name="toy", python=PYTHON, glibc="2.17", cuda=None, requirements=("app",))
     wheel = make_wheel(restored / "wheels", "app")
+    make_wheel(restored, "mathllm_kit")
     Lock(target, (wheel,)).save(restored / "wheels" / "lock-toy.txt")
     wheels = WheelSet(
         target="toy", python=PYTHON, glibc="2.17", cuda=None, lock="wheels/lock-toy.txt", versions=("app==1.0",)
     )
     entries = load_manifest(dataset).entries
     Manifest(kit_version="1", commit="test", entries=entries, wheels=wheels).save(dataset)
-    packages = install(dataset, restored, kaggle.scratch)
-    assert packages is not None
-    assert (packages / "app" / "__init__.py").is_file()
-    assert kaggle.scratch in packages.parents
+    python = install(dataset, restored, kaggle.scratch)
+    assert python is not None
+    assert kaggle.scratch in python.parents
+    told = "import app, mathllm_kit; print(app.__file__, mathllm_kit.__file__)"
+    done = subprocess.run([python, "-I", "-c", told], capture_output=True, text=True, check=True)
+    assert all(path.startswith(str(kaggle.scratch)) for path in done.stdout.split())
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_clean_path")
 def test_an_environments_packages_come_before_the_images_and_after_the_kit(kaggle: KaggleEnvironment) -> None:
-    packages, first = kaggle.scratch / "site-packages", sys.path[0]
+    environment, first = kaggle.scratch / "environment", sys.path[0]
+    packages = environment / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    recipe = Recipe(solver=SolverConfig(), engine=ON_CPU)
     for _ in range(2):
         with pytest.raises(MissingError):
-            assembly.open_engine(kaggle.scratch / "nothing", packages, Recipe(solver=SolverConfig(), engine=ON_CPU))
+            assembly.open_engine(
+                kaggle.scratch / "nothing", environment / "bin" / "python", recipe, scratch=kaggle.scratch
+            )
     assert sys.path[:2] == [first, str(packages)]
     assert sys.path.count(str(packages)) == 1

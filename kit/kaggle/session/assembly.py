@@ -28,6 +28,7 @@ from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.session.prefetch import PrefetchConfig, Prefetched, read_ahead
+from kit.kaggle.session.serving import CODE_FOLDER, VllmChoice, open_served, prepare_server, unpack_kit
 from kit.kaggle.session.startup_graph import StartupGraph, Step, Timing
 from kit.kaggle.wheelhouse.install import install_from
 from kit.prompting import VARIANTS
@@ -47,16 +48,24 @@ _ValueT = TypeVar("_ValueT")
 class EngineConfig:
     """How the model is run.
 
-    kind: transformers samples from the model alone, trm with the dataset's recursive model on top.
+    kind: transformers samples from the model alone, trm with the dataset's recursive model on top; vllm and vllm-trm
+    do the same by a server of their own.
     device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
-    decode at once. num_threads: of torch on the CPU; None leaves torch's own choice.
+    decode at once. num_threads: of torch on the CPU; None leaves torch's own choice. These four are of transformers
+    and trm; vllm: of the other two.
     """
 
-    kind: Literal["transformers", "trm"] = "transformers"
+    kind: Literal["transformers", "trm", "vllm", "vllm-trm"] = "transformers"
     device: Literal["cpu", "cuda", "auto"] = "auto"
     dtype: str = "auto"
     max_batch: int = 16
     num_threads: int | None = None
+    vllm: VllmChoice = field(default_factory=VllmChoice)
+
+    @property
+    def recurses(self) -> bool:
+        """Whether the dataset's recursive model is used."""
+        return self.kind in ("trm", "vllm-trm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +149,10 @@ def _add_engine(
         return await read_ahead(weight_files(restored.value, recipe.engine), recipe.prefetch)
 
     async def start_engine() -> Engine:
-        return await hold(await _in_thread(lambda: open_engine(restored.value, installed.value, recipe)))
+        return await hold(await _in_thread(make_engine))
+
+    def make_engine() -> AbstractAsyncContextManager[Engine]:
+        return open_engine(restored.value, installed.value, recipe, scratch=environment.scratch)
 
     into = environment.scratch / RESTORED_FOLDER
 
@@ -173,32 +185,57 @@ def _add_sandboxes(
 
 
 def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:
-    """Make the environment of the dataset's wheels; its packages, or None for the image's own if it holds no wheels.
+    """Make the environment of the dataset's wheels; its Python, or None for the image's own if it holds no wheels.
 
+    It has the kit besides, for vLLM's processes.
     Raises: InputError for another machine's wheels or what the installer refuses; StorageError if it cannot be written.
     """
     wheels = load_manifest(dataset).wheels
     if wheels is None:
         return None
     lock = restored / wheels.lock
-    python = install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER)
-    return next((python.parent.parent / "lib").glob("python*/site-packages"))
+    kit_code = unpack_kit(restored, scratch / CODE_FOLDER)
+    return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(kit_code,))
 
 
 def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
     """The files of weights in the order in which the engine reads them."""
-    folders = (MODEL_FOLDER, TRM_FOLDER) if config.kind == "trm" else (MODEL_FOLDER,)
+    folders = (MODEL_FOLDER, TRM_FOLDER) if config.recurses else (MODEL_FOLDER,)
     return tuple(path for folder in folders for path in sorted((restored / folder).glob("*.safetensors")))
 
 
-def open_engine(restored: Path, packages: Path | None, recipe: Recipe) -> AbstractAsyncContextManager[Engine]:
-    """Load the model of a restored dataset, slowly and in any thread.
+def open_engine(
+    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
+) -> AbstractAsyncContextManager[Engine]:
+    """Load the model of a restored dataset, or make ready the server that will, slowly and in any thread.
 
-    packages: to be imported before those of the image; what the process has imported already stays.
+    python: whose packages are imported before those of the image; what the process has imported already stays.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
-    if packages is not None and str(packages) not in sys.path:
-        sys.path.insert(1, str(packages))  # after the folder of the kit itself
+    if python is not None:
+        packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))
+        if packages not in sys.path:
+            sys.path.insert(1, packages)  # after the folder of the kit itself
+    if recipe.engine.kind in ("vllm", "vllm-trm"):
+        return _open_server(restored, python, recipe, scratch=scratch)
+    return _open_in_process(restored, recipe)
+
+
+def _open_server(
+    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
+) -> AbstractAsyncContextManager[Engine]:
+    launch, config = prepare_server(
+        recipe.engine.vllm,
+        python=python,
+        model=restored / MODEL_FOLDER,
+        trm=restored / TRM_FOLDER if recipe.engine.recurses else None,
+        depth=recipe.solver.sampling.depth,
+        scratch=scratch,
+    )
+    return open_served(launch, config)
+
+
+def _open_in_process(restored: Path, recipe: Recipe) -> AbstractAsyncContextManager[Engine]:
     # Here and not above, so that the server listens before torch and transformers are imported.
     import torch
     import transformers

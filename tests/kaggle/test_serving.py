@@ -1,0 +1,157 @@
+"""vLLM in the notebook: what is chosen, what is refused, and the real one over a mounted dataset."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from kit import assets
+from kit.budget import process_clock
+from kit.config import replaced
+from kit.engines.vllm_server.settings import CPU_TINY, GPT_OSS_120B_H100, QWEN25_MATH_7B_H100
+from kit.errors import InputError, MissingError
+from kit.kaggle.dataset.manifest import Entry, Manifest
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.notebook import Settings
+from kit.kaggle.session.assembly import EngineConfig, Recipe, open_attempts
+from kit.kaggle.session.serving import VllmChoice, check_python, prepare_server, unpack_kit
+from kit.problem import Problem
+from kit.prompting import build_prompt
+from kit.sampling import Sample, SamplingParams
+from kit.solver_config import SolverConfig
+from kit.trm.checkpoint import save_untrained
+from tests.engines.vllm_tiny import vllm_python
+
+
+def model_folder(folder: Path, **config: Any) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def interpreter(path: Path, *, prints: str) -> Path:
+    path.write_text(f"#!/bin/sh\necho {prints}\n")
+    path.chmod(0o755)
+    return path
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("model_type", "has_gpu", "settings"),
+        [("gpt_oss", True, GPT_OSS_120B_H100), ("qwen2", True, QWEN25_MATH_7B_H100), ("qwen2", False, CPU_TINY)],
+    )
+    def test_auto_is_the_models_preset_on_a_gpu(
+        self, tmp_path: Path, model_type: str, has_gpu: bool, settings: Any
+    ) -> None:
+        model = model_folder(tmp_path / "model", model_type=model_type)
+        assert VllmChoice().config(model, has_gpu=has_gpu).settings == settings
+
+    def test_changes_and_template_values_join_the_preset(self, tmp_path: Path) -> None:
+        model = model_folder(tmp_path / "model", model_type="gpt_oss")
+        (model / "o200k_base.tiktoken").touch()
+        choice = VllmChoice(settings=("max_num_seqs=7", "eager=true"), template=("reasoning_effort=low", "cut=3"))
+        config = choice.config(model, has_gpu=True)
+        assert (config.settings.max_num_seqs, config.settings.eager) == (7, True)
+        assert config.settings.kv_cache_dtype == GPT_OSS_120B_H100.kv_cache_dtype
+        assert ("TIKTOKEN_ENCODINGS_BASE", str(model)) in config.settings.extra_environment
+        assert dict(config.template) == {"reasoning_effort": "low", "cut": 3}
+        assert dict(VllmChoice().config(model, has_gpu=True).template) == {"reasoning_effort": "high"}
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"settings": ["max_num_seq=7"]}, "did you mean 'engine.vllm.settings: max_num_seqs'"),
+            ({"settings": ["max_num_seqs=0"]}, "max_num_seqs must be >= 1"),
+            ({"settings": ["max_num_seqs"]}, "expected NAME=VALUE"),
+            ({"template": ["a b=1"]}, "template must be a list of NAME=VALUE"),
+            ({"preset": "h200"}, "preset must be one of auto, cpu-tiny"),
+            ({"supervisor": {"hang_s": -1}}, "hang_s must be > 0"),
+        ],
+    )
+    def test_what_makes_no_sense_is_told_before_anything_runs(self, changes: Mapping[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            replaced(Settings(), {"engine": {"vllm": changes}})
+
+
+class TestPython:
+    def test_one_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(MissingError, match=r"no interpreter at .*/nowhere"):
+            check_python(tmp_path / "nowhere", needs_plugin=False)
+
+    def test_one_without_vllm_is_told_with_both_mends(self, tmp_path: Path) -> None:
+        with pytest.raises(MissingError, match=r"has no vLLM; .*kit wheels fetch.*engine\.vllm\.python"):
+            check_python(interpreter(tmp_path / "python", prints="False"), needs_plugin=False)
+
+    def test_a_trm_needs_the_kit_there(self, tmp_path: Path) -> None:
+        bare = interpreter(tmp_path / "bare", prints="True lora_resolver")
+        check_python(bare, needs_plugin=False)
+        with pytest.raises(MissingError, match="not the kit"):
+            check_python(bare, needs_plugin=True)
+        check_python(interpreter(tmp_path / "whole", prints="True kit_trm"), needs_plugin=True)
+
+    def test_our_own_is_asked_where_nothing_is_said(self, tmp_path: Path) -> None:
+        """This environment has no vLLM, which is what the message must say of it."""
+        model = model_folder(tmp_path / "model", model_type="qwen2")
+        with pytest.raises(MissingError, match=sys.executable):
+            prepare_server(VllmChoice(), python=None, model=model, trm=None, depth=None, scratch=tmp_path)
+
+
+def test_the_kit_of_a_dataset_becomes_a_folder_of_packages(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no wheel of the kit"):
+        unpack_kit(tmp_path, tmp_path / "code")
+    with zipfile.ZipFile(tmp_path / "mathllm_kit-1-py3-none-any.whl", "w") as archive:
+        archive.writestr("kit/__init__.py", "")
+    assert (unpack_kit(tmp_path, tmp_path / "code") / "kit" / "__init__.py").is_file()
+
+
+def session(folder: Path, *, with_trm: bool) -> KaggleEnvironment:
+    """The shipped model, and an untrained TRM on it, mounted as a dataset."""
+    dataset = folder / "input" / "datasets" / "ada" / "mathllm-kit"
+    dataset.mkdir(parents=True)
+    (folder / "working").mkdir()
+    places = {"model": assets.TINY_MODEL}
+    if with_trm:
+        places["trm"] = folder / "saved"
+        save_untrained(places["trm"], backbone_folder=assets.TINY_MODEL)
+    entries = []
+    for place, source in places.items():
+        for path in sorted(path for path in source.iterdir() if path.is_file()):
+            flat = dataset / f"{place}__{path.name}"
+            flat.write_bytes(path.read_bytes())
+            entries.append(Entry(f"{place}/{path.name}", flat.name, flat.stat().st_size, sha256_of(flat)))
+    Manifest(kit_version="1", commit="test", entries=tuple(entries)).save(dataset)
+    return KaggleEnvironment(folder, is_rerun=False)
+
+
+def draw(environment: KaggleEnvironment, kind: Any, **choice: Any) -> Sample:
+    engine = EngineConfig(kind=kind, vllm=VllmChoice(python=str(vllm_python()), **choice))
+    recipe = Recipe(solver=SolverConfig(sampling=SamplingParams(temperature=0, depth=2)), engine=engine)
+
+    async def main() -> Sample:
+        mounts = Mounts.find(environment.input)
+        async with open_attempts(
+            environment, mounts, recipe, clock=process_clock(), on_timing=lambda _timing: None
+        ) as attempts:
+            prompt = build_prompt(Problem("a", "Compute the remainder when $17$ is divided by $5$."))
+            return await attempts.sample(prompt, SamplingParams(temperature=0, max_new_tokens=12), timeout_s=60.0)
+
+    return trio.run(main)
+
+
+@pytest.mark.slow
+def test_a_mounted_dataset_is_served_by_the_real_vllm_with_and_without_its_trm(tmp_path: Path) -> None:
+    """An untrained TRM changes nothing, so both must say the same; the settings are changed as a competitor would."""
+    environment = session(tmp_path, with_trm=True)
+    alone = draw(environment, "vllm", settings=("max_num_seqs=4", "stream_interval=4"))
+    recursive = draw(environment, "vllm-trm")
+    assert (alone.depth, recursive.depth) == (None, 2)
+    assert alone.text
+    assert alone.text == recursive.text
