@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kit.kaggle.rehearsal.dry_run import Rehearsal
     from kit.kaggle.rehearsal.report import Report
 
+VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
 _SCORED_RUNS = 2  # the contest runs a notebook twice
 TIMELINE_NAME = "timeline.svg"
 IN_ORDER: Mapping[str, Any] = {"solver": {"in_order": True}}
@@ -54,8 +55,9 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be given again"
     )
     dry_run.add_argument(
-        "--engine", choices=("transformers", "trm"), default="transformers",
-        help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10 (default: %(default)s)",
+        "--engine", choices=("transformers", "trm", "vllm", "vllm-trm"), default="transformers",
+        help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10; vllm, vllm-trm: the same by a "
+        "vLLM server, from `make environment-vllm` unless --set engine.vllm.python says another (default: %(default)s)",
     )  # fmt: skip
     dry_run.add_argument(
         "--wheels", metavar="TARGET",
@@ -101,7 +103,8 @@ def dry_run_command(args: argparse.Namespace) -> int:
 def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
     from kit.kaggle.rehearsal.dry_run import RECURSIVE, DryRun, Layout, lay_out, merged
 
-    if args.engine == "trm":
+    changes = merged(_engine_changes(args.engine, has_wheels=args.wheels is not None), changes)
+    if args.engine in ("trm", "vllm-trm"):
         changes = merged(RECURSIVE, changes)
         args.trm = args.trm or _untrained_trm(args.model, args.out, console)
     if args.seed is not None:
@@ -127,6 +130,17 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
     if not all(report.num_samples for report in reports):
         raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsals[0].log}")
     return 0
+
+
+def _engine_changes(kind: str, *, has_wheels: bool) -> Mapping[str, Any]:
+    """The settings of an engine; vLLM's Python is the checkout's own where the wheels bring none."""
+    from kit.kaggle.checkout import SOURCE
+
+    engine: dict[str, Any] = {"kind": kind}
+    python = SOURCE / VLLM_PYTHON
+    if kind.startswith("vllm") and not has_wheels and python.is_file():
+        engine["vllm"] = {"python": str(python)}
+    return {"engine": engine}
 
 
 def _wheelhouse(target: str | None) -> Wheelhouse | None:

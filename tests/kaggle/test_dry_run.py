@@ -21,6 +21,7 @@ from kit.kaggle.rehearsal.report import as_table, guess_lines, make_report, read
 from kit.lock import held
 from kit.problem import Problem
 from kit.records import solution_record
+from tests.engines.vllm_tiny import vllm_python
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
 FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
@@ -115,8 +116,11 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(csv:
 
 
 @pytest.mark.slow
-def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path) -> None:
-    more = ["--engine", "trm", "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
+@pytest.mark.parametrize("engine", ["trm", "vllm-trm"])
+def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path, engine: str) -> None:
+    if engine == "vllm-trm":
+        vllm_python()  # skips where there is none
+    more = ["--engine", engine, "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
     argv = command(csv, tmp_path / "out", *more)
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -125,6 +129,17 @@ def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: P
     drawn = {(record["number"], record["depth"]) for record in records if record["kind"] == "sample"}
     assert drawn <= {(0, 3), (1, 5), (2, 10)}
     assert drawn
+
+
+@pytest.mark.slow
+def test_a_real_vllm_answers_without_a_network(csv: Path, tmp_path: Path) -> None:
+    argv = command(csv, tmp_path / "out", "--engine", "vllm", "--set", f"engine.vllm.python={vllm_python()}")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    assert len(submitted(run)) == 2
+    assert samples(run)
+    assert "vLLM: " in (run / "kaggle" / "working" / "kit.log").read_text()
 
 
 @pytest.mark.slow

@@ -51,8 +51,8 @@ and as varied as the shipped model's training. One thread: its matrices are too 
 AS_TRAINED: Mapping[str, Any] = {"solver": {"prompt": "plain"}}
 """For the shipped model, which has seen one wording only."""
 
-RECURSIVE: Mapping[str, Any] = {"engine": {"kind": "trm"}, "solver": {"depths": [3, 5, 10]}}
-"""The recursive engine, with the ladder of depths that a contested vote climbs."""
+RECURSIVE: Mapping[str, Any] = {"solver": {"depths": [3, 5, 10]}}
+"""For the recursive engines: the ladder of depths that a contested vote climbs."""
 
 
 _INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come before it")\n'

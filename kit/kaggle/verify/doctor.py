@@ -15,6 +15,8 @@ from pathlib import Path
 
 import trio
 
+from kit.engines.vllm_server.memory import H100_BYTES, SHAPES, plan
+from kit.engines.vllm_server.settings import PRESETS
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.checkout import SOURCE
 from kit.kaggle.client.credentials import find_credentials
@@ -38,6 +40,7 @@ def examine(environ: Mapping[str, str], *, scratch: Path) -> Iterator[Check]:
     yield network(scratch)
     yield sandbox()
     yield locks()
+    yield from presets()
     yield client()
     yield credentials(environ)
 
@@ -102,6 +105,14 @@ def locks(*, project: Path = SOURCE) -> Check:
             findings.append(Finding.of(fault, file=name, mend=f"kit wheels lock --target {name}"))
     uv = "uv found" if importlib.util.find_spec("uv") or shutil.which("uv") else "no uv, which `kit wheels lock` needs"
     return Check(name="wheel locks", detail=f"{', '.join(names)}; {uv}", findings=tuple(findings))
+
+
+def presets() -> Iterator[Check]:
+    """What each preset of vLLM would do with the memory of the card it is for; arithmetic, nothing is measured."""
+    for name, shape in SHAPES.items():
+        planned = plan(shape, PRESETS[name], device_bytes=H100_BYTES)
+        finding = error(name, "does not fit one attempt", "shorten max_model_len, or take FP8 weights or cache")
+        yield Check(name=f"vLLM {name}", detail="\n".join(planned.lines()), findings=() if planned.fits else (finding,))
 
 
 def client() -> Check:
