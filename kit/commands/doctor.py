@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.errors import MissingError
+
+if TYPE_CHECKING:
+    from kit.engines.vllm_server.memory import MemoryPlan
 
 DATASET = Path("out/dataset")
 
@@ -18,9 +22,9 @@ def add(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="what is wrong with this machine, this dataset or these credentials",
-        description="Look at the machine, its sandbox and network, the packages, locks, client and credentials, and at "
-        "a built dataset. Nothing is sent and no credential is shown. Status 1 if something stops a dry "
-        "run from here.",
+        description="Look at the machine, its sandbox and network, the packages, locks, client and credentials, at a "
+        "built dataset, and at what vLLM's presets would do with memory. Nothing is sent and no credential is shown. "
+        "Status 1 if something stops a dry run from here.",
     )
     doctor.add_argument(
         "dataset", type=Path, nargs="?", metavar="DIR", help=f"a built dataset (default: {DATASET}, if it is there)"
@@ -32,14 +36,27 @@ def doctor_command(args: argparse.Namespace) -> int:
     """Examine and print; 1 if any check failed."""
     from kit.commands.checks import print_checks
     from kit.commands.verify import checks_of
-    from kit.kaggle.verify.doctor import examine
+    from kit.kaggle.verify.doctor import examine, presets
 
     if args.dataset is not None and not args.dataset.is_dir():
         raise MissingError(f"{args.dataset}: no such folder; build a dataset with `kit build`")
     scratch = Path(tempfile.gettempdir())
     status = print_checks("this machine", tuple(examine(os.environ, scratch=scratch)))
+    _print_presets(presets())
     dataset = args.dataset or DATASET
     if not dataset.is_dir():
         print(f"no dataset in {dataset}: `kit build` makes one")
         return status
     return max(status, print_checks(str(dataset), checks_of(dataset, scratch=scratch)))
+
+
+def _print_presets(planned: Iterable[tuple[str, MemoryPlan]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kit.engines.vllm_server.memory import HEADINGS
+
+    table = Table("preset", *HEADINGS, title="memory of vLLM's presets, in GiB, by arithmetic", title_justify="left")
+    for name, plan in planned:
+        table.add_row(name, *plan.cells)
+    Console().print(table)

@@ -16,12 +16,14 @@ from kit import assets
 from kit.budget import process_clock
 from kit.config import replaced
 from kit.engines.vllm_server.settings import CPU_TINY, GPT_OSS_120B_H100, QWEN25_MATH_7B_H100
-from kit.errors import InputError, MissingError
+from kit.engines.vllm_server.supervision import SupervisorConfig
+from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook import Settings
-from kit.kaggle.session.assembly import EngineConfig, Recipe, open_attempts
+from kit.kaggle.session import assembly, serving
+from kit.kaggle.session.assembly import EngineConfig, Recipe, open_attempts, resolved_kind
 from kit.kaggle.session.serving import VllmChoice, check_python, prepare_server, unpack_kit
 from kit.problem import Problem
 from kit.prompting import build_prompt
@@ -132,7 +134,10 @@ def session(folder: Path, *, with_trm: bool) -> KaggleEnvironment:
 
 
 def draw(environment: KaggleEnvironment, kind: Any, **choice: Any) -> Sample:
-    engine = EngineConfig(kind=kind, vllm=VllmChoice(python=str(vllm_python()), **choice))
+    return sample_once(environment, EngineConfig(kind=kind, vllm=VllmChoice(python=str(vllm_python()), **choice)))
+
+
+def sample_once(environment: KaggleEnvironment, engine: EngineConfig) -> Sample:
     recipe = Recipe(solver=SolverConfig(sampling=SamplingParams(temperature=0, depth=2)), engine=engine)
 
     async def main() -> Sample:
@@ -144,6 +149,52 @@ def draw(environment: KaggleEnvironment, kind: Any, **choice: Any) -> Sample:
             return await attempts.sample(prompt, SamplingParams(temperature=0, max_new_tokens=12), timeout_s=60.0)
 
     return trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("has_environment", "has_driver", "prints", "kind"),
+    [
+        (True, True, "True", "vllm"),
+        (True, True, "False", "transformers"),
+        (True, False, "True", "transformers"),
+        (False, True, "True", "transformers"),
+    ],
+)
+def test_auto_is_vllm_where_an_environment_brings_it_and_there_is_a_gpu(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_environment: bool,
+    has_driver: bool,
+    prints: str,
+    kind: str,
+) -> None:
+    monkeypatch.setattr(serving, "driver_cuda", lambda: (13, 0) if has_driver else None)
+    python = interpreter(tmp_path / "python", prints=prints)
+    assert resolved_kind(EngineConfig(), python if has_environment else None) == kind
+    assert resolved_kind(EngineConfig(kind="trm"), python) == "trm"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["auto", "vllm"])
+def test_transformers_takes_the_place_of_a_vllm_that_does_not_start_unless_vllm_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    """The server is a program that ends at once."""
+    environment = session(tmp_path, with_trm=False)
+    (tmp_path / "made" / "bin").mkdir(parents=True)
+    (tmp_path / "made" / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+    python = interpreter(tmp_path / "made" / "bin" / "python", prints="True")
+    monkeypatch.setattr(serving, "driver_cuda", lambda: (13, 0))
+    monkeypatch.setattr(assembly, "install", lambda *_: python)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    choice = VllmChoice(supervisor=SupervisorConfig(max_failed_starts=1, pause_s=0))
+    engine = EngineConfig(kind=kind, vllm=choice, device="cpu", dtype="float32", num_threads=1)
+    if kind == "vllm":
+        with pytest.raises(EngineError):
+            sample_once(environment, engine)
+        return
+    assert sample_once(environment, engine).text
+    assert "vLLM does not serve, transformers takes its place" in caplog.text
 
 
 @pytest.mark.slow

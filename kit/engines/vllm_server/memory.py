@@ -1,6 +1,6 @@
 """What a server's settings mean in memory: weights, cache, and how many attempts fit; arithmetic only.
 
-In: a model's shape and the settings. Out: bytes, and lines for a reader. What vLLM takes besides (activations, CUDA
+In: a model's shape and the settings. Out: bytes, and cells of a table. What vLLM takes besides (activations, CUDA
 graphs, the CUDA context) is an allowance, not a measurement; vLLM measures it at start and gives the cache the rest.
 """
 
@@ -70,17 +70,21 @@ class MemoryPlan:
         """Whether one attempt of max_model_len does; vLLM refuses to start where it does not."""
         return self.num_whole_attempts >= 1
 
-    def lines(self) -> tuple[str, ...]:
-        """For a reader, in GiB."""
-        fits = "fits" if self.fits else "DOES NOT FIT: shorten max_model_len, or take FP8 weights or cache"
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """For a table with HEADINGS; sizes in GiB."""
+        sizes = (self.device_bytes, self.weight_bytes, self.overhead_bytes, self.cache_bytes, self.attempt_bytes)
         return (
-            f"device           {_gib(self.device_bytes)}",
-            f"weights          {_gib(self.weight_bytes)}",
-            f"overhead (about) {_gib(self.overhead_bytes)}",
-            f"KV cache         {_gib(self.cache_bytes)}",
-            f"one attempt      {_gib(self.attempt_bytes)} at {self.max_model_len} tokens",
-            f"whole attempts   {self.num_whole_attempts:8.1f} of at most {self.max_num_seqs} at once: {fits}",
+            *(f"{size / GIB:.2f}" for size in sizes),
+            str(self.max_model_len),
+            f"{self.num_whole_attempts:.1f} of {self.max_num_seqs}",
+            "fits" if self.fits else "DOES NOT FIT: shorten max_model_len, or take FP8 weights or cache",
         )
+
+
+HEADINGS = ("device", "weights", "overhead", "KV cache", "one attempt", "its tokens", "whole attempts", "")
+"""Of MemoryPlan.cells. The overhead is an allowance; whole attempts: that fit if each grew to max_model_len, of those
+that decode at once."""
 
 
 def plan(shape: ModelShape, settings: ServerSettings, *, device_bytes: int) -> MemoryPlan:
@@ -137,10 +141,6 @@ def _shape(config: dict[str, Any], *, weight_bytes: int) -> ModelShape:
         sliding_tokens=config.get("sliding_window") or 0,
         dtype_bytes=4 if dtype.endswith("float32") else 2,
     )
-
-
-def _gib(num_bytes: int) -> str:
-    return f"{num_bytes / GIB:8.2f} GiB"
 
 
 # The published config.json of each, and the size of its weights.

@@ -10,6 +10,7 @@ there is a graph of steps (`startup_graph`), so that nothing waits for what it d
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -22,13 +23,13 @@ import trio
 
 from kit.budget import Clock
 from kit.dialects.dialect import DIALECTS, Dialect
-from kit.errors import check_fields
+from kit.errors import KitError, check_fields
 from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.session.prefetch import PrefetchConfig, Prefetched, read_ahead
-from kit.kaggle.session.serving import CODE_FOLDER, VllmChoice, open_served, prepare_server, unpack_kit
+from kit.kaggle.session.serving import CODE_FOLDER, VllmChoice, can_serve, open_served, prepare_server, unpack_kit
 from kit.kaggle.session.startup_graph import StartupGraph, Step, Timing
 from kit.kaggle.wheelhouse.install import install_from
 from kit.prompting import VARIANTS
@@ -44,18 +45,22 @@ log = logging.getLogger(__name__)
 _ValueT = TypeVar("_ValueT")
 
 
+Kind = Literal["auto", "transformers", "trm", "vllm", "vllm-trm"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """How the model is run.
 
     kind: transformers samples from the model alone, trm with the dataset's recursive model on top; vllm and vllm-trm
-    do the same by a server of their own.
+    do the same by a server of their own. auto is vllm where the dataset's wheels bring it and there is a GPU, with
+    transformers in its place if it does not start; else transformers.
     device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
     decode at once. num_threads: of torch on the CPU; None leaves torch's own choice. These four are of transformers
     and trm; vllm: of the other two.
     """
 
-    kind: Literal["transformers", "trm", "vllm", "vllm-trm"] = "transformers"
+    kind: Kind = "auto"
     device: Literal["cpu", "cuda", "auto"] = "auto"
     dtype: str = "auto"
     max_batch: int = 16
@@ -149,10 +154,18 @@ def _add_engine(
         return await read_ahead(weight_files(restored.value, recipe.engine), recipe.prefetch)
 
     async def start_engine() -> Engine:
-        return await hold(await _in_thread(make_engine))
+        kind = await _in_thread(lambda: resolved_kind(recipe.engine, installed.value))
+        try:
+            return await hold(await _in_thread(lambda: make_engine(kind)))
+        except KitError as error:
+            if recipe.engine.kind != "auto" or kind == "transformers":
+                raise
+            log.error("vLLM does not serve, transformers takes its place: %s", error)
+            return await hold(await _in_thread(lambda: make_engine("transformers")))
 
-    def make_engine() -> AbstractAsyncContextManager[Engine]:
-        return open_engine(restored.value, installed.value, recipe, scratch=environment.scratch)
+    def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
+        chosen = dataclasses.replace(recipe, engine=dataclasses.replace(recipe.engine, kind=kind))
+        return open_engine(restored.value, installed.value, chosen, scratch=environment.scratch)
 
     into = environment.scratch / RESTORED_FOLDER
 
@@ -204,6 +217,13 @@ def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
     return tuple(path for folder in folders for path in sorted((restored / folder).glob("*.safetensors")))
 
 
+def resolved_kind(config: EngineConfig, python: Path | None) -> Kind:
+    """What auto stands for, with the environment that was made from the dataset's wheels."""
+    if config.kind != "auto":
+        return config.kind
+    return "vllm" if can_serve(python) else "transformers"
+
+
 def open_engine(
     restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
 ) -> AbstractAsyncContextManager[Engine]:
@@ -248,7 +268,7 @@ def _open_in_process(restored: Path, recipe: Recipe) -> AbstractAsyncContextMana
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     model = restored / MODEL_FOLDER
-    if config.kind == "transformers":
+    if not config.recurses:
         return TransformersEngine.load(model, device=config.device, dtype=config.dtype, max_batch=config.max_batch)
     return TRMEngine.load(
         restored / TRM_FOLDER,

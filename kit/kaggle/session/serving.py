@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kit.config import nested, replaced
 from kit.engines.vllm_server.settings import CPU_TINY, PRESETS, ServerSettings
@@ -143,22 +143,37 @@ def prepare_server(
     return with_recursion(launch, config, trm_folder=trm, depth=depth)
 
 
+def can_serve(python: Path | None) -> bool:
+    """Whether vLLM would be the engine of choice: an environment has it, and there is a GPU's driver."""
+    return python is not None and driver_cuda() is not None and _packages(python).has_vllm
+
+
 def check_python(python: Path, *, needs_plugin: bool) -> None:
     """Raise MissingError, with the mend, for an interpreter that cannot run the server."""
     if not python.is_file():
         raise MissingError(f"engine.vllm.python: no interpreter at {python}; name one whose packages hold vLLM")
-    done = subprocess.run([str(python), "-I", "-c", _PROBE], capture_output=True, text=True, check=False)
-    has_vllm, *plugins = done.stdout.split() or ["False"]
-    if has_vllm != "True":
+    packages = _packages(python)
+    if not packages.has_vllm:
         raise MissingError(
             f"{python} has no vLLM; build the dataset with the wheels of a target that has it "
             "(`kit wheels fetch --target kaggle-cp312`), or name an interpreter as engine.vllm.python"
         )
-    if needs_plugin and _PLUGIN not in plugins:
+    if needs_plugin and not packages.has_plugin:
         raise MissingError(
             f"{python} has vLLM but not the kit, whose plugin serves a TRM; install the kit's wheel there, "
             "or take engine.kind='vllm' or 'trm'"
         )
+
+
+class _Packages(NamedTuple):
+    has_vllm: bool
+    has_plugin: bool
+
+
+def _packages(python: Path) -> _Packages:
+    done = subprocess.run([str(python), "-I", "-c", _PROBE], capture_output=True, text=True, check=False)
+    has_vllm, *plugins = done.stdout.split() or [""]
+    return _Packages(has_vllm == "True", _PLUGIN in plugins)
 
 
 def unpack_kit(restored: Path, into: Path) -> Path:
