@@ -41,7 +41,7 @@ def install_kit(dataset: Path, target: Path, *, mounts: Path, uv: Sequence[str] 
 
 def _installer(uv: Sequence[str] | None) -> list[str]:
     if uv is None:
-        return [sys.executable, "-m", "pip", "install", "--no-compile"]
+        return [sys.executable, "-P", "-m", "pip", "install", "--no-compile"]
     return [*uv, "pip", "install", "--no-config", "--offline", "--no-cache", "--python", sys.executable]
 
 

@@ -28,7 +28,7 @@ def build_wheel(out: Path) -> Path:
     if importlib.util.find_spec("build") is None:
         mend = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
         raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {mend}")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
+    command = [sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     wheels = list(out.glob("*.whl"))

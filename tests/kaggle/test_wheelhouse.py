@@ -302,7 +302,7 @@ def test_an_index_without_sizes_is_asked_for_each_and_one_without_hashes_is_refu
 
 
 def test_without_uv_locking_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if uv_command() == (sys.executable, "-m", "uv"):
+    if uv_command() == (sys.executable, "-P", "-m", "uv"):
         pytest.skip("this Python has uv itself")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingError, match=r"uv: not found.*pip install uv"):
@@ -479,7 +479,7 @@ def test_an_environment_holds_the_locked_packages_and_none_of_this_pythons(
     wheelhouse: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installer: str
 ) -> None:
     if installer == "pip":
-        if uv_command() == (sys.executable, "-m", "uv"):
+        if uv_command() == (sys.executable, "-P", "-m", "uv"):
             pytest.skip("this Python has uv itself, so pip is never asked")
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
     into = tmp_path / "environment"

@@ -146,7 +146,7 @@ def _witnesses(target: Target) -> Iterator[tuple[Witness, Sequence[str]]]:
         tags = ("--python-platform", target.platform, "--python-version", target.python)
         yield Witness.UV, (*uv, "pip", "install", "--no-config", "--offline", "--python", sys.executable, *tags)
     if target.python == f"{sys.version_info.major}.{sys.version_info.minor}":  # pip takes its own Python's markers
-        yield Witness.PIP, (sys.executable, "-m", "pip", "install", *_pip_tags(target))
+        yield Witness.PIP, (sys.executable, "-P", "-m", "pip", "install", *_pip_tags(target))
 
 
 def _pip_tags(target: Target) -> Iterable[str]:

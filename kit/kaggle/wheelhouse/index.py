@@ -199,7 +199,7 @@ def _pip_default(environ: Mapping[str, str]) -> str:
 
 
 def _pip(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
-    command = [sys.executable, "-m", "pip", *arguments]
+    command = [sys.executable, "-P", "-m", "pip", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environ))
     if done.returncode:
         mend = f"install it with `{sys.executable} -m ensurepip`"

@@ -120,7 +120,7 @@ def _install(folder: Path, lock: Path, into: Path) -> None:
     uv, python = uv_command(), str(into / "bin" / "python")
     cache = into / "uv-cache"  # on the same disk, so that files are linked and not copied
     if uv is None:
-        command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-compile"]
+        command = [sys.executable, "-P", "-m", "pip", "--python", python, "install", "--no-compile"]
     else:
         command = [*uv, "pip", "install", "--python", python, "--no-config", "--offline", "--cache-dir", str(cache)]
     exactly = ["--no-index", "--find-links", str(folder), "--no-deps", "--require-hashes", "--requirement", str(lock)]

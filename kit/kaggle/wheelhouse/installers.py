@@ -21,7 +21,7 @@ _SWAYING = frozenset(
 def uv_command() -> tuple[str, ...] | None:
     """How to call uv: this Python's own, else the one on PATH, else None."""
     if importlib.util.find_spec("uv") is not None:
-        return (sys.executable, "-m", "uv")
+        return (sys.executable, "-P", "-m", "uv")
     found = shutil.which("uv")
     return None if found is None else (found,)
 
