@@ -14,7 +14,7 @@ from kit import assets
 from kit.commands.build import add_model
 from kit.commands.wheels import OUT as WHEELS
 from kit.config import nested
-from kit.errors import EngineError, InputError
+from kit.errors import EngineError, InputError, MissingError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
@@ -101,11 +101,10 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 
 def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
-    from kit.kaggle.rehearsal.dry_run import RECURSIVE, DryRun, Layout, lay_out, merged
+    from kit.kaggle.rehearsal.dry_run import DryRun, Layout, lay_out, merged
 
-    changes = merged(_engine_changes(args.engine, has_wheels=args.wheels is not None), changes)
-    if args.engine in ("trm", "vllm-trm"):
-        changes = merged(RECURSIVE, changes)
+    changes = _engine_changes(args.engine, changes, has_wheels=args.wheels is not None)
+    if args.engine.endswith("trm"):
         args.trm = args.trm or _untrained_trm(args.model, args.out, console)
     if args.seed is not None:
         changes = merged(IN_ORDER, changes)
@@ -132,15 +131,36 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
     return 0
 
 
-def _engine_changes(kind: str, *, has_wheels: bool) -> Mapping[str, Any]:
-    """The settings of an engine; vLLM's Python is the checkout's own where the wheels bring none."""
-    from kit.kaggle.checkout import SOURCE
+def _engine_changes(kind: str, changes: Mapping[str, Any], *, has_wheels: bool) -> Mapping[str, Any]:
+    """The settings with this engine; vLLM's Python is the checkout's own unless the wheels bring one, or it was named.
 
-    engine: dict[str, Any] = {"kind": kind}
-    python = SOURCE / VLLM_PYTHON
-    if kind.startswith("vllm") and not has_wheels and python.is_file():
-        engine["vllm"] = {"python": str(python)}
-    return {"engine": engine}
+    Raises: MissingError where there is none, before anything is built.
+    """
+    from kit.kaggle.checkout import SOURCE
+    from kit.kaggle.rehearsal.dry_run import RECURSIVE, merged
+    from kit.kaggle.session.serving import check_python
+
+    layers: list[Mapping[str, Any]] = [{"engine": {"kind": kind}}]
+    if kind.endswith("trm"):
+        layers.append(RECURSIVE)
+    if kind.startswith("vllm") and not has_wheels:
+        python = SOURCE / VLLM_PYTHON
+        if not python.is_file() and not _named_python(changes):
+            raise MissingError(f"no vLLM in {python.parent.parent}; `make environment-vllm` installs its CPU build")
+        layers.append({"engine": {"vllm": {"python": str(python)}}})
+    told = merged(*layers, changes)
+    if not (named := _named_python(told)):
+        return told
+    python = Path(named).absolute()  # the notebook runs in a folder of its own
+    check_python(python, needs_plugin=kind == "vllm-trm")
+    return merged(told, {"engine": {"vllm": {"python": str(python)}}})
+
+
+def _named_python(changes: Mapping[str, Any]) -> str:
+    place: Any = changes
+    for name in ("engine", "vllm", "python"):
+        place = place.get(name) if isinstance(place, Mapping) else None
+    return place if isinstance(place, str) else ""
 
 
 def _wheelhouse(target: str | None) -> Wheelhouse | None:

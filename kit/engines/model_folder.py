@@ -33,11 +33,19 @@ def check_model_folder(folder: Path) -> None:
     Raises: MissingError, InputError naming the file.
     """
     _check_folder(folder)
-    _read_json(folder / "config.json")
+    read_config(folder)
     for name in weight_files(folder):
         if not (folder / name).is_file():
             raise MissingError(f"weights file {folder / name} is missing; {INDEX} lists it, copy it again")
         check_safetensors(folder / name)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model folder's config.json.
+
+    Raises: MissingError, InputError naming it.
+    """
+    return _read_json(folder / "config.json")
 
 
 def check_safetensors(path: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from kit.engines.model_folder import INDEX, check_model_folder, weight_files
+from kit.engines.model_folder import INDEX, check_model_folder, read_config, weight_files
 from kit.engines.vllm_plugin.names import ARCHITECTURE, MODEL_TYPE, TRM_WEIGHTS
 from kit.errors import InputError
 from kit.safetensors_header import read_header
@@ -29,7 +29,7 @@ def write_joined(trm_folder: Path, backbone_folder: Path, into: Path) -> Path:
     check_model_folder(backbone_folder)
     checkpoint.check_file(trm_folder, checkpoint.WEIGHTS)
     config = checkpoint.load_config(trm_folder)
-    told = json.loads((backbone_folder / checkpoint.CONFIG).read_text(encoding="utf-8"))
+    told = read_config(backbone_folder)
     _check(config, told, trm_folder, backbone_folder)
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)

@@ -8,7 +8,6 @@ environment (kit.engines.vllm_server.settings.environment).
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import subprocess
 import sys
@@ -20,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kit.config import nested, replaced
+from kit.engines.model_folder import read_config
 from kit.engines.vllm_server.settings import CPU_TINY, PRESETS, ServerSettings
 from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
-from kit.errors import InputError, MissingError, check_fields
+from kit.errors import MissingError, check_fields
 from kit.kaggle.wheelhouse.install import driver_cuda
 from kit.sampling import Engine
 
@@ -84,7 +84,7 @@ class VllmChoice:
 
         Raises: MissingError or InputError for a folder whose config.json cannot be read.
         """
-        model_type = _model_type(model)
+        model_type = str(read_config(model).get("model_type", ""))
         preset = self.preset
         if preset == "auto":
             settings = PRESETS.get(_MODEL_PRESETS.get(model_type, ""), ServerSettings()) if has_gpu else CPU_TINY
@@ -187,14 +187,3 @@ def unpack_kit(restored: Path, into: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(into)
     return into
-
-
-def _model_type(model: Path) -> str:
-    path = model / "config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingError(f"{path} is missing; copy the whole model folder") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); copy it again") from error
-    return str(content.get("model_type", "")) if isinstance(content, dict) else ""
