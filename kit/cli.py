@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,13 +20,21 @@ _COMMANDS = (dry_run, build, wheels, verify, upload, push, submit, simulate, doc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 well, 1 a fault that was explained, 130 interrupted)."""
+    """Run one command.
+
+    Returns the exit status: 0 well, 1 a fault that was explained, 130 interrupted, 141 nobody reads.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
     args = _parser().parse_args(argv)
     try:
         status: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read us has seen enough, as in `kit settings | head`; Python's flush at exit must not tell it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KitError as error:
         print(f"kit: {error}", file=sys.stderr)
         return 1

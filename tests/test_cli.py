@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -144,3 +145,14 @@ def test_build_writes_and_lists_the_dataset(tmp_path: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "model__config.json" in printed
     assert str(tmp_path / "out") in printed
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    """`kit settings | true`: no traceback, and the status of a program that SIGPIPE ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "kit.cli", "settings"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
