@@ -240,6 +240,22 @@ def test_those_that_no_reading_covers_count_with_their_tokens() -> None:
     assert door.is_open
 
 
+def test_a_door_that_is_watched_lets_one_in_before_the_first_reading() -> None:
+    door = Door(high=0.5, is_watched=True)
+    assert door.is_open
+    door.enter(10)
+    assert not door.is_open
+    door.read(Reading(usage=0.0, num_tokens=1000), covered=frozenset())
+    assert door.is_open
+
+
+def test_a_server_found_without_metrics_has_an_open_door() -> None:
+    door = Door(high=0.5, is_watched=True)
+    door.enter(10)
+    door.read(None, covered=frozenset())
+    assert door.is_open
+
+
 def test_a_server_without_metrics_has_an_open_door() -> None:
     door = Door(high=0.5)
     for _ in range(100):

@@ -1,120 +1,90 @@
-"""The real vLLM: the engine contract, streaming, aborts, and its processes killed and stopped with attempts in flight.
+"""The real vLLM: the engine contract, streaming, aborts, and its engine killed and stopped with attempts in flight.
 
 Needs vLLM's environment (tests/engines/vllm_tiny.py says where it is looked for) and half a minute for each start of
-it, so one server serves the contract and then dies its deaths in order.
+it, so one server serves the contract and then dies its deaths in order. What breaks a start, and what a cache that is
+too small does, is in test_vllm_faults.py.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from kit.engines.hf.loading import load_tokenizer
-from kit.engines.openai.admission import read_metrics
+from kit.ballot import Solution, StopRule
+from kit.budget import Budget, BudgetConfig
 from kit.engines.openai.endpoint import Address, FixedEndpoint
-from kit.engines.openai.engine import OpenAIEngine, open_engine
-from kit.engines.openai.http import HttpClient
-from kit.engines.vllm_server.diagnosis import Cause
-from kit.engines.vllm_server.settings import CPU_TINY
-from kit.engines.vllm_server.supervision import Break, Incident, Launch, SupervisorConfig
-from kit.engines.vllm_server.supervisor import Supervisor, open_server
-from kit.sampling import Chunk, Finish, OnChunk, Sample, SamplingParams
+from kit.engines.openai.engine import open_engine
+from kit.engines.vllm_server.supervision import Break
+from kit.errors import EngineError
+from kit.journal import Journal, Record, read_records
+from kit.problem import ANSWER_MAX, Problem
+from kit.sampling import Finish, Sample, SamplingParams
+from kit.solver import Solver
+from kit.solver_config import SolverConfig
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject
-from tests.engines.vllm_tiny import save_endless_model, vllm_python
+from tests.engines.vllm_tiny import (
+    HANG_S,
+    LONG_CONTEXT,
+    PROMPT,
+    WITHOUT_WORKER,
+    Real,
+    check_struck,
+    open_real,
+    processes,
+    save_endless_model,
+    struck,
+)
 
 pytestmark = pytest.mark.slow
 
-NUM_TOKENS = 3500  # so many that a client which lags behind still has some to wait for
-PROMPT = tiny.chat("what is 1+1?")
-CONFIG = SupervisorConfig(start_timeout_s=180, hang_s=4, probe_timeout_s=10, grace_s=5, pause_s=0.1, steady_s=0)
-ANY_BREAK = {Break.EXITED, Break.MUTE, Break.HUNG}  # which is seen first depends on how busy the machine is
-TOO_MUCH = dataclasses.replace(CPU_TINY, kv_cache_bytes=1 << 40)
-
-
-@dataclasses.dataclass(frozen=True)
-class Real:
-    server: Supervisor
-    engine: OpenAIEngine
-    portal: BlockingPortal
-
-    def process(self, part: str) -> psutil.Process:
-        """The one process of the server with this in its title: `api_server`, `EngineCore`, `Worker`."""
-        (keeper,) = [each for each in psutil.Process().children() if "keeper.py" in " ".join(each.cmdline())]
-        (found,) = [each for each in keeper.children(recursive=True) if part in " ".join(each.cmdline())]
-        return found
-
-    async def sample(self, num_tokens: int, samples: list[Sample], on_chunk: OnChunk | None = None) -> None:
-        params = SamplingParams(temperature=0, max_new_tokens=num_tokens)
-        samples.append(await self.engine.sample(PROMPT, params, timeout_s=180, on_chunk=on_chunk))
-
-    async def num_generated(self) -> int:
-        """Tokens that this start of the server has made."""
-        page = await HttpClient().get_text(f"{(await self.server.ready()).url}/metrics", timeout_s=10)
-        lines = [line for line in page.splitlines() if line.startswith("vllm:generation_tokens_total")]
-        return int(float(lines[0].split()[-1]))
+ENDLESS = SamplingParams(temperature=0, max_new_tokens=10**6)
+TOO_LONG = tiny.chat("x" * LONG_CONTEXT)
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal("trio") as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def real(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     folder = tmp_path_factory.mktemp("vllm")
-    python = vllm_python()
-    save_endless_model(folder / "model")
-
-    @asynccontextmanager
-    async def opened(portal: BlockingPortal) -> AsyncIterator[Real]:
-        launch = Launch(python=python, model=folder / "model", scratch=folder / "scratch")
-        async with (
-            open_server(launch, CPU_TINY, CONFIG) as server,
-            open_engine(server, tokenizer=load_tokenizer(folder / "model")) as engine,
-        ):
-            await server.ready()
-            yield Real(server, engine, portal)
-
-    with (
-        start_blocking_portal("trio") as portal,
-        portal.wrap_async_context_manager(opened(portal)) as made,
-    ):
+    save_endless_model(folder / "model", max_position_embeddings=LONG_CONTEXT)
+    with portal.wrap_async_context_manager(open_real(folder, WITHOUT_WORKER)) as made:
         yield made
-    assert not _processes()
-
-
-def _processes() -> list[psutil.Process]:
-    """Whatever of vLLM we have started, and what has kept it."""
-    return [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if any(part in " ".join(each.cmdline()) for part in ("VLLM", "vllm", "keeper.py"))
-    ]
+    assert not processes()
 
 
 @pytest.fixture(scope="module")
-def address(real: Real) -> Address:
-    return real.portal.call(real.server.ready)
+def address(portal: BlockingPortal, real: Real) -> Address:
+    return portal.call(real.server.ready)
 
 
 class TestContract(EngineContract):
     @pytest.fixture
     async def subject(self, address: Address) -> AsyncIterator[Subject]:
         async with open_engine(FixedEndpoint(address), tokenizer=tiny.tokenizer()) as engine:
-            too_long = tiny.chat("x" * 5000)
-            yield Subject(engine=engine, prompt=PROMPT, bad_prompt=too_long, num_slots=4, goes_on=True)
+            yield Subject(
+                engine=engine,
+                prompt=PROMPT,
+                bad_prompt=TOO_LONG,
+                num_slots=4,
+                goes_on=True,
+                short_s=3.0,
+                patience_s=HANG_S,
+            )
 
 
-def test_a_turn_without_a_stop_text_has_evidence_for_each_token(real: Real) -> None:
-    samples: list[Sample] = []
-    real.portal.call(real.sample, 12, samples)
-    (sample,) = samples
+def test_a_turn_without_a_stop_text_has_evidence_for_each_token(portal: BlockingPortal, real: Real) -> None:
+    sample = portal.call(real.sample, SamplingParams(temperature=0, max_new_tokens=12))
     assert (sample.num_tokens, len(sample.evidence)) == (12, 12)
     for token in sample.evidence:
         assert token.confidence is not None
@@ -122,82 +92,150 @@ def test_a_turn_without_a_stop_text_has_evidence_for_each_token(real: Real) -> N
         assert token.confidence >= -token.logprob  # greedy: the chosen token is the likeliest of the twenty
 
 
-def test_the_server_tells_of_its_cache(real: Real) -> None:
-    async def read() -> Any:
-        return read_metrics(await HttpClient().get_text(f"{(await real.server.ready()).url}/metrics", timeout_s=10))
-
-    reading = real.portal.call(read)
-    assert reading.num_tokens >= 4096
+def test_the_server_tells_of_its_cache(portal: BlockingPortal, real: Real) -> None:
+    reading = portal.call(real.reading)
+    assert reading.num_tokens >= LONG_CONTEXT
     assert 0 <= reading.usage < 1
 
 
-def test_an_attempt_that_is_left_makes_no_more_tokens(real: Real) -> None:
-    async def act() -> tuple[int, int]:
+def test_an_attempt_that_is_left_makes_no_more_tokens(portal: BlockingPortal, real: Real) -> None:
+    async def act() -> int:
+        before = await real.count("generation_tokens_total")
         with trio.move_on_after(0.5):
-            await real.sample(4000, [])
-        await trio.sleep(0.5)
-        first = await real.num_generated()
-        await trio.sleep(0.7)
-        return first, await real.num_generated()
+            await real.sample(ENDLESS)
+        while await real.count("num_requests_running"):
+            await trio.sleep(0.1)
+        return await real.count("generation_tokens_total") - before
 
-    first, second = real.portal.call(act)
-    assert first == second
+    assert portal.call(act) < LONG_CONTEXT // 2
 
 
-async def _broken_amid(real: Real, part: str, number: signal.Signals) -> tuple[str, list[Sample], Incident]:
-    """The whole text, what attempts say under which a process of the server is killed or stopped, and the incident."""
-    whole: list[Sample] = []
-    await real.sample(NUM_TOKENS, whole)
-    samples: list[Sample] = []
-    num_incidents, left, num_seen = len(real.server.incidents), [real.process(part).pid], 0
+def test_an_attempt_ends_where_the_context_does(portal: BlockingPortal, real: Real) -> None:
+    """And begins where a single token is left of it."""
 
-    def watch(chunk: Chunk) -> bool:
-        nonlocal num_seen
-        num_seen += chunk.num_tokens
-        if left and num_seen >= 100:
-            os.kill(left.pop(), number)
-        return False
+    async def act(num_left: int) -> Sample:
+        num_around = len("user\n") + 3  # a token is a character, or one of the three that the template adds
+        prompt = tiny.chat("x" * (LONG_CONTEXT - num_left - num_around))
+        return await real.sample(ENDLESS, prompt=prompt)
 
-    async with trio.open_nursery() as nursery:
-        for on_chunk in (watch, None, None):
-            nursery.start_soon(real.sample, NUM_TOKENS, samples, on_chunk)
-    assert len(real.server.incidents) == num_incidents + 1
-    return whole[0].text, samples, real.server.incidents[-1]
+    for num_left in (20, 1):
+        sample = portal.call(act, num_left)
+        assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, num_left)
+
+
+def test_what_the_server_refuses_is_told_and_harms_nobody(portal: BlockingPortal, address: Address, real: Real) -> None:
+    """A client that does not know the context asks for more than there is."""
+
+    async def act() -> tuple[Sample, str]:
+        unknown = FixedEndpoint(Address(url=address.url, model=address.model))
+        samples: list[Sample] = []
+        async with open_engine(unknown, tokenizer=tiny.tokenizer()) as engine, trio.open_nursery() as nursery:
+
+            async def other() -> None:
+                samples.append(await real.sample(SamplingParams(temperature=0, max_new_tokens=200)))
+
+            nursery.start_soon(other)
+            with pytest.raises(EngineError) as caught:
+                await engine.sample(PROMPT, ENDLESS, timeout_s=60)
+        return samples[0], str(caught.value)
+
+    sample, told = portal.call(act)
+    assert f"max_model_len={LONG_CONTEXT}" in told
+    assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 200)
+    assert real.server.incidents == []
 
 
 @pytest.mark.parametrize(
-    ("part", "number", "kinds"),
-    [
-        ("EngineCore", signal.SIGKILL, ANY_BREAK),
-        ("Worker", signal.SIGKILL, ANY_BREAK),
-        ("EngineCore", signal.SIGSTOP, {Break.HUNG}),
-    ],
-    ids=["engine killed", "worker killed", "engine stopped"],
+    ("number", "kinds"),
+    # which is seen first depends on how busy the machine is
+    [(signal.SIGKILL, {Break.EXITED, Break.MUTE, Break.HUNG}), (signal.SIGSTOP, {Break.HUNG})],
+    ids=["killed", "stopped"],
 )
-def test_attempts_survive_their_server(real: Real, part: str, number: signal.Signals, kinds: set[Break]) -> None:
-    """No token is lost and none comes twice."""
-    whole, samples, incident = real.portal.call(_broken_amid, real, part, number)
-    assert [(sample.finish, sample.num_tokens) for sample in samples] == [(Finish.LENGTH, NUM_TOKENS)] * 3
-    for sample in samples:
-        assert len(sample.evidence) == NUM_TOKENS
-        # other batches round otherwise, so a greedy text may part from the whole one, but not at once
-        assert sample.text[:100] == whole[:100]
-    assert incident.kind in kinds
+def test_attempts_survive_their_engine(
+    portal: BlockingPortal, real: Real, number: signal.Signals, kinds: set[Break]
+) -> None:
+    made = portal.call(struck, real, "EngineCore", number)
+    check_struck(made)
+    assert made.incident.kind in kinds
 
 
-def test_memory_that_is_not_there_leads_down_the_ladder_and_is_told(tmp_path: Path) -> None:
-    """The server is not waited for to come up: its first start has told what is tested."""
-    save_endless_model(tmp_path / "model")
-    launch = Launch(python=vllm_python(), model=tmp_path / "model", scratch=tmp_path / "scratch")
+class Contest:
+    """Problems put to the kit's solver over a server that is killed under it."""
 
-    async def main() -> Supervisor:
-        async with open_server(launch, TOO_MUCH, CONFIG) as server:
-            while not server.incidents:
-                await trio.sleep(0.1)
-            await trio.sleep(0.1)
-            return server
+    def __init__(self, real: Real, journal: Journal) -> None:
+        self._real = real
+        self._journal = journal
 
-    server = trio.run(main)
-    (incident,) = server.incidents
-    assert (incident.kind, incident.diagnosis.cause) == (Break.NOT_STARTED, Cause.OUT_OF_MEMORY)
-    assert server.settings.kv_cache_bytes == (1 << 40) // 2
+    def samples(self, problem: Problem) -> dict[int, Record]:
+        """What the journal holds of it."""
+        records = read_records(self._journal.path)
+        return {
+            each["number"]: each
+            for each in records
+            if each["kind"] == "sample" and each["problem"] == problem.key and each["finish"] == Finish.LENGTH
+        }
+
+    async def solve(self, problem: Problem, *, limit_s: float, num_samples: int) -> Solution:
+        config = SolverConfig(
+            width=3,
+            stop=StopRule(num_samples=num_samples, rule=f"votes({num_samples})"),
+            sampling=SamplingParams(max_new_tokens=400),
+            in_order=True,
+        )
+        begun_s = trio.current_time()
+        budget = Budget(
+            BudgetConfig(limit_s=limit_s, reserve_s=0, num_problems=1), lambda: trio.current_time() - begun_s
+        )
+        solution = await Solver(self._real.engine, budget, self._journal, config).solve(problem)
+        assert isinstance(solution.answer, int)
+        assert 0 <= solution.answer <= ANSWER_MAX
+        # past its time by the grace of the solver, and by what the machine takes
+        assert trio.current_time() - begun_s < limit_s + config.grace_s + HANG_S / 2
+        return solution
+
+    async def solve_and_kill(
+        self, problem: Problem, *, limit_s: float, num_samples: int
+    ) -> tuple[Solution, dict[int, Record]]:
+        """Kill the engine once two samples have ended and others are on their way; gives those that had."""
+        before: dict[int, Record] = {}
+
+        async def kill() -> None:
+            while len(self.samples(problem)) < 2:
+                await trio.sleep(0.02)
+            before.update(self.samples(problem))
+            os.kill(self._real.process("EngineCore").pid, signal.SIGKILL)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kill)
+            solution = await self.solve(problem, limit_s=limit_s, num_samples=num_samples)
+            nursery.cancel_scope.cancel()
+        assert len(before) >= 2
+        return solution, before
+
+
+def test_a_contest_goes_on_over_an_engine_that_is_killed(portal: BlockingPortal, real: Real, tmp_path: Path) -> None:
+    """The random model writes no answers, so they are guessed, and guessed from samples that are all there."""
+
+    async def act(journal: Journal) -> None:
+        contest = Contest(real, journal)
+        num_incidents = len(real.server.incidents)
+        long, short, last = (Problem(id=name, text=f"what is {name}+1?") for name in "123")
+
+        solution, before = await contest.solve_and_kill(long, limit_s=300, num_samples=9)
+        after = contest.samples(long)
+        assert {number: after[number] for number in before} == before
+        assert sorted(after) == list(range(9))  # those under way were replayed, and none broke
+        assert solution.num_samples == 9
+
+        # the time is up before the server is back
+        solution, before = await contest.solve_and_kill(short, limit_s=12, num_samples=1000)
+        after = contest.samples(short)
+        assert {number: after[number] for number in before} == before
+        assert solution.num_samples >= len(after) >= 2
+
+        solution = await contest.solve(last, limit_s=300, num_samples=3)
+        assert solution.num_samples == len(contest.samples(last)) == 3
+        assert len(real.server.incidents) >= num_incidents + 2
+
+    with Journal.open(tmp_path / "journal.jsonl", run={"test": "contest"}) as journal:
+        portal.call(act, journal)

