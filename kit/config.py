@@ -39,11 +39,37 @@ def replaced(config: _Config, changes: Mapping[str, Any], *, within: str = "") -
             if not isinstance(value, Mapping):
                 raise InputError(f"{within}{name} is a group of settings: {', '.join(_names(current))}; got {value!r}")
             values[name] = replaced(current, value, within=f"{within}{name}.")
+        elif (group := _group(kinds[name])) is not None and isinstance(value, Mapping):
+            values[name] = _made(group, value, within=f"{within}{name}.")
         elif _fits(value, kinds[name]):
             values[name] = tuple(value) if isinstance(value, list) else value
         else:
             raise InputError(f"{within}{name} must be {_wanted(kinds[name])}, got {value!r}")
     return dataclasses.replace(config, **values)  # type: ignore[type-var]  # every config is a dataclass
+
+
+def _group(kind: Any) -> type[Any] | None:
+    """The config in an annotation such as `Speculation | None`, which stands at None until it is set whole."""
+    return next((each for each in get_args(kind) if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
+
+
+def _made(group: type[_Config], values: Mapping[str, Any], *, within: str) -> _Config:
+    """A config from values alone; those without a default must be among them."""
+    known = dataclasses.fields(group)  # type: ignore[arg-type]
+    needed = [
+        field.name
+        for field in known
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if absent := [name for name in needed if name not in values]:
+        raise InputError(f"{within}{absent[0]} must be set with the others of its group: {', '.join(needed)}")
+    kinds = get_type_hints(group)
+    for name, value in values.items():
+        if name not in kinds:
+            raise InputError(f"there is no setting {within + name!r}; known: {', '.join(kinds)}")
+        if not _fits(value, kinds[name]):
+            raise InputError(f"{within}{name} must be {_wanted(kinds[name])}, got {value!r}")
+    return group(**values)
 
 
 def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
@@ -127,6 +153,8 @@ def _wanted(kind: Any) -> str:
         return f"a list, each {_wanted(get_args(kind)[0])}"
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_wanted(each) for each in get_args(kind))
+    if dataclasses.is_dataclass(kind):
+        return f"a group of settings ({', '.join(field.name for field in dataclasses.fields(kind))})"
     return {int: "an integer", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}[kind]
 
 

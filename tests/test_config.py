@@ -16,17 +16,25 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Whole:
+    size: int
+    colour: str = "red"
+
+
+@dataclass(frozen=True)
 class Outer:
     inner: Inner = field(default_factory=Inner)
     limit: int | None = None
     name: Literal["x", "y"] = "x"
     depths: tuple[int, ...] = ()
+    whole: Whole | None = None
 
 
 def test_changes_fields_by_name_and_nests() -> None:
     assert replaced(Outer(), {"inner": {"width": 3, "ratio": 1}, "limit": 5}) == Outer(Inner(3, 1), 5)
     assert replaced(Outer(limit=5), {"limit": None}) == Outer()
     assert replaced(Outer(), {"depths": [3, 5]}) == Outer(depths=(3, 5))  # JSON has lists only
+    assert replaced(Outer(), {"whole": {"size": 3}}) == Outer(whole=Whole(3))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,11 @@ def test_changes_fields_by_name_and_nests() -> None:
     [
         ({"nmae": "y"}, "no setting 'nmae'; did you mean 'name'"),
         ({"inner": {"widht": 1}}, "no setting 'inner.widht'; did you mean 'inner.width'"),
-        ({"qqq": 1}, "known: inner, limit, name, depths"),
+        ({"qqq": 1}, "known: inner, limit, name, depths, whole"),
+        ({"whole": {"colour": "red"}}, "whole.size must be set with the others of its group: size"),
+        ({"whole": {"size": 1, "hue": 2}}, "no setting 'whole.hue'; known: size, colour"),
+        ({"whole": {"size": "x"}}, "whole.size must be an integer, got 'x'"),
+        ({"whole": 3}, r"whole must be a group of settings \(size, colour\) or null, got 3"),
         ({"inner": {"width": "3"}}, "inner.width must be an integer, got '3'"),
         ({"inner": {"width": True}}, "inner.width must be an integer"),
         ({"inner": {"width": None}}, "inner.width must be an integer"),
@@ -50,7 +62,14 @@ def test_refuses_unknown_names_and_wrong_kinds(changes: dict[str, object], says:
 
 
 def test_lists_every_setting_by_the_name_that_changes_it() -> None:
-    assert described(Outer()) == ["inner.width=2", "inner.ratio=0.5", "limit=null", 'name="x"', "depths=[]"]
+    assert described(Outer()) == [
+        "inner.width=2",
+        "inner.ratio=0.5",
+        "limit=null",
+        'name="x"',
+        "depths=[]",
+        "whole=null",
+    ]
 
 
 def test_tells_versions_and_hardware() -> None:

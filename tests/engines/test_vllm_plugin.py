@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from kit.engines.vllm_plugin.depths import RowDepths, asked_depth
 from kit.engines.vllm_plugin.joined import write_joined
 from kit.engines.vllm_plugin.serving import recursive_settings, with_recursion
 from kit.engines.vllm_server.engine import VllmConfig, open_vllm
-from kit.engines.vllm_server.settings import CPU_TINY, QWEN25_MATH_7B_H100
+from kit.engines.vllm_server.settings import CPU_TINY, QWEN25_MATH_7B_H100, Speculation
 from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
 from kit.sampling import Sample, SamplingParams
@@ -107,6 +108,7 @@ class TestJoinedFolder:
             (lambda _trm, backbone: _change(backbone, model_type="llama"), InputError, "model_type is 'llama'"),
             (lambda _trm, backbone: _change(backbone, hidden_size=96), InputError, "hidden_size in .* is 96"),
             (lambda trm, _backbone: _change(trm, gate_entropy=0.5), InputError, "gate_entropy .* not served"),
+            (lambda trm, _backbone: _change(trm, feature_layers=[99]), InputError, "feature_layers has 99"),
             (lambda _trm, backbone: (backbone / "config.json").unlink(), MissingError, r"config\.json is missing"),
             (lambda trm, _backbone: (trm / "model.safetensors").unlink(), MissingError, r"no TRM in .*model\.safe"),
         ],
@@ -133,6 +135,38 @@ def test_settings_name_the_depth_and_keep_graphs_off_the_recursion() -> None:
     assert "--logits-processors" not in recursive_settings(CPU_TINY, TRMConfig(form="states"), depth=5).extra_args
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tensor_parallel_size": 2}, "tensor_parallel_size=2 cannot be had with a TRM"),
+        ({"speculation": Speculation(method="ngram", num_tokens=3)}, "speculation cannot be had"),
+        ({"extra_args": ("--hf-overrides={}",)}, "extra_args with --hf-overrides cannot be had"),
+    ],
+)
+def test_settings_that_a_trm_cannot_have_are_refused_before_any_start(changes: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recursive_settings(dataclasses.replace(CPU_TINY, **changes), TRMConfig(), depth=3)
+
+
+class TestWithRecursion:
+    def test_states_refuses_a_ladder_of_depths(self, tmp_path: Path) -> None:
+        trm_folder, backbone_folder = save_pair(tmp_path, form="states")
+        launch = Launch(python=tmp_path, model=backbone_folder, scratch=tmp_path / "scratch")
+        with_recursion(launch, VllmConfig(), trm_folder=trm_folder, depths=(3,))
+        with pytest.raises(
+            InputError, match=r"one depth, 3, and calls would ask for 5, 10; set solver\.depths"
+        ):
+            with_recursion(launch, VllmConfig(), trm_folder=trm_folder, depths=(3, 5, 10))
+
+    def test_another_backbone_is_refused(self, tmp_path: Path) -> None:
+        trm_folder, backbone_folder = save_pair(tmp_path)
+        _change(trm_folder, backbone_sha256="0" * 64)
+        launch = Launch(python=tmp_path, model=backbone_folder, scratch=tmp_path / "scratch")
+        with pytest.raises(InputError, match="wrong backbone"):
+            with_recursion(launch, VllmConfig(), trm_folder=trm_folder)
+        with_recursion(launch, VllmConfig(), trm_folder=trm_folder, check_hash=False)
+
+
 def test_a_server_with_one_depth_refuses_another() -> None:
     served = ServedDepth(default=3, argument=None)
     assert (served.of(SamplingParams()), served.of(SamplingParams(depth=3))) == (3, 3)
@@ -148,7 +182,7 @@ def test_a_server_with_one_depth_refuses_another() -> None:
         ("anchor", {}),
         ("states", {}),
         ("token", {"halt_above": 0.0}),
-        ("anchor", {"converged_below": 0.3, "feature_layers": [1, 2, -1]}),
+        ("anchor", {"converged_below": 0.3, "feature_layers": [0, 2, -1]}),
     ],
     ids=["anchor", "states", "token that halts", "anchor of three layers that converges"],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import trio
 
 from kit import assets
@@ -31,6 +32,7 @@ from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Sample, SamplingParams
 from kit.solver_config import SolverConfig
+from kit.trm import checkpoint
 from kit.trm.checkpoint import save_untrained
 from tests.engines.vllm_tiny import vllm_python
 
@@ -93,6 +95,9 @@ class TestPython:
     def test_one_without_vllm_is_told_with_both_mends(self, tmp_path: Path) -> None:
         with pytest.raises(MissingError, match=r"has no vLLM; .*kit wheels fetch.*engine\.vllm\.python"):
             check_python(interpreter(tmp_path / "python", prints="False"), needs_plugin=False)
+        (tmp_path / "text").write_text("no program")
+        with pytest.raises(MissingError, match="cannot be run as an interpreter"):
+            check_python(tmp_path / "text", needs_plugin=False)
 
     def test_a_trm_needs_the_kit_there(self, tmp_path: Path) -> None:
         bare = interpreter(tmp_path / "bare", prints="True lora_resolver")
@@ -105,7 +110,7 @@ class TestPython:
         """This environment has no vLLM, which is what the message must say of it."""
         model = model_folder(tmp_path / "model", model_type="qwen2")
         with pytest.raises(MissingError, match=sys.executable):
-            prepare_server(VllmChoice(), python=None, model=model, trm=None, depth=None, scratch=tmp_path)
+            prepare_server(VllmChoice(), python=None, model=model, trm=None, depth=None, depths=(), scratch=tmp_path)
 
 
 def test_the_kit_of_a_dataset_becomes_a_folder_of_packages(tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ def test_the_kit_of_a_dataset_becomes_a_folder_of_packages(tmp_path: Path) -> No
 
 
 def session(folder: Path, *, with_trm: bool) -> KaggleEnvironment:
-    """The shipped model, and an untrained TRM on it, mounted as a dataset."""
+    """The shipped model, and a random TRM on it that moves its argmax, mounted as a dataset."""
     dataset = folder / "input" / "datasets" / "ada" / "mathllm-kit"
     dataset.mkdir(parents=True)
     (folder / "working").mkdir()
@@ -125,6 +130,10 @@ def session(folder: Path, *, with_trm: bool) -> KaggleEnvironment:
     if with_trm:
         places["trm"] = folder / "saved"
         save_untrained(places["trm"], backbone_folder=assets.TINY_MODEL)
+        trm = checkpoint.load_alone(places["trm"])
+        torch.manual_seed(0)
+        torch.nn.init.normal_(trm.out.weight, std=0.5)
+        checkpoint.save(trm, places["trm"], backbone_folder=assets.TINY_MODEL)
     entries = []
     for place, source in places.items():
         for path in sorted(path for path in source.iterdir() if path.is_file()):
@@ -140,7 +149,8 @@ def draw(environment: KaggleEnvironment, kind: Any, **choice: Any) -> Sample:
 
 
 def sample_once(environment: KaggleEnvironment, engine: EngineConfig) -> Sample:
-    recipe = Recipe(solver=SolverConfig(sampling=SamplingParams(temperature=0, depth=2)), engine=engine)
+    recipe = Recipe(solver=SolverConfig(), engine=engine)
+    params = SamplingParams(temperature=0, max_new_tokens=12, depth=2 if engine.recurses else None)
 
     async def main() -> Sample:
         mounts = Mounts.find(environment.input)
@@ -148,7 +158,7 @@ def sample_once(environment: KaggleEnvironment, engine: EngineConfig) -> Sample:
             environment, mounts, recipe, clock=process_clock(), on_timing=lambda _timing: None
         ) as attempts:
             prompt = build_prompt(Problem("a", "Compute the remainder when $17$ is divided by $5$."))
-            return await attempts.sample(prompt, SamplingParams(temperature=0, max_new_tokens=12), timeout_s=60.0)
+            return await attempts.sample(prompt, params, timeout_s=60.0)
 
     return trio.run(main)
 
@@ -174,6 +184,8 @@ def test_auto_is_vllm_where_an_environment_brings_it_and_there_is_a_gpu(
     python = interpreter(tmp_path / "python", prints=prints)
     assert resolved_kind(EngineConfig(), python if has_environment else None) == kind
     assert resolved_kind(EngineConfig(kind="trm"), python) == "trm"
+    named = EngineConfig(vllm=VllmChoice(python=str(python)))
+    assert resolved_kind(named, None) == ("vllm" if has_driver and prints == "True" else "transformers")
 
 
 @pytest.mark.slow
@@ -201,13 +213,14 @@ def test_transformers_takes_the_place_of_a_vllm_that_does_not_start_unless_vllm_
 
 @pytest.mark.slow
 def test_a_mounted_dataset_is_served_by_the_real_vllm_with_and_without_its_trm(tmp_path: Path) -> None:
-    """An untrained TRM changes nothing, so both must say the same; the settings are changed as a competitor would."""
+    """The TRM says something else than its model, and the same as by transformers; settings as a competitor's."""
     environment = session(tmp_path, with_trm=True)
     alone = draw(environment, "vllm", settings=("max_num_seqs=4", "stream_interval=4"))
     recursive = draw(environment, "vllm-trm")
+    plain = sample_once(environment, EngineConfig(kind="trm", device="cpu", dtype="float32", num_threads=1))
     assert (alone.depth, recursive.depth) == (None, 2)
     assert alone.text
-    assert alone.text == recursive.text
+    assert alone.text != recursive.text == plain.text
 
 
 class TestDryRunsEngine:

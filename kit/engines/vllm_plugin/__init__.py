@@ -11,8 +11,15 @@ The mathematics is kit.trm's; nothing of it is written here a second time.
     states   the engine's  a token reads the states of all tokens before it, application by application, so all of a
                            sequence has one depth, and vLLM shares blocks of equal prompts between requests
 
-What it cannot do: tensor or pipeline parallelism, the entropy gate (it would need the head for every token of a
-prompt), and telling the halting score, since vLLM hands back logits only. A prompt's tokens recurse as an answer's do:
-vLLM gives a model the tokens of a step in one row, and says afterwards whose logits it wants. Early exit is exact but
-saves nothing, since all tokens of a step go through one attention call.
+What a depth costs. All tokens of a step go through one attention call, so each runs to the deepest depth of the step
+and is frozen at its own: a request at T = 10 slows those beside it, early exit is exact but saves nothing, and a
+latency measured with mixed depths says nothing of a depth. A prompt's tokens recurse as an answer's do. The cache grows
+by one layer for each of the net's in the form "anchor", by T (n + 1) for each in "states" (kit.trm.cache): at T = 10
+and n = 6 a net of two layers adds 140 to the 28 of a 7B backbone. kit.engines.vllm_server.memory leaves that out.
+
+What it cannot do: tensor or pipeline parallelism, speculative decoding, the entropy gate (it would need the head for
+every token of a prompt), telling the halting score (vLLM hands back logits only), and per-request depths under
+attention backends that do not tell where a request's tokens begin (FlashInfer). Run with vLLM 0.32.0's CPU build; on
+0.19, and on a GPU, not tried. A server started without the processor serves every request at the default depth and
+says so in its log.
 """

@@ -62,6 +62,13 @@ def _check(config: TRMConfig, backbone: dict[str, object], trm_folder: Path, bac
                 f"wrong backbone: {name} in {backbone_folder / checkpoint.CONFIG} is {backbone.get(name)!r}, "
                 f"the TRM in {trm_folder} was made for {getattr(config, name)}"
             )
+    num_layers = backbone.get("num_hidden_layers")
+    for layer in config.feature_layers:
+        if not isinstance(num_layers, int) or not -num_layers - 1 <= layer <= num_layers:
+            raise InputError(
+                f"{trm_folder / checkpoint.CONFIG}: feature_layers has {layer}, the backbone has hidden states 0 to "
+                f"{num_layers} (or negative)"
+            )
     if config.gate_entropy is not None or config.cache != "exact":
         raise InputError(
             f"{trm_folder / checkpoint.CONFIG}: gate_entropy and cache='last_step' are not served by vLLM; "

@@ -14,6 +14,7 @@ Letters: N tokens of a step, D width. Source: field notes recursion.md 3.1.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 from vllm.model_executor.models.utils import maybe_prefix
 
 from kit.engines.vllm_plugin.depths import RowDepths
+from kit.engines.vllm_plugin.names import PROCESSOR
 from kit.engines.vllm_plugin.paging import PagedPlaces
 from kit.engines.vllm_plugin.processor import ROW_DEPTHS
 from kit.errors import InputError
@@ -33,9 +35,14 @@ from kit.trm.layers import Pages
 from kit.trm.model import TinyRecursiveModel
 from kit.trm.reading import AnchorReader, Reader
 
+# Those whose metadata have `query_start_loc`; FlashInfer's have not.
+_BACKENDS = frozenset({"CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN", "FLEX_ATTENTION"})
+
+log = logging.getLogger(__name__)
+
 
 class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM is not installed where types are checked
-    """See the module. Raises: InputError for more than one GPU."""
+    """See the module. Raises: InputError for more than one GPU, or a backend of attention that cannot serve it."""
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         _check_parallel(vllm_config.parallel_config)
@@ -49,11 +56,14 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
         )
         self._shared = vllm_config.compilation_config.static_forward_context
         self._depth = trm_config.depth
-        self._layers = tuple(layer % (config.num_hidden_layers + 1) for layer in trm_config.feature_layers)
         self._last = config.num_hidden_layers
-        aux = tuple(sorted({layer for layer in self._layers if layer != self._last}))
-        self.model._set_aux_hidden_state_layers(aux)
-        self._aux = aux
+        self._layers = tuple(layer % (self._last + 1) for layer in trm_config.feature_layers)
+        self._aux = tuple(sorted(set(self._layers) - {0, self._last}))
+        self.model._set_aux_hidden_state_layers(self._aux)
+        if trm_config.form != "states":
+            _check_backends(self._shared.values())
+            if ROW_DEPTHS not in self._shared:
+                log.warning("without --logits-processors %s every request runs at depth %d", PROCESSOR, self._depth)
 
     def forward(
         self,
@@ -63,14 +73,15 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
         """What joins the head: [N, D]."""
+        embedded = self._embedded(input_ids, inputs_embeds)
         read = self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
         aux: list[Tensor]
         base_ND: Tensor
         base_ND, aux = read if self._aux else (read, [])
         limit = self._limit(len(base_ND), base_ND.device)
-        if self.trm.config.form != "anchor" and isinstance(limit, int) and limit == 0:
+        if isinstance(limit, int) and limit == 0 and self.trm.config.form != "anchor":
             return base_ND
-        hidden = {self._last: base_ND, **dict(zip(self._aux, aux, strict=True))}
+        hidden = {0: embedded, self._last: base_ND, **dict(zip(self._aux, aux, strict=True))}
         x_1ND = self.trm.inject([hidden[layer][None] for layer in self._layers])
         reader = self.trm.reader_over(x_1ND, positions[None], self.places)
         if isinstance(limit, int) and limit == 0:
@@ -81,6 +92,12 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
         if isinstance(limit, int):
             return joined_ND
         return torch.where((recursed.depth_BK[0] > 0)[:, None], joined_ND, base_ND)
+
+    def _embedded(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor | None:
+        """The hidden state before the first layer, where the TRM reads it; a copy, since vLLM adds to it in place."""
+        if 0 not in self._layers:
+            return None
+        return self.model.embed_input_ids(input_ids) if inputs_embeds is None else inputs_embeds.clone()
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """The TRM's by their names, the rest as Qwen2's."""
@@ -101,7 +118,11 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
         """The depth of each token, [1, N], or one for all."""
         rows: RowDepths | None = self._shared.get(ROW_DEPTHS)
         metadata = get_forward_context().attn_metadata
-        if rows is None or rows.is_empty or not metadata:
+        if rows is not None and not metadata:  # a run that vLLM makes to measure memory: the way that takes most
+            dearest_1N = torch.full((1, num_tokens), max(1, self._depth), device=device)
+            dearest_1N[:, -1] = 0
+            return dearest_1N
+        if rows is None or rows.is_empty:
             return int(self._depth)
         begins: Tensor = next(iter(metadata.values())).query_start_loc
         depths = rows.of(len(begins) - 1, self._depth)
@@ -120,6 +141,16 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
             for memory in reader.memory_L:
                 assert isinstance(memory, Pages)
                 memory.attend(nothing)
+
+
+def _check_backends(layers: Iterable[Any]) -> None:
+    """Refuse an attention backend that does not tell which tokens are whose, before the first request meets it."""
+    names = {layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")}
+    for name in sorted(names - _BACKENDS):
+        raise InputError(
+            f"attention backend {name} does not tell where a request's tokens begin, which a depth for each request "
+            f"needs; start vLLM with --attention-backend and one of {', '.join(sorted(_BACKENDS))}"
+        )
 
 
 def _check_parallel(config: Any) -> None:

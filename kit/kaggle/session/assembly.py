@@ -39,6 +39,7 @@ from kit.solver_config import SolverConfig
 
 RESTORED_FOLDER = "kit-dataset"
 ENVIRONMENT_FOLDER = "kit-environment"
+_AUTO_STARTS = 2  # ten minutes each at the most, by the supervisor's default
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ class EngineConfig:
     """How the model is run.
 
     kind: transformers samples from the model alone, trm with the dataset's recursive model on top; vllm and vllm-trm
-    do the same by a server of their own. auto is vllm where the dataset's wheels bring it and there is a GPU, with
-    transformers in its place if it does not start; else transformers.
+    do the same by a server of their own. auto is vllm where the dataset's wheels bring it, or engine.vllm.python
+    has it, and there is a GPU, with transformers in its place if two starts fail (not if it breaks for good later:
+    the supervisor's restarts are for that); else transformers.
     device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
     decode at once. num_threads: of torch on the CPU; None leaves torch's own choice. These four are of transformers
     and trm; vllm: of the other two.
@@ -164,7 +166,7 @@ def _add_engine(
             return await hold(await _in_thread(lambda: make_engine("transformers")))
 
     def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
-        chosen = dataclasses.replace(recipe, engine=dataclasses.replace(recipe.engine, kind=kind))
+        chosen = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
         return open_engine(restored.value, installed.value, chosen, scratch=environment.scratch)
 
     into = environment.scratch / RESTORED_FOLDER
@@ -221,7 +223,17 @@ def resolved_kind(config: EngineConfig, python: Path | None) -> Kind:
     """What auto stands for, with the environment that was made from the dataset's wheels."""
     if config.kind != "auto":
         return config.kind
-    return "vllm" if can_serve(python) else "transformers"
+    return "vllm" if can_serve(config.vllm.interpreter(python)) else "transformers"
+
+
+def as_kind(config: EngineConfig, kind: Kind) -> EngineConfig:
+    """The config with what auto stands for; where transformers could take vLLM's place, fewer starts are waited for."""
+    choice = config.vllm
+    if config.kind == "auto":
+        num_starts = min(choice.supervisor.max_failed_starts, _AUTO_STARTS)
+        supervisor = dataclasses.replace(choice.supervisor, max_failed_starts=num_starts)
+        choice = dataclasses.replace(choice, supervisor=supervisor)
+    return dataclasses.replace(config, kind=kind, vllm=choice)
 
 
 def open_engine(
@@ -250,6 +262,7 @@ def _open_server(
         model=restored / MODEL_FOLDER,
         trm=restored / TRM_FOLDER if recipe.engine.recurses else None,
         depth=recipe.solver.sampling.depth,
+        depths=recipe.solver.depths,
         scratch=scratch,
     )
     return open_served(launch, config)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 SERVER_FOLDER = "vllm-server"
 CODE_FOLDER = "kit-code"
 _PLUGIN = "kit_trm"
+_PROBE_TIMEOUT_S = 60.0
 _MODEL_PRESETS = {"gpt_oss": "gpt-oss-120b-h100", "qwen3_moe": "qwen3-30b-h100", "qwen2": "qwen2.5-math-7b-h100"}
 
 # Run by the server's Python: what it has of vLLM, without importing it, which takes seconds.
@@ -79,6 +81,10 @@ class VllmChoice:
         usual = {"reasoning_effort": "high"} if model_type == "gpt_oss" else {}
         return tuple({**usual, **nested(self.template)}.items())
 
+    def interpreter(self, made: Path | None) -> Path | None:
+        """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
+        return Path(self.python) if self.python else made
+
     def config(self, model: Path, *, has_gpu: bool) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
@@ -111,9 +117,11 @@ async def open_served(launch: Launch, config: VllmConfig) -> AsyncIterator[Engin
 
     log.info("vLLM: %s with %s", launch.python, config.settings)
     async with open_vllm(launch, config) as (engine, server):
-        yield engine
-        for incident in server.incidents:
-            log.warning("vLLM: %s", incident)
+        try:
+            yield engine
+        finally:
+            for incident in server.incidents:
+                log.warning("vLLM: %s", incident)
 
 
 def prepare_server(
@@ -123,16 +131,18 @@ def prepare_server(
     model: Path,
     trm: Path | None,
     depth: int | None,
+    depths: Collection[int],
     scratch: Path,
 ) -> tuple[Launch, VllmConfig]:
     """What is to be started, and how; slow enough for a thread.
 
     python: of the environment made from the dataset's wheels, if there is one. trm: the folder of the TRM to serve
-    with the model; None: the model alone. depth: T of calls that name none; None: the TRM's own.
+    with the model; None: the model alone. depth: T of calls that name none; None: the TRM's own. depths: that calls
+    may name.
     Raises: MissingError for a Python without vLLM or, for a TRM, without the kit; MissingError or InputError for model
         folders that do not fit.
     """
-    chosen = Path(choice.python) if choice.python else python or Path(sys.executable)
+    chosen = choice.interpreter(python) or Path(sys.executable)
     check_python(chosen, needs_plugin=trm is not None)
     launch = Launch(python=chosen, model=model, scratch=scratch / SERVER_FOLDER)
     config = choice.config(model, has_gpu=driver_cuda() is not None)
@@ -140,7 +150,8 @@ def prepare_server(
         return launch, config
     from kit.engines.vllm_plugin.serving import with_recursion
 
-    return with_recursion(launch, config, trm_folder=trm, depth=depth)
+    # the pair was checked when the dataset was built; hashing 14 GB would cost the contest minutes
+    return with_recursion(launch, config, trm_folder=trm, depth=depth, depths=depths, check_hash=False)
 
 
 def can_serve(python: Path | None) -> bool:
@@ -171,7 +182,11 @@ class _Packages(NamedTuple):
 
 
 def _packages(python: Path) -> _Packages:
-    done = subprocess.run([str(python), "-I", "-c", _PROBE], capture_output=True, text=True, check=False)
+    command = [str(python), "-I", "-c", _PROBE]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PROBE_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MissingError(f"{python} cannot be run as an interpreter ({error}); name another") from error
     has_vllm, *plugins = done.stdout.split() or [""]
     return _Packages(has_vllm == "True", _PLUGIN in plugins)
 
@@ -184,6 +199,7 @@ def unpack_kit(restored: Path, into: Path) -> Path:
     wheel = next(restored.glob("mathllm_kit-*.whl"), None)
     if wheel is None:
         raise MissingError(f"{restored}: no wheel of the kit; build and upload the dataset again")
+    shutil.rmtree(into, ignore_errors=True)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(into)
     return into
