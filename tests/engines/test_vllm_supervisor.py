@@ -278,6 +278,32 @@ def test_a_damaged_draft_model_costs_speculation_and_not_the_server(tmp_path: Pa
     assert server.settings == ServerSettings()
 
 
+def test_what_has_served_once_is_not_given_up_for_a_line_in_its_log(tmp_path: Path) -> None:
+    """It is damaged, as its log says, at its second start alone."""
+    num_starts = 0
+
+    def write_command(settings: ServerSettings, port: int) -> Sequence[str]:
+        nonlocal num_starts
+        num_starts += 1
+        return (*launch(tmp_path).command(settings, port), *(("--damaged",) if num_starts == 2 else ()))
+
+    async def main() -> list[Break]:
+        what = dataclasses.replace(launch(tmp_path), write_command=write_command)
+        with trio.fail_after(60):
+            async with (
+                open_server(what, ServerSettings(), QUICK) as server,
+                open_engine(server, tokenizer=tiny.tokenizer()) as engine,
+            ):
+                await server.ready()
+                await kill(await Bench(server, engine, tmp_path).stats())
+                while server.is_ready:
+                    await trio.sleep(0.02)
+                assert (await engine.sample(PROMPT, quick(1, max_new_tokens=5), timeout_s=30)).num_tokens == 5
+                return [incident.kind for incident in server.incidents]
+
+    assert trio.run(main) == [Break.EXITED, Break.NOT_STARTED]
+
+
 def test_a_server_that_never_starts_is_given_up_after_so_many_tries(tmp_path: Path) -> None:
     async def act(made: Bench) -> int:
         with pytest.raises(EngineError, match=r"3 failed starts"):

@@ -209,8 +209,9 @@ class Supervisor:
                 self._lower(diagnosis.cause)
             return
         self._num_failed_starts += 1
-        # what is damaged, or not to be had, may be the draft model's: without it there is one more start
-        is_final = diagnosis.cause.is_final and self.settings.speculation is None
+        # what is damaged, or not to be had, may be the draft model's: without it there is one more start. What has
+        # served once is not damaged, and its log may hold such a line all the same (a disk that is full of the log).
+        is_final = diagnosis.cause.is_final and self.settings.speculation is None and not past
         if is_final or self._num_failed_starts >= self._config.max_failed_starts:
             self._give_up(kind, diagnosis)
             return
