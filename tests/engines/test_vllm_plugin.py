@@ -153,9 +153,7 @@ class TestWithRecursion:
         trm_folder, backbone_folder = save_pair(tmp_path, form="states")
         launch = Launch(python=tmp_path, model=backbone_folder, scratch=tmp_path / "scratch")
         with_recursion(launch, VllmConfig(), trm_folder=trm_folder, depths=(3,))
-        with pytest.raises(
-            InputError, match=r"one depth, 3, and calls would ask for 5, 10; set solver\.depths"
-        ):
+        with pytest.raises(InputError, match=r"one depth, 3, and calls would ask for 5, 10; set solver\.depths"):
             with_recursion(launch, VllmConfig(), trm_folder=trm_folder, depths=(3, 5, 10))
 
     def test_another_backbone_is_refused(self, tmp_path: Path) -> None:
