@@ -1,9 +1,9 @@
-"""What it costs to ask a vLLM server: log-probabilities, streaming, attempts held at the door, and a replay.
+"""What it costs to ask a vLLM server: log-probabilities, streaming, and attempts held at the door.
 
     .venv/bin/python -m benchmarks.vllm_client --python .venv-vllm/bin/python
 
-Needs vLLM's environment. Prints Markdown. The model is a tiny random
-one that never ends a text, so what is measured is the server's and the client's own work, not the model's.
+Needs vLLM's environment. Prints Markdown. The model is a tiny random one that never ends a text, so what is measured is
+the server's and the client's own work, not the model's.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
 import trio
 
 from kit.engines.hf.loading import load_tokenizer
@@ -26,7 +24,7 @@ from kit.engines.openai.http import HttpClient
 from kit.engines.vllm_server.settings import CPU_TINY, ServerSettings
 from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm_server.supervisor import Supervisor, open_server
-from kit.sampling import Chunk, Sample, SamplingParams
+from kit.sampling import Sample, SamplingParams
 from tests.engines import tiny
 from tests.engines.vllm_tiny import save_endless_model
 
@@ -101,58 +99,12 @@ async def door(launch: Launch, settings: ServerSettings) -> None:
             print(f"| {name} | 24 | {made.seconds:.1f} | {rate:.0f} | {made.num_preempted} |", flush=True)
 
 
-async def replay(launch: Launch) -> None:
-    """An engine killed in the middle of 8 attempts: from the kill to the last token."""
-    async with (
-        open_server(launch, CPU_TINY, SUPERVISION) as server,
-        open_engine(server, tokenizer=load_tokenizer(launch.model)) as engine,
-    ):
-        await server.ready()
-        calm = await measure(server, engine, num_attempts=8, num_tokens=2000)
-        killed_s, back_s, num_seen = 0.0, 0.0, 0
-
-        def watch(chunk: Chunk) -> bool:
-            nonlocal num_seen, killed_s
-            num_seen += chunk.num_tokens
-            if num_seen >= 1000 and not killed_s:
-                (keeper,) = [each for each in psutil.Process().children() if "keeper.py" in " ".join(each.cmdline())]
-                (core,) = [each for each in keeper.children(recursive=True) if "EngineCore" in " ".join(each.cmdline())]
-                os.kill(core.pid, signal.SIGKILL)
-                killed_s = trio.current_time()
-            return False
-
-        async def watched() -> None:
-            params = SamplingParams(seed=99, temperature=1.0, max_new_tokens=2000)
-            await engine.sample(PROMPT, params, timeout_s=600, on_chunk=watch)
-
-        async def note_back() -> None:
-            nonlocal back_s
-            while not server.incidents:
-                await trio.sleep(0.05)
-            await server.ready()
-            back_s = trio.current_time()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watched)
-            nursery.start_soon(note_back)
-            for seed in range(7):
-                params = SamplingParams(seed=seed, temperature=1.0, max_new_tokens=2000)
-                nursery.start_soon(lambda params=params: engine.sample(PROMPT, params, timeout_s=600))  # type: ignore[misc]
-        end_s = trio.current_time()
-        print(
-            f"\nReplay: 8 attempts of 2000 tokens, the engine killed at the 1000th. Undisturbed {calm.seconds:.1f} s; "
-            f"from the kill until the server answers again {back_s - killed_s:.1f} s, from then to the last token "
-            f"{end_s - back_s:.1f} s (beginning again would take {calm.seconds:.1f} s)."
-        )
-
-
 async def run(python: Path, folder: Path) -> None:
     save_endless_model(folder / "model")
     launch = Launch(python=python, model=folder / "model", scratch=folder / "scratch")
     await streaming(launch)
     # a token takes 512 bytes: 5 MiB hold 10240 of them, and 24 attempts of 1000 want 24000
     await door(launch, dataclasses.replace(CPU_TINY, kv_cache_bytes=5 << 20, max_num_seqs=24))
-    await replay(launch)
 
 
 def main() -> None:

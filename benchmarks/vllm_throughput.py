@@ -1,0 +1,182 @@
+"""The kit's client and solver on vLLM against vLLM's own LLM.generate on the same prompts and seeds.
+
+    .venv/bin/python -m benchmarks.vllm_throughput --python .venv-vllm/bin/python --size 100m
+
+Needs vLLM's environment. Prints a Markdown table. All runs of a turn follow one another in one process, and every
+other turn goes backwards; a ratio is the median over turns of tokens per second to those of LLM.generate whose engine
+core has a process of its own, as the server's has, with as many log-probabilities. `bare client` sends the same
+requests and throws the answers away unread: what the server alone costs. The models never end a text, so every run
+makes the same number of tokens; `same texts` is the share of texts equal to LLM.generate's.
+CPU is in microseconds a token: of the engine core, of what feeds it (the API server; with LLM.generate its own
+process), and of the client (this process).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import trio
+
+from benchmarks.vllm_models import (
+    SETTINGS,
+    SIZES,
+    WIDTH,
+    llm_arguments,
+    print_head,
+    print_machine,
+    ratio,
+    save_backbone,
+)
+from benchmarks.vllm_runs import PROBLEMS, Made, Work, ask_bare, ask_engine, open_offline, solve, solver_config
+from kit.engines.hf.loading import load_tokenizer
+from kit.engines.openai.engine import ClientConfig
+from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm_server.supervisor import open_server
+
+SUPERVISION = SupervisorConfig(start_timeout_s=300, hang_s=120)
+BASELINE = "LLM.generate, core in its own process"
+
+
+@dataclass(slots=True, kw_only=True)
+class Case:
+    """One row of the table. core, feeder: whose CPU time is counted. cpu_s: of core, feeder and client, run by run."""
+
+    name: str
+    interval: int | None
+    num_logprobs: int
+    run: Callable[[], Awaitable[Made]]
+    core: psutil.Process
+    feeder: psutil.Process | None
+    made: list[Made] = field(default_factory=list)
+    cpu_s: list[tuple[float, ...]] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Tokens per second, turn by turn."""
+        return [made.num_tokens / made.seconds for made in self.made]
+
+    async def turn(self) -> None:
+        """Run once more."""
+        before = self._clocks()
+        self.made.append(await self.run())
+        self.cpu_s.append(tuple(now - then for now, then in zip(self._clocks(), before, strict=True)))
+
+    def _clocks(self) -> tuple[float, ...]:
+        mine = sum(os.times()[:2])
+        return (*(sum(each.cpu_times()[:2]) if each else 0.0 for each in (self.core, self.feeder)), mine)
+
+
+def core_under(process: psutil.Process) -> psutil.Process:
+    (core,) = [each for each in process.children(recursive=True) if "EngineCore" in " ".join(each.cmdline())]
+    return core
+
+
+@asynccontextmanager
+async def offline_cases(launch: Launch, work: Work, args: argparse.Namespace) -> AsyncIterator[list[Case]]:
+    job = launch.scratch / "job.json"
+    job.write_text(
+        json.dumps({"arguments": llm_arguments(replace(SETTINGS, dtype=args.dtype)), "requests": work.requests(0)})
+    )
+    with open_offline(launch, job, "own") as own, open_offline(launch, job, "inside") as inside:
+        cases = []
+        for name, llm in ((BASELINE, own), ("LLM.generate, core inside", inside)):
+            await llm.told("READY")
+            core, feeder = (core_under(llm.process), llm.process) if llm is own else (llm.process, None)
+            for num in args.num_logprobs:
+                run = partial(llm.run, num)
+                cases.append(Case(name=name, interval=None, num_logprobs=num, run=run, core=core, feeder=feeder))
+        yield cases
+
+
+@asynccontextmanager
+async def served_cases(
+    launch: Launch, work: Work, args: argparse.Namespace, interval: int
+) -> AsyncIterator[list[Case]]:
+    settings = replace(SETTINGS, dtype=args.dtype, stream_interval=interval)
+    launch = replace(launch, scratch=launch.scratch / f"every-{interval}")
+    async with open_server(launch, settings, SUPERVISION) as server:
+        await server.ready()
+        (keeper,) = [each for each in psutil.Process().children() if str(launch.scratch) == each.cwd()]
+        (api,) = keeper.children()
+        cases = []
+        for num in args.num_logprobs:
+            bodies, config = work.requests(num), ClientConfig(num_logprobs=num)
+            runs: dict[str, Callable[[], Awaitable[Made]]] = {
+                "server, bare client": partial(ask_bare, server, bodies, work.num_tokens),
+                "kit's client": partial(ask_engine, server, work, config),
+                "kit's solver": partial(solve, server, work, config),
+            }
+            if interval == args.stream_intervals[-1]:
+                whole = [{**body, "stream": False} for body in bodies]
+                runs["server, bare client, not streamed"] = partial(ask_bare, server, whole, work.num_tokens)
+            for name, run in runs.items():
+                of: dict[str, Any] = {"core": core_under(api), "feeder": api}
+                cases.append(Case(name=name, interval=interval, num_logprobs=num, run=run, **of))
+        yield cases
+
+
+def print_rows(cases: Sequence[Case]) -> None:
+    columns = ("run", "stream interval", "log-probs", "tokens/s, median", "best", "ratio", "same texts")
+    print_head((*columns, "core CPU", "feeder CPU", "client CPU"))
+    for case in cases:
+        (base,) = [each for each in cases if each.name == BASELINE and each.num_logprobs == case.num_logprobs]
+        pairs = list(zip(case.made[-1].texts, base.made[-1].texts, strict=False))
+        same = f"{sum(one == other for one, other in pairs) / len(pairs):.0%}" if pairs else ""
+        each_us = [1e6 * statistics.median(spent) / case.made[-1].num_tokens for spent in zip(*case.cpu_s, strict=True)]
+        print(
+            f"| {case.name} | {case.interval or ''} | {case.num_logprobs} | {statistics.median(case.rates):.0f} "
+            f"| {max(case.rates):.0f} | {ratio(case.rates, base.rates):.2f} | {same} "
+            f"| {' | '.join(f'{each:.0f}' for each in each_us)} |"
+        )
+
+
+async def run(args: argparse.Namespace, folder: Path) -> None:
+    save_backbone(folder / "model", args.size)
+    (folder / "scratch").mkdir()
+    launch = Launch(python=args.python.absolute(), model=folder / "model", scratch=folder / "scratch")
+    work = Work(config=solver_config(WIDTH, args.num_tokens), tokenizer=load_tokenizer(launch.model))
+    async with AsyncExitStack() as stack:
+        cases = await stack.enter_async_context(offline_cases(launch, work, args))
+        for interval in args.stream_intervals:
+            cases += await stack.enter_async_context(served_cases(launch, work, args, interval))
+        cases = [case for case in cases if case.name == BASELINE or any(word in case.name for word in args.only)]
+        for case in {case.core.pid: case for case in cases}.values():
+            await case.run()  # each engine's first run is slower, and fills its prefix cache
+        for turn in range(args.num_turns):
+            for case in cases[:: -1 if turn % 2 else 1]:
+                await case.turn()
+                assert case.made[-1].num_tokens == work.num_tokens, case
+        print_rows(cases)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", type=Path, required=True, help="the interpreter of vLLM's environment")
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--num-tokens", type=int, default=100, help="of each attempt")
+    parser.add_argument("--num-turns", type=int, default=3)
+    parser.add_argument("--num-logprobs", type=int, nargs="+", default=[0, 20])
+    parser.add_argument("--stream-intervals", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="runs with one of these in their name")
+    args = parser.parse_args()
+    print_machine()
+    num_attempts = f"{len(PROBLEMS)} problems x {WIDTH} attempts x {args.num_tokens} tokens"
+    print(f"{args.size} model, {args.dtype}, {num_attempts}, {args.num_turns} turns")
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(run, args, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
