@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import socket
+import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Self
 import pytest
 import trio
 
+import kit
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
 from kit.sandbox.config import GiB, SandboxConfig
 from kit.sandbox.confinement import Layer
@@ -28,6 +30,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 SHORT_S = 0.3  # for programs that would run on
 LONG_S = 10.0  # for programs that end by themselves, however busy the machine
 SYSTEM_PYTHON = Path("/usr/bin/python3")
+KIT = Path(kit.__file__).resolve().parent
+
+
+def _everybody_reads(folder: Path) -> bool:
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,8 +285,8 @@ class TestAsInAContainer:
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or not SYSTEM_PYTHON.exists() or shutil.which("setpriv") is None,
-    reason="needs root, setpriv and a Python for everybody",
+    os.geteuid() != 0 or not SYSTEM_PYTHON.exists() or shutil.which("setpriv") is None or not _everybody_reads(KIT),
+    reason="needs root, setpriv, a Python for everybody, and a checkout that everybody may read",
 )
 class TestAsAnOrdinaryUser:
     """No rights at all: a user namespace, where there may be one, stands in for them."""
