@@ -33,8 +33,10 @@ import trio.testing
 from kit import assets
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.session.assembly import EngineConfig, Recipe, install, open_attempts, open_engine, weight_files
+from kit.kaggle.session.assembly import install, open_attempts
+from kit.kaggle.session.opening import open_engine, weight_files
 from kit.kaggle.session.prefetch import PrefetchConfig, prefetch
+from kit.kaggle.session.recipe import EngineConfig, Recipe
 from kit.kaggle.session.startup_graph import StartupGraph, Timing
 from kit.prompting import TOOLS
 from kit.solver_config import SolverConfig

@@ -34,9 +34,10 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.local.server import LocalInferenceServer
-from kit.kaggle.session.assembly import EngineConfig, Recipe, ToolsConfig, open_attempts
+from kit.kaggle.session.assembly import open_attempts
 from kit.kaggle.session.gateway import Contest, predict_function
 from kit.kaggle.session.prefetch import PrefetchConfig
+from kit.kaggle.session.recipe import EngineConfig, Recipe, ToolsConfig
 from kit.kaggle.session.startup_graph import Timing
 from kit.reasoning import ReasoningConfig
 from kit.sampling import Engine

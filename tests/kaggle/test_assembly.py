@@ -18,9 +18,11 @@ from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet, load_manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.session import assembly
-from kit.kaggle.session.assembly import EngineConfig, Recipe, install, open_attempts, weight_files
+from kit.kaggle.session import opening
+from kit.kaggle.session.assembly import install, open_attempts
+from kit.kaggle.session.opening import weight_files
 from kit.kaggle.session.prefetch import PrefetchConfig
+from kit.kaggle.session.recipe import EngineConfig, Recipe
 from kit.kaggle.session.startup_graph import Outcome, Timing
 from kit.kaggle.wheelhouse.lockfile import Lock
 from kit.kaggle.wheelhouse.target import Target
@@ -151,7 +153,7 @@ def test_an_environments_packages_come_before_the_images_and_after_the_kit(kaggl
     recipe = Recipe(solver=SolverConfig(), engine=ON_CPU)
     for _ in range(2):
         with pytest.raises(MissingError):
-            assembly.open_engine(
+            opening.open_engine(
                 kaggle.scratch / "nothing", environment / "bin" / "python", recipe, scratch=kaggle.scratch
             )
     assert sys.path[:2] == [first, str(packages)]

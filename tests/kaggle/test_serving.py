@@ -26,7 +26,9 @@ from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook import Settings
 from kit.kaggle.session import assembly, serving
-from kit.kaggle.session.assembly import EngineConfig, Recipe, open_attempts, resolved_kind
+from kit.kaggle.session.assembly import open_attempts
+from kit.kaggle.session.opening import resolved_kind
+from kit.kaggle.session.recipe import EngineConfig, Recipe
 from kit.kaggle.session.serving import VllmChoice, check_python, prepare_server, unpack_kit
 from kit.problem import Problem
 from kit.prompting import build_prompt
