@@ -52,11 +52,12 @@ def doctor_command(args: argparse.Namespace) -> int:
 
 def _print_presets(planned: Iterable[tuple[str, MemoryPlan]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from kit.engines.vllm_server.memory import HEADINGS
 
-    table = Table("preset", *HEADINGS, title="memory of vLLM's presets, in GiB, by arithmetic", title_justify="left")
+    title = "memory of vLLM's presets on the card each is for, in GiB, by arithmetic"
+    table = Table(Column("preset", no_wrap=True), *HEADINGS, title=title, title_justify="left", padding=0)
     for name, plan in planned:
         table.add_row(name, *plan.cells)
     Console().print(table)

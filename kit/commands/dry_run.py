@@ -123,6 +123,8 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
             layout=Layout(args.layout),
         )
     )
+    if args.engine.startswith("vllm"):
+        console.print(f"vLLM's log: {rehearsals[0].server_log} (its start takes half a minute)", soft_wrap=True)
     reports = [_report(rehearsal, gold, console) for rehearsal in rehearsals]
     if len(reports) == _SCORED_RUNS:
         _print_two_runs(reports, console)
@@ -140,25 +142,27 @@ def _engine_changes(kind: str, changes: Mapping[str, Any], *, has_wheels: bool) 
     from kit.kaggle.rehearsal.dry_run import RECURSIVE, merged
     from kit.kaggle.session.serving import check_python
 
+    kind = _named(changes, "kind") or kind  # --set engine.kind says more than --engine
     layers: list[Mapping[str, Any]] = [{"engine": {"kind": kind}}]
     if kind.endswith("trm"):
         layers.append(RECURSIVE)
     if kind.startswith("vllm") and not has_wheels:
         python = SOURCE / VLLM_PYTHON
-        if not python.is_file() and not _named_python(changes):
+        if not python.is_file() and not _named(changes, "vllm", "python"):
             raise MissingError(f"no vLLM in {python.parent.parent}; `make environment-vllm` installs its CPU build")
         layers.append({"engine": {"vllm": {"python": str(python)}}})
     told = merged(*layers, changes)
-    if not (named := _named_python(told)):
+    if not (named := _named(told, "vllm", "python")):
         return told
     python = Path(named).absolute()  # the notebook runs in a folder of its own
     check_python(python, needs_plugin=kind == "vllm-trm")
     return merged(told, {"engine": {"vllm": {"python": str(python)}}})
 
 
-def _named_python(changes: Mapping[str, Any]) -> str:
-    place: Any = changes
-    for name in ("engine", "vllm", "python"):
+def _named(changes: Mapping[str, Any], *names: str) -> str:
+    """The text that is set for the engine under these names; empty where there is none."""
+    place: Any = changes.get("engine")
+    for name in names:
         place = place.get(name) if isinstance(place, Mapping) else None
     return place if isinstance(place, str) else ""
 

@@ -113,6 +113,7 @@ def load_config(folder: Path, **changes: Any) -> TRMConfig:
     """
     check_names(changes)  # transformers would ignore an unknown one
     check_file(folder, CONFIG)
+    _check_kind(folder / CONFIG)
     try:
         config: TRMConfig = TRMConfig.from_pretrained(folder, **changes)
     except InputError:
@@ -120,6 +121,19 @@ def load_config(folder: Path, **changes: Any) -> TRMConfig:
     except _LOADING_ERRORS as error:
         raise InputError(f"cannot load the TRM in {folder}: {error}") from error
     return config
+
+
+def _check_kind(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return  # transformers tells it
+    kind = content.get("model_type") if isinstance(content, dict) else None
+    if kind != TRMConfig.model_type:
+        raise InputError(
+            f"{path}: model_type is {kind!r}, which is no TRM; expected the folder that kit.trm.checkpoint.save wrote "
+            f"({TRMConfig.model_type!r})"
+        )
 
 
 def find_backbone(folder: Path) -> Path:

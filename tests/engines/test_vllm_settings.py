@@ -397,3 +397,17 @@ def test_a_damaged_model_is_told_before_anything_is_started(tmp_path: Path) -> N
     with pytest.raises(MissingError, match="no model folder"):
         trio.run(main)
     assert not (tmp_path / "scratch").exists()
+
+
+def test_an_engine_that_died_is_told_by_its_own_first_error() -> None:
+    """Not by the server's, which comes later and says to look above."""
+    log = """\
+(EngineCore pid=7) INFO 11-21 16:00:00 [core.py:1] starting
+(Worker pid=8) ERROR 11-21 16:00:01 [multiproc.py:9] Traceback (most recent call last):
+(Worker pid=8) ERROR 11-21 16:00:01 [multiproc.py:9] RuntimeError: _C::static_scaled_fp8_quant() expected 0 argument(s)
+(EngineCore pid=7) ERROR 11-21 16:00:02 [core.py:1] RuntimeError: Engine core initialization failed.
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+    told = diagnose(log)
+    assert told.cause is Cause.ENGINE_DIED
+    assert told.line == "RuntimeError: _C::static_scaled_fp8_quant() expected 0 argument(s)"

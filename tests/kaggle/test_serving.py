@@ -73,6 +73,17 @@ class TestChoice:
         assert dict(config.template) == {"reasoning_effort": "low", "cut": 3}
         assert dict(VllmChoice().config(model, has_gpu=True).template) == {"reasoning_effort": "high"}
 
+    def test_the_context_is_the_models_own_where_it_is_shorter(self, tmp_path: Path) -> None:
+        model = model_folder(tmp_path / "model", model_type="gpt_oss", max_position_embeddings=4096)
+        assert VllmChoice().config(model, has_gpu=True).settings.max_model_len == 4096
+        longer = VllmChoice(settings=("max_model_len=8192",))
+        assert longer.config(model, has_gpu=True).settings.max_model_len == 8192
+
+    def test_a_gpus_preset_needs_one(self, tmp_path: Path) -> None:
+        model = model_folder(tmp_path / "model", model_type="qwen2")
+        with pytest.raises(InputError, match="preset=qwen3-30b-h100 is for a GPU, and there is none; take cpu-tiny"):
+            VllmChoice(preset="qwen3-30b-h100").config(model, has_gpu=False)
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
@@ -240,6 +251,10 @@ class TestDryRunsEngine:
         told = _engine_changes("vllm-trm", changes, has_wheels=True)
         assert told["engine"] == {"kind": "vllm-trm", "vllm": {"python": str(python), "preset": "cpu-tiny"}}
         assert told["solver"]["depths"] == [3, 5, 10]
+
+    def test_an_engine_that_is_set_says_more_than_the_flag(self) -> None:
+        told = _engine_changes("transformers", {"engine": {"kind": "vllm"}}, has_wheels=True)
+        assert told == {"engine": {"kind": "vllm"}}
 
     def test_leaves_the_python_to_the_wheels(self) -> None:
         assert _engine_changes("vllm", {}, has_wheels=True) == {"engine": {"kind": "vllm"}}

@@ -7,6 +7,7 @@ the CPU build are kept as golden logs in the tests.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -144,6 +145,8 @@ _SIGNS = (
     ),
 )
 _MAX_LINE = 300
+_ROOT = re.compile(r"^\((Worker|EngineCore)\S*[^)]*\) ERROR .*\] *[\w.]*(Error|Exception): \S")
+_LATER = re.compile(r"initialization failed|EngineDeadError|hit an exception|See root cause")
 _PREFIX = re.compile(r"^(\([^)]*\) )?((ERROR|WARNING|INFO|DEBUG) \S+ \S+ \[[^\]]*\] )?")
 
 
@@ -153,5 +156,15 @@ def diagnose(log: str) -> Diagnosis:
     for sign in _SIGNS:
         for line in reversed(lines):
             if sign.pattern.search(line) and not line.lstrip().startswith(("File ", "raise ")):
-                return Diagnosis(sign.cause, sign.mend, _PREFIX.sub("", line.strip())[:_MAX_LINE])
+                told = _root(lines) if sign.cause is Cause.ENGINE_DIED else ""
+                return Diagnosis(sign.cause, sign.mend, told or _shown(line))
     return Diagnosis(Cause.UNKNOWN, "read the log")
+
+
+def _root(lines: Sequence[str]) -> str:
+    """The first error that a process of the engine itself told, or nothing: what the server says of it comes later."""
+    return next((_shown(line) for line in lines if _ROOT.search(line) and not _LATER.search(line)), "")
+
+
+def _shown(line: str) -> str:
+    return _PREFIX.sub("", line.strip())[:_MAX_LINE]

@@ -82,9 +82,9 @@ class MemoryPlan:
         )
 
 
-HEADINGS = ("device", "weights", "overhead", "KV cache", "one attempt", "its tokens", "whole attempts", "")
-"""Of MemoryPlan.cells. The overhead is an allowance; whole attempts: that fit if each grew to max_model_len, of those
-that decode at once."""
+HEADINGS = ("card", "weights", "other", "cache", "attempt", "tokens", "at once", "verdict")
+"""Of MemoryPlan.cells: the device, what fills it (`other` is an allowance), one attempt's cache at so many tokens, and
+how many such fit, of those that decode at once."""
 
 
 def plan(shape: ModelShape, settings: ServerSettings, *, device_bytes: int) -> MemoryPlan:

@@ -202,7 +202,8 @@ class Supervisor:
                 generation=self._generation,
             )
         )
-        log.warning("the server %s after %.0f s: %s", kind.value, served_s, diagnosis)
+        served = f" after it had served for {served_s:.0f} s" if served_s else ""
+        log.warning("the server %s%s: %s", kind.value, served, diagnosis)
         if served_s:
             is_steady = served_s >= self._config.steady_s
             if past and not is_steady:

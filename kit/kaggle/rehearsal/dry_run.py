@@ -32,6 +32,7 @@ from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
 from kit.kaggle.notebook import JOURNAL_NAME, LOG_NAME, Settings
 from kit.kaggle.offline import OfflineCommand, without_network
+from kit.kaggle.session.serving import SERVER_FOLDER
 from kit.kaggle.upload.kernel import NOTEBOOK
 from kit.problem import Problem, read_problems
 
@@ -132,6 +133,11 @@ class Rehearsal:
     def log(self) -> Path:
         """What the kit logged inside the notebook."""
         return self.working / LOG_NAME
+
+    @property
+    def server_log(self) -> Path:
+        """What a vLLM server wrote."""
+        return self.folder / "kaggle" / "tmp" / SERVER_FOLDER / "server.log"
 
     @property
     def output(self) -> Path:

@@ -101,7 +101,10 @@ class Contest:
                 solution = self._ask_solver(problem)
             except Exception:  # to raise here would void the whole submission
                 self.num_faults += 1
-                log.exception("%s: answered by the boundary", problem.id)
+                if self._has_failed:  # which was logged in full when it did
+                    log.error("%s: answered by the boundary: there is no engine", problem.id)
+                else:
+                    log.exception("%s: answered by the boundary", problem.id)
                 solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
         self.solutions.append(solution)
         return solution
@@ -126,6 +129,10 @@ class Contest:
             with suppress(StorageError):
                 self._journal.append(solution_record(problem, solution))
         return solution
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._solver.done() and self._solver.exception() is not None
 
     def _why_no_solver(self) -> str:
         if not self._solver.done():

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kit.config import nested, replaced
 from kit.engines.model_folder import read_config
-from kit.engines.vllm_server.settings import CPU_TINY, PRESETS, ServerSettings
+from kit.engines.vllm_server.settings import PRESETS, ServerSettings
 from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
-from kit.errors import MissingError, check_fields
+from kit.errors import InputError, MissingError, check_fields
 from kit.kaggle.wheelhouse.install import driver_cuda
 from kit.sampling import Engine
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # The engine is imported where it is used: h11, which its client needs, comes with vLLM, and not every dataset has that.
 
 SERVER_FOLDER = "vllm-server"
+CPU_PRESET = "cpu-tiny"
 CODE_FOLDER = "kit-code"
 _PLUGIN = "kit_trm"
 _PROBE_TIMEOUT_S = 60.0
@@ -88,14 +89,24 @@ class VllmChoice:
     def config(self, model: Path, *, has_gpu: bool) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
-        Raises: MissingError or InputError for a folder whose config.json cannot be read.
+        The context is the model's own where the preset's is longer.
+        Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
+            without a GPU.
         """
-        model_type = str(read_config(model).get("model_type", ""))
-        preset = self.preset
+        told_of_model = read_config(model)
+        model_type = str(told_of_model.get("model_type", ""))
+        preset: str = self.preset
         if preset == "auto":
-            settings = PRESETS.get(_MODEL_PRESETS.get(model_type, ""), ServerSettings()) if has_gpu else CPU_TINY
-        else:
-            settings = PRESETS[preset]
+            preset = _MODEL_PRESETS.get(model_type, "") if has_gpu else CPU_PRESET
+        elif preset != CPU_PRESET and not has_gpu:
+            raise InputError(
+                f"engine.vllm.preset={preset} is for a GPU, and there is none; take {CPU_PRESET} or leave it auto"
+            )
+        log.info("vLLM: preset %s for a %s", preset or "none", model_type)
+        settings = PRESETS.get(preset, ServerSettings())
+        limit = told_of_model.get("max_position_embeddings")
+        if isinstance(limit, int) and 0 < limit < settings.max_model_len:
+            settings = dataclasses.replace(settings, max_model_len=limit)
         if any(model.glob("*.tiktoken")):
             # gpt-oss's encoding, which vLLM would else fetch, minutes after it was started (peers.md 2.3)
             told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
@@ -166,8 +177,9 @@ def check_python(python: Path, *, needs_plugin: bool) -> None:
     packages = _packages(python)
     if not packages.has_vllm:
         raise MissingError(
-            f"{python} has no vLLM; build the dataset with the wheels of a target that has it "
-            "(`kit wheels fetch --target kaggle-cp312`), or name an interpreter as engine.vllm.python"
+            f"{python} has no vLLM; for Kaggle, build the dataset with the wheels of a target that has it "
+            "(`kit wheels fetch --target kaggle-cp312`); for a dry run, `make environment-vllm` and `--engine vllm`, "
+            "or name an interpreter as engine.vllm.python"
         )
     if needs_plugin and not packages.has_plugin:
         raise MissingError(
