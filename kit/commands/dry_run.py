@@ -103,8 +103,9 @@ def dry_run_command(args: argparse.Namespace) -> int:
 def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
     from kit.kaggle.rehearsal.dry_run import DryRun, Layout, lay_out, merged
 
-    changes = _engine_changes(args.engine, changes, has_wheels=args.wheels is not None)
-    if args.engine.endswith("trm"):
+    kind = _named(changes, "kind") or args.engine  # --set engine.kind says more than --engine
+    changes = _engine_changes(kind, changes, has_wheels=args.wheels is not None)
+    if kind.endswith("trm"):
         args.trm = args.trm or _untrained_trm(args.model, args.out, console)
     if args.seed is not None:
         changes = merged(IN_ORDER, changes)
@@ -123,7 +124,7 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
             layout=Layout(args.layout),
         )
     )
-    if args.engine.startswith("vllm"):
+    if kind.startswith("vllm"):
         console.print(f"vLLM's log: {rehearsals[0].server_log} (its start takes half a minute)", soft_wrap=True)
     reports = [_report(rehearsal, gold, console) for rehearsal in rehearsals]
     if len(reports) == _SCORED_RUNS:
@@ -142,7 +143,6 @@ def _engine_changes(kind: str, changes: Mapping[str, Any], *, has_wheels: bool) 
     from kit.kaggle.rehearsal.dry_run import RECURSIVE, merged
     from kit.kaggle.session.serving import check_python
 
-    kind = _named(changes, "kind") or kind  # --set engine.kind says more than --engine
     layers: list[Mapping[str, Any]] = [{"engine": {"kind": kind}}]
     if kind.endswith("trm"):
         layers.append(RECURSIVE)
