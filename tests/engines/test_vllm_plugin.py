@@ -31,7 +31,7 @@ from kit.trm import checkpoint
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 from tests.engines import recursion_in_vllm, tiny
-from tests.engines.vllm_tiny import save_endless_model, vllm_python
+from tests.engines.vllm_tiny import save_endless_model
 
 DEPTHS = (0, 1, 3, 10)
 
@@ -184,11 +184,10 @@ def test_a_server_with_one_depth_refuses_another() -> None:
     ],
     ids=["anchor", "states", "token that halts", "anchor of three layers that converges"],
 )
-def test_greedy_tokens_are_those_of_kit_trm(tmp_path: Path, form: str, trm: dict[str, Any]) -> None:
+def test_greedy_tokens_are_those_of_kit_trm(vllm_python: Path, tmp_path: Path, form: str, trm: dict[str, Any]) -> None:
     """200 prompts at each depth, in chunks, with cached beginnings and preemptions; the depths share batches."""
-    python = vllm_python()
     # -I: the kit is found where vLLM's environment has it, as in a contest; the script itself imports no test module
-    command = [str(python), "-I", recursion_in_vllm.__file__, form, str(tmp_path), "--trm", json.dumps(trm)]
+    command = [str(vllm_python), "-I", recursion_in_vllm.__file__, form, str(tmp_path), "--trm", json.dumps(trm)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=_environment())
     reports = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
     assert reports, done.stderr[-3000:]
@@ -208,10 +207,10 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_engine_samples_each_call_at_its_own_depth(tmp_path: Path) -> None:
+def test_the_engine_samples_each_call_at_its_own_depth(vllm_python: Path, tmp_path: Path) -> None:
     """Over the server, supervised, as in the notebook; against the transformers engine on the same weights."""
     trm_folder, backbone_folder = save_pair(tmp_path)
-    launch = Launch(python=vllm_python(), model=backbone_folder, scratch=tmp_path / "scratch")
+    launch = Launch(python=vllm_python, model=backbone_folder, scratch=tmp_path / "scratch")
     config = VllmConfig(settings=CPU_TINY, supervisor=SupervisorConfig(start_timeout_s=180))
     params = [SamplingParams(temperature=0, max_new_tokens=20, depth=depth) for depth in (None, *DEPTHS)]
 

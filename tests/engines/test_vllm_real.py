@@ -1,6 +1,6 @@
 """The real vLLM: the engine contract, streaming, aborts, and its engine killed and stopped with attempts in flight.
 
-Needs vLLM's environment (tests/engines/vllm_tiny.py says where it is looked for) and half a minute for each start of
+Needs vLLM's environment (`make environment-vllm`) and half a minute for each start of
 it, so one server serves the contract and then dies its deaths in order. What breaks a start, and what a cache that is
 too small does, is in test_vllm_faults.py.
 """
@@ -55,10 +55,10 @@ def portal() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture(scope="module")
-def real(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def real(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     folder = tmp_path_factory.mktemp("vllm")
     save_endless_model(folder / "model", max_position_embeddings=LONG_CONTEXT)
-    with portal.wrap_async_context_manager(open_real(folder, WITHOUT_WORKER)) as made:
+    with portal.wrap_async_context_manager(open_real(vllm_python, folder, WITHOUT_WORKER)) as made:
         yield made
     assert not processes()
 

@@ -1,7 +1,7 @@
 """What the tests against a real vLLM share: where its environment lies, a model that its CPU build can run, a server.
 
-The environment is made by `make environment-vllm`, or named by KIT_VLLM_PYTHON; where there is none, the tests that
-need it skip and say so.
+Its interpreter is the fixture `vllm_python` of tests/conftest.py, and every test that asks for it has the mark
+`real_vllm`. It goes into `open_real` and its like as an argument: a test may not skip from within an event loop.
 
 Two cores that others use too hold a process up for seconds: of eight attempts on a machine with a load of five, a
 process that only slept was seen to wait 12 s for its turn. So no test here tells a hang from a slow machine by less
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 import torch
 import trio
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -36,7 +35,6 @@ from tests.engines import tiny
 
 log = logging.getLogger(__name__)
 
-REPO = Path(__file__).parent.parent.parent
 CONTEXT = 4096
 LONG_CONTEXT = 32768  # half a minute of one text at least
 PROMPT = tiny.chat("what is 1+1?")
@@ -52,19 +50,6 @@ WITHOUT_WORKER = dataclasses.replace(
     extra_args=(*CPU_TINY.extra_args, "--distributed-executor-backend", "uni"),
     extra_environment=(*CPU_TINY.extra_environment, ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")),
 )
-
-
-def vllm_python() -> Path:
-    """The interpreter of vLLM's environment; skips the test where there is none."""
-    named = os.environ.get("KIT_VLLM_PYTHON")
-    folders = [Path(named)] if named else [REPO / ".venv-vllm/bin/python"]
-    for python in folders:
-        if python.is_file():
-            return python
-    pytest.skip(
-        f"REAL vLLM IS NOT TESTED: no interpreter at {' or '.join(map(str, folders))}; "
-        "run `make environment-vllm`, or set KIT_VLLM_PYTHON"
-    )
 
 
 def save_endless_model(folder: Path, **changes: Any) -> None:
@@ -140,10 +125,15 @@ class Real:
 
 @asynccontextmanager
 async def open_real(
-    folder: Path, settings: ServerSettings, *, client: ClientConfig | None = None, wrapped: Sequence[str] = ()
+    python: Path,
+    folder: Path,
+    settings: ServerSettings,
+    *,
+    client: ClientConfig | None = None,
+    wrapped: Sequence[str] = (),
 ) -> AsyncIterator[Real]:
     """A server over the model in `folder / "model"` that has made its first token; `wrapped` runs its command."""
-    launch = launch_of(folder, wrapped)
+    launch = launch_of(python, folder, wrapped)
     async with (
         open_server(launch, settings, SUPERVISION) as server,
         open_engine(server, tokenizer=tiny.tokenizer(), config=client) as engine,
@@ -152,8 +142,8 @@ async def open_real(
         yield Real(server, engine, launch.scratch)
 
 
-def launch_of(folder: Path, wrapped: Sequence[str] = ()) -> Launch:
-    plain = Launch(python=vllm_python(), model=folder / "model", scratch=folder / "scratch")
+def launch_of(python: Path, folder: Path, wrapped: Sequence[str] = ()) -> Launch:
+    plain = Launch(python=python, model=folder / "model", scratch=folder / "scratch")
     return dataclasses.replace(plain, write_command=lambda settings, port: (*wrapped, *plain.command(settings, port)))
 
 

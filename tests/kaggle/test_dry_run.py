@@ -21,7 +21,6 @@ from kit.kaggle.rehearsal.report import as_table, guess_lines, make_report, read
 from kit.lock import held
 from kit.problem import Problem
 from kit.records import solution_record
-from tests.engines.vllm_tiny import vllm_python
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
 FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
@@ -116,10 +115,16 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(csv:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["trm", "vllm-trm"])
-def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path, engine: str) -> None:
-    if engine == "vllm-trm":
-        vllm_python()  # skips where there is none
+def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path) -> None:
+    check_ladder("trm", csv, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_recursion_in_a_real_vllm_climbs_it_too(vllm_python: Path, csv: Path, tmp_path: Path) -> None:
+    check_ladder("vllm-trm", csv, tmp_path)
+
+
+def check_ladder(engine: str, csv: Path, tmp_path: Path) -> None:
     more = ["--engine", engine, "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
     argv = command(csv, tmp_path / "out", *more)
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -132,8 +137,8 @@ def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_real_vllm_answers_without_a_network(csv: Path, tmp_path: Path) -> None:
-    argv = command(csv, tmp_path / "out", "--engine", "vllm", "--set", f"engine.vllm.python={vllm_python()}")
+def test_a_real_vllm_answers_without_a_network(vllm_python: Path, csv: Path, tmp_path: Path) -> None:
+    argv = command(csv, tmp_path / "out", "--engine", "vllm", "--set", f"engine.vllm.python={vllm_python}")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "out" / "run-0001"

@@ -36,7 +36,6 @@ from kit.sampling import Sample, SamplingParams
 from kit.solver_config import SolverConfig
 from kit.trm import checkpoint
 from kit.trm.checkpoint import save_untrained
-from tests.engines.vllm_tiny import vllm_python
 
 
 def model_folder(folder: Path, **config: Any) -> Path:
@@ -157,8 +156,8 @@ def session(folder: Path, *, with_trm: bool) -> KaggleEnvironment:
     return KaggleEnvironment(folder, is_rerun=False)
 
 
-def draw(environment: KaggleEnvironment, kind: Any, **choice: Any) -> Sample:
-    return sample_once(environment, EngineConfig(kind=kind, vllm=VllmChoice(python=str(vllm_python()), **choice)))
+def draw(python: Path, environment: KaggleEnvironment, kind: Any, **choice: Any) -> Sample:
+    return sample_once(environment, EngineConfig(kind=kind, vllm=VllmChoice(python=str(python), **choice)))
 
 
 def sample_once(environment: KaggleEnvironment, engine: EngineConfig) -> Sample:
@@ -225,11 +224,13 @@ def test_transformers_takes_the_place_of_a_vllm_that_does_not_start_unless_vllm_
 
 
 @pytest.mark.slow
-def test_a_mounted_dataset_is_served_by_the_real_vllm_with_and_without_its_trm(tmp_path: Path) -> None:
+def test_a_mounted_dataset_is_served_by_the_real_vllm_with_and_without_its_trm(
+    vllm_python: Path, tmp_path: Path
+) -> None:
     """The TRM says something else than its model, and the same as by transformers; settings as a competitor's."""
     environment = session(tmp_path, with_trm=True)
-    alone = draw(environment, "vllm", settings=("max_num_seqs=4", "stream_interval=4"))
-    recursive = draw(environment, "vllm-trm")
+    alone = draw(vllm_python, environment, "vllm", settings=("max_num_seqs=4", "stream_interval=4"))
+    recursive = draw(vllm_python, environment, "vllm-trm")
     plain = sample_once(environment, EngineConfig(kind="trm", device="cpu", dtype="float32", num_threads=1))
     assert (alone.depth, recursive.depth) == (None, 2)
     assert alone.text
