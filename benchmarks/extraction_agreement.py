@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.extraction import extract
-from kit.normalisation import Rejection, integer
+from kit.answers.extraction import extract
+from kit.answers.normalisation import Rejection, integer
 
 OUTPUTS = ("gsm8k_openai_examples", "gsm8k_tora70b_first300", "math_nemo_rs3x50", "openmathinstruct2_sample")
 GRADER_CASES = ("Math-Verify", "NeMo-Skills", "hendrycks-math")

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kit.extraction import extract
-from kit.normalisation import normalise
+from kit.answers.extraction import extract
+from kit.answers.normalisation import normalise
 
 OUTPUTS = ("gsm8k_openai_examples", "gsm8k_tora70b_first300", "math_nemo_rs3x50", "openmathinstruct2_sample")
 FILLER = "We add the cases, so that $n^2 + {} = \\frac{{{}}}{{2}}$ holds for every $n$.\n"

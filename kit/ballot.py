@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
+from kit.answers.extraction import extract
+from kit.answers.modulus import stated_modulus
+from kit.answers.normalisation import Rejection, normalise
 from kit.confidence import Weighing, weigh
 from kit.errors import check_fields
-from kit.extraction import extract
-from kit.modulus import stated_modulus
-from kit.normalisation import Rejection, normalise
 from kit.problem import ANSWER_MAX, Problem
 from kit.rule_text import parse_rule
 from kit.sampling import Finish, Sample

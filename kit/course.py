@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
+from kit.answers.extraction import RawAnswer, Source, extract
+from kit.answers.normalisation import Rejection, normalise
 from kit.dialects.chat import breaks_off_in_thought, later_half, said, transcript
 from kit.errors import EngineError
-from kit.extraction import RawAnswer, Source, extract
-from kit.normalisation import Rejection, normalise
 from kit.problem import ANSWER_MAX
 from kit.sampling import Engine, Finish, Message, OnChunk, Prompt, Sample, SamplingParams
 

@@ -99,7 +99,7 @@ VARIANTS: Mapping[str, PromptVariant] = MappingProxyType(
 def build_prompt(problem: Problem, *, variant: PromptVariant = PLAIN, modulus: int | None = None) -> Prompt:
     """The chat for one attempt: the problem's text, then the instruction, as one user message.
 
-    modulus: what the problem asks its answer to be reduced by, if it is known (kit.modulus); the variant may
+    modulus: what the problem asks its answer to be reduced by, if it is known (kit.answers.modulus); the variant may
     then say so plainly.
     """
     content = f"{problem.text}\n{variant.instruction}"

@@ -24,8 +24,8 @@ from random import Random
 
 import anyio
 
+from kit.answers.extraction import extract
 from kit.errors import EngineError, InputError, check_fields
-from kit.extraction import extract
 from kit.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Engine, Finish, Message, Prompt, SamplingParams

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.answers.extraction import extract
+from kit.answers.fences import fences, undelimited, without_code
 from kit.dialects.boxes import box_closed, is_closed
 from kit.dialects.calls import Call, Code, Refusal
 from kit.dialects.chat import LAST_WORDS, breaks_off_in_thought, later_half, said, transcript
 from kit.dialects.dialect import LAST_QUESTION, NO_OUTPUT, Fenced, Native, Plain
-from kit.dialects.fences import fences, undelimited, without_code
-from kit.extraction import extract
 from kit.sampling import Finish, Message, Sample, ToolCall
 
 ASKED = (Message("user", "What is 6 * 7?"),)

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from kit.answers.extraction import extract
 from kit.dialects.dialect import DIALECTS
 from kit.errors import InputError
-from kit.extraction import extract
 from kit.problem import Problem
 from kit.prompting import PLAIN, VARIANTS, PromptVariant, build_prompt
 

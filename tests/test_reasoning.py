@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from kit.answers.extraction import extract
+from kit.answers.normalisation import Rejection, normalise
 from kit.course import turn_seed
 from kit.dialects.chat import LAST_WORDS
 from kit.dialects.dialect import LAST_QUESTION, Dialect, Fenced, Native, Plain
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import EngineError, InputError
-from kit.extraction import extract
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
-from kit.normalisation import Rejection, normalise
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.reasoning import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner

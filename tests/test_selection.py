@@ -15,9 +15,9 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.answers.extraction import last_boxed
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
-from kit.extraction import last_boxed
 from kit.liveness import Liveness
 from kit.problem import Problem
 from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams

@@ -2,8 +2,8 @@ r"""What a model said inside of the box that was opened for it in, its answer an
 
 The last call (`kit.reasoning`) puts `\boxed{` into the model's mouth, and what comes back is rarely only `42}`: the
 model ends with `42` or `42$.`, goes on after the box with other boxes, or opens the box once more. Here the words
-become one whole box, or stay an open one, which `kit.extraction` reads as no answer. Whether what stands in it is a
-number is for `kit.normalisation` to say. Total on any text, in linear time.
+become one whole box, or stay an open one, which `kit.answers.extraction` reads as no answer. Whether what stands in it
+is a number is for `kit.answers.normalisation` to say. Total on any text, in linear time.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from kit.dialects.fences import fences
+from kit.answers.fences import fences
 from kit.sampling import Tool, ToolCall
 
 PYTHON_TOOL = Tool(

@@ -10,13 +10,13 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from kit.answers.fences import fence_closed, undelimited
 from kit.dialects.calls import Code, call_of
-from kit.dialects.fences import fence_closed, undelimited
 from kit.sampling import Message, Sample, ToolCall
 
 LAST_WORDS = "Time is up, so the final answer is \\boxed{"
 """What is put into the model's mouth, so that only the number has to follow. No sentence of it begins "the
-answer is": where no whole box comes of it, `kit.extraction` must not take it for a statement."""
+answer is": where no whole box comes of it, `kit.answers.extraction` must not take it for a statement."""
 
 
 def said(messages: Sequence[Message], sample: Sample) -> tuple[Message, ...]:

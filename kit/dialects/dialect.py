@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
+from kit.answers.fences import Fence, fence_closed, fences, undelimited
 from kit.dialects.calls import Call, Code, Refusal, call_of, rendered
 from kit.dialects.chat import LAST_WORDS, interrupted, thought_closed
-from kit.dialects.fences import Fence, fence_closed, fences, undelimited
 from kit.sampling import Message
 
 NO_OUTPUT = "(no output; print what you want to see)"

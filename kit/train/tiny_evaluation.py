@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from kit.extraction import last_boxed
+from kit.answers.extraction import last_boxed
 from kit.train.families import AT_ONCE, FAMILIES, Exercise, Split, draw
 from kit.train.tiny_tokenizer import render_prompt
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from kit.normalisation import integer
+from kit.answers.normalisation import integer
 
 _ASKS = r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|what(?:\s+is|\s+are|'s))\s+"
 _SUBMITS = r"\b(?:give|report|submit|enter|express)\s+(?:your|the)\s+(?:final\s+)?answer\s+as\s+"

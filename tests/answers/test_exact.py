@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.arithmetic import residue, value
-from kit.expression import Rejected, Rejection, parse_prefix, tokenise
+from kit.answers.exact import residue, value
+from kit.answers.notation import Rejected, Rejection, parse_prefix, tokenise
 
 
 def evaluated(text: str) -> Fraction | Rejection:
@@ -249,7 +249,7 @@ def test_roots_are_exact(number: int, degree: int) -> None:
 
 def test_importing_the_readers_imports_no_sympy() -> None:
     code = (
-        "import sys, kit.normalisation as n; n.normalise('2^{10}'); n.normalise('4\\sqrt2');"
+        "import sys, kit.answers.normalisation as n; n.normalise('2^{10}'); n.normalise('4\\sqrt2');"
         "assert 'sympy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from kit.modulus import stated_modulus
+from kit.answers.modulus import stated_modulus
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 
 
 def load_benchmark() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Exact arithmetic under bounds: a syntax tree of `kit.expression` in, a Fraction or a residue out.
+"""Exact arithmetic under bounds: a syntax tree of `kit.answers.notation` in, a Fraction or a residue out.
 
 Work is bounded by construction rather than by a clock: the bits of every intermediate number are limited
 before each operation, so that `10^{10^{10}}` is refused in microseconds. No large integer becomes text.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from kit.expression import Apply, Node, Number, Op, Rejected, Rejection, reject
+from kit.answers.notation import Apply, Node, Number, Op, Rejected, Rejection, reject
 
 __all__ = ["Rejected", "residue", "value"]
 

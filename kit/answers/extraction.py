@@ -22,7 +22,7 @@ own paragraph: what a base model invents after its answer is not part of the ans
 Prose states an answer only where the sentence begins so, in the last lines: "if the answer is 5", "for n=2
 the answer is 3" do not count.
 
-What is returned is raw text: `kit.normalisation` reads it. Total on any str, in linear time.
+What is returned is raw text: `kit.answers.normalisation` reads it. Total on any str, in linear time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from kit.dialects.fences import without_code
+from kit.answers.fences import without_code
 
 
 class Source(StrEnum):

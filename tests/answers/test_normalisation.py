@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kit.answers.normalisation import Rejection, integer, normalise
 from kit.errors import InputError
-from kit.normalisation import Rejection, integer, normalise
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.modulus import stated_modulus
+from kit.answers.modulus import stated_modulus
 
 
 @pytest.mark.parametrize(

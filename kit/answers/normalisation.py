@@ -1,7 +1,7 @@
 """A raw answer in, the integer 0-99999 that it states out, or the reason why it states none.
 
-In: what `kit.extraction` took from a completion: LaTeX, Markdown, words and units around one number.
-Out: an int, reduced by the problem's own modulus if it states one (kit.modulus), or a Rejection.
+In: what `kit.answers.extraction` took from a completion: LaTeX, Markdown, words and units around one number.
+Out: an int, reduced by the problem's own modulus if it states one (kit.answers.modulus), or a Rejection.
 It never guesses: of two numbers it takes neither, 42.5 is not 42, `1,22` is not 122, `2x = 14` is not 14.
 
 Readings that others might choose otherwise: `50\\%` and `336^\\circ` are 50 and 336 (contests ask "what
@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from itertools import takewhile
 from math import prod
 
-from kit.arithmetic import residue, value
+from kit.answers.exact import residue, value
+from kit.answers.notation import MAX_CHARS, Kind, Node, Rejected, Rejection, Token, parse_prefix, reject, tokenise
 from kit.errors import InputError
-from kit.expression import MAX_CHARS, Kind, Node, Rejected, Rejection, Token, parse_prefix, reject, tokenise
 from kit.problem import ANSWER_MAX
 
 __all__ = ["Rejection", "integer", "normalise"]

@@ -2,7 +2,7 @@
 
 In: cleaned text such as `2\\cdot3^{4}`, `\\binom{10}{3}`, `5!`, `\\lfloor 7/2 \\rfloor`, `\\sqrt{144}`.
 Out: tokens (tokenise), and the longest expression they start with (parse_prefix); else `Rejected`.
-It knows no variables and computes nothing: `kit.arithmetic` gives a tree its value.
+It knows no variables and computes nothing: `kit.answers.exact` gives a tree its value.
 
 Where writers disagree the text is refused rather than guessed: `6/2(1+2)`, `2^{3}!`, `5!!`, `\\log 8`; so is
 `2{3}`, which TeX sets as 23 and which a parser takes for a product.
@@ -32,11 +32,11 @@ class Rejection(StrEnum):
     SEVERAL_VALUES = "several values"  # a list, a tuple, `1,22`, sides of `=` that differ
     NOT_AN_INTEGER = "not an integer"
     OUT_OF_RANGE = "out of range"
-    TOO_COMPLEX = "too complex"  # beyond the bounds here and in kit.arithmetic
+    TOO_COMPLEX = "too complex"  # beyond the bounds here and in kit.answers.exact
 
 
 class Rejected(Exception):  # noqa: N818  a verdict on a text, told to the caller as a value
-    """Carries a Rejection out of a recursion; `kit.normalisation` returns it as a value."""
+    """Carries a Rejection out of a recursion; `kit.answers.normalisation` returns it as a value."""
 
     def __init__(self, reason: Rejection) -> None:
         super().__init__(reason.value)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.extraction import RawAnswer, Source, extract, last_boxed
-from kit.normalisation import Rejection, normalise
+from kit.answers.extraction import RawAnswer, Source, extract, last_boxed
+from kit.answers.normalisation import Rejection, normalise
 
 GOLDEN = [
     json.loads(line) for line in (Path(__file__).parent / "golden" / "answers.jsonl").read_text("utf-8").splitlines()
