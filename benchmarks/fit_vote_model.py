@@ -1,4 +1,4 @@
-"""Fits the learned prior of kit.vote_model to recorded runs, and says how far it can be trusted.
+"""Fits the learned prior of kit.voting.learned to recorded runs, and says how far it can be trusted.
 
     python benchmarks/fit_vote_model.py RUN.csv [RUN.csv …]
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.vote_model import Shape, VoteKind, VoteModel
+from kit.voting.learned import Shape, VoteKind, VoteModel
 
 RIGHT = (0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.97)
 TRAP = (0.0, 0.15, 0.35, 0.6, 0.85)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.policies_held_out RUN.csv RUN.csv … [--share 0.6 0.8 1.0] [--replicates 40]
 
-Each recorded run in turn is left out of the fit of kit.vote_model, then the kit and the contest's common baseline
+Each recorded run in turn is left out of the fit of kit.voting.learned, then the kit and the contest's common baseline
 answer contests of it. The two numbers of the price curve (kit.pacing) were chosen on all runs and stay.
 """
 
@@ -16,12 +16,13 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.fit_vote_model import fit, read_run
-from kit import pacing, prior
+from kit import pacing
 from kit.simulation.comparison import Setting, natural_share_s, rows_of, run_all
 from kit.simulation.contest import quiet
 from kit.simulation.policy import BASELINE, KIT
 from kit.simulation.recording import read_recordings
-from kit.vote_model import VoteModel
+from kit.voting import learned
+from kit.voting.learned import VoteModel
 
 LEAST_ATTEMPTS = 4
 
@@ -29,7 +30,7 @@ LEAST_ATTEMPTS = 4
 @contextmanager
 def believing(model: VoteModel) -> Iterator[None]:
     """Let the stop rule and the pacer believe in this prior rather than the shipped one."""
-    with patch.object(prior, "LEARNED", model), patch.object(pacing.Pacer.__init__, "__defaults__", (model,)):
+    with patch.object(learned, "LEARNED", model), patch.object(pacing.Pacer.__init__, "__defaults__", (model,)):
         yield
 
 

@@ -24,7 +24,6 @@ import trio.testing
 
 from kit.ballot import StopRule
 from kit.budget import Budget, BudgetConfig
-from kit.confidence import KillConfig
 from kit.engines.scripted import Outcome, Script, ScriptedEngine
 from kit.journal import Journal
 from kit.problem import Problem
@@ -32,6 +31,7 @@ from kit.prompting import build_prompt
 from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
 from kit.solver import Solver
 from kit.solver_config import SolverConfig
+from kit.voting.early_abort import EarlyAbortConfig
 
 NUM_ATTEMPTS = 64
 CHUNKS_PER_S = 2000
@@ -70,10 +70,13 @@ def streaming(seconds: float) -> Streaming:
     return Streaming(write)
 
 
-def config(*, kills: bool = True) -> SolverConfig:
+def config(*, aborts_early: bool = True) -> SolverConfig:
     """The kit's own rule and pacing, with sixty-four attempts at once."""
     return SolverConfig(
-        stop=StopRule(num_samples=NUM_ATTEMPTS), width=NUM_ATTEMPTS, kills=kills, kill=KillConfig(warmup=4)
+        stop=StopRule(num_samples=NUM_ATTEMPTS),
+        width=NUM_ATTEMPTS,
+        aborts_early=aborts_early,
+        early_abort=EarlyAbortConfig(warmup=4),
     )
 
 
@@ -125,7 +128,9 @@ async def five_hours(held: list[int]) -> None:
             evidence=(TokenEvidence(logprob=-0.3, entropy=0.5, confidence=12.0),) * 400,
         )
     )
-    solver = Solver(engine, Budget(BudgetConfig(), lambda: trio.current_time() - begun), None, config(kills=False))
+    solver = Solver(
+        engine, Budget(BudgetConfig(), lambda: trio.current_time() - begun), None, config(aborts_early=False)
+    )
     for number in range(50):
         await solver.solve(Problem(f"p{number}", f"What is ${number}+1$?"))
         if number % 5 == 4:

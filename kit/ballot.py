@@ -15,15 +15,15 @@ from functools import lru_cache
 from kit.answers.extraction import extract
 from kit.answers.modulus import stated_modulus
 from kit.answers.normalisation import Rejection, normalise
-from kit.confidence import Weighing, weigh
 from kit.errors import check_fields
 from kit.problem import ANSWER_MAX, Problem
-from kit.rule_text import parse_rule
 from kit.sampling import Finish, Sample
 from kit.selection import Candidate, summary_of
-from kit.stopping import VoteHistory
-from kit.vote_model import Shape
-from kit.voting import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided, tally
+from kit.voting.learned import Shape
+from kit.voting.parsing import parse_rule
+from kit.voting.rules import VoteHistory
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided, tally
+from kit.voting.weights import Weighing, weigh
 
 _parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
 
@@ -49,7 +49,7 @@ class StopReason(StrEnum):
 class StopRule:
     """When the votes on a problem are enough.
 
-    num_samples: attempts, at most. rule: one of kit.stopping's as text, such as `adaptive(0.95)` or
+    num_samples: attempts, at most. rule: one of kit.voting.rules's as text, such as `adaptive(0.95)` or
     `votes(4) | lead(3)`; `uncatchable` is always in force. max_failures: broken attempts after which the
     problem is given up, once its even share of the time is spent: an engine may come back.
     Raises: InputError for a value outside its range, or a rule that does not read.
@@ -72,9 +72,9 @@ class StopRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VotingConfig:
-    """What a vote weighs, always within kit.voting's bounds.
+    """What a vote weighs, always within kit.voting.tally's bounds.
 
-    weighing: by what, see kit.confidence. small_answer_prior: factor for an answer up to 20 or divisible by 100;
+    weighing: by what, see kit.voting.weights. small_answer_prior: factor for an answer up to 20 or divisible by 100;
     1 is off.
     Raises: InputError for a value outside its range.
     """

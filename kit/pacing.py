@@ -1,6 +1,6 @@
 """What a second is worth: whether the next vote on this problem promises more than the time would elsewhere.
 
-Gain comes from the learned prior (kit.vote_model): by how much further votes raise the chance that the
+Gain comes from the learned prior (kit.voting.learned): by how much further votes raise the chance that the
 leader is right. Time comes from the attempts themselves: how long they take here, given how long the ones
 in flight have run already. The price of a second rises as the queue's share of time shrinks.
 Pure bookkeeping; the solver asks, and the hard limits are kit.budget's.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kit.errors import check_fields
-from kit.vote_model import LEARNED, Shape, VoteModel
+from kit.voting.learned import LEARNED, Shape, VoteModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,13 @@ import anyio
 
 from kit.ballot import Ballot, Reading, StopReason
 from kit.budget import Clock
-from kit.confidence import DeepConfKill
 from kit.errors import EngineError
 from kit.journal import Record
 from kit.pacing import Pacer, Progress
 from kit.records import checked_sample, cut_record, sample_record
 from kit.sampling import Engine, Finish, Prompt, Sample
 from kit.solver_config import SolverConfig
+from kit.voting.early_abort import EarlyAbort
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Race:
     num_ended: int = 0
     _ended_s: float = 0.0  # run by attempts that are over
     _begun: dict[int, float] = field(default_factory=dict)  # of each attempt in flight, on the loop's clock
-    _kill: DeepConfKill = field(init=False)
+    _early_abort: EarlyAbort = field(init=False)
     _turns: Iterator[int] = field(init=False)  # with in_order: the attempts that are still to be counted
     _turn: int = field(init=False)
     _held: dict[int, tuple[Sample, Reading]] = field(default_factory=dict)  # ended before their turn
@@ -61,7 +61,7 @@ class Race:
     _everyone: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def __post_init__(self) -> None:
-        self._kill = DeepConfKill(self.config.kill)
+        self._early_abort = EarlyAbort(self.config.early_abort)
         past = self.ballot.numbers
         self._turns = (number for number in itertools.count() if number not in past)
         self._turn = next(self._turns)
@@ -166,7 +166,7 @@ class Race:
                     self.prompt,
                     params,
                     timeout_s=self.deadline - started,
-                    on_chunk=self._kill.watch() if self.config.kills else None,
+                    on_chunk=self._early_abort.watch() if self.config.aborts_early else None,
                 )
             )
         except EngineError as error:
@@ -188,7 +188,7 @@ class Race:
 
     def _count(self, number: int, sample: Sample, reading: Reading) -> None:
         self.num_ended += sample.finish is not Finish.FAILED
-        if self.config.kills:
+        if self.config.aborts_early:
             self._observe(number, sample)
         # A broken attempt is counted at once in either case, since its replacement waits for that.
         if sample.finish is Finish.FAILED or not self.config.in_order:
@@ -202,7 +202,7 @@ class Race:
 
     def _observe(self, number: int, sample: Sample) -> None:
         try:
-            self._kill.observe(sample)
+            self._early_abort.observe(sample)
         except (TypeError, ValueError):  # evidence that is no numbers: it does not count towards the threshold
             log.exception("%s, attempt %d: its evidence cannot be read", self.ballot.problem.id, number)
 

@@ -14,7 +14,7 @@ from kit.errors import EngineError
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish, Sample
-from kit.voting import Vote
+from kit.voting.tally import Vote
 
 _NOT_KEPT = ("evidence", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
 

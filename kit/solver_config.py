@@ -7,13 +7,13 @@ import hashlib
 from dataclasses import dataclass, field
 
 from kit.ballot import StopRule, VotingConfig
-from kit.confidence import KillConfig
 from kit.errors import check_fields
 from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import VARIANTS
 from kit.sampling import MAX_DEPTH, SamplingParams
 from kit.selection import SelectionConfig
+from kit.voting.early_abort import EarlyAbortConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class SolverConfig:
     prompt: the name of a variant in kit.prompting.VARIANTS: `boxed` for models that only talk, with the contest's rules
     for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of it
     (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
-    stop, voting, pacing, selection, kill: see their classes. kills: whether DeepConf ends weak attempts.
+    stop, voting, pacing, selection, early_abort: see their classes. aborts_early: whether DeepConf ends weak attempts.
     width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
     has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
@@ -44,8 +44,8 @@ class SolverConfig:
     sampling: SamplingParams = field(default_factory=lambda: SamplingParams(max_new_tokens=32_768))
     depths: tuple[int, ...] = ()
     lengths: tuple[int, ...] = ()
-    kills: bool = False
-    kill: KillConfig = field(default_factory=lambda: KillConfig(warmup=4))  # the paper draws 512
+    aborts_early: bool = False
+    early_abort: EarlyAbortConfig = field(default_factory=lambda: EarlyAbortConfig(warmup=4))  # the paper draws 512
     width: int = 6  # fewer streams are each faster: benchmarks/results/policies_2026-11-21.md
     retry_s: float = 2.0
     grace_s: float = 5.0
@@ -60,7 +60,11 @@ class SolverConfig:
                 ("width", self.width >= 1, ">= 1"),
                 ("retry_s", self.retry_s >= 0, ">= 0"),
                 ("grace_s", self.grace_s >= 0, ">= 0"),
-                ("in_order", not (self.in_order and self.kills), "off with kills, whose threshold depends on timing"),
+                (
+                    "in_order",
+                    not (self.in_order and self.aborts_early),
+                    "off with aborts_early, whose threshold depends on timing",
+                ),
                 ("depths", all(0 <= depth <= MAX_DEPTH for depth in self.depths), f"in [0, {MAX_DEPTH}]"),
                 ("lengths", all(length >= 1 for length in self.lengths), ">= 1"),
             ),

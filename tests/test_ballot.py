@@ -8,8 +8,8 @@ from kit.ballot import Ballot, Reading, StopReason, StopRule, VotingConfig, blin
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.sampling import Finish, Sample
-from kit.vote_model import Shape
-from kit.voting import Vote
+from kit.voting.learned import Shape
+from kit.voting.tally import Vote
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 RULE = StopRule(num_samples=8, rule="votes(4)", max_failures=3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.errors import InputError
 from kit.pacing import Pacer, PacingConfig, Progress
-from kit.vote_model import LEARNED, Shape
+from kit.voting.learned import LEARNED, Shape
 
 NUM_SAMPLES = 16
 UNANIMOUS = (Shape((2,)), Shape((3,)), Shape((4,)))

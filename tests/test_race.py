@@ -15,7 +15,6 @@ import trio.testing
 
 from kit.ballot import Ballot, Solution, StopReason, StopRule
 from kit.budget import Budget, BudgetConfig
-from kit.confidence import KillConfig
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.journal import Journal, Record, read_records
 from kit.pacing import Pacer, PacingConfig, Progress
@@ -25,7 +24,8 @@ from kit.race import Race
 from kit.sampling import Engine, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
 from kit.solver import Solver
 from kit.solver_config import SolverConfig, attempt_seed
-from kit.vote_model import Shape
+from kit.voting.early_abort import EarlyAbortConfig
+from kit.voting.learned import Shape
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 UNPACED = PacingConfig(kind="off")
@@ -375,7 +375,7 @@ def test_in_order_what_waits_behind_a_hanging_attempt_counts_once_the_time_is_up
     assert ended.ballot.solution(StopReason.OUT_OF_TIME, seconds=0).answer == 7
 
 
-# ----------------------------------------------------------------------------------------------- kills
+# ----------------------------------------------------------------------------------------------- aborts_early
 
 
 def confident(confidence: float, *, answer: int = 2, seconds: float = 10) -> Script:
@@ -391,8 +391,8 @@ KILLING = SolverConfig(
     stop=StopRule(num_samples=8, rule="votes(8)"),
     pacing=UNPACED,
     width=2,
-    kills=True,
-    kill=KillConfig(warmup=2, window_tokens=4),
+    aborts_early=True,
+    early_abort=EarlyAbortConfig(warmup=2, window_tokens=4),
 )
 
 
@@ -415,7 +415,7 @@ def test_without_kills_nothing_is_watched_and_nobody_is_ended() -> None:
             watchers.append(on_chunk)
             return await super().sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
 
-    ended = run(Seen(by_number(one_weak)), dataclasses.replace(KILLING, kills=False))
+    ended = run(Seen(by_number(one_weak)), dataclasses.replace(KILLING, aborts_early=False))
     assert watchers == [None] * 8
     assert {record["finish"] for record in ended.records} == {"stop"}
     assert ended.ballot.num_ended == len(ended.ballot.votes) == 8

@@ -23,7 +23,7 @@ from kit.records import cut_record, sample_of, sample_record, solution_of, solut
 from kit.sampling import Finish, Sample, TokenEvidence, ToolCall
 from kit.solver import Solver
 from kit.solver_config import SolverConfig
-from kit.voting import Vote
+from kit.voting.tally import Vote
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 

@@ -82,4 +82,4 @@ def test_refuses_settings_that_make_no_sense(name: str, value: object) -> None:
 
 def test_counting_in_order_and_killing_by_timing_exclude_each_other() -> None:
     with pytest.raises(InputError, match="in_order"):
-        SolverConfig(in_order=True, kills=True)
+        SolverConfig(in_order=True, aborts_early=True)

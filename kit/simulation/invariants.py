@@ -23,7 +23,7 @@ from kit.records import sample_of, solution_record
 from kit.sampling import Finish
 from kit.simulation.contest import Outcome
 from kit.simulation.engine import FaultKind, marked
-from kit.voting import Vote, tally
+from kit.voting.tally import Vote, tally
 
 SLACK_S = 1e-6
 

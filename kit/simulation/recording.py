@@ -18,7 +18,7 @@ from kit.errors import InputError, MissingError
 from kit.journal import Record, read_records
 from kit.problem import ANSWER_MAX, read_gold
 from kit.sampling import Finish
-from kit.vote_model import LEARNED, VoteModel
+from kit.voting.learned import LEARNED, VoteModel
 
 TOKENS_PER_S = 83.0
 """Of one of eight streams of gpt-oss-120b on an H100 (667 in all, field notes peers.md 1.4): where a recording has

@@ -30,7 +30,7 @@ from kit.simulation.recording import (
 )
 from kit.solver import Solver
 from kit.solver_config import SolverConfig
-from kit.vote_model import VoteKind, VoteModel
+from kit.voting.learned import VoteKind, VoteModel
 
 HEADER = "problem_id,answer,gold,time_s,total_tokens\n"
 

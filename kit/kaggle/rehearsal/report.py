@@ -17,7 +17,7 @@ from kit.errors import InputError, MissingError
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
 from kit.records import solution_of
-from kit.vote_model import LEARNED, Shape
+from kit.voting.learned import LEARNED, Shape
 
 _SHOWN_VOTES = 3
 

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.rule_text import FORMS, AnyOf, parse_rule
-from kit.sequential import SPRT, AdaptiveConsistency, MajorityCertificate
-from kit.stopping import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
+from kit.voting.parsing import FORMS, AnyOf, parse_rule
+from kit.voting.rules import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
+from kit.voting.sequential import SPRT, AdaptiveConsistency, MajorityCertificate
 
 COUNT = st.integers(1, 99)
 LEVEL = st.floats(0, 1, exclude_min=True, exclude_max=True)

@@ -1,6 +1,7 @@
 """Stop rules as text: "votes(4) | certificate(0.05)" in, a Rule out, and `str(rule)` is that text again.
 
-What a rule does and errs is told in `kit.stopping`, `kit.sequential` and `kit.prior`. Does not read files.
+What a rule does and errs is told in `kit.voting.rules`, `kit.voting.sequential` and `kit.voting.learned`. Does not read
+files.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kit.errors import InputError, check_fields
-from kit.prior import LearnedPrior
-from kit.sequential import SPRT, AdaptiveConsistency, MajorityCertificate
-from kit.stopping import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
+from kit.voting.learned import LearnedPrior
+from kit.voting.rules import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
+from kit.voting.sequential import SPRT, AdaptiveConsistency, MajorityCertificate
 
 SEPARATOR = " | "
 

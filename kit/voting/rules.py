@@ -1,8 +1,8 @@
 """When the votes on a problem are enough: small rules with one interface and a stated error.
 
 In: a VoteHistory, asked again after each attempt that ends. Out: whether to stop now and give the
-leader, by the tie rule of `kit.voting.tally`. Rules are pure and know neither time nor engines;
-`kit.rule_text` writes them as text, `kit.sequential` holds the statistical tests.
+leader, by the tie rule of `kit.voting.tally.tally`. Rules are pure and know neither time nor engines;
+`kit.voting.parsing` writes them as text, `kit.voting.sequential` holds the statistical tests.
 
 The model behind every `error_bound`: attempts are independent; each gives the mode (the model's commonest
 answer) with probability `mode`, the j-th other answer with `rivals[j]` <= mode, and else no usable answer;
@@ -27,14 +27,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from kit.errors import InputError, check_fields
-from kit.voting import Tally, Vote, is_decided, tally
+from kit.voting.tally import Tally, Vote, is_decided, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteHistory:
     """One problem's attempts that ended, in that order.
 
-    answers: None for an attempt without a usable answer. weights: one per answer, as kit.voting.Vote's
+    answers: None for an attempt without a usable answer. weights: one per answer, as kit.voting.tally.Vote's
     (that of a None is not read). num_remaining: attempts that may still end.
     """
 
@@ -52,7 +52,7 @@ class VoteHistory:
 
 
 class Rule(Protocol):
-    """When votes are enough. `str(rule)` is the text that `kit.rule_text.parse_rule` reads back."""
+    """When votes are enough. `str(rule)` is the text that `kit.voting.parsing.parse_rule` reads back."""
 
     def is_enough(self, history: VoteHistory) -> bool:
         """Whether to stop and give the leader; False before the first vote. Cost: about one tally."""
@@ -170,7 +170,7 @@ class Uncatchable:
     """No outcome of the remaining attempts can change the winner, weights considered."""
 
     def is_enough(self, history: VoteHistory) -> bool:
-        """As `kit.voting.is_decided`."""
+        """As `kit.voting.tally.is_decided`."""
         return is_decided(history.standing(), history.num_remaining)
 
     def error_bound(self, mode: float, rivals: Sequence[float]) -> None:

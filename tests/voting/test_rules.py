@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.rule_text import parse_rule
-from kit.stopping import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
-from kit.voting import MAX_WEIGHT, MIN_WEIGHT, Vote, tally
+from kit.voting.parsing import parse_rule
+from kit.voting.rules import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Vote, tally
 
 MODE = 0  # the smallest label, so that every tie goes against it
 

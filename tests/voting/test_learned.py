@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.vote_model import LEARNED, Shape, VoteKind, VoteModel, horizons
+from kit.voting.learned import LEARNED, Shape, VoteKind, VoteModel, horizons
 
 SMALL = VoteModel((VoteKind(0.7, 0.0), VoteKind(0.2, 0.5), VoteKind(0.0, 0.3)), (0.5, 0.3, 0.2), repeat=0.1)
 

@@ -9,10 +9,9 @@ from random import Random
 import pytest
 
 from kit.errors import InputError
-from kit.prior import LearnedPrior
-from kit.rule_text import parse_rule
-from kit.stopping import VoteHistory
-from kit.vote_model import LEARNED, VoteKind
+from kit.voting.learned import LEARNED, LearnedPrior, VoteKind
+from kit.voting.parsing import parse_rule
+from kit.voting.rules import VoteHistory
 
 NUM_SAMPLES = 12
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.voting import (
+from kit.voting.tally import (
     MAX_WEIGHT,
     MIN_WEIGHT,
     Vote,

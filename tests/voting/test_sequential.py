@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.sequential import SPRT, AdaptiveConsistency, MajorityCertificate, log_wealth
-from kit.stopping import Rule, VoteHistory
+from kit.voting.rules import Rule, VoteHistory
+from kit.voting.sequential import SPRT, AdaptiveConsistency, MajorityCertificate, log_wealth
 
 COUNTS = st.lists(st.integers(1, 20), min_size=1, max_size=8).map(lambda counts: sorted(counts, reverse=True))
 

@@ -1,6 +1,6 @@
 """Stop rules that weigh the evidence of the vote counts: a posterior, Wald's test, a certificate.
 
-In and out: as `kit.stopping`, whose model and lemmas they share. All count votes, not weights, and hold
+In and out: as `kit.voting.rules`, whose model and lemmas they share. All count votes, not weights, and hold
 only if the leader by weight also leads by count. Not here: priors learned from past votes.
 
     rule                  stops at (0.95 or 0.05)     what is at most 0.05
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kit.errors import check_fields
-from kit.stopping import VoteHistory, error_by_mirror, error_by_sum, votes_by_rank
-from kit.voting import is_confident
+from kit.voting.rules import VoteHistory, error_by_mirror, error_by_sum, votes_by_rank
+from kit.voting.tally import is_confident
 
 DEFAULT_P1 = 0.8
 """SPRT's alternative: the leader draws four votes for each of the second."""
@@ -40,7 +40,7 @@ class AdaptiveConsistency:
         check_fields(self, (("threshold", 0.5 < self.threshold < 1, "in (0.5, 1)"),))
 
     def is_enough(self, history: VoteHistory) -> bool:
-        """As `kit.voting.is_confident`."""
+        """As `kit.voting.tally.is_confident`."""
         return is_confident(history.standing(), self.threshold)
 
     def error_bound(self, mode: float, rivals: Sequence[float]) -> float:
@@ -92,7 +92,7 @@ class SPRT:
 class MajorityCertificate:
     """Whatever the probabilities, ever to stop on a leader that is not the mode has probability <= alpha.
 
-    Null: the leader is not the mode. Attempts are independent (the model of kit.stopping); the leader is chosen
+    Null: the leader is not the mode. Attempts are independent (the model of kit.voting.rules); the leader is chosen
     by the votes, the answers and their number are unknown, one may ask at any time. Why the bound holds:
 
     1. Number the answers by falling probability, ties as you like: x_1 is the mode. Fix j >= 2, call

@@ -1,4 +1,4 @@
-"""A sample's evidence in, a vote's weight within kit.voting's bounds out; and a watch that ends hopeless attempts.
+"""A sample's evidence in, a vote's weight within kit.voting.tally's bounds out.
 
 Ways to weigh (`WEIGHINGS`): count, entropy, the entropy of the tail, DeepConf's four readings of the tokens'
 confidence, and a recursive engine's halting score. Each is one absolute, monotone map, linear between two
@@ -10,25 +10,23 @@ one reading that is NaN or infinite makes what is read from its part of the trac
 evidence, such as one resumed from the journal, weighs 1 in all but `count`, `entropy` and, from its mean,
 `halting`.
 
-Does not know answers' texts, engines or time. Source: DeepConf, arXiv 2508.15260 sections 3.1 (readings) and
-3.3 (online), and facebookresearch/deepconf for what the paper leaves open (short traces, the least group).
+Does not know answers' texts, engines or time. Source: DeepConf, arXiv 2508.15260 section 3.1, and
+facebookresearch/deepconf for what the paper leaves open (short traces, the least group).
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import sub
 from types import MappingProxyType
 from typing import Literal
 
-from kit.errors import InputError, check_fields
-from kit.sampling import Chunk, Finish, OnChunk, Sample, TokenEvidence
-from kit.voting import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
+from kit.errors import InputError
+from kit.sampling import Sample, TokenEvidence
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
 
 TAIL_ENTROPY_TOKENS = 256
 """Tokens whose entropy speaks for the end of a trace. Source: second place of AIMO3 (field notes peers.md 1.6)."""
@@ -73,12 +71,12 @@ def tail_entropy(evidence: Sequence[TokenEvidence], *, window_tokens: int = TAIL
 
 def mean_confidence(evidence: Sequence[TokenEvidence]) -> float | None:
     """DeepConf's average trace confidence, in nats; None if the engine gave none."""
-    return _mean(_confidences(evidence))
+    return _mean(token_confidences(evidence))
 
 
 def tail_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
     """DeepConf's tail confidence: the mean of the last `window_tokens` tokens, in nats; None if there is none."""
-    return _mean(_confidences(evidence)[-window_tokens:])
+    return _mean(token_confidences(evidence)[-window_tokens:])
 
 
 def bottom_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
@@ -98,7 +96,7 @@ def group_confidences(evidence: Sequence[TokenEvidence], *, window_tokens: int =
     Running sums: O(tokens), within 1e-9 of adding up each group anew. Empty if there is no confidence, or one
     that is not finite.
     """
-    confidences = _confidences(evidence)
+    confidences = token_confidences(evidence)
     size = min(window_tokens, len(confidences))
     sums = list(accumulate(confidences, initial=0.0))
     if not size or not math.isfinite(sums[-1]):  # nothing finite comes after a NaN or an infinity
@@ -113,7 +111,8 @@ def mean_halting(sample: Sample) -> float | None:
     return _mean([token.halting for token in sample.evidence if token.halting is not None])
 
 
-def _confidences(evidence: Iterable[TokenEvidence]) -> list[float]:
+def token_confidences(evidence: Iterable[TokenEvidence]) -> list[float]:
+    """The confidences of the tokens that have one, in order, in nats."""
     return [token.confidence for token in evidence if token.confidence is not None]
 
 
@@ -179,108 +178,3 @@ WEIGHINGS: Mapping[str, Callable[[Sample], float]] = MappingProxyType(
     }
 )
 """Each way to weigh, without the prior. The keys are those of `Weighing`."""
-
-
-# --------------------------------------------------------------------------------------- online kill
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KillConfig:
-    """When DeepConf ends an attempt.
-
-    warmup: traces that end before the threshold stands; the paper's 16 is more than most problems here draw.
-    keep_percent: share of the warm-up traces that the threshold would have let live (eta: 90 is DeepConf-high,
-    10 DeepConf-low). window_tokens: tokens of a group.
-    Raises: InputError for a value outside its range.
-    """
-
-    warmup: int = 16
-    keep_percent: float = 90.0
-    window_tokens: int = GROUP_TOKENS
-
-    def __post_init__(self) -> None:
-        checks = (
-            ("warmup", self.warmup >= 1, ">= 1"),
-            ("keep_percent", 0 <= self.keep_percent <= 100, "in [0, 100]"),
-            ("window_tokens", self.window_tokens >= 1, ">= 1"),
-        )
-        check_fields(self, checks)
-
-
-class DeepConfKill:
-    """One problem's online DeepConf: attempts whose current group is less confident than the warm-up's worst end.
-
-    Feed `observe` every sample that ends, and give each attempt its own `watch`. The threshold is set once and
-    then never changes; watchers in flight see it from their next chunk on. Before that no watcher ends anything.
-    Threads: `observe` belongs to one; a watcher reads the threshold alone and otherwise its own state.
-    """
-
-    def __init__(self, config: KillConfig) -> None:
-        self._config = config
-        self._lowest: list[float] = []
-        self._threshold: float | None = None
-
-    @property
-    def threshold(self) -> float | None:
-        """The group confidence, in nats, below which an attempt ends; None before the warm-up is complete."""
-        return self._threshold
-
-    def observe(self, sample: Sample) -> None:
-        """Count a sample towards the warm-up; broken ones and those without confidence do not count.
-
-        One that some other watcher cut, at its answer, does: during the warm-up it was not cut from here.
-        """
-        if self._threshold is not None or sample.finish is Finish.FAILED:
-            return
-        lowest = lowest_confidence(sample.evidence, window_tokens=self._config.window_tokens)
-        if lowest is None or not math.isfinite(lowest):
-            return
-        self._lowest.append(lowest)
-        if len(self._lowest) == self._config.warmup:
-            self._threshold = percentile(self._lowest, 100 - self._config.keep_percent)
-
-    def watch(self) -> OnChunk:
-        """A watcher for one attempt: True once a full group's confidence is below the threshold."""
-        return _Watcher(self, self._config.window_tokens).see
-
-
-def percentile(values: Iterable[float], percent: float) -> float:
-    """The value that `percent` of the sorted values lie below, linear between neighbours, as numpy has it."""
-    ranked = sorted(values)
-    place = (len(ranked) - 1) * percent / 100
-    below = math.floor(place)
-    above = min(below + 1, len(ranked) - 1)
-    return ranked[below] * (1 - (place - below)) + ranked[above] * (place - below)
-
-
-_ROUNDING = 1e-6  # nats: above what running sums round by, below any difference that means something
-
-
-class _Watcher:
-    """The running group of one attempt."""
-
-    def __init__(self, kill: DeepConfKill, window_tokens: int) -> None:
-        self._kill = kill
-        self._size = window_tokens
-        self._group: deque[float] = deque()
-        self._sum = 0.0
-
-    def see(self, chunk: Chunk) -> bool:
-        threshold = self._kill.threshold
-        least = -math.inf if threshold is None else threshold - _ROUNDING
-        return any(self._falls_below(least, confidence) for confidence in _confidences(chunk.evidence))
-
-    def _falls_below(self, least: float, confidence: float) -> bool:
-        """Move the group on by one token, and tell whether it is full and its mean below `least`."""
-        if not math.isfinite(confidence):  # nothing is known of any group with this token in it
-            self._group.clear()
-            self._sum = 0.0
-            return False
-        self._group.append(confidence)
-        self._sum += confidence
-        if len(self._group) > self._size:
-            self._sum -= self._group.popleft()
-        if len(self._group) < self._size or self._sum >= least * self._size:
-            return False
-        self._sum = sum(self._group)  # added up anew: the running sum's rounding must not end an attempt
-        return self._sum < least * self._size
