@@ -1,18 +1,17 @@
 """Problem in, Prompt out: the one place that words what the model is asked.
 
-Variants are data, each for one dialect of `kit.dialects`. The chat template is the engine's (ChatML for
+Variants are data, each for one format of `kit.tools.formats`. The chat template is the engine's (ChatML for
 Qwen); nothing here writes special tokens.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-from kit.dialects.calls import PYTHON_TOOL
-from kit.dialects.dialect import DIALECTS
-from kit.errors import InputError
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Message, Prompt, Tool
 
@@ -50,43 +49,58 @@ You may call the tool python as often as it helps.
 - Use exact arithmetic (integers, fractions, sympy), and check the result on small cases where you can."""
 
 
+PYTHON_TOOL = Tool(
+    name="python",
+    description=(
+        "Runs Python 3 and returns what it printed, and the value of a last expression. Variables and imports "
+        "stay from call to call. There is no network, and a call may take a few seconds."
+    ),
+    parameters=json.dumps(
+        {
+            "type": "object",
+            "properties": {"code": {"type": "string", "description": "The Python code to run."}},
+            "required": ["code"],
+        }
+    ),
+)
+"""What a prompt for native tool calls offers to the model."""
+
+ToolFormatName = Literal["plain", "fenced", "native"]
+"""Of kit.tools.formats: no Python, blocks of it in the text, calls in the chat template's own form."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptVariant:
     """One wording of the request.
 
-    dialect: the key in kit.dialects.dialect.DIALECTS that the wording is made for.
+    tool_format: the key in kit.tools.formats.TOOL_FORMATS that the wording is made for.
     instruction: follows the problem's text, on a new line.
     modulus_rule: follows the instruction where the problem's modulus is known, as `{modulus}`; empty: none.
     system: the system message; empty leaves it to the engine's chat template, as its model was trained.
-    Raises: InputError for a dialect that there is not.
     """
 
     name: str
-    dialect: str
+    tool_format: ToolFormatName
     instruction: str
     modulus_rule: str = ""
     system: str = ""
     tools: tuple[Tool, ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.dialect not in DIALECTS:
-            raise InputError(f"dialect must be one of {', '.join(DIALECTS)}, got {self.dialect!r}")
 
-
-PLAIN = PromptVariant(name="plain", dialect="plain", instruction=INSTRUCTION)
+PLAIN = PromptVariant(name="plain", tool_format="plain", instruction=INSTRUCTION)
 BOXED = PromptVariant(
-    name="boxed", dialect="plain", instruction=f"{INSTRUCTION}\n\n{ANSWER_RULES}", modulus_rule=MODULUS_RULE
+    name="boxed", tool_format="plain", instruction=f"{INSTRUCTION}\n\n{ANSWER_RULES}", modulus_rule=MODULUS_RULE
 )
 PYTHON = PromptVariant(
     name="python",
-    dialect="fenced",
+    tool_format="fenced",
     system=TIR_INSTRUCTION,  # else the template's own, which in Qwen2.5-Math's asks for reasoning without programs
     instruction=f"\n{FENCED_RULES}\n\n{ANSWER_RULES}",
     modulus_rule=MODULUS_RULE,
 )
 TOOLS = PromptVariant(
     name="tools",
-    dialect="native",
+    tool_format="native",
     instruction=f"\n{INSTRUCTION}\n\n{NATIVE_RULES}\n\n{ANSWER_RULES}",
     modulus_rule=MODULUS_RULE,
     tools=(PYTHON_TOOL,),

@@ -25,7 +25,7 @@ from kit.voting.early_abort import EarlyAbort
 
 log = logging.getLogger(__name__)
 
-_NEAR_S = 30.0  # before the deadline; more than any last call is given (kit.reasoning)
+_NEAR_S = 30.0  # before the deadline; more than any last call is given (kit.tools.reasoner)
 LONGEST_PAUSE_S = 60.0
 """Seconds, after broken attempts: an engine that restarts is back by then."""
 _MAX_DOUBLINGS = 30  # of a pause, before which it is the longest anyway

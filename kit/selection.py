@@ -6,7 +6,7 @@ nothing, with a random answer. What the picks say is used only if the selector p
 (`kit.liveness`); a selector that is dead is reported and its picks are ignored.
 
 A comparison that its model did not end itself picks nothing. `select` wants an engine that answers as it is asked:
-one that asks a broken-off attempt for its answer (`kit.reasoning`) would ask for the problem's instead of a pick.
+one that asks a broken-off attempt for its answer (`kit.tools.reasoner`) would ask for the problem's instead of a pick.
 
 Does not draw the solutions, and does not decide when a vote is contested. Source: GenSelect, arXiv 2504.16891.
 """

@@ -24,11 +24,11 @@ from kit.pacing import Pacer
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.race import Race
-from kit.reasoning import ToolReasoner
 from kit.records import sample_of, solution_of, solution_record
 from kit.sampling import Engine, Finish, Prompt
 from kit.selection import select
 from kit.solver_config import SolverConfig, attempt_seed
+from kit.tools.reasoner import ToolReasoner
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
 
 from kit.answers.extraction import extract
-from kit.dialects.dialect import DIALECTS
-from kit.errors import InputError
 from kit.problem import Problem
-from kit.prompting import PLAIN, VARIANTS, PromptVariant, build_prompt
+from kit.prompting import PLAIN, VARIANTS, build_prompt
+from kit.tools.formats import TOOL_FORMATS
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 FULL = [name for name in VARIANTS if name != "plain"]
@@ -29,10 +27,10 @@ def test_the_default_is_the_prompt_that_the_tiny_model_was_trained_with() -> Non
     )
 
 
-def test_every_variant_is_found_by_its_name_and_speaks_a_dialect_that_there_is() -> None:
+def test_every_variant_is_found_by_its_name_and_speaks_a_format_that_there_is() -> None:
     assert {"plain", "boxed", "python", "tools"} == set(VARIANTS)
     assert all(VARIANTS[name].name == name for name in VARIANTS)
-    assert {variant.dialect for variant in VARIANTS.values()} == set(DIALECTS)
+    assert {variant.tool_format for variant in VARIANTS.values()} == set(TOOL_FORMATS)
 
 
 @pytest.mark.parametrize("name", FULL)
@@ -66,7 +64,7 @@ def test_python_asks_as_qwen_was_trained_to_be_asked() -> None:
     assert "```python" in user.content
 
 
-def test_only_the_native_dialect_is_offered_a_tool_and_its_schema_wants_code() -> None:
+def test_only_the_native_format_is_offered_a_tool_and_its_schema_wants_code() -> None:
     offered = {name: build_prompt(PROBLEM, variant=variant).tools for name, variant in VARIANTS.items()}
     assert {name for name, tools in offered.items() if tools} == {"tools"}
     (tool,) = offered["tools"]
@@ -78,10 +76,3 @@ def test_braces_in_a_problem_are_left_as_they_are() -> None:
     problem = Problem("p", "Find $\\frac{1}{2}\\{x\\}$ {modulus}.")
     text = build_prompt(problem, variant=VARIANTS["boxed"], modulus=5).messages[-1].content
     assert text.startswith(problem.text)
-
-
-def test_a_variant_of_an_unknown_dialect_is_refused() -> None:
-    with pytest.raises(InputError, match="dialect must be one of plain, fenced, native, got 'harmony'"):
-        PromptVariant(name="x", dialect="harmony", instruction="")
-    with pytest.raises(InputError, match="dialect"):
-        dataclasses.replace(PLAIN, dialect="")

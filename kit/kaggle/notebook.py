@@ -39,9 +39,9 @@ from kit.kaggle.session.gateway import Contest, predict_function
 from kit.kaggle.session.prefetch import PrefetchConfig
 from kit.kaggle.session.recipe import EngineConfig, Recipe, ToolsConfig
 from kit.kaggle.session.startup_graph import Timing
-from kit.reasoning import ReasoningConfig
 from kit.sampling import Engine
 from kit.solver_config import SolverConfig
+from kit.tools.reasoner import ReasoningConfig
 
 log = logging.getLogger(__name__)
 

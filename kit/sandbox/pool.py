@@ -22,7 +22,9 @@ from kit.tasks import background
 
 log = logging.getLogger(__name__)
 
-_LOAN_END_S = 0.5  # how long leaving a loan waits for its processes to be gone; kit.loan gives 2 s for all of it
+_LOAN_END_S = (
+    0.5  # how long leaving a lease waits for its processes to be gone; kit.tools.lease gives 2 s for all of it
+)
 _END_S = 5.0  # how long the pool looks after processes that are told to end, also when it is left itself
 _RETRY_S = 5.0  # between attempts to refill a pool that cannot be
 
@@ -49,11 +51,11 @@ class SandboxPool:
 
     @asynccontextmanager
     async def _lend(self) -> AsyncIterator[Interpreter]:
-        loan = _Loan(self, await self.take())
+        lease = _Loan(self, await self.take())
         try:
-            yield loan
+            yield lease
         finally:
-            await loan.end()
+            await lease.end()
 
     async def take(self) -> Process:
         """A fresh Python: a spare, or else one forked now. Raises: EngineError."""

@@ -18,11 +18,11 @@ from kit.ballot import Ballot, Reading, Solution, StopReason
 from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
 from kit.race import LONGEST_PAUSE_S
-from kit.reasoning import ReasoningConfig
 from kit.records import sample_of, solution_record
 from kit.sampling import Finish
 from kit.simulation.contest import Outcome
 from kit.simulation.engine import FaultKind, marked
+from kit.tools.reasoner import ReasoningConfig
 from kit.voting.tally import Vote, tally
 
 SLACK_S = 1e-6

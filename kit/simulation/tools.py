@@ -1,7 +1,7 @@
 """Simulated Python: attempts that call code before they answer, and sandboxes that answer, fail, hang or are not there.
 
-In: the engine that replays attempts. Out: one that goes through `kit.reasoning` first, as it does with a real model
-and real sandboxes. Nothing is run.
+In: the engine that replays attempts. Out: one that goes through `kit.tools.reasoner` first, as it does with a real
+model and real sandboxes. Nothing is run.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from random import Random
 
 import anyio
 
-from kit.dialects.dialect import DIALECTS
 from kit.errors import EngineError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
-from kit.reasoning import ReasoningConfig, ToolReasoner
 from kit.sampling import Engine, Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.tools.formats import TOOL_FORMATS
+from kit.tools.reasoner import ReasoningConfig, ToolReasoner
 
 _CODE = "Let me compute.\n```python\nprint(6 * 7)\n```\n```output"
 _THINKING_S = 1.0  # before the code is written
@@ -91,5 +91,5 @@ def with_tools(engine: Engine, *, seed: int) -> Engine:
     """The engine as the solver meets it in a contest with tools; put it into `Contest.wrap`."""
     pool = MoodyInterpreters(Random(f"sandboxes {seed}"))
     return ToolReasoner(
-        engine=CodesFirst(engine), dialect=DIALECTS["fenced"], interpreters=pool, config=ReasoningConfig()
+        engine=CodesFirst(engine), tool_format=TOOL_FORMATS["fenced"], interpreters=pool, config=ReasoningConfig()
     )

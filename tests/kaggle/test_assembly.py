@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from simple_index import make_wheel
 
 from kit import assets
 from kit.budget import process_clock
@@ -30,6 +29,7 @@ from kit.problem import Problem
 from kit.prompting import TOOLS, build_prompt
 from kit.sampling import Sample, SamplingParams
 from kit.solver_config import SolverConfig
+from tests.kaggle.simple_index import make_wheel
 
 ON_CPU = EngineConfig(device="cpu", dtype="float32", num_threads=1)
 WITH_TOOLS = SolverConfig(prompt=TOOLS.name)

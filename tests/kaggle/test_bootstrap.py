@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from simple_index import make_wheel
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.bootstrap import install_kit
 from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheelhouse.installers import uv_command
+from tests.kaggle.simple_index import make_wheel
 
 pytestmark = pytest.mark.slow
 UV = uv_command()

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import kaggle_server
 import pytest
-from kaggle_server import KEY, TOKEN, USERNAME, Fault, KaggleServer
 
 from kit import cli
 from kit.errors import InputError, KitError, MissingError
 from kit.kaggle.client.replies import KaggleError
 from kit.kaggle.upload.kernel import METADATA_NAME, NOBODY, NOTEBOOK, Kernel, Pushed, Submitted, push, submit
+from tests.kaggle import kaggle_server
+from tests.kaggle.kaggle_server import KEY, TOKEN, USERNAME, Fault, KaggleServer
 
 REF = f"{USERNAME}/mathllm-kit-submission"
 MINE = Kernel(owner=USERNAME)

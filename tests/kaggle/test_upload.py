@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kaggle_server import KEY, TOKEN, USERNAME, Dataset, Fault, KaggleServer
 
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.client.replies import KaggleError
@@ -30,6 +29,7 @@ from kit.kaggle.digest import sha256_of
 from kit.kaggle.upload.plan import Event, Patience, Stage, Uploaded
 from kit.kaggle.upload.sending import upload
 from kit.lock import held
+from tests.kaggle.kaggle_server import KEY, TOKEN, USERNAME, Dataset, Fault, KaggleServer
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,9 +15,9 @@ import trio
 
 from kit.errors import EngineError
 from kit.interpreter import ExecutionStatus, Interpreters
-from kit.reasoning import ReasoningConfig
 from kit.sandbox.config import GiB, SandboxConfig
 from kit.sandbox.pool import SandboxPool, open_pool
+from kit.tools.reasoner import ReasoningConfig
 from tests.sandbox.processes import MARK, sandbox_processes, settled
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -300,7 +300,7 @@ def test_sandboxes_die_with_the_kit_even_when_it_is_killed(repo: Path) -> None:
     with kit.stdout:
         assert kit.stdout.readline() == b"ready\n"
         family = descendants(kit.pid)
-        assert len(family) == 5  # the zygote, and a warden and a worker each for the loan and the spare
+        assert len(family) == 5  # the zygote, and a warden and a worker each for the lease and the spare
         kit.kill()
         kit.wait()
     deadline_s = time.monotonic() + LONG_S

@@ -10,12 +10,12 @@ import trio
 import trio.testing
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from replaying import NUM_TOKENS, Call, Ended, played, prompt_of, reference
 
 from kit.errors import EngineError
 from kit.sampling import Chunk, Finish, SamplingParams
 from kit.simulation.engine import Fault, FaultKind, ReplayEngine
 from kit.simulation.recording import RecordedAttempt
+from tests.simulation.replaying import NUM_TOKENS, Call, Ended, played, prompt_of, reference
 
 
 def near(value: float) -> object:

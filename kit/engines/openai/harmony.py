@@ -117,7 +117,7 @@ class HarmonyReader:
         try:
             written = json.dumps({"name": name, "arguments": json.loads(arguments)}, ensure_ascii=False)
         except (ValueError, RecursionError):
-            # gpt-oss calls `python` with bare code too; what is no JSON is shown as it is, for the dialect to refuse
+            # gpt-oss calls `python` with bare code too; what is no JSON is shown as it is, for the format to refuse
             is_code = name == "python" and not arguments.startswith("{")
             written = json.dumps({"name": name, "arguments": {"code": arguments}}) if is_code else arguments
         return f"\n<tool_call>\n{written}\n</tool_call>"

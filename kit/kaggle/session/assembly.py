@@ -32,8 +32,8 @@ from kit.kaggle.session.recipe import Kind, Recipe
 from kit.kaggle.session.serving import CODE_FOLDER, unpack_kit
 from kit.kaggle.session.startup_graph import StartupGraph, Step, Timing
 from kit.kaggle.wheelhouse.install import install_from
-from kit.reasoning import ToolReasoner
 from kit.sampling import Engine
+from kit.tools.reasoner import ToolReasoner
 
 RESTORED_FOLDER = "kit-dataset"
 ENVIRONMENT_FOLDER = "kit-environment"
@@ -62,13 +62,13 @@ async def open_attempts(
     async with trio.open_nursery() as holders:
         hold = _Holder(holders, closing)
         engine = _add_engine(graph, environment, mounts, recipe, hold)
-        sandboxes = _add_sandboxes(graph, environment, recipe, hold) if recipe.dialect.runs_code else None
+        sandboxes = _add_sandboxes(graph, environment, recipe, hold) if recipe.tool_format.runs_code else None
         try:
             failure = await graph.run()
             if failure is None:
                 pool = None if sandboxes is None else sandboxes.value
                 yield ToolReasoner(
-                    engine=engine.value, dialect=recipe.dialect, interpreters=pool, config=recipe.reasoning
+                    engine=engine.value, tool_format=recipe.tool_format, interpreters=pool, config=recipe.reasoning
                 )
         finally:
             closing.set()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kit.dialects.dialect import DIALECTS, Dialect
 from kit.errors import check_fields
 from kit.kaggle.session.prefetch import PrefetchConfig
 from kit.kaggle.session.serving import VllmChoice
 from kit.prompting import VARIANTS
-from kit.reasoning import ReasoningConfig
 from kit.solver_config import SolverConfig
+from kit.tools.formats import TOOL_FORMATS, ToolFormat
+from kit.tools.reasoner import ReasoningConfig
 
 Kind = Literal["auto", "transformers", "trm", "vllm", "vllm-trm"]
 
@@ -76,6 +76,6 @@ class Recipe:
     prefetch: PrefetchConfig = field(default_factory=PrefetchConfig)
 
     @property
-    def dialect(self) -> Dialect:
+    def tool_format(self) -> ToolFormat:
         """How the prompt's variant speaks; it tells whether code is run at all."""
-        return DIALECTS[VARIANTS[self.solver.prompt].dialect]
+        return TOOL_FORMATS[VARIANTS[self.solver.prompt].tool_format]

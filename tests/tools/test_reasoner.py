@@ -16,16 +16,16 @@ from trio.testing import MockClock
 
 from kit.answers.extraction import extract
 from kit.answers.normalisation import Rejection, normalise
-from kit.course import turn_seed
-from kit.dialects.chat import LAST_WORDS
-from kit.dialects.dialect import LAST_QUESTION, Dialect, Fenced, Native, Plain
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import EngineError, InputError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
-from kit.reasoning import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner
 from kit.sampling import Chunk, Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
+from kit.tools.chat import LAST_WORDS
+from kit.tools.formats import LAST_QUESTION, Fenced, Native, Plain, ToolFormat
+from kit.tools.reasoner import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner
+from kit.tools.trajectory import turn_seed
 from tests.engines.contract import EngineContract, Subject
 
 PROMPT = build_prompt(Problem("p", "What is 6 * 7?"))
@@ -117,7 +117,7 @@ class Played:
 
 def play(
     *turns: str | Script,
-    dialect: Dialect | None = None,
+    tool_format: ToolFormat | None = None,
     bench: Bench | None = None,
     prompt: Prompt = PROMPT,
     timeout_s: float = 1000.0,
@@ -131,7 +131,7 @@ def play(
     async def main() -> Played:
         begun = anyio.current_time()
         reasoner = ToolReasoner(
-            engine=engine, dialect=dialect or Fenced(), interpreters=bench, config=ReasoningConfig(**config)
+            engine=engine, tool_format=format or Fenced(), interpreters=bench, config=ReasoningConfig(**config)
         )
         sample = await reasoner.sample(prompt, params or SamplingParams(seed=5), timeout_s=timeout_s, on_chunk=on_chunk)
         return Played(sample, engine, bench, anyio.current_time() - begun)
@@ -148,7 +148,7 @@ def roles(prompt: Prompt) -> list[str]:
     return [message.role for message in prompt.messages]
 
 
-# -------------------------------------------------------------------------------------- both dialects
+# -------------------------------------------------------------------------------------- both formats
 
 
 class TestContract(EngineContract):
@@ -173,7 +173,7 @@ class TestContract(EngineContract):
             )
 
         config = ReasoningConfig(last_call_tokens=0, max_turn_tokens=10**9)
-        reasoner = ToolReasoner(engine=ScriptedEngine(write), dialect=Plain(), config=config)
+        reasoner = ToolReasoner(engine=ScriptedEngine(write), tool_format=Plain(), config=config)
         return Subject(engine=reasoner, prompt=PROMPT, bad_prompt=Prompt((Message("user", "bad"),)), num_slots=4)
 
 
@@ -194,7 +194,7 @@ def test_a_fenced_attempt_goes_from_code_over_its_output_to_the_answer() -> None
 
 def test_a_native_attempt_goes_from_calls_over_their_outputs_to_the_answer() -> None:
     prompt = build_prompt(Problem("p", "What is 6 * 7?"), variant=VARIANTS["tools"])
-    played = play(calling('{"code": "6 * 7"}', "7 * 6", text="Both ways."), BOXED, dialect=Native(), prompt=prompt)
+    played = play(calling('{"code": "6 * 7"}', "7 * 6", text="Both ways."), BOXED, tool_format=Native(), prompt=prompt)
     second = played.engine.calls[1].prompt
     assert roles(second) == ["user", "assistant", "tool", "tool"]
     assert [message.call_id for message in second.messages[2:]] == ["c0", "c1"]
@@ -210,16 +210,16 @@ def test_plain_words_need_no_interpreters_and_are_passed_on_as_they_are() -> Non
     engine = playing([Script(text=BOXED, num_tokens=7, mean_logprob=-0.5)])
 
     async def main() -> Sample:
-        return await ToolReasoner(engine=engine, dialect=Plain()).sample(PROMPT, SamplingParams(), timeout_s=60)
+        return await ToolReasoner(engine=engine, tool_format=Plain()).sample(PROMPT, SamplingParams(), timeout_s=60)
 
     sample = trio.run(main, clock=MockClock(autojump_threshold=0))
     assert sample == Sample(text=BOXED, num_tokens=7, finish=Finish.STOP, seconds=1.0, seed=0, mean_logprob=-0.5)
 
 
-@pytest.mark.parametrize("dialect", [Fenced(), Native()])
-def test_a_dialect_with_calls_needs_interpreters(dialect: Dialect) -> None:
+@pytest.mark.parametrize("tool_format", [Fenced(), Native()])
+def test_a_format_with_calls_needs_interpreters(tool_format: ToolFormat) -> None:
     with pytest.raises(InputError, match="give interpreters"):
-        ToolReasoner(engine=playing([Script()]), dialect=dialect)
+        ToolReasoner(engine=playing([Script()]), tool_format=format)
 
 
 def test_an_attempt_without_calls_borrows_no_interpreter() -> None:
@@ -324,7 +324,7 @@ def test_hanging_code_in_a_hanging_interpreter_ends_with_the_attempts_grace() ->
 
 def test_a_call_that_cannot_be_run_is_answered_with_what_is_wrong() -> None:
     turns = (calling("{}", name="browser"), calling('{"code": 1'), calling('{"code": "1"}'), BOXED)
-    played = play(*turns, dialect=Native())
+    played = play(*turns, tool_format=Native())
     told = [message.content for message in played.engine.calls[-1].prompt.messages if message.role == "tool"]
     assert "no tool named 'browser'" in told[0]
     assert "not valid JSON" in told[1]
@@ -345,7 +345,7 @@ def test_the_calls_are_capped_and_the_model_knows() -> None:
 
 
 def test_calls_that_cannot_be_run_count_against_the_cap_too() -> None:
-    played = play(*[calling("{}", name="x")] * 3, "42}", dialect=Native(), max_calls=2)
+    played = play(*[calling("{}", name="x")] * 3, "42}", tool_format=Native(), max_calls=2)
     assert len(played.engine.calls) == 4
     assert (played.sample.num_calls, played.sample.finish, played.answer) == (0, Finish.LENGTH, "42")
 
@@ -359,7 +359,7 @@ def test_an_attempts_tokens_are_capped_over_all_its_turns() -> None:
 
 def test_a_turn_that_neither_calls_nor_answers_is_broken_off_and_asked() -> None:
     thinking = Script(text="<think>" + "hm " * 100, num_tokens=300)
-    played = play(thinking, Script(text="42}.", num_tokens=4), dialect=Plain(), max_turn_tokens=200)
+    played = play(thinking, Script(text="42}.", num_tokens=4), tool_format=Plain(), max_turn_tokens=200)
     assert [call.params.max_new_tokens for call in played.engine.calls] == [200, 64]
     assert played.last_prompt.endswith(f"\n</think>\n\n{LAST_WORDS}")
     assert (played.sample.num_tokens, played.sample.finish, played.answer) == (203, Finish.LENGTH, "42")
@@ -388,28 +388,28 @@ def test_a_call_gets_no_more_time_than_there_is() -> None:
 
 def test_calls_for_which_no_time_is_left_are_not_run() -> None:
     calls = calling("1", "2", "3", seconds=1)
-    played = play(calls, "42}", dialect=Native(), bench=Bench(seconds=60), timeout_s=20, call_timeout_s=50)
+    played = play(calls, "42}", tool_format=Native(), bench=Bench(seconds=60), timeout_s=20, call_timeout_s=50)
     assert len(played.bench.codes) == 1
     assert played.sample.text.count(NO_TIME_LEFT) == 2
     assert played.answer == "42"
 
 
 def test_a_native_attempt_is_asked_by_the_user() -> None:
-    played = play(calling("1"), Script(text="hm", num_tokens=10**6), "42}", dialect=Native())
+    played = play(calling("1"), Script(text="hm", num_tokens=10**6), "42}", tool_format=Native())
     assert roles(played.engine.calls[-1].prompt) == ["user", "assistant", "tool", "assistant", "user", "assistant"]
     assert LAST_QUESTION in played.sample.text
     assert (played.sample.finish, played.answer) == (Finish.LENGTH, "42")
 
 
 def test_a_call_instead_of_a_last_answer_is_not_heard() -> None:
-    played = play(Script(text="hm", num_tokens=10**6), calling("1", text="42}"), dialect=Native())
+    played = play(Script(text="hm", num_tokens=10**6), calling("1", text="42}"), tool_format=Native())
     assert (played.bench.codes, played.answer) == ([], "42")
     assert "```python" not in played.sample.text
 
 
-@pytest.mark.parametrize("dialect", [Plain(), Fenced(), Native()])
-def test_an_attempt_that_ends_without_an_answer_is_asked_for_it(dialect: Dialect) -> None:
-    played = play("I cannot say.", "42}", dialect=dialect)
+@pytest.mark.parametrize("tool_format", [Plain(), Fenced(), Native()])
+def test_an_attempt_that_ends_without_an_answer_is_asked_for_it(tool_format: ToolFormat) -> None:
+    played = play("I cannot say.", "42}", tool_format=format)
     assert (played.sample.finish, played.answer) == (Finish.STOP, "42")
 
 
@@ -542,7 +542,7 @@ def test_a_full_context_is_asked_with_the_later_half_of_what_was_said() -> None:
     engine = Narrow()
 
     async def main() -> Sample:
-        return await ToolReasoner(engine=engine, dialect=Plain()).sample(PROMPT, SamplingParams(), timeout_s=60)
+        return await ToolReasoner(engine=engine, tool_format=Plain()).sample(PROMPT, SamplingParams(), timeout_s=60)
 
     sample = trio.run(main, clock=MockClock(autojump_threshold=0))
     assert engine.prompts[1] == "later " * 50 + f"\n\n{LAST_WORDS}"
@@ -583,7 +583,7 @@ class Buggy:
 
 def play_buggy(*turns: str | Exception) -> Sample:
     async def main() -> Sample:
-        reasoner = ToolReasoner(engine=Buggy(list(turns)), dialect=Fenced(), interpreters=Bench())
+        reasoner = ToolReasoner(engine=Buggy(list(turns)), tool_format=Fenced(), interpreters=Bench())
         return await reasoner.sample(PROMPT, SamplingParams(), timeout_s=60)
 
     return trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -670,7 +670,7 @@ def test_a_cancelled_attempt_gives_its_interpreter_back(after_s: float) -> None:
 
     async def main() -> None:
         begun = anyio.current_time()
-        reasoner = ToolReasoner(engine=engine, dialect=Fenced(), interpreters=bench)
+        reasoner = ToolReasoner(engine=engine, tool_format=Fenced(), interpreters=bench)
         with anyio.move_on_after(after_s) as scope:
             await reasoner.sample(PROMPT, SamplingParams(), timeout_s=1000)
         assert scope.cancelled_caught
@@ -720,7 +720,7 @@ def test_recursion_is_kept() -> None:
             )
 
     async def main() -> Sample:
-        reasoner = ToolReasoner(engine=Deep(), dialect=Fenced(), interpreters=Bench())
+        reasoner = ToolReasoner(engine=Deep(), tool_format=Fenced(), interpreters=Bench())
         return await reasoner.sample(PROMPT, SamplingParams(depth=5), timeout_s=60)
 
     sample = trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -750,7 +750,7 @@ BENCHES = st.builds(
 @given(
     turns=st.lists(TURNS, min_size=1, max_size=6),
     bench=BENCHES,
-    dialect=st.sampled_from([Plain(), Fenced(), Native()]),
+    tool_format=st.sampled_from([Plain(), Fenced(), Native()]),
     timeout_s=st.sampled_from([-1.0, 0.0, 0.5, 8.0, 60.0, 600.0]),
     max_new_tokens=st.sampled_from([1, 50, 4096]),
     max_calls=st.sampled_from([0, 1, 20]),
@@ -759,7 +759,7 @@ BENCHES = st.builds(
 def test_whatever_happens_the_caps_hold_and_interpreters_come_back(
     turns: list[Script],
     bench: Bench,
-    dialect: Dialect,
+    tool_format: ToolFormat,
     timeout_s: float,
     max_new_tokens: int,
     max_calls: int,
@@ -770,7 +770,7 @@ def test_whatever_happens_the_caps_hold_and_interpreters_come_back(
 
     async def main() -> float:
         begun = anyio.current_time()
-        reasoner = ToolReasoner(engine=engine, dialect=dialect, interpreters=bench, config=config)
+        reasoner = ToolReasoner(engine=engine, tool_format=format, interpreters=bench, config=config)
         watch = (lambda chunk: False) if is_watched else None
         params = SamplingParams(max_new_tokens=max_new_tokens)
         try:

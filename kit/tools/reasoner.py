@@ -5,7 +5,7 @@ interpreter lent to this attempt, its output is put into the chat, and the model
 a turn and of the attempt, calls, time) ends in the last call, unless the model has boxed an integer outside of an
 open thought: the model is broken off, its next words are put into its mouth up to the opening of a box, and it gets
 a few tokens and seconds to name its answer, before the context or the deadline takes them; what follows the box is
-dropped. The plain dialect has no calls, and needs no interpreters.
+dropped. The plain format has no calls, and needs no interpreters.
 
 How an attempt of several turns ends:
 - STOP: the model ended it itself; or the engine broke in a later turn, after a boxed integer;
@@ -16,7 +16,7 @@ How an attempt of several turns ends:
 Nothing that Python does ends an attempt: no interpreter, a dead one or one that never answers is told to the
 model as output (field notes peers.md 2.10).
 
-It does not word prompts, know how a model writes its calls (`kit.dialects`), or start processes.
+It does not word prompts, know how a model writes its calls (`kit.models`), or start processes.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ import logging
 import math
 from dataclasses import dataclass, field
 
-from kit.course import Course
-from kit.dialects.boxes import CLOSING, box_closed, is_closed
-from kit.dialects.calls import Call, Refusal
-from kit.dialects.chat import said
-from kit.dialects.dialect import Dialect
 from kit.errors import EngineError, InputError, check_fields
 from kit.interpreter import ExecutionStatus, Interpreters
-from kit.loan import Loan
 from kit.sampling import Engine, Finish, Message, OnChunk, Prompt, Sample, SamplingParams
+from kit.tools.boxes import CLOSING, box_closed, is_closed
+from kit.tools.calls import Call, Refusal
+from kit.tools.chat import said
+from kit.tools.formats import ToolFormat
+from kit.tools.lease import InterpreterLease
+from kit.tools.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
@@ -92,18 +92,20 @@ class ToolReasoner:
 
     The sample's text is all that was said, calls and outputs as fenced blocks, and its tokens and evidence are
     the model's own. Watchers see the model's words only.
-    interpreters: None for a dialect without calls.
-    Raises: InputError for a dialect that runs code without interpreters.
+    interpreters: None for a format without calls.
+    Raises: InputError for a format that runs code without interpreters.
     """
 
     engine: Engine
-    dialect: Dialect
+    tool_format: ToolFormat
     interpreters: Interpreters | None = None
     config: ReasoningConfig = field(default_factory=ReasoningConfig)
 
     def __post_init__(self) -> None:
-        if self.dialect.runs_code and self.interpreters is None:
-            raise InputError(f"{type(self.dialect).__name__} runs code: give interpreters, or take the plain dialect")
+        if self.tool_format.runs_code and self.interpreters is None:
+            raise InputError(
+                f"{type(self.tool_format).__name__} runs code: give interpreters, or take the plain format"
+            )
 
     async def sample(
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
@@ -113,25 +115,25 @@ class ToolReasoner:
         A turn's seed follows from `params.seed` and its number. Ends within `timeout_s` and `config.grace_s`.
         Raises: EngineError if the engine has no first turn to show; what else breaks that turn is passed on too.
         """
-        course = Course(
+        trajectory = Trajectory(
             self.engine,
             prompt,
-            dataclasses.replace(params, stop=(*params.stop, *self.dialect.stop)),
+            dataclasses.replace(params, stop=(*params.stop, *self.tool_format.stop)),
             timeout_s=timeout_s,
             reserve_s=self.config.reserve_s(timeout_s),
             grace_s=self.config.grace_s,
             on_chunk=on_chunk,
         )
-        async with self._loan(course.ends) as loan:
-            finish = await self._turns(course, loan)
-        if self.config.last_call_tokens and course.wants_answer(finish):
-            finish = await self._last_call(course, finish)
-        if finish is Finish.FAILED and course.num_drawn > 1 and course.is_boxed:
+        async with self._loan(trajectory.ends) as lease:
+            finish = await self._turns(trajectory, lease)
+        if self.config.last_call_tokens and trajectory.wants_answer(finish):
+            finish = await self._last_call(trajectory, finish)
+        if finish is Finish.FAILED and trajectory.num_drawn > 1 and trajectory.is_boxed:
             finish = Finish.STOP
-        return course.as_sample(finish)
+        return trajectory.as_sample(finish)
 
-    def _loan(self, ends: float) -> Loan:
-        return Loan(
+    def _loan(self, ends: float) -> InterpreterLease:
+        return InterpreterLease(
             self.interpreters,
             lend_timeout_s=self.config.lend_timeout_s,
             call_timeout_s=self.config.call_timeout_s,
@@ -139,76 +141,76 @@ class ToolReasoner:
             ends=ends,
         )
 
-    async def _turns(self, course: Course, loan: Loan) -> Finish:
+    async def _turns(self, trajectory: Trajectory, lease: InterpreterLease) -> Finish:
         """Turn after turn, until one has no call or a cap is reached; returns why it ended there."""
         while True:
-            finish = await self._turn(course)
-            calls = self.dialect.calls(course.messages) if finish is Finish.STOP else ()
+            finish = await self._turn(trajectory)
+            calls = self.tool_format.calls(trajectory.messages) if finish is Finish.STOP else ()
             if not calls:
                 return finish
-            outputs = [await self._output(course, call, loan) for call in calls]
-            course.messages = self.dialect.answered(course.messages, outputs)
-            if course.num_asked > self.config.max_calls or not course.tokens_left:
+            outputs = [await self._output(trajectory, call, lease) for call in calls]
+            trajectory.messages = self.tool_format.answered(trajectory.messages, outputs)
+            if trajectory.num_asked > self.config.max_calls or not trajectory.tokens_left:
                 return Finish.LENGTH
-            if course.seconds_left <= 0:
+            if trajectory.seconds_left <= 0:
                 return Finish.DEADLINE
 
-    async def _turn(self, course: Course) -> Finish:
-        max_tokens = min(self.config.max_turn_tokens, course.tokens_left)
+    async def _turn(self, trajectory: Trajectory) -> Finish:
+        max_tokens = min(self.config.max_turn_tokens, trajectory.tokens_left)
         try:
-            sample = await course.draw(course.messages, max_tokens=max_tokens, ends=course.turns_end)
+            sample = await trajectory.draw(trajectory.messages, max_tokens=max_tokens, ends=trajectory.turns_end)
         except EngineError as error:
-            if course.num_drawn == 1:
+            if trajectory.num_drawn == 1:
                 raise
-            log.warning("turn %d broke: %s", course.num_drawn, error)
+            log.warning("turn %d broke: %s", trajectory.num_drawn, error)
             # Most often it is the context that the last output has filled.
-            course.error, course.is_full = str(error), True
+            trajectory.error, trajectory.is_full = str(error), True
             return Finish.FAILED
-        course.messages = said(course.messages, sample)
-        course.error = sample.error
-        course.is_full = sample.finish is Finish.LENGTH and sample.num_tokens < max_tokens
+        trajectory.messages = said(trajectory.messages, sample)
+        trajectory.error = sample.error
+        trajectory.is_full = sample.finish is Finish.LENGTH and sample.num_tokens < max_tokens
         return sample.finish
 
-    async def _output(self, course: Course, call: Call, loan: Loan) -> str:
+    async def _output(self, trajectory: Trajectory, call: Call, lease: InterpreterLease) -> str:
         """What the model is told in answer to one call."""
-        course.num_asked += 1
-        if course.num_asked > self.config.max_calls:
+        trajectory.num_asked += 1
+        if trajectory.num_asked > self.config.max_calls:
             return NO_CALLS_LEFT
         if isinstance(call, Refusal):
             return f"[not run: {call.reason}]"
-        if course.seconds_left <= 0:
+        if trajectory.seconds_left <= 0:
             return NO_TIME_LEFT
-        execution = await loan.run(call.text, until=course.turns_end)
-        course.num_calls += 1
-        course.num_failed_calls += execution.status is not ExecutionStatus.OK
-        return execution.output + (WAS_LAST_CALL if course.num_asked == self.config.max_calls else "")
+        execution = await lease.run(call.text, until=trajectory.turns_end)
+        trajectory.num_calls += 1
+        trajectory.num_failed_calls += execution.status is not ExecutionStatus.OK
+        return execution.output + (WAS_LAST_CALL if trajectory.num_asked == self.config.max_calls else "")
 
-    async def _last_call(self, course: Course, finish: Finish) -> Finish:
+    async def _last_call(self, trajectory: Trajectory, finish: Finish) -> Finish:
         """Ask for the answer in what was kept back for it; an engine that has none leaves the attempt as it is."""
-        before, was_answered = course.messages, course.answer is not None
-        asked = self.dialect.last_call(before)
-        shown = self.dialect.last_call(course.messages_that_fit) if course.is_full else asked
+        before, was_answered = trajectory.messages, trajectory.answer is not None
+        asked = self.tool_format.last_call(before)
+        shown = self.tool_format.last_call(trajectory.messages_that_fit) if trajectory.is_full else asked
         try:
-            reply = await self._reply(course, shown)
+            reply = await self._reply(trajectory, shown)
         except EngineError as error:
             log.warning("the last call broke: %s", error)
             return finish
         text = box_closed(reply.text, is_ended=reply.finish is Finish.STOP)
-        course.messages = said(asked, dataclasses.replace(reply, text=text, tool_calls=()))
-        if was_answered and course.answer is None:
-            course.messages = before  # a box in its thought is better than nothing
+        trajectory.messages = said(asked, dataclasses.replace(reply, text=text, tool_calls=()))
+        if was_answered and trajectory.answer is None:
+            trajectory.messages = before  # a box in its thought is better than nothing
         if reply.finish is Finish.CUT:
             return Finish.CUT
-        return Finish.LENGTH if finish is Finish.FAILED and course.is_boxed else finish
+        return Finish.LENGTH if finish is Finish.FAILED and trajectory.is_boxed else finish
 
-    async def _reply(self, course: Course, shown: tuple[Message, ...]) -> Sample:
+    async def _reply(self, trajectory: Trajectory, shown: tuple[Message, ...]) -> Sample:
         """What the model says inside of the box: up to a closing brace, which nearly always is the box's.
 
         A stop text cannot count braces: where the brace has closed a group within the box, as in `\\frac{6}{3}`, a
         second draw goes on without that stop, for what is left of the tokens.
         """
         max_tokens = self.config.last_call_tokens
-        reply = await course.draw(shown, max_tokens=max_tokens, ends=course.deadline, stop=(CLOSING,))
+        reply = await trajectory.draw(shown, max_tokens=max_tokens, ends=trajectory.deadline, stop=(CLOSING,))
         is_in_group = reply.text.endswith(CLOSING) and not is_closed(box_closed(reply.text, is_ended=False))
         if not is_in_group or reply.finish is not Finish.STOP:
             return reply
@@ -217,7 +219,7 @@ class ToolReasoner:
             return reply
         more = said(shown, reply)
         try:
-            rest = await course.draw(more, max_tokens=max_tokens - reply.num_tokens, ends=course.deadline)
+            rest = await trajectory.draw(more, max_tokens=max_tokens - reply.num_tokens, ends=trajectory.deadline)
         except EngineError as error:
             log.warning("the rest of the last call broke: %s", error)
             return reply

@@ -1,6 +1,6 @@
 """The ways in which a model calls Python: a chat in, what to run and the chat to go on with out.
 
-Three dialects behind one interface; `kit.reasoning` loops over it:
+Three formats behind one interface; `kit.tools.reasoner` loops over it:
 - plain: no tools, words only;
 - fenced: the model writes ```` ```python ````, and what it printed follows as ```` ```output ```` in the
   model's own turn (Qwen2.5-Math, ToRA, NuminaMath);
@@ -20,16 +20,16 @@ from types import MappingProxyType
 from typing import Protocol
 
 from kit.answers.fences import Fence, fence_closed, fences, undelimited
-from kit.dialects.calls import Call, Code, Refusal, call_of, rendered
-from kit.dialects.chat import LAST_WORDS, interrupted, thought_closed
 from kit.sampling import Message
+from kit.tools.calls import Call, Code, Refusal, call_of, rendered
+from kit.tools.chat import LAST_WORDS, interrupted, thought_closed
 
 NO_OUTPUT = "(no output; print what you want to see)"
 _UNREAD_CALL = "<tool_call>"  # as Qwen2.5, Qwen3 and Hermes models open one
 LAST_QUESTION = "Time is up. Give your final answer now, in \\boxed{} and without any further reasoning."
 
 
-class Dialect(Protocol):
+class ToolFormat(Protocol):
     """One way to call Python; every operation is pure. `messages` is the chat so far, the prompt's included."""
 
     @property
@@ -97,7 +97,7 @@ class Fenced:
         return (Code(code),) if ends_with_code and code else ()
 
     def answered(self, messages: Sequence[Message], outputs: Sequence[str]) -> tuple[Message, ...]:
-        """See Dialect; there is one call, so there is one output."""
+        """See ToolFormat; there is one call, so there is one output."""
         (output,) = outputs
         text = messages[-1].content.rstrip()
         if not text.endswith(self.stop):
@@ -123,7 +123,7 @@ class Native:
         return tuple(call_of(call) for call in last.tool_calls)
 
     def answered(self, messages: Sequence[Message], outputs: Sequence[str]) -> tuple[Message, ...]:
-        """See Dialect; a call that the engine could not read has no id to answer to, so the user does."""
+        """See ToolFormat; a call that the engine could not read has no id to answer to, so the user does."""
         calls = tuple(rendered(call) for call in messages[-1].tool_calls)
         if not calls:
             return (*messages, *(Message("user", output) for output in outputs))
@@ -141,7 +141,7 @@ class Native:
         return (*before, last, Message("user", LAST_QUESTION), Message("assistant", LAST_WORDS))
 
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({"plain": Plain(), "fenced": Fenced(), "native": Native()})
+TOOL_FORMATS: Mapping[str, ToolFormat] = MappingProxyType({"plain": Plain(), "fenced": Fenced(), "native": Native()})
 
 
 def _code_not_run(text: str, blocks: Sequence[Fence]) -> str:

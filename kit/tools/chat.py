@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 
 from kit.answers.fences import fence_closed, undelimited
-from kit.dialects.calls import Code, call_of
 from kit.sampling import Message, Sample, ToolCall
+from kit.tools.calls import Code, call_of
 
 LAST_WORDS = "Time is up, so the final answer is \\boxed{"
 """What is put into the model's mouth, so that only the number has to follow. No sentence of it begins "the

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from kit.answers.extraction import extract
 from kit.answers.fences import fences, undelimited, without_code
-from kit.dialects.boxes import box_closed, is_closed
-from kit.dialects.calls import Call, Code, Refusal
-from kit.dialects.chat import LAST_WORDS, breaks_off_in_thought, later_half, said, transcript
-from kit.dialects.dialect import LAST_QUESTION, NO_OUTPUT, Fenced, Native, Plain
 from kit.sampling import Finish, Message, Sample, ToolCall
+from kit.tools.boxes import box_closed, is_closed
+from kit.tools.calls import Call, Code, Refusal
+from kit.tools.chat import LAST_WORDS, breaks_off_in_thought, later_half, said, transcript
+from kit.tools.formats import LAST_QUESTION, NO_OUTPUT, Fenced, Native, Plain
 
 ASKED = (Message("user", "What is 6 * 7?"),)
 COMPUTES = "Let me compute.\n```python\nprint(6 * 7)\n```"
@@ -272,7 +272,7 @@ def test_a_call_that_was_refused_is_shown_as_it_was_written() -> None:
 # ----------------------------------------------------------------------------------------- last call
 
 
-@pytest.mark.parametrize("dialect", [Plain(), Fenced()])
+@pytest.mark.parametrize("tool_format", [Plain(), Fenced()])
 @pytest.mark.parametrize(
     "text",
     [
@@ -284,8 +284,8 @@ def test_a_call_that_was_refused_is_shown_as_it_was_written() -> None:
         "<think>```python\na",
     ],
 )
-def test_a_turn_broken_off_anywhere_is_gone_on_with_inside_of_a_box(dialect: Plain | Fenced, text: str) -> None:
-    asked = dialect.last_call(fenced(text))
+def test_a_turn_broken_off_anywhere_is_gone_on_with_inside_of_a_box(tool_format: Plain | Fenced, text: str) -> None:
+    asked = tool_format.last_call(fenced(text))
     assert asked[-1].content.startswith(text)
     assert asked[-1].content.endswith(LAST_WORDS)
     shown = transcript(ASKED, said(asked, turn("42}$.")))
@@ -294,7 +294,7 @@ def test_a_turn_broken_off_anywhere_is_gone_on_with_inside_of_a_box(dialect: Pla
     assert answer.text == "42"
 
 
-def test_the_last_call_of_the_native_dialect_is_a_question_and_the_beginning_of_its_answer() -> None:
+def test_the_last_call_of_the_native_format_is_a_question_and_the_beginning_of_its_answer() -> None:
     answered = Native().answered(native(python_call('{"code": "1"}')), ["1"])
     asked = Native().last_call(answered)
     assert asked == (*answered, Message("user", LAST_QUESTION), Message("assistant", LAST_WORDS))
@@ -303,9 +303,9 @@ def test_the_last_call_of_the_native_dialect_is_a_question_and_the_beginning_of_
     assert answer.text == "42"
 
 
-@pytest.mark.parametrize("dialect", [Plain(), Fenced(), Native()])
-def test_a_last_call_leaves_no_call_without_an_answer(dialect: Plain | Fenced | Native) -> None:
-    asked = dialect.last_call(native(python_call("1"), text="Hm"))
+@pytest.mark.parametrize("tool_format", [Plain(), Fenced(), Native()])
+def test_a_last_call_leaves_no_call_without_an_answer(tool_format: Plain | Fenced | Native) -> None:
+    asked = tool_format.last_call(native(python_call("1"), text="Hm"))
     assert [message.tool_calls for message in asked] == [()] * len(asked)
 
 
@@ -315,11 +315,11 @@ def test_a_native_turn_broken_off_in_a_thought_is_closed_before_the_question() -
 
 
 @pytest.mark.parametrize("text", ["", "Hm.", "<think>Hm. \\boxed{}"])
-@pytest.mark.parametrize("dialect", [Plain(), Fenced(), Native()])
-def test_a_last_call_that_brings_nothing_reads_as_no_answer(dialect: Plain | Fenced | Native, text: str) -> None:
+@pytest.mark.parametrize("tool_format", [Plain(), Fenced(), Native()])
+def test_a_last_call_that_brings_nothing_reads_as_no_answer(tool_format: Plain | Fenced | Native, text: str) -> None:
     """`The answer is \\boxed{12` of a number cut off must not count as the statement that it is 12."""
     for words in ("", "12", "the number"):
-        assert extract(transcript(ASKED, said(dialect.last_call(fenced(text)), turn(words)))) is None
+        assert extract(transcript(ASKED, said(tool_format.last_call(fenced(text)), turn(words)))) is None
 
 
 @pytest.mark.parametrize(
@@ -451,12 +451,12 @@ def test_making_a_text_harmless_twice_is_the_same_as_once(text: str) -> None:
 
 
 @given(FENCES | st.text(), FENCES | st.text())
-def test_every_dialect_reads_any_turn_and_any_arguments(text: str, arguments: str) -> None:
-    for dialect in (Plain(), Fenced(), Native()):
-        messages = native(*([python_call(arguments)] if isinstance(dialect, Native) else []), text=text)
-        outputs = ["1"] * len(dialect.calls(messages))
-        answered = dialect.answered(messages, outputs) if outputs else messages
-        assert transcript(ASKED, dialect.last_call(answered)).endswith(LAST_WORDS)
+def test_every_format_reads_any_turn_and_any_arguments(text: str, arguments: str) -> None:
+    for tool_format in (Plain(), Fenced(), Native()):
+        messages = native(*([python_call(arguments)] if isinstance(tool_format, Native) else []), text=text)
+        outputs = ["1"] * len(tool_format.calls(messages))
+        answered = tool_format.answered(messages, outputs) if outputs else messages
+        assert transcript(ASKED, tool_format.last_call(answered)).endswith(LAST_WORDS)
 
 
 @pytest.mark.timeout(20)  # a quadratic scan of a megabyte takes minutes

@@ -12,23 +12,8 @@ import re
 from dataclasses import dataclass
 
 from kit.answers.fences import fences
-from kit.sampling import Tool, ToolCall
-
-PYTHON_TOOL = Tool(
-    name="python",
-    description=(
-        "Runs Python 3 and returns what it printed, and the value of a last expression. Variables and imports "
-        "stay from call to call. There is no network, and a call may take a few seconds."
-    ),
-    parameters=json.dumps(
-        {
-            "type": "object",
-            "properties": {"code": {"type": "string", "description": "The Python code to run."}},
-            "required": ["code"],
-        }
-    ),
-)
-"""What a prompt of the native dialect offers to the model."""
+from kit.prompting import PYTHON_TOOL
+from kit.sampling import ToolCall
 
 _BEGINS_JSON_OBJECT = re.compile(r'\s*\{\s*"\w+"\s*:')
 

@@ -1,7 +1,7 @@
 """One attempt under way: the chat so far, what it has cost, what is left, and what has been answered.
 
 In: an engine and the limits of an attempt. Out: turns drawn within them, and the attempt as one sample. It does not
-know dialects or Python; `kit.reasoning` decides what comes next.
+know formats or Python; `kit.tools.reasoner` decides what comes next.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import anyio
 
 from kit.answers.extraction import RawAnswer, Source, extract
 from kit.answers.normalisation import Rejection, normalise
-from kit.dialects.chat import breaks_off_in_thought, later_half, said, transcript
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX
 from kit.sampling import Engine, Finish, Message, OnChunk, Prompt, Sample, SamplingParams
+from kit.tools.chat import breaks_off_in_thought, later_half, said, transcript
 
 log = logging.getLogger(__name__)
 
 
-class Course:
+class Trajectory:
     """One attempt under way: the chat so far, what it has cost and what is left. Times on anyio's clock."""
 
     def __init__(

@@ -20,7 +20,7 @@ from kit.interpreter import Execution, ExecutionStatus, Interpreter, Interpreter
 log = logging.getLogger(__name__)
 
 
-class Loan:
+class InterpreterLease:
     """One attempt's interpreter, within `async with`.
 
     lend_timeout_s: how long its first call may wait until one is free. call_timeout_s: for one call. grace_s: how long
@@ -76,11 +76,11 @@ class Loan:
 
     async def _lend(self, until: float) -> str:
         """Take an interpreter; returns why there is none, if there is none."""
-        assert self._interpreters is not None  # ToolReasoner checks it for the dialects that run code
+        assert self._interpreters is not None  # ToolReasoner checks it for the formats that run code
         timeout_s = min(self._lend_timeout_s, until - anyio.current_time())
         why = "no Python was free in time"
         async with AsyncExitStack() as held:
-            # The scope opens before the loan and closes after it, as scopes must nest: here it bounds the wait
+            # The scope opens before the lease and closes after it, as scopes must nest: here it bounds the wait
             # for an interpreter, in _give_back the wait for its end.
             self._scope = held.enter_context(anyio.move_on_after(self._bounded(timeout_s)))
             try:

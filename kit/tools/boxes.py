@@ -1,7 +1,7 @@
 r"""What a model said inside of the box that was opened for it in, its answer and nothing more out.
 
-The last call (`kit.reasoning`) puts `\boxed{` into the model's mouth, and what comes back is rarely only `42}`: the
-model ends with `42` or `42$.`, goes on after the box with other boxes, or opens the box once more. Here the words
+The last call (`kit.tools.reasoner`) puts `\boxed{` into the model's mouth, and what comes back is rarely only `42}`:
+the model ends with `42` or `42$.`, goes on after the box with other boxes, or opens the box once more. Here the words
 become one whole box, or stay an open one, which `kit.answers.extraction` reads as no answer. Whether what stands in it
 is a number is for `kit.answers.normalisation` to say. Total on any text, in linear time.
 """
