@@ -17,15 +17,15 @@ from pathlib import Path
 
 import trio
 
-from kit.ballot import StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Script, ScriptedEngine
-from kit.journal import Journal
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import SamplingParams
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal
+from kit.solver.solver import Solver
+from kit.solver.vote_state import StopRule
 
 WORKING = "We compute step by step: $3 \\cdot 4 = 12$, so the total is $12 + 5 = 17$ and we go on. " * 18
 

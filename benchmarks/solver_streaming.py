@@ -22,15 +22,15 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from kit.ballot import StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Outcome, Script, ScriptedEngine
-from kit.journal import Journal
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal
+from kit.solver.solver import Solver
+from kit.solver.vote_state import StopRule
 from kit.voting.early_abort import EarlyAbortConfig
 
 NUM_ATTEMPTS = 64

@@ -39,7 +39,7 @@ from kit.kaggle.session.prefetch import PrefetchConfig, prefetch
 from kit.kaggle.session.recipe import EngineConfig, Recipe
 from kit.kaggle.session.startup_graph import StartupGraph, Timing
 from kit.prompting import TOOLS
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
 
 # Seconds. The page cache of 65 GB in seven logs; the middle of what else was seen, in no log together.
 PREFETCH_S = (62, 63, 71, 77, 94, 100, 189)

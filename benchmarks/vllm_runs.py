@@ -15,7 +15,6 @@ import psutil  # type: ignore[import-untyped]
 import trio
 
 from benchmarks.vllm_models import SETTINGS
-from kit.ballot import StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.hf.chat import render
 from kit.engines.openai import wire
@@ -23,13 +22,14 @@ from kit.engines.openai.engine import ClientConfig, open_engine
 from kit.engines.vllm_server.settings import MODEL_NAME, environment
 from kit.engines.vllm_server.supervision import Launch
 from kit.engines.vllm_server.supervisor import Supervisor
-from kit.journal import Journal
-from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import SamplingParams
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal
+from kit.solver.pacing import PacingConfig
+from kit.solver.solver import Solver
+from kit.solver.vote_state import StopRule
 
 PROBLEMS = (Problem("p1", "What is 12+30?"), Problem("p2", "What is 7*8-5?"))
 

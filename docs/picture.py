@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from kit.assets import SAMPLE_PROBLEMS
-from kit.journal import read_records
 from kit.kaggle.rehearsal.report import as_table, make_report
 from kit.problem import read_gold, read_problems
+from kit.solver.journal import read_records
 
 
 def main() -> None:

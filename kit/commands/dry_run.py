@@ -199,9 +199,9 @@ def _report(rehearsal: Rehearsal, gold: Mapping[str, int], console: Any) -> Repo
 
 def _drawn(rehearsal: Rehearsal, gold: Mapping[str, int]) -> Path | None:
     """The run's timeline as a picture; None where nothing was sampled."""
-    from kit.journal import read_records
     from kit.plots.contest import draw_timeline
     from kit.plots.timeline import read_timeline
+    from kit.solver.journal import read_records
 
     path = rehearsal.folder / TIMELINE_NAME
     try:

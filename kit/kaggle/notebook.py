@@ -29,7 +29,6 @@ import kit
 from kit.budget import Budget, BudgetConfig, process_clock
 from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
-from kit.journal import Journal
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
@@ -40,7 +39,8 @@ from kit.kaggle.session.prefetch import PrefetchConfig
 from kit.kaggle.session.recipe import EngineConfig, Recipe, ToolsConfig
 from kit.kaggle.session.startup_graph import Timing
 from kit.sampling import Engine
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal
 from kit.tools.reasoner import ReasoningConfig
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from kit.errors import InputError
-from kit.journal import Record
+from kit.solver.journal import Record
 
 _CLOCK_SLACK_S = 1.0
 """Records of one process may be this much out of order; more, and another process wrote them."""
@@ -113,7 +113,8 @@ class Timeline:
 
 
 def read_timeline(records: Iterable[Record], *, gold: Mapping[str, int] | None = None) -> Timeline:
-    """The timeline of a journal's records, as `kit.journal.read_records` gives them; broken ones are passed over.
+    """The timeline of a journal's records, as `kit.solver.journal.read_records` gives them; broken ones are passed
+    over.
 
     A process is told from the one before it by its clock, which begins anew; a resumption so early that the
     clock never goes back reads as one process. gold: right answers by problem id.

@@ -16,15 +16,15 @@ from typing import Any
 import trio
 import trio.testing
 
-from kit.ballot import Solution
 from kit.budget import Budget, BudgetConfig
-from kit.journal import Journal, Record, read_records
 from kit.problem import Problem
 from kit.sampling import Engine
 from kit.simulation.engine import STREAM_COST, Fault, ReplayEngine, marked
 from kit.simulation.recording import RecordedAttempt, Recording, endless
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal, Record, read_records
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Solution
 
 WrapEngine = Callable[[Engine], Engine]
 

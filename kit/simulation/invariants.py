@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kit.ballot import Ballot, Reading, Solution, StopReason
-from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
-from kit.race import LONGEST_PAUSE_S
-from kit.records import sample_of, solution_record
 from kit.sampling import Finish
 from kit.simulation.contest import Outcome
 from kit.simulation.engine import FaultKind, marked
+from kit.solver.attempts import LONGEST_PAUSE_S
+from kit.solver.journal import Record
+from kit.solver.records import sample_of, solution_record
+from kit.solver.vote_state import Ballot, Reading, Solution, StopReason
 from kit.tools.reasoner import ReasoningConfig
 from kit.voting.tally import Vote, tally
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kit.ballot import StopRule, VotingConfig
 from kit.budget import BudgetConfig
-from kit.pacing import PacingConfig
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.pacing import PacingConfig
+from kit.solver.vote_state import StopRule, VotingConfig
 
 _SHARE_S = 348.0  # of each of fifty problems in the 17,400 s that the winners' notebooks count with
 

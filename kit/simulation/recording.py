@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 
 from kit.errors import InputError, MissingError
-from kit.journal import Record, read_records
 from kit.problem import ANSWER_MAX, read_gold
 from kit.sampling import Finish
+from kit.solver.journal import Record, read_records
 from kit.voting.learned import LEARNED, VoteModel
 
 TOKENS_PER_S = 83.0

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from random import Random
 
-from kit.ballot import StopRule
 from kit.budget import BudgetConfig
-from kit.pacing import PacingConfig
 from kit.simulation.contest import Contest
 from kit.simulation.engine import Fault, FaultKind
 from kit.simulation.recording import Recording, made_up
 from kit.simulation.tools import with_tools
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.pacing import PacingConfig
+from kit.solver.vote_state import StopRule
 
 RULES = (
     "learned(0.003)",

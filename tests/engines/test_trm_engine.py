@@ -17,8 +17,8 @@ from kit.engines.trm.engine import TRMEngine
 from kit.errors import EngineError, InputError, MissingError
 from kit.problem import Problem
 from kit.sampling import Finish, Sample, SamplingParams
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.solver import Solver
 from kit.trm import checkpoint
 from kit.trm.language_model import RecursiveLM
 from tests.engines import tiny

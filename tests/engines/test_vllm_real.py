@@ -16,17 +16,17 @@ import pytest
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from kit.ballot import Solution, StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.openai.endpoint import Address, FixedEndpoint
 from kit.engines.openai.engine import open_engine
 from kit.engines.vllm_server.supervision import Break
 from kit.errors import EngineError
-from kit.journal import Journal, Record, read_records
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish, Sample, SamplingParams
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal, Record, read_records
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Solution, StopRule
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject
 from tests.engines.vllm_tiny import (

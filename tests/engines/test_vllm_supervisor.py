@@ -19,7 +19,6 @@ import pytest
 import trio
 
 from kit.assets import TINY_MODEL
-from kit.ballot import Solution
 from kit.budget import Budget, BudgetConfig
 from kit.engines.openai.engine import ClientConfig, OpenAIEngine, open_engine
 from kit.engines.vllm_server.diagnosis import Cause
@@ -32,8 +31,9 @@ from kit.engines.vllm_server.supervisor import Supervisor, open_server
 from kit.errors import EngineError
 from kit.problem import Problem
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Solution
 from tests.engines import openai_server, tiny
 from tests.engines.contract import quick
 

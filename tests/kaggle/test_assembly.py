@@ -28,7 +28,7 @@ from kit.kaggle.wheelhouse.target import Target
 from kit.problem import Problem
 from kit.prompting import TOOLS, build_prompt
 from kit.sampling import Sample, SamplingParams
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
 from tests.kaggle.simple_index import make_wheel
 
 ON_CPU = EngineConfig(device="cpu", dtype="float32", num_threads=1)

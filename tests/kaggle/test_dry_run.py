@@ -14,13 +14,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from kit.ballot import Solution, StopReason
 from kit.errors import InputError, MissingError
-from kit.journal import read_records
 from kit.kaggle.rehearsal.report import as_table, guess_lines, make_report, read_submission
 from kit.lock import held
 from kit.problem import Problem
-from kit.records import solution_record
+from kit.solver.journal import read_records
+from kit.solver.records import solution_record
+from kit.solver.vote_state import Solution, StopReason
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
 FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]

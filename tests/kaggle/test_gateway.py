@@ -13,15 +13,15 @@ import polars as pl
 import pytest
 import trio
 
-from kit.ballot import StopReason, StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import MissingError
-from kit.journal import Journal, read_records
 from kit.kaggle.session.gateway import Contest, OpenEngine, predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal, read_records
+from kit.solver.vote_state import StopReason, StopRule
 
 PROBLEM = Problem("a", "What is $1+1$?")
 RULE = StopRule(num_samples=4, max_failures=4)

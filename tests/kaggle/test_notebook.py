@@ -16,7 +16,6 @@ import trio
 from kit.budget import Budget, BudgetConfig, process_clock
 from kit.engines.scripted import Script, ScriptedEngine
 from kit.errors import InputError
-from kit.journal import read_records
 from kit.kaggle import notebook
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.local.client import Client
@@ -24,7 +23,8 @@ from kit.kaggle.local.server import LocalInferenceServer
 from kit.kaggle.session.gateway import Contest
 from kit.problem import Problem
 from kit.sampling import Engine
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import read_records
 
 # A stand-in for the competition's package, as it lies in the competition's mount.
 SERVER = """

@@ -33,7 +33,7 @@ from kit.kaggle.session.serving import VllmChoice, check_python, prepare_server,
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Sample, SamplingParams
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
 from kit.trm import checkpoint
 from kit.trm.checkpoint import save_untrained
 

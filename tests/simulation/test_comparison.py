@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.ballot import StopRule, VotingConfig
-from kit.pacing import PacingConfig
 from kit.simulation.comparison import (
     Interval,
     Row,
@@ -25,7 +23,9 @@ from kit.simulation.comparison import (
 )
 from kit.simulation.policy import BASELINE, KIT, POLICIES, Policy
 from kit.simulation.recording import RecordedAttempt, Recording
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.pacing import PacingConfig
+from kit.solver.vote_state import StopRule, VotingConfig
 
 
 def voting(name: str, num_samples: int) -> Policy:

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from kit.ballot import StopReason, StopRule
 from kit.budget import BudgetConfig
-from kit.journal import Record
-from kit.pacing import PacingConfig
 from kit.problem import Problem
-from kit.records import solution_record
 from kit.simulation import invariants
 from kit.simulation.contest import Contest, Outcome, run
 from kit.simulation.engine import Fault, FaultKind, ReplayEngine, marked
 from kit.simulation.invariants import violations
 from kit.simulation.recording import RecordedAttempt, Recording
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Record
+from kit.solver.pacing import PacingConfig
+from kit.solver.records import solution_record
+from kit.solver.vote_state import StopReason, StopRule
 
 
 def recorded(*answers: int | None, gold: int = 7) -> Recording:

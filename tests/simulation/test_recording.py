@@ -12,11 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from kit.ballot import StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.errors import InputError, MissingError
-from kit.journal import Journal, read_records
-from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.simulation.engine import ReplayEngine, marked
 from kit.simulation.recording import (
@@ -28,8 +25,11 @@ from kit.simulation.recording import (
     made_up_run,
     read_recordings,
 )
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal, read_records
+from kit.solver.pacing import PacingConfig
+from kit.solver.solver import Solver
+from kit.solver.vote_state import StopRule
 from kit.voting.learned import VoteKind, VoteModel
 
 HEADER = "problem_id,answer,gold,time_s,total_tokens\n"

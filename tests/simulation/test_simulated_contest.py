@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import trio
 
-from kit.ballot import StopRule
 from kit.budget import BudgetConfig
-from kit.pacing import PacingConfig
 from kit.sampling import Engine
 from kit.simulation.contest import Contest, run
 from kit.simulation.engine import Fault, FaultKind
 from kit.simulation.recording import RecordedAttempt, Recording
 from kit.simulation.scenario import random_contest
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.pacing import PacingConfig
+from kit.solver.vote_state import StopRule
 
 SEEDS = range(8)
 

@@ -25,7 +25,6 @@ from typing import Any
 from kit.assets import TINY_MODEL
 from kit.config import replaced
 from kit.errors import InputError, cannot_write
-from kit.journal import Record, read_records
 from kit.kaggle.dataset.bundle import Wheelhouse, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
 from kit.kaggle.digest import sha256_of
@@ -35,6 +34,7 @@ from kit.kaggle.offline import OfflineCommand, without_network
 from kit.kaggle.session.serving import SERVER_FOLDER
 from kit.kaggle.upload.kernel import NOTEBOOK
 from kit.problem import Problem, read_problems
+from kit.solver.journal import Record, read_records
 
 OUTPUT_NAME = "output.log"
 _DESCRIPTION_NAME = "run.json"

@@ -12,11 +12,11 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from kit.ballot import Solution
 from kit.errors import InputError, MissingError
-from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
-from kit.records import solution_of
+from kit.solver.journal import Record
+from kit.solver.records import solution_of
+from kit.solver.vote_state import Solution
 from kit.voting.learned import LEARNED, Shape
 
 _SHOWN_VOTES = 3

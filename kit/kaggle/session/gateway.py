@@ -21,15 +21,15 @@ import anyio.to_thread
 import polars as pl
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from kit.ballot import Solution, StopReason, blind_guess
 from kit.budget import Budget
 from kit.errors import EngineError, StorageError
-from kit.journal import Journal
 from kit.problem import Problem
-from kit.records import solution_record
 from kit.sampling import Engine
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal
+from kit.solver.records import solution_record
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Solution, StopReason, blind_guess
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from kit.errors import check_fields
 from kit.kaggle.session.prefetch import PrefetchConfig
 from kit.kaggle.session.serving import VllmChoice
 from kit.prompting import VARIANTS
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
 from kit.tools.formats import TOOL_FORMATS, ToolFormat
 from kit.tools.reasoner import ReasoningConfig
 

@@ -20,7 +20,7 @@ import trio
 
 from kit.budget import Clock
 from kit.errors import EngineError
-from kit.journal import Record
+from kit.solver.journal import Record
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from kit.answers.extraction import last_boxed
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
-from kit.liveness import Liveness
 from kit.problem import Problem
 from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams
-from kit.selection import (
+from kit.solver.genselect import (
     Candidate,
     Selection,
     SelectionConfig,
@@ -30,6 +29,7 @@ from kit.selection import (
     select,
     summary_of,
 )
+from kit.solver.liveness import Liveness
 
 PROBLEM = Problem("p1", "What is $40+2$?")
 RIGHT, WRONG = 42, 41
@@ -183,7 +183,7 @@ def test_a_whole_completion_may_stand_for_a_summary() -> None:
 def test_a_dead_selector_is_reported_with_its_reason_and_ignored(
     engine: ScriptedEngine, liveness: Liveness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "kit.selection"):
+    with caplog.at_level(logging.WARNING, "kit.solver.genselect"):
         selection = run(engine)
     assert (selection.answer, selection.liveness) == (None, liveness)
     assert "p1: the selector's picks are ignored" in caplog.text

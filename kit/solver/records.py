@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from kit.ballot import Solution, StopReason
 from kit.errors import EngineError
-from kit.journal import Record
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish, Sample
+from kit.solver.journal import Record
+from kit.solver.vote_state import Solution, StopReason
 from kit.voting.tally import Vote
 
 _NOT_KEPT = ("evidence", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text

@@ -3,7 +3,7 @@
 GenSelect: the model reads 2 to 16 solutions and names the best, several times, and the majority of its picks is
 the answer. Each round shows the candidates in another order, and among them a planted control: a text that solves
 nothing, with a random answer. What the picks say is used only if the selector passes a liveness test
-(`kit.liveness`); a selector that is dead is reported and its picks are ignored.
+(`kit.solver.liveness`); a selector that is dead is reported and its picks are ignored.
 
 A comparison that its model did not end itself picks nothing. `select` wants an engine that answers as it is asked:
 one that asks a broken-off attempt for its answer (`kit.tools.reasoner`) would ask for the problem's instead of a pick.
@@ -26,9 +26,9 @@ import anyio
 
 from kit.answers.extraction import extract
 from kit.errors import EngineError, InputError, check_fields
-from kit.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Engine, Finish, Message, Prompt, SamplingParams
+from kit.solver.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
 
 log = logging.getLogger(__name__)
 

@@ -13,20 +13,20 @@ import pytest
 import trio
 import trio.testing
 
-from kit.ballot import Ballot, Solution, StopReason, StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
-from kit.journal import Journal, read_records
-from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.race import Race
-from kit.records import solution_of, solution_record
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
-from kit.selection import SelectionConfig
-from kit.solver import Solver
-from kit.solver_config import SolverConfig, attempt_seed
+from kit.solver.attempts import Race
+from kit.solver.config import SolverConfig, attempt_seed
+from kit.solver.genselect import SelectionConfig
+from kit.solver.journal import Journal, read_records
+from kit.solver.pacing import PacingConfig
+from kit.solver.records import solution_of, solution_record
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Ballot, Solution, StopReason, StopRule
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 UNPACED = PacingConfig(kind="off")

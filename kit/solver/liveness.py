@@ -19,9 +19,9 @@ random passes more rarely still. The rates at 8 rounds, and at 16 for two candid
 The control may besides have one pick in eight rounds, so that a selector which slips in 2 % of them fails by it once
 in a hundred times. The test cannot see a taste that is constant and wrong, such as for the longest text.
 
-It asks no model: `kit.selection` does. Source: the table by this module's own formulas, checked against every pick
-that chance could make (tests/test_liveness.py); the reason for the test: a public verifier that said 0.5 in 20 of
-20 rows (field notes peers.md 1.9).
+It asks no model: `kit.solver.genselect` does. Source: the table by this module's own formulas, checked against every
+pick that chance could make (tests/solver/test_liveness.py); the reason for the test: a public verifier that said 0.5 in
+20 of 20 rows (field notes peers.md 1.9).
 """
 
 from __future__ import annotations

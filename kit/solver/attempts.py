@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from kit.ballot import Ballot, Reading, StopReason
 from kit.budget import Clock
 from kit.errors import EngineError
-from kit.journal import Record
-from kit.pacing import Pacer, Progress
-from kit.records import checked_sample, cut_record, sample_record
 from kit.sampling import Engine, Finish, Prompt, Sample
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Record
+from kit.solver.pacing import Pacer, Progress
+from kit.solver.records import checked_sample, cut_record, sample_record
+from kit.solver.vote_state import Ballot, Reading, StopReason
 from kit.voting.early_abort import EarlyAbort
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import StorageError
-from kit.journal import Journal, read_records
+from kit.solver.journal import Journal, read_records
 
 RUN = {"seed": 0, "when": (1, 2)}
 SAMPLE = {"kind": "sample", "problem": "a:1", "number": 0, "text": "\ud800 ünï\n\x00"}
@@ -60,7 +60,7 @@ def test_a_full_disk_is_reported_and_the_journal_goes_on_when_there_is_room_agai
 import resource, signal
 from pathlib import Path
 from kit.errors import StorageError
-from kit.journal import Journal
+from kit.solver.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal.open(Path({str(tmp_path / "j.jsonl")!r}), run={{}})
 journal.append({{"kind": "sample", "number": 0}})
@@ -82,7 +82,7 @@ journal.append({{"kind": "sample", "number": 2}})
 def test_nothing_that_append_returned_for_is_lost_by_sigkill(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from kit.journal import Journal
+from kit.solver.journal import Journal
 journal = Journal.open(Path({str(tmp_path / "j.jsonl")!r}), run={{}})
 for number in range(10**9):
     journal.append({{"kind": "sample", "number": number}})

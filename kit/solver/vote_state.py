@@ -18,7 +18,7 @@ from kit.answers.normalisation import Rejection, normalise
 from kit.errors import check_fields
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish, Sample
-from kit.selection import Candidate, summary_of
+from kit.solver.genselect import Candidate, summary_of
 from kit.voting.learned import Shape
 from kit.voting.parsing import parse_rule
 from kit.voting.rules import VoteHistory

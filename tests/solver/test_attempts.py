@@ -13,17 +13,17 @@ import pytest
 import trio
 import trio.testing
 
-from kit.ballot import Ballot, Solution, StopReason, StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
-from kit.journal import Journal, Record, read_records
-from kit.pacing import Pacer, PacingConfig, Progress
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.race import Race
 from kit.sampling import Engine, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
-from kit.solver import Solver
-from kit.solver_config import SolverConfig, attempt_seed
+from kit.solver.attempts import Race
+from kit.solver.config import SolverConfig, attempt_seed
+from kit.solver.journal import Journal, Record, read_records
+from kit.solver.pacing import Pacer, PacingConfig, Progress
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Ballot, Solution, StopReason, StopRule
 from kit.voting.early_abort import EarlyAbortConfig
 from kit.voting.learned import Shape
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.ballot import StopRule
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.sampling import SamplingParams
-from kit.solver_config import SolverConfig, attempt_seed
+from kit.solver.config import SolverConfig, attempt_seed
+from kit.solver.vote_state import StopRule
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 SAMPLING = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=77, depth=4, stop=("END",))

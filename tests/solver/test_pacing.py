@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.pacing import Pacer, PacingConfig, Progress
+from kit.solver.pacing import Pacer, PacingConfig, Progress
 from kit.voting.learned import LEARNED, Shape
 
 NUM_SAMPLES = 16

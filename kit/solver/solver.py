@@ -16,18 +16,18 @@ from contextlib import contextmanager
 
 import anyio
 
-from kit.ballot import Ballot, Solution, StopReason, blind_guess
 from kit.budget import Budget
 from kit.errors import StorageError
-from kit.journal import Journal, Record
-from kit.pacing import Pacer
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
-from kit.race import Race
-from kit.records import sample_of, solution_of, solution_record
 from kit.sampling import Engine, Finish, Prompt
-from kit.selection import select
-from kit.solver_config import SolverConfig, attempt_seed
+from kit.solver.attempts import Race
+from kit.solver.config import SolverConfig, attempt_seed
+from kit.solver.genselect import select
+from kit.solver.journal import Journal, Record
+from kit.solver.pacing import Pacer
+from kit.solver.records import sample_of, solution_of, solution_record
+from kit.solver.vote_state import Ballot, Solution, StopReason, blind_guess
 from kit.tools.reasoner import ToolReasoner
 
 log = logging.getLogger(__name__)

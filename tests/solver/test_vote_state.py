@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.ballot import Ballot, Reading, StopReason, StopRule, VotingConfig, blind_guess
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.sampling import Finish, Sample
+from kit.solver.vote_state import Ballot, Reading, StopReason, StopRule, VotingConfig, blind_guess
 from kit.voting.learned import Shape
 from kit.voting.tally import Vote
 

@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 
-from kit.ballot import StopRule, VotingConfig
 from kit.errors import check_fields
-from kit.pacing import PacingConfig
 from kit.problem import Problem
 from kit.prompting import VARIANTS
 from kit.sampling import MAX_DEPTH, SamplingParams
-from kit.selection import SelectionConfig
+from kit.solver.genselect import SelectionConfig
+from kit.solver.pacing import PacingConfig
+from kit.solver.vote_state import StopRule, VotingConfig
 from kit.voting.early_abort import EarlyAbortConfig
 
 

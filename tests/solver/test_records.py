@@ -14,15 +14,15 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.ballot import Solution, StopReason, StopRule
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Script, ScriptedEngine
-from kit.journal import Journal, Record
 from kit.problem import Problem
-from kit.records import cut_record, sample_of, sample_record, solution_of, solution_record
 from kit.sampling import Finish, Sample, TokenEvidence, ToolCall
-from kit.solver import Solver
-from kit.solver_config import SolverConfig
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal, Record
+from kit.solver.records import cut_record, sample_of, sample_record, solution_of, solution_record
+from kit.solver.solver import Solver
+from kit.solver.vote_state import Solution, StopReason, StopRule
 from kit.voting.tally import Vote
 
 PROBLEM = Problem("p1", "What is $1+1$?")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.liveness import (
+from kit.solver.liveness import (
     MAX_FALSE_ALARM,
     Liveness,
     Pick,
