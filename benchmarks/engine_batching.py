@@ -25,7 +25,7 @@ import transformers
 import trio
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from kit.engines.hf.engine import TransformersEngine
+from kit.engines.transformers.engine import TransformersEngine
 from kit.sampling import Prompt, SamplingParams
 from tests.engines import tiny
 

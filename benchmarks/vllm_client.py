@@ -1,4 +1,4 @@
-"""What it costs to ask a vLLM server: log-probabilities, streaming, and attempts held at the door.
+"""What it costs to ask a vLLM server: log-probabilities, streaming, and attempts held at the gate.
 
     .venv/bin/python -m benchmarks.vllm_client --python .venv-vllm/bin/python
 
@@ -17,16 +17,16 @@ from pathlib import Path
 
 import trio
 
-from kit.engines.hf.loading import load_tokenizer
-from kit.engines.openai.admission import read_metrics
-from kit.engines.openai.engine import ClientConfig, OpenAIEngine, open_engine
-from kit.engines.openai.http import HttpClient
-from kit.engines.vllm_server.settings import CPU_TINY, ServerSettings
-from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
-from kit.engines.vllm_server.supervisor import Supervisor, open_server
+from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.vllm.client.admission import read_metrics
+from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.vllm.client.http import HttpClient
+from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
+from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.sampling import Sample, SamplingParams
 from tests.engines import tiny
-from tests.engines.vllm_tiny import save_endless_model
+from tests.engines.vllm.real import save_endless_model
 
 PROMPT = tiny.chat("what is 1+1?")
 SUPERVISION = SupervisorConfig(start_timeout_s=240, grace_s=5)
@@ -86,9 +86,9 @@ async def streaming(launch: Launch) -> None:
                 print(f"| {interval} | {num_logprobs} | 32 | {rate:.0f} | {cpu:.0f} |", flush=True)
 
 
-async def door(launch: Launch, settings: ServerSettings) -> None:
-    """A cache that holds a third of the attempts: held at the door, or preempted and computed anew."""
-    print("\n| door | attempts | seconds | tokens/s | preemptions |\n|---|---|---|---|---|")
+async def gate(launch: Launch, settings: ServerSettings) -> None:
+    """A cache that holds a third of the attempts: held at the gate, or preempted and computed anew."""
+    print("\n| gate | attempts | seconds | tokens/s | preemptions |\n|---|---|---|---|---|")
     async with open_server(launch, settings, SUPERVISION) as server:
         await server.ready()
         for name, high in (("open", 1.0), ("0.9", 0.9), ("0.7", 0.7), ("open", 1.0), ("0.7", 0.7)):
@@ -104,7 +104,7 @@ async def run(python: Path, folder: Path) -> None:
     launch = Launch(python=python, model=folder / "model", scratch=folder / "scratch")
     await streaming(launch)
     # a token takes 512 bytes: 5 MiB hold 10240 of them, and 24 attempts of 1000 want 24000
-    await door(launch, dataclasses.replace(CPU_TINY, kv_cache_bytes=5 << 20, max_num_seqs=24))
+    await gate(launch, dataclasses.replace(CPU_TINY, kv_cache_bytes=5 << 20, max_num_seqs=24))
 
 
 def main() -> None:

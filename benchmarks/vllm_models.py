@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, logging
 
-from kit.engines.vllm_server.settings import CPU_TINY, ServerSettings
+from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
 from tests.engines import tiny
 
 CONTEXT = 4096

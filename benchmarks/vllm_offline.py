@@ -2,7 +2,7 @@
 
     .venv-vllm/bin/python -m benchmarks.vllm_offline MODEL JOB own|inside
 
-JOB: a JSON file with `arguments`, of `LLM`, and `requests`, as kit.engines.openai.wire writes them. Each line on
+JOB: a JSON file with `arguments`, of `LLM`, and `requests`, as kit.engines.vllm.client.wire writes them. Each line on
 standard input is a number of log-probabilities; each line on standard output tells of one run: seconds, texts, and
 tokens. `own`: the engine core has a process of its own, as in the server; `inside`: it runs in this one.
 """

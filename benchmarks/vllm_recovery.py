@@ -26,10 +26,10 @@ import psutil  # type: ignore[import-untyped]
 import trio
 
 from benchmarks.vllm_models import SETTINGS, print_head, print_machine, save_backbone
-from kit.engines.hf.loading import load_tokenizer
-from kit.engines.openai.engine import OpenAIEngine, open_engine
-from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
-from kit.engines.vllm_server.supervisor import Supervisor, open_server
+from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.vllm.client.engine import OpenAIEngine, open_engine
+from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.sampling import Chunk, Finish, SamplingParams
 from tests.engines import tiny
 
@@ -40,22 +40,22 @@ SUPERVISION = SupervisorConfig(start_timeout_s=300, hang_s=HANG_S, probe_timeout
 PROMPT = tiny.chat("what is 1+1?")
 
 
-def keeper_in(scratch: Path) -> psutil.Process:
+def reaper_in(scratch: Path) -> psutil.Process:
     """The process that the server's group is called by."""
-    (keeper,) = [each for each in psutil.Process().children() if each.cwd() == str(scratch)]
-    return keeper
+    (reaper,) = [each for each in psutil.Process().children() if each.cwd() == str(scratch)]
+    return reaper
 
 
 def signal_core(number: signal.Signals, scratch: Path) -> None:
     """To the engine's process alone."""
-    below = keeper_in(scratch).children(recursive=True)
+    below = reaper_in(scratch).children(recursive=True)
     (core,) = [each for each in below if "EngineCore" in " ".join(each.cmdline())]
     core.send_signal(number)
 
 
 def kill_group(scratch: Path) -> None:
-    """The keeper, the API server and the engine."""
-    os.killpg(keeper_in(scratch).pid, signal.SIGKILL)
+    """The reaper, the API server and the engine."""
+    os.killpg(reaper_in(scratch).pid, signal.SIGKILL)
 
 
 BREAKS: Mapping[str, Callable[[Path], None]] = {

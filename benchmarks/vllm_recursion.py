@@ -48,8 +48,8 @@ from benchmarks.vllm_models import (
     save_backbone,
 )
 from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
-from kit.engines.vllm_plugin.joined import write_joined
-from kit.engines.vllm_plugin.names import DEPTH, PROCESSOR
+from kit.engines.vllm.plugin.joined import write_joined
+from kit.engines.vllm.plugin.names import DEPTH, PROCESSOR
 from kit.sampling import SamplingParams
 from kit.trm import checkpoint
 from kit.trm.config import TRMConfig

@@ -16,12 +16,12 @@ import trio
 
 from benchmarks.vllm_models import SETTINGS
 from kit.budget import Budget, BudgetConfig
-from kit.engines.hf.chat import render
-from kit.engines.openai import wire
-from kit.engines.openai.engine import ClientConfig, open_engine
-from kit.engines.vllm_server.settings import MODEL_NAME, environment
-from kit.engines.vllm_server.supervision import Launch
-from kit.engines.vllm_server.supervisor import Supervisor
+from kit.engines.text.chat import render
+from kit.engines.vllm.client import wire
+from kit.engines.vllm.client.engine import ClientConfig, open_engine
+from kit.engines.vllm.server.settings import MODEL_NAME, environment
+from kit.engines.vllm.server.supervision import Launch
+from kit.engines.vllm.server.supervisor import Supervisor
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import SamplingParams

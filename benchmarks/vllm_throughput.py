@@ -39,10 +39,10 @@ from benchmarks.vllm_models import (
     save_backbone,
 )
 from benchmarks.vllm_runs import PROBLEMS, Made, Work, ask_bare, ask_engine, open_offline, solve, solver_config
-from kit.engines.hf.loading import load_tokenizer
-from kit.engines.openai.engine import ClientConfig
-from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
-from kit.engines.vllm_server.supervisor import open_server
+from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.vllm.client.engine import ClientConfig
+from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm.server.supervisor import open_server
 
 SUPERVISION = SupervisorConfig(start_timeout_s=300, hang_s=120)
 BASELINE = "LLM.generate, core in its own process"
@@ -107,8 +107,8 @@ async def served_cases(
     launch = replace(launch, scratch=launch.scratch / f"every-{interval}")
     async with open_server(launch, settings, SUPERVISION) as server:
         await server.ready()
-        (keeper,) = [each for each in psutil.Process().children() if str(launch.scratch) == each.cwd()]
-        (api,) = keeper.children()
+        (reaper,) = [each for each in psutil.Process().children() if str(launch.scratch) == each.cwd()]
+        (api,) = reaper.children()
         cases = []
         for num in args.num_logprobs:
             bodies, config = work.requests(num), ClientConfig(num_logprobs=num)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import MissingError
 
 if TYPE_CHECKING:
-    from kit.engines.vllm_server.memory import MemoryPlan
+    from kit.engines.vllm.server.memory import MemoryPlan
 
 DATASET = Path("out/dataset")
 
@@ -54,7 +54,7 @@ def _print_presets(planned: Iterable[tuple[str, MemoryPlan]]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from kit.engines.vllm_server.memory import HEADINGS
+    from kit.engines.vllm.server.memory import HEADINGS
 
     title = "memory of vLLM's presets on the card each is for, in GiB, by arithmetic"
     table = Table(Column("preset", no_wrap=True), *HEADINGS, title=title, title_justify="left", padding=0)

@@ -14,7 +14,7 @@ from typing import Self
 
 import anyio
 
-from kit.engines.watching import end_of_stop, show
+from kit.engines.text.stop_strings import end_of_stop, show
 from kit.errors import EngineError, InputError, check_fields
 from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
 

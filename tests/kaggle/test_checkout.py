@@ -22,5 +22,5 @@ def test_the_wheel_builds_in_a_folder_that_has_modules_of_the_builders_names(
         names = wheel.namelist()
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
         told = wheel.read(entry_points).decode()
-    assert "kit/engines/vllm_plugin/model.py" in names
-    assert "[vllm.general_plugins]\nkit_trm = kit.engines.vllm_plugin.register:register" in told
+    assert "kit/engines/vllm/plugin/model.py" in names
+    assert "[vllm.general_plugins]\nkit_trm = kit.engines.vllm.plugin.register:register" in told

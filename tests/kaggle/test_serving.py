@@ -17,8 +17,8 @@ from kit import assets
 from kit.budget import process_clock
 from kit.commands.dry_run import _engine_changes
 from kit.config import replaced
-from kit.engines.vllm_server.settings import CPU_TINY, GPT_OSS_120B_H100, QWEN25_MATH_7B_H100
-from kit.engines.vllm_server.supervision import SupervisorConfig
+from kit.engines.vllm.server.settings import CPU_TINY, GPT_OSS_120B_H100, QWEN25_MATH_7B_H100
+from kit.engines.vllm.server.supervision import SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle import checkout
 from kit.kaggle.dataset.manifest import Entry, Manifest

@@ -1,4 +1,4 @@
-"""kit.engines.hf's decoder for a recursive model: every row at its own depth, and what halting says.
+"""kit.engines.transformers's decoder for a recursive model: every row at its own depth, and what halting says.
 
 In: attempts (token ids and params). Out: the same attempts, with tokens and, token by token, the depth
 and the halting logit of the distribution it was drawn from. Rows, cache and drawing are the hf engine's.
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from kit.engines.hf.batch import check_supported
-from kit.engines.hf.decoding import Attempt, Decoder
+from kit.engines.transformers.batch import check_supported
+from kit.engines.transformers.decoding import Attempt, Decoder
 from kit.trm.cache import num_cache_layers, reserve, show_zeros
 from kit.trm.language_model import RecursiveLM, RecursiveOutput
 

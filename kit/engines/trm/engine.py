@@ -1,4 +1,4 @@
-"""The recursive engine: kit.engines.hf's, with a depth for each call and a halting score for each sample.
+"""The recursive engine: kit.engines.transformers's, with a depth for each call and a halting score for each sample.
 
 In: chats. Out: samples. A call's depth is `SamplingParams.depth`, or the engine's own. It downloads
 nothing; the TRM's checkpoint says which backbone it belongs to, and another is refused.
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from kit.engines.hf.decoding import Attempt, Decoder
-from kit.engines.hf.engine import TransformersEngine
-from kit.engines.hf.loading import load_model, load_tokenizer
-from kit.engines.hf.transcript import Transcript
+from kit.engines.text.transcript import Transcript
+from kit.engines.transformers.decoding import Attempt, Decoder
+from kit.engines.transformers.engine import TransformersEngine
+from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
 from kit.errors import EngineError, InputError
 from kit.sampling import Sample, SamplingParams, TokenEvidence

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kit
-from kit.engines.model_folder import check_model_folder, check_tokenizer_files
+from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, StorageError, cannot_write
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents

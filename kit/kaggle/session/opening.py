@@ -81,7 +81,7 @@ def _open_in_process(restored: Path, recipe: Recipe) -> AbstractAsyncContextMana
     import torch
     import transformers
 
-    from kit.engines.hf.engine import TransformersEngine
+    from kit.engines.transformers.engine import TransformersEngine
     from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
 
     log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)

@@ -2,7 +2,7 @@
 
 In: the competitor's choice, a restored dataset and the environment made from its wheels. Out: an engine over a
 supervised server, which is started when the engine is entered. Kaggle's own packages reach neither the server nor its
-environment (kit.engines.vllm_server.settings.environment).
+environment (kit.engines.vllm.server.settings.environment).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kit.config import nested, replaced
-from kit.engines.model_folder import read_config
-from kit.engines.vllm_server.settings import PRESETS, ServerSettings
-from kit.engines.vllm_server.supervision import Launch, SupervisorConfig
+from kit.engines.text.model_folder import read_config
+from kit.engines.vllm.server.settings import PRESETS, ServerSettings
+from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.errors import InputError, MissingError, check_fields
 from kit.kaggle.wheelhouse.install import driver_cuda
 from kit.sampling import Engine
 
 if TYPE_CHECKING:
-    from kit.engines.vllm_server.engine import VllmConfig
+    from kit.engines.vllm.server.engine import VllmConfig
 
 # The engine is imported where it is used: h11, which its client needs, comes with vLLM, and not every dataset has that.
 
@@ -111,7 +111,7 @@ class VllmChoice:
             # gpt-oss's encoding, which vLLM would else fetch, minutes after it was started (peers.md 2.3)
             told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
             settings = dataclasses.replace(settings, extra_environment=(*settings.extra_environment, told))
-        from kit.engines.vllm_server.engine import VllmConfig
+        from kit.engines.vllm.server.engine import VllmConfig
 
         return VllmConfig(
             settings=self.changed(settings), supervisor=self.supervisor, template=self.template_values(model_type)
@@ -124,7 +124,7 @@ async def open_served(launch: Launch, config: VllmConfig) -> AsyncIterator[Engin
 
     Raises: as `open_vllm`.
     """
-    from kit.engines.vllm_server.engine import open_vllm
+    from kit.engines.vllm.server.engine import open_vllm
 
     log.info("vLLM: %s with %s", launch.python, config.settings)
     async with open_vllm(launch, config) as (engine, server):
@@ -159,7 +159,7 @@ def prepare_server(
     config = choice.config(model, has_gpu=driver_cuda() is not None)
     if trm is None:
         return launch, config
-    from kit.engines.vllm_plugin.serving import with_recursion
+    from kit.engines.vllm.plugin.serving import with_recursion
 
     # the pair was checked when the dataset was built; hashing 14 GB would cost the contest minutes
     return with_recursion(launch, config, trm_folder=trm, depth=depth, depths=depths, check_hash=False)

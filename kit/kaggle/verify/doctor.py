@@ -17,8 +17,8 @@ from pathlib import Path
 import trio
 
 from kit.assets import TINY_MODEL
-from kit.engines.vllm_server.memory import H100_BYTES, SHAPES, MemoryPlan, plan, read_shape
-from kit.engines.vllm_server.settings import PRESETS
+from kit.engines.vllm.server.memory import H100_BYTES, SHAPES, MemoryPlan, plan, read_shape
+from kit.engines.vllm.server.settings import PRESETS
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.checkout import SOURCE
 from kit.kaggle.client.credentials import find_credentials

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kit.engines.model_folder import check_model_folder, check_tokenizer_files
+from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import KitError
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.verify.findings import Finding, error, warning

@@ -1,0 +1,128 @@
+"""The text of an attempt while its tokens come: detokenising, stop texts, and chunks for a watcher.
+
+In: token ids, one at a time or all at once. Out: complete text, each piece once; a token costs the same however
+long the text already is. An attempt with neither stop texts nor watcher is read at its end, in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kit.engines.text.stop_strings import end_of_stop, show
+from kit.sampling import Chunk, Finish, OnChunk, TokenEvidence
+
+_UNFINISHED = "\ufffd"  # what decoders put for bytes that are no character, or not yet
+_MAX_WAITING = 32  # tokens; a character has four bytes at most, so more of them are no character on its way
+
+
+class Detokenizer:
+    """Token ids to text, piece by piece.
+
+    A token's text depends on its neighbours: a character may take several tokens, and some decoders drop a space in
+    front of the first. So a window is decoded with the tokens before it, and only what it adds is new.
+    decode: ids to text. context: ids that came before, whose text is known to the caller.
+    Source: the offsets of text-generation-inference and vLLM.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], *, context: Sequence[int] = ()) -> None:
+        self._decode = decode
+        self._told = list(context)
+        self._told_text = decode(self._told) if context else ""
+        self._waiting: list[int] = []
+
+    def add(self, ids: Sequence[int], *, is_last: bool = False) -> str:
+        """The text that these ids complete; with `is_last` also what would wait for more of them."""
+        self._waiting += ids
+        if not self._waiting:
+            return ""
+        text = self._decode(self._told + self._waiting)
+        has_news = len(text) > len(self._told_text)
+        is_complete = has_news and not text.endswith(_UNFINISHED)
+        if not (is_complete or is_last or len(self._waiting) >= _MAX_WAITING):
+            return ""
+        new = text[len(self._told_text) :]
+        if has_news and not is_last:
+            self._told, self._told_text = self._waiting, self._decode(self._waiting)
+        self._waiting = []
+        return new
+
+
+class Transcript:
+    """The text of one attempt as far as it is known; one thread writes it, any may read `text`.
+
+    opening: what stands in front of it all. stop: it ends after the first of these to be complete.
+    """
+
+    def __init__(self, detokenizer: Detokenizer, *, opening: str = "", stop: tuple[str, ...] = ()) -> None:
+        self._detokenizer = detokenizer
+        self._opening = opening
+        self._stop = stop
+        self._num_kept = max(map(len, stop), default=1) - 1
+        self._tail = ""  # what a stop text may have begun in
+        self._pieces: list[str] = []
+        self.is_stopped = False
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self._pieces) or self._opening
+
+    def add(self, ids: Sequence[int], *, is_last: bool = False) -> str:
+        """Write on; returns what the text gained. Nothing may be added once `is_stopped`."""
+        assert not self.is_stopped
+        new = self._up_to_stop(self._detokenizer.add(ids, is_last=is_last))
+        if new and not self._pieces:
+            new = self._opening + new
+        if new:
+            self._pieces.append(new)  # the opening with it, so that a reader sees both or neither
+        return new
+
+    def _up_to_stop(self, new: str) -> str:
+        if not (self._stop and new):
+            return new
+        seen = self._tail + new
+        end = end_of_stop(seen, self._stop)
+        if end is None:
+            self._tail = seen[max(0, len(seen) - self._num_kept) :]
+            return new
+        self.is_stopped = True
+        return seen[len(self._tail) : end]
+
+
+class Follower:
+    """Reads an attempt's tokens as they are drawn, and says when it is to end.
+
+    evidence: of the attempt's tokens from one number up to another.
+    """
+
+    def __init__(
+        self,
+        transcript: Transcript,
+        on_chunk: OnChunk | None,
+        evidence: Callable[[int, int], tuple[TokenEvidence, ...]],
+    ) -> None:
+        self._transcript = transcript
+        self._on_chunk = on_chunk
+        self._evidence = evidence
+        self._num_tokens = 0
+        self._num_shown = 0
+
+    def __call__(self, token_id: int, finish: Finish | None) -> Finish | None:
+        """Take in one token; returns why the attempt ends with it, or None. finish: what the token itself says.
+
+        Raises: EngineError if the watcher does.
+        """
+        self._num_tokens += 1
+        is_end_token = finish is Finish.STOP
+        new = self._transcript.add([] if is_end_token else [token_id], is_last=finish is not None)
+        if self._transcript.is_stopped:
+            finish = Finish.STOP
+        # a token that completes no character waits for the one that does; the last shows what is left
+        if self._on_chunk is not None and (new or finish) and self._show(self._on_chunk, new):
+            return Finish.CUT
+        return finish
+
+    def _show(self, on_chunk: OnChunk, text: str) -> bool:
+        begin, self._num_shown = self._num_shown, self._num_tokens
+        evidence = self._evidence(begin, self._num_tokens)
+        return show(on_chunk, Chunk(text=text, num_tokens=self._num_tokens - begin, evidence=evidence))

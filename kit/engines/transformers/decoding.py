@@ -1,0 +1,173 @@
+"""The decode loop's one turn: attempts become rows, rows get a token each, finished rows leave.
+
+In: attempts (token ids and params). Out: the same attempts, with tokens and a finish filled in.
+Everything happens when the caller calls; there is no thread, clock or text here. Who follows an attempt
+hears of each token before the next forward pass, so an attempt ended there costs no more of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+
+from kit.engines.transformers.batch import Batch
+from kit.engines.transformers.token_sampling import Settings, draw, settings_of
+from kit.errors import EngineError
+from kit.sampling import Finish, SamplingParams
+
+
+class Token(NamedTuple):
+    """One new token; logprob, entropy and confidence of the unwarped model, in nats."""
+
+    id: int
+    logprob: float
+    entropy: float
+    confidence: float
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attempt:
+    """One call's generation, shared between the calling thread and the decoding one.
+
+    The decoding thread writes tokens, error, cause and finish, then calls `wake`, once. The calling
+    thread writes is_cancelled and nothing else. `tokens` only grows, so reading it at any time gives a
+    whole prefix.
+    max_new_tokens: params.max_new_tokens, or fewer where the model's context ends first.
+    follow: called with each new token's id and the finish that this brings by itself, in the decoding thread;
+        returns the finish that it is to have, and raises EngineError to fail this one attempt.
+    cause: what broke the loop, for an attempt that has no sample to show.
+    """
+
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams
+    max_new_tokens: int
+    wake: Callable[[], object] = lambda: None
+    follow: Callable[[int, Finish | None], Finish | None] | None = None
+    tokens: list[Token] = field(default_factory=list)
+    is_cancelled: bool = False
+    finish: Finish | None = None
+    error: str = ""
+    cause: Exception | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether more tokens are wanted."""
+        return self.finish is None and not self.is_cancelled
+
+    def end(self, finish: Finish, *, error: str = "", cause: Exception | None = None) -> None:
+        """Settle the outcome and wake the caller."""
+        self.error, self.cause = error, cause
+        self.finish = finish  # last: a caller that sees it may read the rest
+        self.wake()
+
+
+class Decoder:
+    """A batch of attempts and the model that continues them.
+
+    eos_ids: any of these ends a row. Not thread-safe: one thread owns it.
+    """
+
+    def __init__(self, model: Any, *, eos_ids: frozenset[int]) -> None:
+        self._batch = Batch(model)
+        self._eos_ids = eos_ids
+        self._attempts: list[Attempt] = []
+        self._noise: list[Random] = []
+        self._settings: Settings | None = None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attempts in the batch, in row order."""
+        return tuple(self._attempts)
+
+    @property
+    def num_columns(self) -> int:
+        """How many columns the cache holds."""
+        return self._batch.num_columns
+
+    def clear(self) -> None:
+        """Forget every row, also after a failure half-way."""
+        self._attempts, self._noise = [], []
+        self._batch.clear()
+
+    def drop_cancelled(self) -> None:
+        """Take cancelled rows out of the batch."""
+        self._keep([row for row, attempt in enumerate(self._attempts) if attempt.is_running])
+
+    @torch.inference_mode()
+    def admit(self, attempts: Sequence[Attempt]) -> None:
+        """Prefill attempts and merge them into the batch.
+
+        An attempt that already has tokens goes on after them, with the noise it would have had.
+        """
+        self._batch.add([attempt.prompt_ids + tuple(t.id for t in attempt.tokens) for attempt in attempts])
+        self._attempts += attempts
+        self._noise += [_noise_after(attempt) for attempt in attempts]
+        self._settings = None
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Draw a token for every row, let the finished rows leave and run the model for the others."""
+        logits_BV = self._batch.logits_BV
+        if self._settings is None:
+            params_B = [attempt.params for attempt in self._attempts]
+            self._settings = settings_of(params_B, vocab_size=logits_BV.shape[-1], device=logits_BV.device)
+        uniform_B = torch.tensor([noise.random() for noise in self._noise], dtype=torch.float64)
+        drawn = draw(logits_BV, self._settings, uniform_B.to(logits_BV.device))
+        # one transfer, the only wait for the device in a step; float64 holds any token id exactly
+        columns = torch.stack([column.double() for column in drawn]).tolist()
+        for attempt, token_id, *evidence in zip(self._attempts, *columns, strict=True):
+            self._record(attempt, Token(int(token_id), *evidence))
+        rows = [row for row, attempt in enumerate(self._attempts) if attempt.is_running]
+        token_B = drawn.token_B if len(rows) == len(self._attempts) else drawn.token_B[rows]
+        self._keep(rows)
+        if rows:
+            self._batch.advance(token_B)
+
+    def _record(self, attempt: Attempt, token: Token) -> None:
+        if not math.isfinite(token.entropy):
+            error = f"the model's logits were NaN or infinite after {len(attempt.tokens)} new tokens"
+            attempt.end(Finish.FAILED, error=f"{error}; try dtype='float32', or check the weights")
+            return
+        attempt.tokens.append(token)
+        finish = None
+        if token.id in self._eos_ids:
+            finish = Finish.STOP
+        elif len(attempt.tokens) >= attempt.max_new_tokens:
+            finish = Finish.LENGTH
+        try:
+            if attempt.follow is not None and not attempt.is_cancelled:
+                finish = attempt.follow(token.id, finish)
+        except EngineError as error:
+            attempt.end(Finish.FAILED, error=str(error), cause=error)
+            return
+        if finish is not None:
+            attempt.end(finish)
+
+    @torch.inference_mode()
+    def _keep(self, rows: list[int]) -> None:
+        if len(rows) == len(self._attempts):
+            return
+        if not rows:
+            self.clear()
+            return
+        self._attempts = [self._attempts[row] for row in rows]
+        self._noise = [self._noise[row] for row in rows]
+        self._settings = None
+        self._batch.keep(rows)
+
+
+def _noise_after(attempt: Attempt) -> Random:
+    """The attempt's own uniform numbers, one a token, from where its tokens end.
+
+    The standard library's generator rather than torch's: the same numbers on every device and torch
+    version, well mixed for neighbouring seeds, and fifty times cheaper for one number.
+    """
+    noise = Random(attempt.params.seed)
+    for _ in attempt.tokens:
+        noise.random()
+    return noise

@@ -1,0 +1,84 @@
+"""Opening a local model folder: every file is checked before torch or transformers touches it.
+
+In: a folder in Hugging Face's layout. Out: a model and a tokenizer. No network, no remote code and
+no pickles: weights are safetensors only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
+from kit.errors import InputError
+
+DEVICES = ("cpu", "cuda", "auto")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+
+# What transformers and safetensors raise for folders they cannot make sense of.
+LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+
+
+def load_model(folder: Path, *, device: str, dtype: str) -> Any:
+    """Load a causal language model in eval mode.
+
+    Raises: MissingError, InputError.
+    """
+    _check_choice("dtype", dtype, DTYPES)
+    target = _resolve_device(device)
+    check_model_folder(folder)
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except LOADING_ERRORS as error:
+        raise InputError(f"transformers cannot load the model in {folder}: {error}") from error
+    if info["missing_keys"]:
+        # transformers fills these with random numbers and only warns
+        raise InputError(
+            f"the weights in {folder} lack {len(info['missing_keys'])} tensors of its config.json, among "
+            f"them {min(info['missing_keys'])!r}; copy the whole model again"
+        )
+    return model.to(target).eval()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a model folder, exactly as its tokenizer.json says.
+
+    AutoTokenizer (5.19) would go by the model's type: it gives any qwen2 folder Qwen2's normaliser and
+    pre-tokenizer, whatever tokenizer.json holds, and so changes the token ids without a word.
+    Raises: MissingError, InputError.
+    """
+    check_tokenizer_files(folder)
+    has_whole = (folder / "tokenizer.json").is_file()
+    kind = PreTrainedTokenizerFast if has_whole else AutoTokenizer
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # broad, since tokenizers raises a bare Exception for a damaged tokenizer.json
+    except Exception as error:
+        raise InputError(f"transformers cannot load the tokenizer in {folder}: {error}") from error
+
+
+def _resolve_device(device: str) -> torch.device:
+    _check_choice("device", device, DEVICES)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device='cuda' but torch sees no GPU; use device='cpu' or switch the GPU on")
+    is_cuda = device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if is_cuda else "cpu")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(value, choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")

@@ -1,0 +1,114 @@
+"""The decode thread: takes waiting attempts, turns the decoder, survives what breaks in it.
+
+In: attempts from any thread. Out: the same attempts, ended. No text and no event loop here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+import torch
+
+from kit.engines.transformers.decoding import Attempt, Decoder
+from kit.errors import EngineError
+from kit.sampling import Finish
+
+
+class Worker:
+    """One thread that owns a decoder; it starts with the first attempt and ends with `close`.
+
+    max_batch: rows at once. Running out of device memory halves it for good and goes on.
+    """
+
+    def __init__(self, decoder: Decoder, *, max_batch: int) -> None:
+        self._decoder = decoder
+        self.max_batch = max_batch
+        self._changed = threading.Condition()  # guards the three below
+        self._waiting: deque[Attempt] = deque()
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, attempt: Attempt) -> None:
+        """Queue an attempt.
+
+        Raises: EngineError after `close`.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise EngineError("the engine is closed; make a new one")
+            self._waiting.append(attempt)
+            if self._thread is None:
+                # a daemon, so that an engine nobody closed cannot keep the process alive
+                self._thread = threading.Thread(target=self._run, name="kit-decode", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Fail what is queued or running and join the thread; calling it again does nothing."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (arrivals := self._take()) is not None:
+            self._turn(arrivals)
+        with self._changed:
+            left = [*self._decoder.attempts, *self._waiting]
+            self._waiting.clear()
+        self._decoder.clear()
+        _fail(left, EngineError("the engine was closed before the sample was done"))
+
+    def _take(self) -> list[Attempt] | None:
+        """Attempts for the free rows; waits while there is nothing at all to do. None: closed."""
+        rows = self._decoder.attempts
+        num_running = sum(attempt.is_running for attempt in rows)
+        with self._changed:
+            while not (self._is_closed or rows or self._waiting):
+                self._changed.wait()
+            if self._is_closed:
+                return None
+            arrivals: list[Attempt] = []
+            while self._waiting and num_running + len(arrivals) < self.max_batch:
+                attempt = self._waiting.popleft()
+                if attempt.is_running:
+                    arrivals.append(attempt)
+            return arrivals
+
+    def _turn(self, arrivals: list[Attempt]) -> None:
+        in_flight = [*self._decoder.attempts, *arrivals]
+        try:
+            self._decoder.drop_cancelled()  # first, so that no more than max_batch rows hold memory
+            if arrivals:
+                self._decoder.admit(arrivals)
+            if self._decoder.attempts:
+                self._decoder.step()
+            return
+        except torch.OutOfMemoryError as error:
+            trouble: Exception = error
+        # the loop's boundary: whatever broke becomes these calls' EngineError, and the thread lives on
+        except Exception as error:  # noqa: BLE001
+            trouble = error
+        self._recover([attempt for attempt in in_flight if attempt.is_running], trouble)
+
+    def _recover(self, attempts: list[Attempt], trouble: Exception) -> None:
+        self._decoder.clear()
+        if not isinstance(trouble, torch.OutOfMemoryError) or len(attempts) < 2:
+            _fail(attempts, trouble)
+            return
+        trouble.with_traceback(None)  # its frames hold tensors of the failed forward pass
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.max_batch = max(1, len(attempts) // 2)
+        with self._changed:
+            # they go on after the tokens they have, so each still gets the text its seed gives
+            self._waiting.extendleft(reversed(attempts))
+
+
+def _fail(attempts: Iterable[Attempt], cause: Exception) -> None:
+    for attempt in attempts:
+        message = str(cause) if isinstance(cause, EngineError) else f"the model broke: {cause!r}"
+        attempt.end(Finish.FAILED, error=message, cause=cause)

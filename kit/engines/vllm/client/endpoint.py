@@ -1,0 +1,62 @@
+"""Where a server is, and whom to tell that it broke: the seam between the client and what runs the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from kit.engines.vllm.client.watchdog import Watchdog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A server that answers.
+
+    url: without the `/v1`. model: what it calls its model. context_tokens: of prompt and text together; None if not
+    known. generation: which start of the server this is.
+    """
+
+    url: str
+    model: str
+    context_tokens: int | None = None
+    generation: int = 0
+
+
+class Endpoint(Protocol):
+    """A server as its clients need it."""
+
+    @property
+    def watchdog(self) -> Watchdog:
+        """Where clients tell of requests and tokens."""
+        ...
+
+    async def ready(self) -> Address:
+        """Wait until the server answers.
+
+        Raises: EngineError once it never will again.
+        """
+        ...
+
+    def report_broken(self, address: Address) -> None:
+        """A request there broke, and not by its own fault."""
+        ...
+
+
+class FixedEndpoint:
+    """A server that somebody else runs."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._watchdog = Watchdog()
+
+    @property
+    def watchdog(self) -> Watchdog:
+        """See Endpoint; nobody looks at it."""
+        return self._watchdog
+
+    async def ready(self) -> Address:
+        """The address, whatever has become of the server."""
+        return self._address
+
+    def report_broken(self, address: Address) -> None:
+        """Nothing that could be done about it here."""

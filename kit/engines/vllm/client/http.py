@@ -1,0 +1,249 @@
+"""Requests to one server over HTTP: JSON out, JSON or a stream of it back, and what went wrong in two kinds.
+
+`RefusedError`: the request is at fault, and would be again. `BrokenError`: the server is, or the way to it, and another
+try may do. A stream that is left, by whatever means, is closed, and that ends the request on the server.
+
+Each request has a connection of its own: to open one on loopback takes a fraction of a token's time, and to close it is
+the one way to abort that all servers know. No proxy is asked, whatever the environment says.
+h11 and trio rather than a larger client: httpx leaves asynchronous generators unclosed when a stream is left half-way,
+and trio, rightly, warns of each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
+
+import h11
+import trio
+
+from kit.engines.vllm.client.sse import EventDecoder
+from kit.errors import EngineError, InputError
+
+JsonObject = Mapping[str, Any]
+
+_OK = 200
+_DONE = "[DONE]"
+_BUSY = frozenset({408, 409, 425, 429})  # 4xx that say "later" rather than "no"
+_RECEIVE_BYTES = 1 << 16
+_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
+
+
+class RefusedError(EngineError):
+    """The server will not do this; the reason is its own."""
+
+
+class BrokenError(EngineError):
+    """The server did not answer, or broke off."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpClient:
+    """Asks servers; from trio. api_key: sent along, where a server wants one."""
+
+    api_key: str = ""
+
+    async def get_text(self, url: str, *, timeout_s: float) -> str:
+        """The page at an address.
+
+        Raises: RefusedError, BrokenError.
+        """
+        return await self._ask("GET", url, None, timeout_s=timeout_s)
+
+    async def get_json(self, url: str, *, timeout_s: float) -> Any:
+        """The JSON object at an address.
+
+        Raises: RefusedError, BrokenError.
+        """
+        return _read_json(await self.get_text(url, timeout_s=timeout_s))
+
+    async def post_json(self, url: str, body: JsonObject, *, timeout_s: float) -> Any:
+        """The JSON object that answers a request.
+
+        Raises: RefusedError, BrokenError.
+        """
+        return _read_json(await self._ask("POST", url, body, timeout_s=timeout_s))
+
+    @asynccontextmanager
+    async def stream(self, url: str, body: JsonObject) -> AsyncIterator[Events]:
+        """The events of a streamed answer, each a JSON object; the connection is closed on leaving.
+
+        Raises: RefusedError, BrokenError, also for an error within the stream and for one that ends before its time.
+        """
+        async with self._reply("POST", url, body) as reply:
+            if reply.status != _OK:
+                raise _error_of(reply.status, await reply.text())
+            yield Events(reply)
+
+    async def _ask(self, method: str, url: str, body: JsonObject | None, *, timeout_s: float) -> str:
+        with trio.move_on_after(timeout_s if math.isfinite(timeout_s) else math.inf):
+            async with self._reply(method, url, body) as reply:
+                text = await reply.text()
+                if reply.status != _OK:
+                    raise _error_of(reply.status, text)
+                return text
+        raise BrokenError(f"{url}: no answer within {timeout_s:.1f} s")
+
+    @asynccontextmanager
+    async def _reply(self, method: str, url: str, body: JsonObject | None) -> AsyncIterator[Reply]:
+        target = urlsplit(url)
+        if target.scheme not in {"http", "https"} or not target.hostname:
+            raise InputError(f"a server's address must begin with http:// or https://, got {url!r}")
+        try:
+            stream = await _connect(target)
+        except OSError as error:
+            raise BrokenError(f"{url}: {error}") from error
+        try:
+            yield await Reply.to(self._request(method, target, body), stream, url=url)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    def _request(self, method: str, target: SplitResult, body: JsonObject | None) -> bytes:
+        data = b"" if body is None else json.dumps(body).encode()
+        headers = [
+            ("host", target.netloc.rpartition("@")[2]),
+            ("connection", "close"),
+            ("accept", "*/*"),
+            ("content-type", "application/json"),
+            ("content-length", str(len(data))),
+        ]
+        if self.api_key:
+            headers.append(("authorization", f"Bearer {self.api_key}"))
+        path = f"{target.path or '/'}{'?' + target.query if target.query else ''}"
+        sender = h11.Connection(our_role=h11.CLIENT)
+        parts = [h11.Request(method=method, target=path, headers=headers), h11.Data(data=data), h11.EndOfMessage()]
+        return b"".join(sender.send(part) or b"" for part in parts)
+
+
+class Reply:
+    """What a server answers, as it comes."""
+
+    def __init__(self, stream: trio.abc.Stream, *, url: str) -> None:
+        self._stream = stream
+        self._url = url
+        self._connection = h11.Connection(our_role=h11.CLIENT)
+        self.status = 0
+
+    @classmethod
+    async def to(cls, request: bytes, stream: trio.abc.Stream, *, url: str) -> Self:
+        """The beginning of the answer to a request.
+
+        Raises: BrokenError.
+        """
+        reply = cls(stream, url=url)
+        # the receiving side has to know what it is an answer to
+        reply._connection.send(h11.Request(method="GET", target="/", headers=[("host", "-")]))
+        reply._connection.send(h11.EndOfMessage())
+        try:
+            await stream.send_all(request)
+        except _BROKEN as error:
+            raise BrokenError(f"{url}: {error}") from error
+        event = await reply._next_event()
+        while isinstance(event, h11.InformationalResponse):
+            event = await reply._next_event()
+        assert isinstance(event, h11.Response)
+        reply.status = event.status_code
+        return reply
+
+    async def read(self) -> bytes | None:
+        """The next bytes of the body; None at its end.
+
+        Raises: BrokenError, also for a body that ends before its time.
+        """
+        while True:
+            event = await self._next_event()
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if isinstance(event, h11.EndOfMessage):
+                return None
+
+    async def text(self) -> str:
+        """All of the body.
+
+        Raises: BrokenError.
+        """
+        pieces = []
+        while (piece := await self.read()) is not None:
+            pieces.append(piece)
+        return b"".join(pieces).decode(errors="replace")
+
+    async def _next_event(self) -> object:
+        try:
+            while (event := self._connection.next_event()) is h11.NEED_DATA:
+                self._connection.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
+        except _BROKEN as error:
+            raise BrokenError(f"{self._url}: {error or type(error).__name__}") from error
+        return event
+
+
+class Events:
+    """The events of a streamed answer, up to the server's `[DONE]`."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._decoder = EventDecoder()
+        self._waiting: deque[str] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> JsonObject:
+        while not self._waiting:
+            received = await self._reply.read()
+            if received is None:
+                raise BrokenError("the stream ended before its time")
+            self._waiting += self._decoder.feed(received)
+        data = self._waiting.popleft()
+        if data == _DONE:
+            raise StopAsyncIteration
+        event = _read_json(data)
+        if "error" in event:
+            raise _error_of(_code_of(event), data)
+        return event
+
+
+async def _connect(target: SplitResult) -> trio.abc.Stream:
+    host = target.hostname or ""
+    if target.scheme == "https":
+        return await trio.open_ssl_over_tcp_stream(host, target.port or 443)
+    return await trio.open_tcp_stream(host, target.port or 80)
+
+
+def _read_json(text: str) -> JsonObject:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BrokenError(f"the server answered what is no JSON: {text[:200]!r}") from error
+    if not isinstance(data, dict):
+        raise BrokenError(f"the server answered a {type(data).__name__}, expected a JSON object: {text[:200]!r}")
+    return data
+
+
+def _error_of(status: int, text: str) -> EngineError:
+    message = f"the server answered {status}: {_message_of(text)}"
+    is_ours = 400 <= status < 500 and status not in _BUSY
+    return RefusedError(message) if is_ours else BrokenError(message)
+
+
+def _message_of(text: str) -> str:
+    """The words of an error in OpenAI's form, or the beginning of another."""
+    try:
+        match json.loads(text):
+            case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
+                return message
+    except ValueError:
+        pass
+    return text[:500]
+
+
+def _code_of(data: JsonObject) -> int:
+    match data:
+        case {"error": {"code": int(code)}}:
+            return code
+    return 500

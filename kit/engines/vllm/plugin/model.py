@@ -1,0 +1,159 @@
+"""A Qwen2 backbone with a Tiny Recursive Model on it, as vLLM's runner calls a model.
+
+    h = the backbone's last hidden state after its final norm; y from kit.trm.model at depth T
+    logits = lm_head(h + out(y))
+
+which is kit.trm.language_model's, over tokens that vLLM lays side by side whoever they belong to: [N, D] here is one
+row [1, N, D] there. Which tokens see which is the business of vLLM's attention. At depth 0 it is the backbone.
+
+The backbone is compiled and captured as vLLM does with any; the recursion is a Python loop outside, so its depth may
+change from step to step, and a captured graph must not span it: cudagraph_mode PIECEWISE or NONE.
+
+Letters: N tokens of a step, D width. Source: field notes recursion.md 3.1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.initialization import no_init_weights
+from vllm.forward_context import get_forward_context
+from vllm.model_executor.model_loader.weight_utils import default_weight_loader
+from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
+from vllm.model_executor.models.utils import maybe_prefix
+
+from kit.engines.vllm.plugin.depths import RowDepths
+from kit.engines.vllm.plugin.names import PROCESSOR
+from kit.engines.vllm.plugin.paging import PagedPlaces
+from kit.engines.vllm.plugin.processor import ROW_DEPTHS
+from kit.errors import InputError
+from kit.trm.layers import Pages
+from kit.trm.model import TinyRecursiveModel
+from kit.trm.reading import AnchorReader, Reader
+
+# Those whose metadata have `query_start_loc`; FlashInfer's have not.
+_BACKENDS = frozenset({"CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN", "FLEX_ATTENTION"})
+
+log = logging.getLogger(__name__)
+
+
+class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM is not installed where types are checked
+    """See the module. Raises: InputError for more than one GPU, or a backend of attention that cannot serve it."""
+
+    def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
+        _check_parallel(vllm_config.parallel_config)
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        config = vllm_config.model_config.hf_config
+        trm_config = config.recursion
+        with no_init_weights():  # they are loaded
+            self.trm = TinyRecursiveModel(trm_config).eval()
+        self.places = PagedPlaces(
+            trm_config, vllm_config, prefix=maybe_prefix(prefix, "trm.attention"), first=config.num_hidden_layers
+        )
+        self._shared = vllm_config.compilation_config.static_forward_context
+        self._depth = trm_config.depth
+        self._last = config.num_hidden_layers
+        self._layers = tuple(layer % (self._last + 1) for layer in trm_config.feature_layers)
+        self._aux = tuple(sorted(set(self._layers) - {0, self._last}))
+        self.model._set_aux_hidden_state_layers(self._aux)
+        if trm_config.form != "states":
+            _check_backends(self._shared.values())
+            if ROW_DEPTHS not in self._shared:
+                log.warning("without --logits-processors %s every request runs at depth %d", PROCESSOR, self._depth)
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        positions: Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """What joins the head: [N, D]."""
+        embedded = self._embedded(input_ids, inputs_embeds)
+        read = self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
+        aux: list[Tensor]
+        base_ND: Tensor
+        base_ND, aux = read if self._aux else (read, [])
+        limit = self._limit(len(base_ND), base_ND.device)
+        if isinstance(limit, int) and limit == 0 and self.trm.config.form != "anchor":
+            return base_ND
+        hidden = {0: embedded, self._last: base_ND, **dict(zip(self._aux, aux, strict=True))}
+        x_1ND = self.trm.inject([hidden[layer][None] for layer in self._layers])
+        reader = self.trm.reader_over(x_1ND, positions[None], self.places)
+        if isinstance(limit, int) and limit == 0:
+            self._keep(reader, x_1ND)
+            return base_ND
+        recursed = self.trm.run(reader, x_1ND, limit)
+        joined_ND: Tensor = base_ND + self.trm.delta(recursed.state.y)[0].to(base_ND.dtype)
+        if isinstance(limit, int):
+            return joined_ND
+        return torch.where((recursed.depth_BK[0] > 0)[:, None], joined_ND, base_ND)
+
+    def _embedded(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor | None:
+        """The hidden state before the first layer, where the TRM reads it; a copy, since vLLM adds to it in place."""
+        if 0 not in self._layers:
+            return None
+        return self.model.embed_input_ids(input_ids) if inputs_embeds is None else inputs_embeds.clone()
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+        """The TRM's by their names, the rest as Qwen2's."""
+        ours, loaded = dict(self.trm.named_parameters()), set()
+
+        def backbones() -> Iterator[tuple[str, Tensor]]:
+            for name, weight in weights:
+                if name not in ours:
+                    yield name, weight
+                    continue
+                default_weight_loader(ours[name], weight)
+                loaded.add(f"trm.{name}")
+
+        backbone: set[str] = super().load_weights(backbones())
+        return backbone | loaded
+
+    def _limit(self, num_tokens: int, device: torch.device) -> int | Tensor:
+        """The depth of each token, [1, N], or one for all."""
+        rows: RowDepths | None = self._shared.get(ROW_DEPTHS)
+        metadata = get_forward_context().attn_metadata
+        if rows is not None and not metadata:  # a run that vLLM makes to measure memory: the way that takes most
+            dearest_1N = torch.full((1, num_tokens), max(1, self._depth), device=device)
+            dearest_1N[:, -1] = 0
+            return dearest_1N
+        if rows is None or rows.is_empty:
+            return int(self._depth)
+        begins: Tensor = next(iter(metadata.values())).query_start_loc
+        depths = rows.of(len(begins) - 1, self._depth)
+        if len(set(depths)) == 1:
+            return depths[0]
+        limit_N: Tensor = torch.tensor(depths, device=device).repeat_interleave(begins.diff().to(device))
+        padding = limit_N.new_zeros(num_tokens - len(limit_N))  # a captured graph's step has tokens of nobody
+        limit_1N: Tensor = torch.cat([limit_N, padding])[None]
+        return limit_1N
+
+    def _keep(self, reader: Reader, x_1ND: Tensor) -> None:
+        """Write the anchors of tokens that do not recurse: later ones, at another depth, read them."""
+        if isinstance(reader, AnchorReader):
+            config = self.trm.config
+            nothing = x_1ND.new_zeros((1, config.num_attention_heads, x_1ND.shape[1], config.head_dim))
+            for memory in reader.memory_L:
+                assert isinstance(memory, Pages)
+                memory.attend(nothing)
+
+
+def _check_backends(layers: Iterable[Any]) -> None:
+    """Refuse an attention backend that does not tell which tokens are whose, before the first request meets it."""
+    names = {layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")}
+    for name in sorted(names - _BACKENDS):
+        raise InputError(
+            f"attention backend {name} does not tell where a request's tokens begin, which a depth for each request "
+            f"needs; start vLLM with --attention-backend and one of {', '.join(sorted(_BACKENDS))}"
+        )
+
+
+def _check_parallel(config: Any) -> None:
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        if getattr(config, name) != 1:
+            raise InputError(f"{name} is {getattr(config, name)}; a TRM is served on one GPU")

@@ -1,0 +1,17 @@
+"""vLLM's entry point: tells it of our architecture. Cheap and repeatable, since every process of it calls this."""
+
+from __future__ import annotations
+
+from kit.engines.vllm.plugin.names import ARCHITECTURE, MODEL_TYPE
+
+
+def register() -> None:
+    """Make the architecture known; neither torch nor the model is imported before a folder asks for it."""
+    from transformers import AutoConfig
+    from vllm import ModelRegistry
+
+    from kit.engines.vllm.plugin.config import RecursiveQwen2Config
+
+    AutoConfig.register(MODEL_TYPE, RecursiveQwen2Config, exist_ok=True)
+    if ARCHITECTURE not in ModelRegistry.get_supported_archs():
+        ModelRegistry.register_model(ARCHITECTURE, f"kit.engines.vllm.plugin.model:{ARCHITECTURE}")

@@ -1,0 +1,86 @@
+"""From settings that broke to safer ones: speculative decoding off, eager, less memory, a smaller context. Pure.
+
+Which rung comes first follows from the cause. A rung that changes nothing is passed over; where none is left, the
+lowest settings are all there is, and they may be tried again.
+Source of the order: the peers' crashes (field notes peers.md 2.6 to 2.8).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kit.engines.vllm.server.diagnosis import Cause
+from kit.engines.vllm.server.settings import ServerSettings
+
+MIN_CONTEXT = 2048
+_MEMORY_STEP = 0.06
+_MIN_MEMORY_SHARE = 0.5
+_MIN_CACHE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Safer settings, and in a few words what was given up for them."""
+
+    settings: ServerSettings
+    given_up: str
+
+
+def without_speculation(settings: ServerSettings) -> Rung | None:
+    """No draft model: its memory and its bugs are gone."""
+    if settings.speculation is None:
+        return None
+    return Rung(dataclasses.replace(settings, speculation=None), "speculative decoding off")
+
+
+def eager(settings: ServerSettings) -> Rung | None:
+    """No CUDA graphs and no compiling."""
+    if settings.eager:
+        return None
+    return Rung(dataclasses.replace(settings, eager=True), "no CUDA graphs")
+
+
+def less_memory(settings: ServerSettings) -> Rung | None:
+    """A smaller share of the device or a smaller cache, and fewer attempts at once."""
+    num_seqs = max(1, settings.max_num_seqs // 2)
+    if settings.kv_cache_bytes is not None:
+        num_bytes = settings.kv_cache_bytes // 2
+        if num_bytes < _MIN_CACHE_BYTES:
+            return None
+        lower = dataclasses.replace(settings, kv_cache_bytes=num_bytes, max_num_seqs=num_seqs)
+        return Rung(lower, f"a cache of {num_bytes >> 20} MiB, {num_seqs} attempts at once")
+    share = round(settings.memory_share - _MEMORY_STEP, 4)
+    if share < _MIN_MEMORY_SHARE:
+        return None
+    lower = dataclasses.replace(settings, memory_share=share, max_num_seqs=num_seqs)
+    return Rung(lower, f"{share:.0%} of the memory, {num_seqs} attempts at once")
+
+
+def smaller_context(settings: ServerSettings) -> Rung | None:
+    """Half the context, so that a smaller cache holds a whole attempt."""
+    length = settings.max_model_len // 2
+    if length < MIN_CONTEXT:
+        return None
+    return Rung(dataclasses.replace(settings, max_model_len=length), f"a context of {length} tokens")
+
+
+Step = Callable[[ServerSettings], Rung | None]
+
+_DEFAULT: tuple[Step, ...] = (without_speculation, eager, less_memory, smaller_context)
+_ORDER: Mapping[Cause, tuple[Step, ...]] = {
+    Cause.OUT_OF_MEMORY: (without_speculation, less_memory, eager, smaller_context),
+    # less memory would make it worse
+    Cause.CACHE_TOO_SMALL: (without_speculation, smaller_context, eager),
+    Cause.CONTEXT_TOO_LONG: (smaller_context,),
+}
+
+
+def next_rung(settings: ServerSettings, cause: Cause) -> Rung | None:
+    """The next safer settings after a break of this cause, or None where there are none."""
+    for step in _ORDER.get(cause, _DEFAULT):
+        rung = step(settings)
+        if rung is not None:
+            return rung
+    return None

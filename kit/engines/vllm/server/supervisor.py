@@ -1,0 +1,266 @@
+"""Keeps one vLLM server answering: starts it, watches it, and starts it again with safer settings when it breaks.
+
+In: settings, a model folder and the interpreter of vLLM's environment. Out: an Endpoint
+(kit.engines.vllm.client.endpoint). It is ready when it has made a token; it is broken when its process ends, when
+requests are open and no token comes for `hang_s`, or when a client says so and a probe finds it true. A broken server
+is killed with all it has started. The first break while it serves is met with the same settings, since most are
+accidents; the next within `steady_s`, and a start that fails, with a lower rung of the ladder. Only a cause that no
+settings mend, or `max_failed_starts` in a row, give it up.
+It samples nothing and knows nothing of attempts: those are replayed by the client.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import trio
+
+from kit.engines.vllm.client.endpoint import Address
+from kit.engines.vllm.client.http import HttpClient, RefusedError
+from kit.engines.vllm.client.watchdog import Watchdog
+from kit.engines.vllm.client.wire import probe_request
+from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose
+from kit.engines.vllm.server.ladder import next_rung
+from kit.engines.vllm.server.ports import free_port
+from kit.engines.vllm.server.process import ServerLog, ServerProcess, running
+from kit.engines.vllm.server.settings import HOST, MODEL_NAME, ServerSettings, environment
+from kit.engines.vllm.server.supervision import Break, Incident, Launch, SupervisorConfig
+from kit.errors import EngineError
+from kit.tasks import background
+
+log = logging.getLogger(__name__)
+
+_LAST_WORDS_S = 3.0
+_SHOWN_LINES = 30  # of the log, where a server is given up
+
+
+class Supervisor:
+    """See the module; made by `open_server`. An Endpoint.
+
+    settings: those of the server as it is now. incidents: what broke so far.
+    """
+
+    def __init__(self, launch: Launch, settings: ServerSettings, config: SupervisorConfig) -> None:
+        self.settings = settings
+        self.incidents: list[Incident] = []
+        self._launch = launch
+        self._config = config
+        self._http = HttpClient()
+        self._rng = Random()
+        self._log = ServerLog(launch.scratch / "server.log")
+        self._watchdog = Watchdog()
+        self._address: Address | None = None
+        self._suspect: Address | None = None
+        self._given_up = ""
+        self._moved = trio.Event()
+        self._generation = 0
+        self._num_failed_starts = 0
+
+    @property
+    def watchdog(self) -> Watchdog:
+        """See Endpoint."""
+        return self._watchdog
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers now, as far as is known."""
+        return self._address is not None
+
+    async def ready(self) -> Address:
+        """See Endpoint.
+
+        Raises: EngineError with the cause, the mend and the end of the log, once the server is given up.
+        """
+        while self._address is None:
+            if self._given_up:
+                raise EngineError(self._given_up)
+            await self._moved.wait()
+        return self._address
+
+    def report_broken(self, address: Address) -> None:
+        """See Endpoint: nobody is sent there until a probe has found it well."""
+        if self._address is not None and self._address.generation == address.generation:
+            self._suspect, self._address = self._address, None
+            self._move()
+
+    async def run(self) -> None:
+        """Start the server and keep it; returns when it is given up."""
+        self._launch.scratch.mkdir(parents=True, exist_ok=True)
+        try:
+            while not self._given_up:
+                await self._one_start()
+        finally:
+            self._log.close()
+
+    async def _one_start(self) -> None:
+        """From a start to its break, and what follows from that."""
+        self._generation += 1
+        served_s = 0.0
+        try:
+            port = free_port(self._rng)
+            self._log.begin(f"start {self._generation} on port {port}: {self.settings}")
+            async with self._started(port) as server:
+                kind, served_s = await self._serve(server, port)
+                self._withdraw()
+                if kind in {Break.HUNG, Break.MUTE}:
+                    await server.stop(is_hung=True)
+        except EngineError as error:  # no port, no reaper
+            self._log.add(f"{error}\n".encode())
+            kind = Break.NOT_STARTED
+        self._withdraw()
+        await self._follow(kind, served_s)
+
+    @asynccontextmanager
+    async def _started(self, port: int) -> AsyncIterator[ServerProcess]:
+        scratch = self._launch.scratch
+        variables = environment(self.settings, self._launch.ours, port=port, cache_folder=scratch / "cache")
+        command = self._launch.command(self.settings, port)
+        async with running(command, variables, log=self._log, folder=scratch, grace_s=self._config.grace_s) as server:
+            yield server
+
+    async def _serve(self, server: ServerProcess, port: int) -> tuple[Break, float]:
+        """Watch one server until it breaks; returns how, and the seconds that it was ready."""
+        url = f"http://{HOST}:{port}"
+        address: Address | None = None
+        kind = Break.NOT_IN_TIME
+        with trio.move_on_after(self._config.start_timeout_s):
+            address = await self._first_token(server, url)
+            kind = Break.NOT_STARTED  # where it has ended
+        if address is None:
+            return kind, 0.0
+        begun_s = trio.current_time()
+        self._num_failed_starts = 0
+        log.info("%s answers: start %d, context %s", url, address.generation, address.context_tokens)
+        self._announce(address)
+        kind = await self._until_break(server)
+        return kind, trio.current_time() - begun_s
+
+    async def _first_token(self, server: ServerProcess, url: str) -> Address | None:
+        """Ask again and again for one token; None once the process has ended."""
+        while server.returncode is None:
+            try:
+                await self._http.get_text(f"{url}/health", timeout_s=self._config.probe_timeout_s)
+                # the first token may compile something: only the start's own limit holds
+                await self._probe(url, timeout_s=self._config.start_timeout_s)
+                return await self._address_of(url)
+            except EngineError:
+                await trio.sleep(self._config.tick_s)
+        return None
+
+    async def _probe(self, url: str, *, timeout_s: float) -> None:
+        await self._http.post_json(f"{url}/v1/completions", probe_request(MODEL_NAME), timeout_s=timeout_s)
+
+    async def _address_of(self, url: str) -> Address:
+        listed = await self._http.get_json(f"{url}/v1/models", timeout_s=self._config.probe_timeout_s)
+        models = listed.get("data") or [{}]
+        context = models[0].get("max_model_len")
+        return Address(url=url, model=MODEL_NAME, context_tokens=context, generation=self._generation)
+
+    async def _until_break(self, server: ServerProcess) -> Break:
+        while True:
+            await trio.sleep(self._config.tick_s)
+            if server.returncode is not None:
+                return Break.EXITED
+            if self._watchdog.silence_s(trio.current_time()) >= self._config.hang_s:
+                return Break.HUNG
+            if self._suspect is not None and not await self._is_well(server, self._suspect):
+                # a dying server is given a moment, so that its log tells of what
+                with trio.move_on_after(_LAST_WORDS_S):
+                    await server.wait()
+                return Break.EXITED if server.returncode is not None else Break.MUTE
+
+    async def _is_well(self, server: ServerProcess, suspect: Address) -> bool:
+        """Probe a server that a client doubts; one that answers is announced again."""
+        well = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_end, server, nursery.cancel_scope)
+            try:
+                await self._probe(suspect.url, timeout_s=self._config.probe_timeout_s)
+                well = True
+            except RefusedError:
+                well = True  # it answers, which is all that is asked
+            except EngineError as error:
+                log.warning("%s: %s", suspect.url, error)
+            nursery.cancel_scope.cancel()
+        if well:
+            self._announce(suspect)
+        return well
+
+    async def _follow(self, kind: Break, served_s: float) -> None:
+        """What a break leads to: the same again, a lower rung, or the end."""
+        diagnosis = diagnose(self._log.tail)
+        past = [each for each in self.incidents if each.served_s]
+        self.incidents.append(
+            Incident(
+                kind=kind,
+                diagnosis=diagnosis,
+                settings=self.settings,
+                served_s=served_s,
+                generation=self._generation,
+            )
+        )
+        served = f" after it had served for {served_s:.0f} s" if served_s else ""
+        log.warning("the server %s%s: %s", kind.value, served, diagnosis)
+        if served_s:
+            is_steady = served_s >= self._config.steady_s
+            if past and not is_steady:
+                self._lower(diagnosis.cause)
+            return
+        self._num_failed_starts += 1
+        # what is damaged, or not to be had, may be the draft model's: without it there is one more start. What has
+        # served once is not damaged, and its log may hold such a line all the same (a disk that is full of the log).
+        is_final = diagnosis.cause.is_final and self.settings.speculation is None and not past
+        if is_final or self._num_failed_starts >= self._config.max_failed_starts:
+            self._give_up(kind, diagnosis)
+            return
+        if diagnosis.cause is not Cause.PORT_TAKEN:
+            self._lower(diagnosis.cause)
+        await trio.sleep(self._config.pause_s)
+
+    def _lower(self, cause: Cause) -> None:
+        rung = next_rung(self.settings, cause)
+        if rung is None:
+            log.warning("the server is started again as it was: there are no safer settings")
+            return
+        log.warning("the server is started again with safer settings: %s", rung.given_up)
+        self.settings = rung.settings
+
+    def _give_up(self, kind: Break, diagnosis: Diagnosis) -> None:
+        shown = "\n".join(self._log.tail.splitlines()[-_SHOWN_LINES:])
+        self._given_up = (
+            f"the server {kind.value} and is given up ({self._num_failed_starts} failed starts). Likely cause: "
+            f"{diagnosis}. The end of {self._launch.scratch / 'server.log'}:\n{shown}"
+        )
+        log.error("%s", self._given_up)
+        self._move()
+
+    def _announce(self, address: Address) -> None:
+        self._address, self._suspect = address, None
+        self._move()
+
+    def _withdraw(self) -> None:
+        self._address = self._suspect = None
+        self._move()
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
+
+
+async def _cancel_on_end(server: ServerProcess, scope: trio.CancelScope) -> None:
+    await server.wait()
+    scope.cancel()
+
+
+@asynccontextmanager
+async def open_server(
+    launch: Launch, settings: ServerSettings, config: SupervisorConfig | None = None
+) -> AsyncIterator[Supervisor]:
+    """A server that is kept answering until this is left, and then ended. It starts at once; `ready` waits for it."""
+    async with background() as nursery:
+        supervisor = Supervisor(launch, settings, config or SupervisorConfig())
+        nursery.start_soon(supervisor.run)
+        yield supervisor
