@@ -2,8 +2,8 @@
 
     python -m benchmarks.policies_held_out RUN.csv RUN.csv … [--share 0.6 0.8 1.0] [--replicates 40]
 
-Each recorded run in turn is left out of the fit of kit.voting.learned, then the kit and the contest's common baseline
-answer contests of it. The two numbers of the price curve (kit.solver.pacing) were chosen on all runs and stay.
+Each recorded run in turn is left out of the fit of kit.voting.learned, then the kit and the scenario's common baseline
+answer scenarios of it. The two numbers of the price curve (kit.solver.pacing) were chosen on all runs and stay.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from unittest.mock import patch
 
 from benchmarks.fit_vote_model import fit, read_run
 from kit.simulation.comparison import Setting, natural_share_s, rows_of, run_all
-from kit.simulation.contest import quiet
 from kit.simulation.policy import BASELINE, KIT
 from kit.simulation.recording import read_recordings
+from kit.simulation.run import quiet
 from kit.solver import pacing
 from kit.voting import learned
 from kit.voting.learned import VoteModel

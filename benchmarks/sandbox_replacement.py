@@ -1,4 +1,4 @@
-"""How soon is there a fresh Python: a cold process, a fork from the zygote, a spare; and what one call costs.
+"""How soon is there a fresh Python: a cold process, a fork from the forkserver, a spare; and what one call costs.
 
     python benchmarks/sandbox_replacement.py [--repeats 20]
 
@@ -85,7 +85,7 @@ async def measure(repeats: int) -> dict[str, list[float]]:
     """Every row, in one run."""
     rows = {"cold: python -c 'import …; print(1+1)'": cold_starts(min(repeats, 5))}
     async with warm(num_spare=0) as pool:
-        rows["fork from the zygote, and 1+1"] = await loans(pool, repeats)
+        rows["fork from the forkserver, and 1+1"] = await loans(pool, repeats)
         rows["dead one replaced by a fork, and 1+1"] = await replacements(pool, repeats, killer=DEAD)
     async with warm(num_spare=2) as pool:
         if pool.confinement:

@@ -2,7 +2,7 @@
 
 Counts bytes a token for the three forms and for keeping the last step only, beside the backbone's own
 cache, for the two sizes of Qwen2.5-Math (D = 1536 and 3584, two layers in the net, n = 6, bfloat16,
-grouped key-value heads as the backbone's). tests/trm/test_trm_cache.py holds the count against real caches.
+grouped key-value heads as the backbone's). tests/trm/test_cache.py holds the count against real caches.
 
     python -m benchmarks.trm_cache_bytes
 """

@@ -10,9 +10,9 @@ from random import Random
 
 from kit.plots.contest import draw_timeline
 from kit.plots.timeline import read_timeline
-from kit.simulation.contest import Contest, run
 from kit.simulation.policy import KIT
 from kit.simulation.recording import made_up
+from kit.simulation.run import Contest, run
 
 NUM_PROBLEMS = 10
 

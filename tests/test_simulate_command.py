@@ -55,19 +55,19 @@ def simulate(*args: object) -> int:
     return cli.main(["simulate", "--processes", "1", *map(str, args)])
 
 
-def test_contests_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulate("--contests", 20) == 0
+def test_scenarios_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--scenarios", 20) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    counts = r"20 contests, [\d,]+ problems, [\d,]+ samples, [\d,]+ broken, [\d,]+ cancelled"
+    counts = r"20 scenarios, [\d,]+ problems, [\d,]+ samples, [\d,]+ broken, [\d,]+ cancelled"
     assert re.fullmatch(counts, lines[0])
     assert re.fullmatch(r"faults: \d+ crash, \d+ deaf, \d+ empty, \d+ hang, \d+ slow", lines[1])
     assert lines[2].startswith("every problem answered in range and in time")
 
 
-def test_the_seed_names_the_first_contest(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_names_the_first_scenario(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invariants, "_CHECKS", (lambda outcome: iter(["it is wrong"]),))
-    assert simulate("--contests", 3, "--seed", 41) == 1
+    assert simulate("--scenarios", 3, "--seed", 41) == 1
     assert capsys.readouterr().out.splitlines()[:3] == [f"seed {seed}: it is wrong" for seed in (41, 42, 43)]
 
 
@@ -75,16 +75,16 @@ def test_a_violation_prints_its_seed_and_how_to_see_it_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def only_the_fourth(outcome: invariants.Outcome) -> Iterator[str]:
-        if outcome.contest.seed == 4:
+        if outcome.scenario.seed == 4:
             yield "it is wrong"
 
     monkeypatch.setattr(invariants, "_CHECKS", (only_the_fourth,))
-    assert simulate("--contests", 6) == 1
+    assert simulate("--scenarios", 6) == 1
     printed = capsys.readouterr()
     assert "seed 4: it is wrong" in printed.out
     assert printed.out.count("it is wrong") == 1
     assert "every problem answered" not in printed.out
-    assert "1 contests broke what must hold; see one again: kit simulate --replay 4" in printed.err
+    assert "1 scenarios broke what must hold; see one again: kit simulate --replay 4" in printed.err
 
     assert simulate("--replay", 4) == 1
     assert "violated: it is wrong" in capsys.readouterr().out
@@ -156,7 +156,7 @@ def test_a_recording_without_gold_is_refused(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--contests", "0"], "--contests must be >= 1, got 0"),
+        (["--scenarios", "0"], "--scenarios must be >= 1, got 0"),
         (["--compare", "--replicates", "0"], "--replicates must be >= 1, got 0"),
         (["--processes", "0"], "--processes must be >= 1, got 0"),
         (["--compare", "--share", "0"], "--share must be > 0, got 0.0"),
@@ -182,10 +182,10 @@ def test_what_cannot_be_done_is_one_line_on_stderr(
 
 
 def test_progress_goes_to_stderr_and_the_log_is_silent() -> None:
-    command = [sys.executable, "-m", "kit.cli", "simulate", "--contests", "30", "--processes", "1"]
+    command = [sys.executable, "-m", "kit.cli", "simulate", "--scenarios", "30", "--processes", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 3
-    assert "contests" not in done.stdout.splitlines()[1]
+    assert "scenarios" not in done.stdout.splitlines()[1]
     assert "Traceback" not in done.stderr
     assert "guessed" not in done.stderr
 
@@ -218,6 +218,6 @@ def test_the_time_to_the_baselines_score_is_told_where_there_are_several_shares(
     assert told.index("0.5 x") < told.index("2 x") < told.index("time to the baseline's score")
 
 
-def test_random_contests_may_be_made_of_recorded_problems(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulate("--contests", 20, "--recording", run_csv) == 0
+def test_random_scenarios_may_be_made_of_recorded_problems(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--scenarios", 20, "--recording", run_csv) == 0
     assert "equal seeds equal traces" in capsys.readouterr().out

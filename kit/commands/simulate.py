@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kit.simulation.comparison import Interval, Replicate, Row, Setting
     from kit.simulation.policy import Policy
     from kit.simulation.recording import Recording
-    from kit.simulation.torture import Checked
+    from kit.simulation.stress import Checked
 
 _LEAST_ATTEMPTS = 4
 
@@ -26,15 +26,15 @@ def add(commands: Any) -> None:
     """Declare the command."""
     simulate = commands.add_parser(
         "simulate",
-        help="check the solver in random contests, or compare policies on recorded runs",
-        description="Run the solver in virtual time. Without options: random contests of 1 to 200 problems with "
+        help="check the solver in random scenarios, or compare policies on recorded runs",
+        description="Run the solver in virtual time. Without options: random scenarios of 1 to 200 problems with "
         "faults (crashes, hangs, slow and empty answers, a clock near its end), each checked against what must "
-        "always hold. A failure prints its seed; --replay shows that contest. With --compare: score, time, samples "
-        "and tokens of stopping policies on the same contests.",
+        "always hold. A failure prints its seed; --replay shows that scenario. With --compare: score, time, samples "
+        "and tokens of stopping policies on the same scenarios.",
     )
-    simulate.add_argument("--contests", type=int, default=1000, metavar="N", help="default: %(default)s")
-    simulate.add_argument("--seed", type=int, default=0, metavar="S", help="of the first contest (default: 0)")
-    simulate.add_argument("--replay", type=int, metavar="SEED", help="run one random contest and show it")
+    simulate.add_argument("--scenarios", type=int, default=1000, metavar="N", help="default: %(default)s")
+    simulate.add_argument("--seed", type=int, default=0, metavar="S", help="of the first scenario (default: 0)")
+    simulate.add_argument("--replay", type=int, metavar="SEED", help="run one random scenario and show it")
     simulate.add_argument("--compare", action="store_true", help="compare policies; the first is the baseline")
     simulate.add_argument(
         "--recording", type=Path, action="append", default=[], metavar="FILE",
@@ -44,10 +44,10 @@ def add(commands: Any) -> None:
     simulate.add_argument("--gold", type=Path, metavar="CSV", help="an AIMO CSV with the answers, for journals")
     simulate.add_argument(
         "--share", type=float, action="append", default=[], metavar="X",
-        help="the contest's time for each problem, in times of what the baseline takes without a limit; may be given "
+        help="the scenario's time for each problem, in times of what the baseline takes without a limit; may be given "
         "again (default: 0.7, 1 and no limit)",
     )  # fmt: skip
-    simulate.add_argument("--replicates", type=int, default=40, metavar="R", help="contests a recording and share")
+    simulate.add_argument("--replicates", type=int, default=40, metavar="R", help="scenarios a recording and share")
     simulate.add_argument("--policy", action="append", default=[], metavar="NAME", help="only these and the baseline")
     simulate.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE",
@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
 
 def simulate_command(args: argparse.Namespace) -> int:
     """Check, replay or compare."""
-    for name in ("contests", "replicates", "processes"):
+    for name in ("scenarios", "replicates", "processes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be >= 1, got {getattr(args, name)}")
     if not all(share > 0 for share in args.share):
@@ -70,7 +70,7 @@ def simulate_command(args: argparse.Namespace) -> int:
     idle = [name for name in ("share", "policy", "set", "plot") if getattr(args, name)]
     if idle and not args.compare:
         raise InputError(f"--{idle[0]} is for comparisons; add --compare")
-    from kit.simulation.contest import quiet
+    from kit.simulation.run import quiet
 
     quiet()
     if args.compare:
@@ -80,40 +80,40 @@ def simulate_command(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> int:
-    from kit.simulation.torture import check_contests
+    from kit.simulation.stress import check_scenarios
 
-    seeds = range(args.seed, args.seed + args.contests)
+    seeds = range(args.seed, args.seed + args.scenarios)
     checked: list[Checked] = []
     for each in _shown(
-        check_contests(seeds, num_processes=args.processes, recordings=recordings), args.contests, "contests"
+        check_scenarios(seeds, num_processes=args.processes, recordings=recordings), args.scenarios, "scenarios"
     ):
         checked.append(each)
         for violation in each.violations:
             print(f"seed {each.seed}: {violation}")
     faults = Counter(kind for each in checked for kind in each.faults)
     print(
-        f"{len(checked):,} contests, {sum(each.num_problems for each in checked):,} problems, "
+        f"{len(checked):,} scenarios, {sum(each.num_problems for each in checked):,} problems, "
         f"{sum(each.num_samples for each in checked):,} samples, {sum(each.num_broken for each in checked):,} broken, "
         f"{sum(each.num_cut for each in checked):,} cancelled"
     )
     print("faults: " + ", ".join(f"{count:,} {kind}" for kind, count in sorted(faults.items())))
     bad = [each.seed for each in checked if each.violations]
     if bad:
-        raise EngineError(f"{len(bad)} contests broke what must hold; see one again: kit simulate --replay {bad[0]}")
+        raise EngineError(f"{len(bad)} scenarios broke what must hold; see one again: kit simulate --replay {bad[0]}")
     print("every problem answered in range and in time, no sample lost, none starved, equal seeds equal traces")
     return 0
 
 
 def _replay(seed: int, recordings: Sequence[Recording]) -> int:
-    from kit.simulation.contest import run
     from kit.simulation.invariants import violations
-    from kit.simulation.scenario import random_contest
+    from kit.simulation.random_scenarios import random_scenario
+    from kit.simulation.run import run
 
-    outcome = run(random_contest(seed, recordings=recordings))
-    contest = outcome.contest
-    print(f"seed {seed}: {len(contest.recordings)} problems from {contest.start_s:.1f} s, {contest.budget}")
-    print(contest.solver)
-    for fault in contest.faults:
+    outcome = run(random_scenario(seed, recordings=recordings))
+    scenario = outcome.scenario
+    print(f"seed {seed}: {len(scenario.recordings)} problems from {scenario.start_s:.1f} s, {scenario.budget}")
+    print(scenario.solver)
+    for fault in scenario.faults:
         print(f"fault: {fault.kind.value} from {fault.begin_s:.1f} to {fault.end_s:.1f} s")
     for solution in outcome.solutions:
         print(
@@ -122,7 +122,7 @@ def _replay(seed: int, recordings: Sequence[Recording]) -> int:
             + (f"; guessed: {solution.guess}" if solution.guess else "")
         )
     found = violations(outcome)
-    print(f"ended at {outcome.ended_s:.1f} s of {contest.budget.limit_s:.1f}; trace {outcome.trace[:16]}")
+    print(f"ended at {outcome.ended_s:.1f} s of {scenario.budget.limit_s:.1f}; trace {outcome.trace[:16]}")
     for violation in found:
         print(f"violated: {violation}")
     return 1 if found else 0

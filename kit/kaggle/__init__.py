@@ -10,7 +10,7 @@ environment  where things are on Kaggle
 dataset      building it, and restoring it where it is mounted
 wheelhouse   wheels for a machine without a network
 client       the `kaggle` client as a process
-checkout, digest, lifeline, offline: the checkout, a file's hash, and what a child process may and when it ends
+checkout, digest, offline: the checkout, a file's hash, and what a child process may
 
 Imports go from each to those below it; import-linter holds that.
 """

@@ -1,8 +1,8 @@
 """The words that pass between the kit and the far side, over packet sockets: one send is one receive.
 
-Zygote: the kit sends the settings as JSON and receives a `Confinement` as JSON or FAILED and the reason; then for
+ForkServer: the kit sends the settings as JSON and receives a `Confinement` as JSON or FAILED and the reason; then for
 each packet SPAWN with three descriptors (life, control, output) one sandbox is forked. Control: see
-`inside.worker`. Life: see `inside.warden`.
+`inside.worker`. Life: see `inside.init`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ MAX_REPLY_BYTES = 1024
 SPAWN = b"spawn"
 READY = b"ready"
 FAILED = b"failed: "
-INTERRUPT = b"interrupt"  # the kit to a warden; answered by the same once the signal is sent
-DEATH = struct.Struct("=i")  # a warden to the kit: the wait status of its worker, all else being dead too
+INTERRUPT = b"interrupt"  # the kit to an init process; answered by the same once the signal is sent
+DEATH = struct.Struct("=i")  # an init process to the kit: the wait status of its worker, all else being dead too
 
 
 class Verdict:

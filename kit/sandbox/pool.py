@@ -16,8 +16,8 @@ from kit.errors import EngineError
 from kit.interpreter import Execution, Interpreter
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
+from kit.sandbox.forkserver import ForkServer
 from kit.sandbox.process import Process
-from kit.sandbox.zygote import Zygote
 from kit.tasks import background
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,14 @@ class SandboxPool:
         self._config = config
         self._tasks = tasks
         self._spares: deque[Process] = deque()
-        self._zygote: Zygote | None = None
+        self._forkserver: ForkServer | None = None
         self._starting = trio.Lock()
         self._wanted = trio.Event()
 
     @property
     def confinement(self) -> Confinement | None:
-        """What holds the sandboxes here; None while no zygote runs."""
-        return self._zygote.confinement if self._zygote else None
+        """What holds the sandboxes here; None while no forkserver runs."""
+        return self._forkserver.confinement if self._forkserver else None
 
     def lend(self) -> AbstractAsyncContextManager[Interpreter]:
         """A fresh Python for one attempt; see kit.interpreter.Interpreters."""
@@ -87,9 +87,9 @@ class SandboxPool:
                 await trio.sleep(_RETRY_S)
 
     async def close(self) -> None:
-        """End the zygote and the spares; waits some seconds at most."""
-        if self._zygote:
-            self._zygote.stop()
+        """End the forkserver and the spares; waits some seconds at most."""
+        if self._forkserver:
+            self._forkserver.stop()
         for process in self._spares:
             process.end()
         with trio.move_on_after(_END_S, shield=True):
@@ -97,26 +97,26 @@ class SandboxPool:
                 await process.wait_ended()
 
     async def _spawn(self) -> Process:
-        """Fork one; a zygote that fails is replaced once, one that was never asked is not. Raises: EngineError."""
-        zygote = await self._started(None)
+        """Fork one; a forkserver that fails is replaced once, one that was never asked is not. Raises: EngineError."""
+        forkserver = await self._started(None)
         try:
-            return await zygote.spawn()
+            return await forkserver.spawn()
         except EngineError as error:
-            if not zygote.has_failed:
+            if not forkserver.has_failed:
                 raise
-            log.warning("%s; starting another zygote", error)
-            return await (await self._started(zygote)).spawn()
+            log.warning("%s; starting another forkserver", error)
+            return await (await self._started(forkserver)).spawn()
 
-    async def _started(self, failed: Zygote | None) -> Zygote:
-        """The running zygote, or a new one if there is none but `failed`."""
+    async def _started(self, failed: ForkServer | None) -> ForkServer:
+        """The running forkserver, or a new one if there is none but `failed`."""
         async with self._starting:
-            if self._zygote is not None and self._zygote is failed:
-                self._zygote.stop()
-                self._zygote = None
-            if self._zygote is None:
-                self._zygote = await Zygote.start(self._config)
-                log.info("sandbox: %s", self._zygote.confinement.describe())
-            return self._zygote
+            if self._forkserver is not None and self._forkserver is failed:
+                self._forkserver.stop()
+                self._forkserver = None
+            if self._forkserver is None:
+                self._forkserver = await ForkServer.start(self._config)
+                log.info("sandbox: %s", self._forkserver.confinement.describe())
+            return self._forkserver
 
 
 class _Loan:
@@ -145,7 +145,7 @@ class _Loan:
 
 
 async def _clear_away(process: Process, is_over: trio.Event) -> None:
-    """Wait until it is gone, also when cancelled; what never ends is left to its warden."""
+    """Wait until it is gone, also when cancelled; what never ends is left to its init process."""
     try:
         with trio.move_on_after(_END_S, shield=True) as scope:
             await process.wait_ended()
@@ -157,7 +157,7 @@ async def _clear_away(process: Process, is_over: trio.Event) -> None:
 
 @asynccontextmanager
 async def open_pool(config: SandboxConfig) -> AsyncIterator[SandboxPool]:
-    """A pool whose zygote runs and whose first spares are on their way; leaving it ends them all.
+    """A pool whose forkserver runs and whose first spares are on their way; leaving it ends them all.
 
     Raises: EngineError if no sandbox can be started here.
     """

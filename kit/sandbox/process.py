@@ -2,7 +2,7 @@
 
 In: the kit's ends of three channels. Out: executions; nothing that comes from the far side is trusted: it is
 bounded, compared with what was expected, and otherwise the process is ended. No timing of the far side is relied
-on, and no descriptor blocks. It starts nothing; `kit.sandbox.zygote` does.
+on, and no descriptor blocks. It starts nothing; `kit.sandbox.forkserver` does.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _STATUS = {
 class Process:
     """A confined Python that keeps its variables until it dies. One task at a time may use it.
 
-    life: to its warden. control: to the Python itself. output: a pipe that it writes to.
+    life: to its init process. control: to the Python itself. output: a pipe that it writes to.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Process:
             return
         self._is_ended = True
         self._control.close()
-        with suppress(OSError):  # the warden is gone
+        with suppress(OSError):  # the init process is gone
             self._life.shutdown(socket.SHUT_WR)  # it may still say how the Python ended
 
     async def wait_ended(self) -> int | None:
@@ -129,13 +129,13 @@ class Process:
                 if len(packet) == DEATH.size:
                     return int(DEATH.unpack(packet)[0])
         except (OSError, trio.ClosedResourceError):
-            pass  # the warden is gone, or this was asked before
+            pass  # the init process is gone, or this was asked before
         finally:
             self.abandon()
         return None
 
     def abandon(self) -> None:
-        """End it and look after it no more; its warden sees to the rest. Does not wait."""
+        """End it and look after it no more; its init process sees to the rest. Does not wait."""
         self.end()
         self._life.close()
         self._output.close()

@@ -1,8 +1,8 @@
-"""Policies on the same contests: score, time, samples and tokens, with paired bootstrap intervals.
+"""Policies on the same scenarios: score, time, samples and tokens, with paired bootstrap intervals.
 
-Each replicate draws problems from a recorded run with replacement, then a contest from those, each with attempts
+Each replicate draws problems from a recorded run with replacement, then a scenario from those, each with attempts
 drawn anew, and lets every policy answer it: the same problems and attempts in the same order. So an interval holds
-the luck of one contest beside that of the recorded problems: it is wider than one for the mean would be.
+the luck of one scenario beside that of the recorded problems: it is wider than one for the mean would be.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from kit.simulation.contest import Contest, quiet, run
 from kit.simulation.engine import STREAM_COST
 from kit.simulation.policy import Policy
 from kit.simulation.recording import Recording, resampled
+from kit.simulation.run import Scenario, quiet, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What contests are drawn from. share_s: the even share of the contest's time; math.inf for no hurry."""
+    """What scenarios are drawn from. share_s: the even share of the scenario's time; math.inf for no hurry."""
 
     name: str
     recordings: tuple[Recording, ...]
@@ -32,7 +32,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One policy in one contest. score: share of the problems answered rightly. seconds: a problem, on the average."""
+    """One policy in one scenario. score: share of the problems answered rightly. seconds: a problem, on the average."""
 
     score: float
     seconds: float
@@ -41,7 +41,7 @@ class Run:
 
 
 Replicate = list[Run]
-"""One contest, answered by every policy in turn."""
+"""One scenario, answered by every policy in turn."""
 
 _Job = tuple[Sequence[Policy], Setting, int]
 
@@ -182,7 +182,7 @@ def _mapped(jobs: Sequence[_Job], num_processes: int) -> Iterator[Replicate]:
 
 
 def _replicate(job: _Job) -> Replicate:
-    """Every policy in one contest."""
+    """Every policy in one scenario."""
     policies, setting, seed = job
     # By place and not by name, so that recordings of the same problems by several models are asked alike.
     places = Random(seed).choices(range(len(setting.recordings)), k=len(setting.recordings))
@@ -195,7 +195,7 @@ def _replicate(job: _Job) -> Replicate:
 def _run(policy: Policy, setting: Setting, asked: tuple[Recording, ...], seed: int) -> Run:
     share_s = min(setting.share_s, _NO_HURRY * _mean_work_s(setting.recordings))
     outcome = run(
-        Contest(
+        Scenario(
             recordings=asked,
             budget=policy.budget(num_problems=len(asked), share_s=share_s),
             solver=policy.solver,

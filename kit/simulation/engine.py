@@ -49,7 +49,7 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that lasts from `begin_s` to `end_s` of the contest, end not included."""
+    """A fault that lasts from `begin_s` to `end_s` of the scenario, end not included."""
 
     kind: FaultKind
     begin_s: float
@@ -74,7 +74,7 @@ class _Job:
 class ReplayEngine:
     """Plays `attempts_of(problem's place)`, one attempt a call; use it as `async with engine.running()`.
 
-    clock: the contest's. faults: must not overlap. num_returned, num_broken, num_cancelled: calls by how they ended.
+    clock: the scenario's. faults: must not overlap. num_returned, num_broken, num_cancelled: calls by how they ended.
     """
 
     attempts_of: Callable[[int], Iterator[RecordedAttempt]]

@@ -1,8 +1,8 @@
-"""What has to hold after any contest, whatever befell it.
+"""What has to hold after any scenario, whatever befell it.
 
 In: an Outcome with its journal. Out: everything that does not hold, in words. The journal is checked against the
 engine's own count of its calls, and the solutions against the journal: what was voted, when each attempt ran, why
-it was stopped. With `Contest.wrap` a call of the solver's is no longer one of the engine's, and those counts, and
+it was stopped. With `Scenario.wrap` a call of the solver's is no longer one of the engine's, and those counts, and
 the limit that needs the engine's faults, are left out.
 """
 
@@ -16,8 +16,8 @@ from itertools import pairwise
 
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Finish
-from kit.simulation.contest import Outcome
 from kit.simulation.engine import FaultKind, marked
+from kit.simulation.run import Outcome
 from kit.solver.attempts import LONGEST_PAUSE_S
 from kit.solver.journal import Record
 from kit.solver.records import sample_of, solution_record
@@ -29,7 +29,7 @@ SLACK_S = 1e-6
 
 
 def violations(outcome: Outcome) -> list[str]:
-    """Everything that does not hold, in words; empty for a good contest. Needs the contest's journal."""
+    """Everything that does not hold, in words; empty for a good scenario. Needs the scenario's journal."""
     return [each for check in _CHECKS for each in check(outcome)]
 
 
@@ -81,28 +81,28 @@ def _stories(outcome: Outcome) -> Iterator[_Story]:
 
 
 def _every_problem_is_answered_in_range(outcome: Outcome) -> Iterator[str]:
-    if len(outcome.solutions) != len(outcome.contest.recordings):
-        yield f"{len(outcome.contest.recordings)} problems were asked and {len(outcome.solutions)} answered"
+    if len(outcome.solutions) != len(outcome.scenario.recordings):
+        yield f"{len(outcome.scenario.recordings)} problems were asked and {len(outcome.solutions)} answered"
     for solution in outcome.solutions:
         if type(solution.answer) is not int or not 0 <= solution.answer <= ANSWER_MAX:
             yield f"problem {solution.problem_id} was answered {solution.answer!r}"
 
 
 def _all_is_over_before_the_limit(outcome: Outcome) -> Iterator[str]:
-    limit_s = max(outcome.contest.budget.limit_s, outcome.contest.start_s)
+    limit_s = max(outcome.scenario.budget.limit_s, outcome.scenario.start_s)
     if outcome.ended_s > limit_s + SLACK_S:
-        yield f"the contest ended at {outcome.ended_s:.3f} s, after its limit of {limit_s:g} s"
+        yield f"the scenario ended at {outcome.ended_s:.3f} s, after its limit of {limit_s:g} s"
 
 
 def _times_follow_each_other(outcome: Outcome) -> Iterator[str]:
     """Each problem begins where the one before ended: nobody's seconds are told wrongly, none are wasted between."""
-    at_s = outcome.contest.start_s
+    at_s = outcome.scenario.start_s
     for solution in outcome.solutions:
         if abs(solution.begun_s - at_s) > SLACK_S:
             yield f"problem {solution.problem_id} began at {solution.begun_s:.3f} s; the one before ended at {at_s:.3f}"
         at_s = solution.begun_s + solution.seconds
     if abs(outcome.ended_s - at_s) > SLACK_S:
-        yield f"the last problem ended at {at_s:.3f} s and the contest at {outcome.ended_s:.3f}"
+        yield f"the last problem ended at {at_s:.3f} s and the scenario at {outcome.ended_s:.3f}"
 
 
 def _no_problem_takes_more_than_its_cap(outcome: Outcome) -> Iterator[str]:
@@ -117,14 +117,14 @@ def _no_problem_takes_more_than_its_cap(outcome: Outcome) -> Iterator[str]:
 
 
 def _extra_s(outcome: Outcome, solution: Solution) -> float:
-    solver = outcome.contest.solver
+    solver = outcome.scenario.solver
     ended_s = solution.begun_s + solution.seconds
     struck = {
         fault.kind
-        for fault in outcome.contest.faults
+        for fault in outcome.scenario.faults
         if fault.begin_s <= ended_s + SLACK_S and solution.begun_s < fault.end_s + SLACK_S
     }
-    is_late = outcome.contest.wrap is not None or struck & {FaultKind.HANG, FaultKind.DEAF}
+    is_late = outcome.scenario.wrap is not None or struck & {FaultKind.HANG, FaultKind.DEAF}
     return solver.grace_s if is_late else 0.0
 
 
@@ -134,11 +134,11 @@ def _no_problem_starves(outcome: Outcome) -> Iterator[str]:
     That holds for as many problems as were announced, but for the grace that earlier ones took beyond their caps;
     those that come on top, or unannounced, may take an even share of what is left. The winners' plans promise nothing.
     """
-    budget = outcome.contest.budget
+    budget = outcome.scenario.budget
     if budget.plan != "stretch":
         return
     announced = budget.num_problems or 0
-    even_s = max(0.0, budget.cutoff_s - outcome.contest.start_s) / max(1, announced)
+    even_s = max(0.0, budget.cutoff_s - outcome.scenario.start_s) / max(1, announced)
     beyond_s = 0.0
     for place, solution in enumerate(outcome.solutions):
         remaining_s = max(0.0, budget.cutoff_s - solution.begun_s)
@@ -161,7 +161,7 @@ def _no_sample_is_lost(outcome: Outcome) -> Iterator[str]:
         ("were cut", engine.num_cancelled, sum(len(story.cut) for story in stories)),
     )
     for what, num_calls, num_records in counts:
-        if outcome.contest.wrap is None and num_calls != num_records:
+        if outcome.scenario.wrap is None and num_calls != num_records:
             yield f"{num_calls} attempts {what}, and the journal holds {num_records} of them"
     for story in stories:
         for number, count in Counter(record["number"] for record in story.samples + story.cut).items():
@@ -171,7 +171,7 @@ def _no_sample_is_lost(outcome: Outcome) -> Iterator[str]:
 
 def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
     """Each solution is in the journal once, and its votes, its answer and its sums are those of the samples there."""
-    solver = outcome.contest.solver
+    solver = outcome.scenario.solver
     for story in _stories(outcome):
         solution = story.solution
         due_told = json.dumps(solution_record(story.problem, solution), sort_keys=True)
@@ -197,7 +197,7 @@ def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
 
 def _time_up_s(outcome: Outcome, story: _Story) -> float:
     """From when on attempts may end for want of time: with tools, a last call's reserve before the deadline."""
-    return story.deadline_s - (ReasoningConfig().last_call_s if outcome.contest.wrap else 0.0)
+    return story.deadline_s - (ReasoningConfig().last_call_s if outcome.scenario.wrap else 0.0)
 
 
 def _jumps_the_queue(story: _Story, counted: Sequence[Record]) -> bool:
@@ -209,7 +209,7 @@ def _jumps_the_queue(story: _Story, counted: Sequence[Record]) -> bool:
 
 def _misread(story: _Story, outcome: Outcome) -> Iterator[str]:
     """Each vote is what the sample's text says."""
-    reader = Ballot(story.problem, outcome.contest.solver.voting)
+    reader = Ballot(story.problem, outcome.scenario.solver.voting)
     for record in story.whole:
         vote = reader.read(sample_of(record)).vote
         answer = None if vote is None else vote.answer
@@ -219,7 +219,7 @@ def _misread(story: _Story, outcome: Outcome) -> Iterator[str]:
 
 def _problems_stop_when_and_why_they_say(outcome: Outcome) -> Iterator[str]:
     """The reason holds, and it held no sooner: not given up early, not drawn out once the votes were enough."""
-    solver = outcome.contest.solver
+    solver = outcome.scenario.solver
     for story in _stories(outcome):
         solution = story.solution
         if solution.reason is StopReason.OUT_OF_TIME and story.ended_s < _time_up_s(outcome, story) - SLACK_S:
@@ -243,7 +243,7 @@ _ENOUGH = {StopReason.OUT_OF_TIME: None, StopReason.ENGINE_FAILED: None}  # the 
 
 def _no_engine_is_given_up_too_soon(outcome: Outcome) -> Iterator[str]:
     """A problem whose attempts only break has its even share of the time, since the engine may come back."""
-    budget = outcome.contest.budget
+    budget = outcome.scenario.budget
     for place, solution in enumerate(outcome.solutions):
         left = (budget.num_problems or 0) - place
         share_s = max(0.0, budget.cutoff_s - solution.begun_s) / (left if left > 0 else budget.horizon)
@@ -254,15 +254,15 @@ def _no_engine_is_given_up_too_soon(outcome: Outcome) -> Iterator[str]:
 
 def _verdicts(outcome: Outcome, story: _Story) -> tuple[StopReason | None, StopReason | None]:
     """What the samples said before the problem's last moment, and what they said in the end."""
-    ballot = Ballot(story.problem, outcome.contest.solver.voting)
+    ballot = Ballot(story.problem, outcome.scenario.solver.voting)
     early: StopReason | None = None
     for record in story.samples:
         vote = None if record["answer"] is None else Vote(record["answer"], record["weight"])
         ballot.count(sample_of(record), Reading(vote))
-        verdict = ballot.verdict(outcome.contest.solver.stop)
+        verdict = ballot.verdict(outcome.scenario.solver.stop)
         if record["ended_s"] < story.ended_s - SLACK_S:
             early = verdict
-    return early, ballot.verdict(outcome.contest.solver.stop)
+    return early, ballot.verdict(outcome.scenario.solver.stop)
 
 
 def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
@@ -270,7 +270,7 @@ def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
 
     With pacing it may be fewer where time is short, and two at the least.
     """
-    solver = outcome.contest.solver
+    solver = outcome.scenario.solver
     num_slots = min(solver.width, solver.stop.num_samples)
     for story in _stories(outcome):
         broke_s = sorted(record["ended_s"] for record in story.broken)

@@ -1,4 +1,4 @@
-"""Ways to stop and to share time, by name: the kit's, its parts, and those of the contest's best notebooks.
+"""Ways to stop and to share time, by name: the kit's, its parts, and those of the competition's best notebooks.
 
 A policy is a SolverConfig and a plan of the budget; what it does under a shorter or longer limit scales with
 the limit, as its authors tuned it for fifty problems in five hours.
@@ -27,7 +27,7 @@ class Policy:
     note: str = ""
 
     def budget(self, *, num_problems: int, share_s: float) -> BudgetConfig:
-        """For a contest whose even share is `share_s` a problem."""
+        """For a scenario whose even share is `share_s` a problem."""
         reserve_s = share_s / 2
         scale = share_s / _SHARE_S
         return BudgetConfig(
@@ -54,7 +54,7 @@ def _fixed(name: str, rule: str, *, num_samples: int = 8, width: int = 8, note: 
     return Policy(name=name, solver=config, plan=plan, note=note)
 
 
-BASELINE = _fixed("4 equal of 8, bank", "votes(4)", note="the contest's common ancestor: peers.md 1.4")
+BASELINE = _fixed("4 equal of 8, bank", "votes(4)", note="the competition's common ancestor: peers.md 1.4")
 
 KIT = Policy(name="kit", solver=SolverConfig(), note="what the kit submits: its defaults")
 

@@ -88,7 +88,7 @@ class _Moody:
 
 
 def with_tools(engine: Engine, *, seed: int) -> Engine:
-    """The engine as the solver meets it in a contest with tools; put it into `Contest.wrap`."""
+    """The engine as the solver meets it in a scenario with tools; put it into `Scenario.wrap`."""
     pool = MoodyInterpreters(Random(f"sandboxes {seed}"))
     return ToolReasoner(
         engine=CodesFirst(engine), tool_format=TOOL_FORMATS["fenced"], interpreters=pool, config=ReasoningConfig()

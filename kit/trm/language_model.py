@@ -28,8 +28,8 @@ from transformers.utils import ModelOutput
 from kit.errors import InputError
 from kit.trm.cache import check_past, is_whole
 from kit.trm.config import TRMConfig, check_depth
+from kit.trm.early_exit import Recursed
 from kit.trm.model import Columns, TinyRecursiveModel
-from kit.trm.stopping import Recursed
 
 
 class Frozen(NamedTuple):

@@ -22,12 +22,12 @@ from torch.nn.functional import rms_norm
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
+from kit.trm.attention import AnchorReader, Places, Reader, StateReader, TokenReader, anchors, rotations, visible
 from kit.trm.cache import Slots
 from kit.trm.config import EPS, TRMConfig
+from kit.trm.early_exit import Recursed, StopRule, recurse
 from kit.trm.layers import Net, RMSNorm
-from kit.trm.reading import AnchorReader, Places, Reader, StateReader, TokenReader, anchors, rotations, visible
 from kit.trm.recursion import Rates, State
-from kit.trm.stopping import Recursed, StopRule, recurse
 
 # A normal cut off at two deviations has this deviation (JAX's lecun_normal, as in the official code).
 CUT_DEVIATION = 0.87962566103423978

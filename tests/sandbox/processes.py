@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-MARK = b"kit.sandbox.inside.zygote"  # in the command line of a zygote and of all that it forks
+MARK = b"kit.sandbox.inside.forkserver"  # in the command line of a forkserver and of all that it forks
 _SETTLED_S = 0.3
 
 
@@ -24,16 +24,16 @@ class Seen:
 
 
 def sandbox_processes() -> list[Seen]:
-    """Wardens, workers and whatever these started, of this process's zygotes, running or gone."""
+    """Init processes, workers and whatever these started, of this process's forkservers, running or gone."""
     everyone = _everyone()
-    zygotes = {seen.pid for seen in everyone if seen.parent == os.getpid() and MARK in seen.command}
-    below = set(zygotes)
+    forkservers = {seen.pid for seen in everyone if seen.parent == os.getpid() and MARK in seen.command}
+    below = set(forkservers)
     while True:
         more = {seen.pid for seen in everyone if seen.parent in below} - below
         if not more:
             break
         below |= more
-    return [seen for seen in everyone if seen.pid in below - zygotes]
+    return [seen for seen in everyone if seen.pid in below - forkservers]
 
 
 async def settled() -> list[Seen]:

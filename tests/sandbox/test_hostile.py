@@ -143,7 +143,7 @@ async def open_ground(config: SandboxConfig) -> AsyncIterator[Ground]:
         pool = await stack.enter_async_context(open_pool(config))
         innocent = await stack.enter_async_context(pool.lend())
         await innocent.run("x = 41", timeout_s=LONG_S)
-        num_processes = 2 * (1 + config.num_spare)  # each a warden and a worker
+        num_processes = 2 * (1 + config.num_spare)  # each an init process and a worker
         await settle(num_processes)
         yield Ground(pool, innocent, num_processes)
 

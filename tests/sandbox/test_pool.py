@@ -226,8 +226,8 @@ class TestThePool:
         config = SandboxConfig(memory_bytes=GiB, num_spare=0, preload=())
         async with open_pool(config) as pool, pool.lend() as python:
             await python.run("x = 8", timeout_s=LONG_S)
-            for zygote in {seen.parent for seen in sandbox_processes()} & set(children()):
-                os.kill(zygote, signal.SIGKILL)
+            for forkserver in {seen.parent for seen in sandbox_processes()} & set(children()):
+                os.kill(forkserver, signal.SIGKILL)
             assert await output_of(pool, "1 + 1") == "2\n"
             assert (await python.run("x", timeout_s=LONG_S)).output == "8\n"
 
@@ -300,7 +300,7 @@ def test_sandboxes_die_with_the_kit_even_when_it_is_killed(repo: Path) -> None:
     with kit.stdout:
         assert kit.stdout.readline() == b"ready\n"
         family = descendants(kit.pid)
-        assert len(family) == 5  # the zygote, and a warden and a worker each for the lease and the spare
+        assert len(family) == 5  # the forkserver, and an init process and a worker each for the lease and the spare
         kit.kill()
         kit.wait()
     deadline_s = time.monotonic() + LONG_S

@@ -1,4 +1,4 @@
-"""Policies on the same contests, where the truth is known; and the intervals against a plain reference."""
+"""Policies on the same scenarios, where the truth is known; and the intervals against a plain reference."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_the_tails_of_an_interval_hold_a_fortieth_each(num: int) -> None:
     assert (num - 1 - found.high) / num == pytest.approx(0.025, abs=1 / num)
 
 
-def test_the_first_policy_is_the_contests_common_ancestor() -> None:
+def test_the_first_policy_is_the_competitions_common_ancestor() -> None:
     stop = BASELINE.solver.stop
     assert POLICIES[0] is BASELINE
     assert (stop.num_samples, stop.rule, BASELINE.solver.width, BASELINE.plan) == (8, "votes(4)", 8, "bank")

@@ -12,10 +12,10 @@ import pytest
 from kit.budget import BudgetConfig
 from kit.problem import Problem
 from kit.simulation import invariants
-from kit.simulation.contest import Contest, Outcome, run
 from kit.simulation.engine import Fault, FaultKind, ReplayEngine, marked
 from kit.simulation.invariants import violations
 from kit.simulation.recording import RecordedAttempt, Recording
+from kit.simulation.run import Outcome, Scenario, run
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import PacingConfig
@@ -30,7 +30,7 @@ def recorded(*answers: int | None, gold: int = 7) -> Recording:
     return Recording(name="a", gold=gold, attempts=attempts)
 
 
-CONTEST = Contest(
+CONTEST = Scenario(
     # Four of eight are enough, with attempts in flight that are cut; contested to the end; nothing to vote for.
     recordings=(
         recorded(7, 7, 7, 7, 7, 7),
@@ -79,16 +79,16 @@ def with_records(change: Callable[[list[dict[str, Any]]], object]) -> Outcome:
     return dataclasses.replace(GOOD, records=tuple(records))
 
 
-def with_contest(**changes: Any) -> Outcome:
-    return dataclasses.replace(GOOD, contest=dataclasses.replace(CONTEST, **changes))
+def with_scenario(**changes: Any) -> Outcome:
+    return dataclasses.replace(GOOD, scenario=dataclasses.replace(CONTEST, **changes))
 
 
 def with_solver(**changes: Any) -> Outcome:
-    return with_contest(solver=dataclasses.replace(CONTEST.solver, **changes))
+    return with_scenario(solver=dataclasses.replace(CONTEST.solver, **changes))
 
 
 def with_budget(**changes: Any) -> Outcome:
-    return with_contest(budget=dataclasses.replace(CONTEST.budget, **changes))
+    return with_scenario(budget=dataclasses.replace(CONTEST.budget, **changes))
 
 
 def first(records: list[dict[str, Any]], kind: str, place: int = VOTED, **values: Any) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def seen(outcome: Outcome) -> Mapping[str, list[str]]:
     return {name: each for name, each in found.items() if each}
 
 
-def test_a_good_contest_has_no_violations_and_something_of_everything() -> None:
+def test_a_good_scenario_has_no_violations_and_something_of_everything() -> None:
     assert violations(GOOD) == []
     engine = GOOD.engine
     assert min(engine.num_returned, engine.num_broken, engine.num_cancelled) > 0
@@ -141,7 +141,7 @@ SLOTS = "slots_are_at_work"
 BROKEN: tuple[tuple[str, Callable[[], Outcome], str, str], ...] = (
     (
         "a problem is not answered",
-        lambda: with_contest(recordings=(*CONTEST.recordings, recorded(1))),
+        lambda: with_scenario(recordings=(*CONTEST.recordings, recorded(1))),
         RANGE,
         "4 problems were asked and 3 answered",
     ),
@@ -150,12 +150,12 @@ BROKEN: tuple[tuple[str, Callable[[], Outcome], str, str], ...] = (
     ("an answer is a truth", lambda: telling(EMPTY, answer=False), RANGE, "answered False"),
     ("an answer is a float", lambda: telling(EMPTY, answer=0.0), RANGE, "answered 0.0"),
     (
-        "the contest ends later than its last problem",
+        "the scenario ends later than its last problem",
         lambda: dataclasses.replace(GOOD, ended_s=GOOD.ended_s + 1),
         TIMES,
         "the last problem ended at",
     ),
-    ("the contest began earlier", lambda: with_contest(start_s=-1.0), TIMES, "problem 0 began at 0.000 s"),
+    ("the scenario began earlier", lambda: with_scenario(start_s=-1.0), TIMES, "problem 0 began at 0.000 s"),
     (
         "a problem took longer than it might",
         lambda: telling(CONTESTED, allotted_s=GOOD.solutions[CONTESTED].seconds - 0.1),
@@ -226,7 +226,8 @@ BROKEN: tuple[tuple[str, Callable[[], Outcome], str, str], ...] = (
     (
         "an engine is given up early",
         lambda: dataclasses.replace(
-            DEAD, contest=dataclasses.replace(DEAD.contest, budget=dataclasses.replace(CONTEST.budget, limit_s=1500.0))
+            DEAD,
+            scenario=dataclasses.replace(DEAD.scenario, budget=dataclasses.replace(CONTEST.budget, limit_s=1500.0)),
         ),
         "no_engine_is_given_up_too_soon",
         "was given up after",
@@ -256,7 +257,7 @@ def test_every_check_is_seen_to_fail() -> None:
     assert names - {check for *_, check, _ in BROKEN} == {"all_is_over_before_the_limit"}  # below
 
 
-def test_a_contest_that_ends_after_its_limit_is_told() -> None:
+def test_a_scenario_that_ends_after_its_limit_is_told() -> None:
     """A reserve shorter than the grace: a hang to the end takes the one problem over the limit, and it alone."""
     outcome = run(
         dataclasses.replace(
@@ -267,7 +268,9 @@ def test_a_contest_that_ends_after_its_limit_is_told() -> None:
         )
     )
     assert outcome.ended_s == pytest.approx(43.0)
-    assert seen(outcome) == {"all_is_over_before_the_limit": ["the contest ended at 43.000 s, after its limit of 40 s"]}
+    assert seen(outcome) == {
+        "all_is_over_before_the_limit": ["the scenario ended at 43.000 s, after its limit of 40 s"]
+    }
 
 
 def test_grace_is_allowed_only_where_a_fault_made_it_necessary() -> None:
@@ -277,7 +280,7 @@ def test_grace_is_allowed_only_where_a_fault_made_it_necessary() -> None:
     outcome = run(hang)
     assert any(solution.seconds > solution.allotted_s + 1 for solution in outcome.solutions)
     assert violations(outcome) == []
-    without = dataclasses.replace(outcome, contest=dataclasses.replace(hang, faults=()))
+    without = dataclasses.replace(outcome, scenario=dataclasses.replace(hang, faults=()))
     assert list(seen(without)) == [CAP]
 
 
@@ -286,7 +289,7 @@ HANG = (Fault(FaultKind.HANG, 5.0, 1e6),)
 
 def test_a_wrapped_engine_is_not_held_to_the_inner_ones_counts() -> None:
     outcome = with_engine(num_returned=5, num_broken=5, num_cancelled=5)
-    wrapped = dataclasses.replace(outcome, contest=dataclasses.replace(CONTEST, wrap=lambda engine: engine))
+    wrapped = dataclasses.replace(outcome, scenario=dataclasses.replace(CONTEST, wrap=lambda engine: engine))
     assert violations(wrapped) == []
 
 
@@ -297,10 +300,10 @@ def test_counting_in_order_is_held_to_its_order() -> None:
         gold=7,
         attempts=tuple(RecordedAttempt(answer=7, work_s=10.0, num_tokens=100) for _ in range(6)),
     )
-    contest = dataclasses.replace(
+    scenario = dataclasses.replace(
         CONTEST, recordings=(slow_first,), solver=dataclasses.replace(CONTEST.solver, in_order=True)
     )
-    good = run(contest)
+    good = run(scenario)
     assert violations(good) == []
     records = [dict(record) for record in good.records]
     whole = [record for record in records if record["kind"] == "sample" and record["finish"] == "stop"]

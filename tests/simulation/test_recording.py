@@ -134,11 +134,11 @@ RECORDINGS = (
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """A journal of ours, of a contest with these recordings in which every attempt ends."""
+    """A journal of ours, of a scenario with these recordings in which every attempt ends."""
     path = tmp_path / "journal.jsonl"
     config = SolverConfig(stop=StopRule(num_samples=4, rule="uncatchable"), pacing=PacingConfig(kind="off"))
 
-    async def contest() -> None:
+    async def scenario() -> None:
         engine = ReplayEngine(lambda place: iter(RECORDINGS[place].attempts), trio.current_time, stream_cost=0.0)
         with Journal.open(path, run={"a": "test"}) as writing:
             async with engine.running():
@@ -146,7 +146,7 @@ def journal(tmp_path: Path) -> Path:
                 for place, each in enumerate(RECORDINGS):
                     await solver.solve(Problem(each.name, marked(place)))
 
-    trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
     return path
 
 

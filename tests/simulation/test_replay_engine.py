@@ -173,7 +173,7 @@ def test_what_begins_in_a_deaf_spell_takes_no_notice_of_its_time_limit() -> None
     assert (after.how, after.at_s) == ("deadline", near(21.0))
 
 
-def test_faults_strike_by_the_contests_clock() -> None:
+def test_faults_strike_by_the_scenarios_clock() -> None:
     (ended,), _ = played([Call(work_s=100.0)], faults=(Fault(FaultKind.CRASH, 110.0, 120.0),), start_s=100.0)
     assert (ended.how, ended.at_s) == ("broken", near(10.0))
 

@@ -40,7 +40,7 @@ from kit.kaggle.client.replies import (
     page,
     version_number,
 )
-from kit.kaggle.lifeline import end_with_parent
+from kit.linux import end_with_parent
 
 PINS = ("kaggle==2.2.4", "six==1.17.0")  # the client imports six without declaring it
 PAGE_SIZE = 200

@@ -25,8 +25,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE, SUBMISSION_NAME
-from kit.kaggle.lifeline import end_with_parent
 from kit.kaggle.offline import has_network
+from kit.linux import end_with_parent
 
 EXECUTED_NAME = "executed.ipynb"
 _OF_THE_USER = ("XDG_", "HF_", "PIP_", "UV_", "KAGGLE_", "JUPYTER", "IPYTHON", "VIRTUAL_ENV", "CONDA_")

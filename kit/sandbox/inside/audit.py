@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
-from kit.sandbox.inside.linux import FcntlSignal, IoctlSignal
+from kit.linux import FcntlSignal, IoctlSignal
 
 
 class Group(Enum):

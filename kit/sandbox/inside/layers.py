@@ -15,10 +15,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from kit.linux import Control, Namespace, drop_capabilities, prctl, unshare
 from kit.sandbox.config import MiB, SandboxConfig
 from kit.sandbox.confinement import Layer
 from kit.sandbox.inside import audit, folders, landlock, mounts, seccomp
-from kit.sandbox.inside.linux import Control, Namespace, drop_capabilities, prctl, unshare
 
 _STACK_BYTES = 64 * MiB  # deep recursion through C ends in RecursionError rather than in a crash
 _NICE = 10
@@ -85,7 +85,7 @@ def probe(config: SandboxConfig) -> tuple[frozenset[Layer], tuple[tuple[Layer, s
 
 
 def own_uid() -> int:
-    """A user id for the sandbox under this warden: no other process has this pid, so no other sandbox the id.
+    """A user id for the sandbox under this init process: no other process has this pid, so no other sandbox the id.
 
     Kept under 65536, since a container may map no more.
     """
@@ -157,7 +157,7 @@ def _groups(layers: frozenset[Layer]) -> list[audit.Group]:
 
 
 def _rehearse(config: SandboxConfig, layers: frozenset[Layer]) -> None:
-    """What a warden and its worker do, with nothing to run."""
+    """What an init process and its worker do, with nothing to run."""
     if Layer.UID in layers and os.geteuid() != 0:
         raise PermissionError("the kit does not run as root")
     uid = own_uid()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from kit.linux import Attribute, Mount, mount, pivot_root, restrict_mount
 from kit.sandbox.inside.folders import DEVICES, SCRATCH
-from kit.sandbox.inside.linux import Attribute, Mount, mount, pivot_root, restrict_mount
 
 _NEW_ROOT = Path("/proc")  # always there, and never a folder that is to be read
 _LOCKED = Attribute.READ_ONLY | Attribute.NOSUID

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kit.sandbox.inside.linux import Control, FcntlSignal, IoctlSignal, prctl
+from kit.linux import Control, FcntlSignal, IoctlSignal, prctl
 
 _ARCHITECTURE = 0xC000003E  # AUDIT_ARCH_X86_64
 _FIRST_X32_CALL = 0x40000000  # the x32 ABI would reach the same calls by other numbers

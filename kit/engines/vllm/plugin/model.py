@@ -31,9 +31,9 @@ from kit.engines.vllm.plugin.names import PROCESSOR
 from kit.engines.vllm.plugin.paging import PagedPlaces
 from kit.engines.vllm.plugin.processor import ROW_DEPTHS
 from kit.errors import InputError
+from kit.trm.attention import AnchorReader, Reader
 from kit.trm.layers import Pages
 from kit.trm.model import TinyRecursiveModel
-from kit.trm.reading import AnchorReader, Reader
 
 # Those whose metadata have `query_start_loc`; FlashInfer's have not.
 _BACKENDS = frozenset({"CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN", "FLEX_ATTENTION"})

@@ -42,7 +42,7 @@ class PagedSlot:
 
 
 class PagedPlaces(nn.Module):
-    """All slots of one model; see kit.trm.reading.Places.
+    """All slots of one model; see kit.trm.attention.Places.
 
     first: the number that vLLM may give to the first of them, after the backbone's layers: a name must hold exactly
     one number and none twice.

@@ -1,16 +1,16 @@
 """Training the shipped tiny model: a Qwen2 language model of three million parameters.
 
-In: the generated families of `kit.train.families`, fresh exercises at every step, never one of the
+In: the generated families of `kit.training.tiny.families`, fresh exercises at every step, never one of the
 test split. Out: a run folder (tokenizer, checkpoint, log) and, from it, a Hugging Face folder.
 The loss is taken on the solution alone, its end-of-turn token included.
 
 A run that was killed resumes from its last checkpoint and ends with the very weights of a run that
 was not: the data of a step depend on the seed and the step alone.
 
-    python -m kit.train.tiny_model train --run-dir out/tiny     # Ctrl-C saves; the same line resumes
-    python -m kit.train.tiny_model export --run-dir out/tiny
-    python -m kit.train.tiny_model evaluate --record benchmarks/results/tiny.json
-    python -m kit.train.tiny_model problems
+    python -m kit.training.tiny.model train --run-dir out/tiny     # Ctrl-C saves; the same line resumes
+    python -m kit.training.tiny.model export --run-dir out/tiny
+    python -m kit.training.tiny.model evaluate --record benchmarks/results/tiny.json
+    python -m kit.training.tiny.model problems
 
 Shapes: R rows of a batch, T tokens of a row, V vocabulary, N = R * T.
 """
@@ -39,9 +39,9 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 
 from kit.assets import SAMPLE_PROBLEMS, TINY_MODEL
 from kit.errors import InputError, KitError, MissingError
-from kit.train.tiny_data import Batch, exercises, pack
-from kit.train.tiny_evaluation import NUM_SAMPLES, TEMPERATURE, Accuracy, evaluate, markdown, measure, write_problems
-from kit.train.tiny_tokenizer import MAX_LENGTH, corpus, save_tokenizer, train_tokenizer
+from kit.training.tiny.data import Batch, exercises, pack
+from kit.training.tiny.evaluation import NUM_SAMPLES, TEMPERATURE, Accuracy, evaluate, markdown, measure, write_problems
+from kit.training.tiny.tokenizer import MAX_LENGTH, corpus, save_tokenizer, train_tokenizer
 
 LOG_EVERY = 50  # steps
 
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m kit.train.tiny_model", description="The shipped tiny model.")
+    parser = argparse.ArgumentParser(prog="python -m kit.training.tiny.model", description="The shipped tiny model.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     training = commands.add_parser("train", help="train, or resume training; Ctrl-C saves")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 ASK = """
 import ctypes, errno, json, os, sys
 from kit.sandbox.inside import seccomp
-from kit.sandbox.inside.linux import Control, prctl
+from kit.linux import Control, prctl
 libc = ctypes.CDLL(None, use_errno=True)
 reading, writing = os.pipe()
 own = os.getpid()

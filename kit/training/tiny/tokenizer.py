@@ -20,7 +20,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from kit.prompting import INSTRUCTION
-from kit.train.families import DIFFICULTIES, FAMILIES, Split, draw
+from kit.training.tiny.families import DIFFICULTIES, FAMILIES, Split, draw
 
 END_OF_TEXT = "<|endoftext|>"  # padding
 TURN_START = "<|im_start|>"

@@ -1,4 +1,4 @@
-"""One contest in virtual time: fixed by its seed, and leaving trio as it was."""
+"""One scenario in virtual time: fixed by its seed, and leaving trio as it was."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import trio
 
 from kit.budget import BudgetConfig
 from kit.sampling import Engine
-from kit.simulation.contest import Contest, run
 from kit.simulation.engine import Fault, FaultKind
+from kit.simulation.random_scenarios import random_scenario
 from kit.simulation.recording import RecordedAttempt, Recording
-from kit.simulation.scenario import random_contest
+from kit.simulation.run import Scenario, run
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
 from kit.solver.vote_state import StopRule
@@ -29,16 +29,16 @@ def alike(*works_s: float, answer: int = 7) -> Recording:
     return Recording(name="a", gold=answer, attempts=attempts)
 
 
-def small(**changes: Any) -> Contest:
-    contest = Contest(
+def small(**changes: Any) -> Scenario:
+    scenario = Scenario(
         recordings=(alike(8.0), alike(16.0)),
         budget=BudgetConfig(limit_s=1000.0, reserve_s=100.0, num_problems=2),
         solver=SolverConfig(stop=StopRule(num_samples=8, rule="votes(4)"), pacing=PacingConfig(kind="off"), width=8),
     )
-    return dataclasses.replace(contest, **changes)
+    return dataclasses.replace(scenario, **changes)
 
 
-def test_a_contest_takes_the_time_of_its_attempts_and_counts_what_is_right() -> None:
+def test_a_scenario_takes_the_time_of_its_attempts_and_counts_what_is_right() -> None:
     """Eight at once that take the same time all count, though four were enough."""
     outcome = run(small())
     assert outcome.score == 2
@@ -47,7 +47,7 @@ def test_a_contest_takes_the_time_of_its_attempts_and_counts_what_is_right() -> 
     assert [solution.begun_s for solution in outcome.solutions] == pytest.approx([0.0, 8.0])
 
 
-def test_a_contest_begins_when_it_is_told_to() -> None:
+def test_a_scenario_begins_when_it_is_told_to() -> None:
     outcome = run(small(start_s=500.0))
     assert outcome.solutions[0].begun_s == 500.0
     assert outcome.ended_s == pytest.approx(524.0)
@@ -77,16 +77,16 @@ def test_what_is_wrapped_around_the_engine_stands_between_it_and_the_solver() ->
 
 def test_the_same_seed_gives_the_same_trace() -> None:
     for seed in SEEDS:
-        assert run(random_contest(seed)).trace == run(random_contest(seed)).trace
+        assert run(random_scenario(seed)).trace == run(random_scenario(seed)).trace
 
 
 def traces_in_a_process(hash_seed: int) -> list[str]:
     code = f"""
-from kit.simulation.contest import quiet, run
-from kit.simulation.scenario import random_contest
+from kit.simulation.run import quiet, run
+from kit.simulation.random_scenarios import random_scenario
 quiet()
 for seed in {list(SEEDS)}:
-    print(run(random_contest(seed)).trace)
+    print(run(random_scenario(seed)).trace)
 """
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -95,16 +95,16 @@ for seed in {list(SEEDS)}:
 
 def test_the_same_seed_gives_the_same_trace_in_another_process() -> None:
     """Whatever the order of its sets and dicts of texts."""
-    here = [run(random_contest(seed)).trace for seed in SEEDS]
+    here = [run(random_scenario(seed)).trace for seed in SEEDS]
     assert here == traces_in_a_process(1) == traces_in_a_process(2)
 
 
 def test_different_seeds_give_different_traces() -> None:
-    assert len({run(random_contest(seed)).trace for seed in SEEDS}) == len(SEEDS)
+    assert len({run(random_scenario(seed)).trace for seed in SEEDS}) == len(SEEDS)
 
 
 def test_the_order_of_attempts_is_the_seeds() -> None:
-    """Two seeds of one contest, whose attempts differ: the attempts come in another order."""
+    """Two seeds of one scenario, whose attempts differ: the attempts come in another order."""
     attempts = tuple(RecordedAttempt(answer=n, work_s=10.0 + n, num_tokens=10) for n in range(20))
     recordings = (Recording(name="a", gold=0, attempts=attempts),)
     votes = {run(small(recordings=recordings, seed=seed)).solutions[0].votes for seed in range(5)}
@@ -120,7 +120,7 @@ def test_the_trace_tells_a_journal_that_differs() -> None:
 def test_the_schedulers_randomness_is_put_back() -> None:
     core: Any = trio._core._run
     before = core._r, core._r.getstate(), core._ALLOW_DETERMINISTIC_SCHEDULING
-    run(random_contest(3))
+    run(random_scenario(3))
     assert before == (core._r, core._r.getstate(), core._ALLOW_DETERMINISTIC_SCHEDULING)
 
 
@@ -141,37 +141,37 @@ def test_the_modules_own_randomness_is_left_alone() -> None:
 
     random.seed(5)
     state = random.getstate()
-    run(random_contest(1))
+    run(random_scenario(1))
     assert random.getstate() == state
 
 
 def test_a_hang_to_the_end_costs_its_problem_the_grace_and_no_more() -> None:
     outcome = run(small(recordings=(alike(8.0),) * 3, faults=(Fault(FaultKind.HANG, 4.0, 1e6),)))
-    solver = outcome.contest.solver
+    solver = outcome.scenario.solver
     first, second, third = outcome.solutions
     assert first.seconds == pytest.approx(first.allotted_s + solver.grace_s)
     assert second.seconds == pytest.approx(second.allotted_s + solver.grace_s)
-    assert third.begun_s + third.seconds <= outcome.contest.budget.limit_s
+    assert third.begun_s + third.seconds <= outcome.scenario.budget.limit_s
 
 
-def test_random_contests_hold_every_kind_of_trouble() -> None:
-    """Some hundred contests, described only: sizes, starts, faults, budgets that know their size or do not."""
-    contests = [random_contest(seed) for seed in range(400)]
-    assert {fault.kind for contest in contests for fault in contest.faults} == set(FaultKind)
-    sizes = [len(contest.recordings) for contest in contests]
+def test_random_scenarios_hold_every_kind_of_trouble() -> None:
+    """Some hundred scenarios, described only: sizes, starts, faults, budgets that know their size or do not."""
+    scenarios = [random_scenario(seed) for seed in range(400)]
+    assert {fault.kind for scenario in scenarios for fault in scenario.faults} == set(FaultKind)
+    sizes = [len(scenario.recordings) for scenario in scenarios]
     assert min(sizes) == 1
     assert 50 < max(sizes) <= 200
-    assert {contest.budget.num_problems is None for contest in contests} == {True, False}
-    assert any(contest.start_s > contest.budget.limit_s for contest in contests)
-    assert any(contest.budget.cutoff_s < contest.start_s < contest.budget.limit_s for contest in contests)
-    for contest in contests:
-        moments = [moment for fault in contest.faults for moment in (fault.begin_s, fault.end_s)]
+    assert {scenario.budget.num_problems is None for scenario in scenarios} == {True, False}
+    assert any(scenario.start_s > scenario.budget.limit_s for scenario in scenarios)
+    assert any(scenario.budget.cutoff_s < scenario.start_s < scenario.budget.limit_s for scenario in scenarios)
+    for scenario in scenarios:
+        moments = [moment for fault in scenario.faults for moment in (fault.begin_s, fault.end_s)]
         assert moments == sorted(moments)  # the engine wants faults that do not overlap
 
 
-def test_most_random_contests_have_something_to_break() -> None:
+def test_most_random_scenarios_have_something_to_break() -> None:
     """A regression test: 4 of 10 were over before an attempt was drawn, and 1 of 30 had an attempt broken."""
-    outcomes = [run(random_contest(seed)) for seed in range(100)]
+    outcomes = [run(random_scenario(seed)) for seed in range(100)]
     engines = [outcome.engine for outcome in outcomes]
     assert sum(engine.num_returned + engine.num_broken + engine.num_cancelled > 0 for engine in engines) > 75
     assert sum(engine.num_broken > 0 for engine in engines) > 10

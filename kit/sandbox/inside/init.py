@@ -1,7 +1,7 @@
 """The process over one sandbox: starts it, passes on interrupts, and leaves nothing of it alive.
 
 In: a packet socket to the kit, whose end means "kill", with INTERRUPT in between. Out: the wait status of the
-worker, sent when it and all it started are dead. The warden is outside of the sandbox and out of its reach.
+worker, sent when it and all it started are dead. The init process is outside of the sandbox and out of its reach.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from kit.linux import Control, prctl
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Layer
 from kit.sandbox.inside.layers import enter_own_processes, own_uid
-from kit.sandbox.inside.linux import Control, prctl
 from kit.sandbox.inside.worker import work
 from kit.sandbox.packets import DEATH, FAILED, INTERRUPT, MAX_REPLY_BYTES
 
@@ -28,7 +28,7 @@ _PAUSE_S = 0.001
 def keep(
     life: socket.socket, control: socket.socket, output: int, *, config: SandboxConfig, layers: frozenset[Layer]
 ) -> NoReturn:
-    """Be the warden, in a process that was just forked. Ends the process."""
+    """Be the init process, in a process that was just forked. Ends the process."""
     os.setsid()
     prctl(Control.SET_CHILD_SUBREAPER, 1)  # what the sandbox orphans comes here, and can be found
     news = _news_of_children()

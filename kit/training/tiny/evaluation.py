@@ -22,8 +22,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from kit.answers.extraction import last_boxed
-from kit.train.families import AT_ONCE, FAMILIES, Exercise, Split, draw
-from kit.train.tiny_tokenizer import render_prompt
+from kit.training.tiny.families import AT_ONCE, FAMILIES, Exercise, Split, draw
+from kit.training.tiny.tokenizer import render_prompt
 
 MAX_NEW_TOKENS = 128  # the longest solution of a worked family has 115
 TEMPERATURE = 1.0

@@ -1,4 +1,4 @@
-"""One contest on a virtual clock: problems in, solutions and a trace out, both fixed by the seed."""
+"""One scenario on a virtual clock: problems in, solutions and a trace out, both fixed by the seed."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ WrapEngine = Callable[[Engine], Engine]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """Everything that decides how a contest goes.
+class Scenario:
+    """Everything that decides how a scenario goes.
 
-    recordings: the problems in the order in which they are asked. start_s: on the contest's clock, when the first
+    recordings: the problems in the order in which they are asked. start_s: on the scenario's clock, when the first
     is asked. seed: of the attempts' orders and of simultaneous events. wrap: what stands between solver and engine.
     keeps_journal: whether a real journal is written, to be looked at afterwards.
     """
@@ -51,9 +51,9 @@ class Contest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a contest went. ended_s: on its clock. records: its journal. engine: as the attempts left it."""
+    """How a scenario went. ended_s: on its clock. records: its journal. engine: as the attempts left it."""
 
-    contest: Contest
+    scenario: Scenario
     solutions: tuple[Solution, ...]
     ended_s: float
     engine: ReplayEngine
@@ -62,7 +62,7 @@ class Outcome:
     @property
     def score(self) -> int:
         """Problems answered rightly."""
-        golds = (recording.gold for recording in self.contest.recordings)
+        golds = (recording.gold for recording in self.scenario.recordings)
         return sum(gold == solution.answer for gold, solution in zip(golds, self.solutions, strict=True))
 
     @property
@@ -71,42 +71,44 @@ class Outcome:
         return hashlib.sha256(repr((self.solutions, self.ended_s, self.records)).encode()).hexdigest()
 
 
-def run(contest: Contest) -> Outcome:
-    """Let the very solver answer the contest, in virtual time."""
-    with _scheduling_by(contest.seed):
-        if not contest.keeps_journal:
-            return _on_autojump_clock(contest, None)
+def run(scenario: Scenario) -> Outcome:
+    """Let the very solver answer the scenario, in virtual time."""
+    with _scheduling_by(scenario.seed):
+        if not scenario.keeps_journal:
+            return _on_autojump_clock(scenario, None)
         with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
             path = Path(folder) / "journal.jsonl"
-            with Journal.open(path, run={"simulated": contest.seed}) as journal:
-                outcome = _on_autojump_clock(contest, journal)
+            with Journal.open(path, run={"simulated": scenario.seed}) as journal:
+                outcome = _on_autojump_clock(scenario, journal)
             return dataclasses.replace(outcome, records=tuple(read_records(path)))
 
 
 def quiet() -> None:
-    """Silence the log of this process: what strikes on purpose need not be told on every contest's behalf."""
+    """Silence the log of this process: what strikes on purpose need not be told on every scenario's behalf."""
     logging.disable(logging.ERROR)
 
 
-def _on_autojump_clock(contest: Contest, journal: Journal | None) -> Outcome:
-    return trio.run(_play, contest, journal, clock=trio.testing.MockClock(autojump_threshold=0))
+def _on_autojump_clock(scenario: Scenario, journal: Journal | None) -> Outcome:
+    return trio.run(_play, scenario, journal, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def _play(contest: Contest, journal: Journal | None) -> Outcome:
-    zero = trio.current_time() - contest.start_s
+async def _play(scenario: Scenario, journal: Journal | None) -> Outcome:
+    zero = trio.current_time() - scenario.start_s
 
     def clock() -> float:
         return trio.current_time() - zero
 
     def attempts_of(place: int) -> Iterator[RecordedAttempt]:
-        return endless(contest.recordings[place], random.Random(f"{contest.seed}|{place}"))
+        return endless(scenario.recordings[place], random.Random(f"{scenario.seed}|{place}"))
 
-    engine = ReplayEngine(attempts_of, clock, contest.faults, contest.stream_cost)
+    engine = ReplayEngine(attempts_of, clock, scenario.faults, scenario.stream_cost)
     async with engine.running():
-        wrapped = contest.wrap(engine) if contest.wrap else engine
-        solver = Solver(wrapped, Budget(contest.budget, clock), journal, contest.solver)
-        solutions = [await solver.solve(Problem(f"{place}", marked(place))) for place in range(len(contest.recordings))]
-        return Outcome(contest=contest, solutions=tuple(solutions), ended_s=clock(), engine=engine)
+        wrapped = scenario.wrap(engine) if scenario.wrap else engine
+        solver = Solver(wrapped, Budget(scenario.budget, clock), journal, scenario.solver)
+        solutions = [
+            await solver.solve(Problem(f"{place}", marked(place))) for place in range(len(scenario.recordings))
+        ]
+        return Outcome(scenario=scenario, solutions=tuple(solutions), ended_s=clock(), engine=engine)
 
 
 @contextmanager
@@ -124,4 +126,4 @@ def _scheduling_by(seed: int) -> Iterator[None]:
         core._r, core._ALLOW_DETERMINISTIC_SCHEDULING = shuffling, is_sorted
 
 
-_MEMORY = Path("/dev/shm")  # a journal of a simulated contest need not wear out a disk
+_MEMORY = Path("/dev/shm")  # a journal of a simulated scenario need not wear out a disk

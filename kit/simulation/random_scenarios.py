@@ -1,4 +1,4 @@
-"""Random contests, each fixed by its seed: sizes, orders, times, settings, and what goes wrong."""
+"""Random scenarios, each fixed by its seed: sizes, orders, times, settings, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import partial
 from random import Random
 
 from kit.budget import BudgetConfig
-from kit.simulation.contest import Contest
 from kit.simulation.engine import Fault, FaultKind
 from kit.simulation.recording import Recording, made_up
+from kit.simulation.run import Scenario
 from kit.simulation.tools import with_tools
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
@@ -28,10 +28,10 @@ RULES = (
 )
 
 
-def random_contest(seed: int, *, recordings: Sequence[Recording] = ()) -> Contest:
-    """The contest of this seed: mostly small, up to 200 problems, with any mix of faults.
+def random_scenario(seed: int, *, recordings: Sequence[Recording] = ()) -> Scenario:
+    """The scenario of this seed: mostly small, up to 200 problems, with any mix of faults.
 
-    recordings: what problems are drawn from, rather than made up. One contest in five goes through tools, whose
+    recordings: what problems are drawn from, rather than made up. One scenario in five goes through tools, whose
     sandboxes answer, fail, hang or are not there.
     """
     rng = Random(f"contest {seed}")
@@ -39,7 +39,7 @@ def random_contest(seed: int, *, recordings: Sequence[Recording] = ()) -> Contes
     share_s = 10 ** rng.uniform(0.5, 3.2)  # for each problem, on the average
     limit_s = 60 + num_problems * share_s
     start_s = limit_s * rng.choices((0.0, 0.02, 0.9, 0.999, 1.2), (70, 15, 9, 3, 3))[0]
-    return Contest(
+    return Scenario(
         recordings=tuple(
             rng.choice(recordings) if recordings else made_up(f"{place}", rng, num_attempts=4)
             for place in range(num_problems)
@@ -67,7 +67,7 @@ def _budget(rng: Random, num_problems: int, limit_s: float) -> BudgetConfig:
         reserve_s=reserve_s,
         floor_s=rng.choice((0.0, 1.0, 20.0)),
         stretch=rng.choice((1.0, 3.0, 10.0)),
-        # The contest may announce its size, not know it, or be mistaken about it.
+        # The scenario may announce its size, not know it, or be mistaken about it.
         num_problems=rng.choice((num_problems, num_problems, None, max(1, num_problems // 2), num_problems * 2)),
         horizon=rng.choice((5, 25)),
     )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from kit.train.families import AT_ONCE, WORKED, Exercise, Split, draw
-from kit.train.tiny_tokenizer import render_prompt
+from kit.training.tiny.families import AT_ONCE, WORKED, Exercise, Split, draw
+from kit.training.tiny.tokenizer import render_prompt
 
 # How often each family is drawn, and at which difficulties (a repeated one is drawn more often).
 # `table` counts double: only one token of its solution says anything.

@@ -1,8 +1,8 @@
-"""The process that has everything imported and forks a warden, with its sandbox, whenever it is told to.
+"""The process that has everything imported and forks an init process, with its sandbox, whenever it is told to.
 
 In: the settings, then SPAWN packets with descriptors, over the socket whose number is its argument. Out: first
 what this machine grants. It has one thread and ends when the kit does; the sandboxes lent by then are their
-wardens' concern.
+init processes' concern.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import socket
 
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
+from kit.sandbox.inside.init import keep
 from kit.sandbox.inside.layers import probe
-from kit.sandbox.inside.warden import keep
 from kit.sandbox.packets import FAILED, MAX_REQUEST_BYTES
 
 _NUM_DESCRIPTORS = 3
@@ -37,7 +37,7 @@ def main(descriptor: int) -> None:
         confinement = Confinement(layers=layers, absent=absent, missing_modules=missing)
         gc.collect()
         gc.freeze()  # pages that the collector never touches stay shared
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens that end leave nothing behind
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # init processes that end leave nothing behind
         kit.send(json.dumps(confinement.to_json()).encode())
         _serve(kit, config, confinement)
 
@@ -56,7 +56,7 @@ def _serve(kit: socket.socket, config: SandboxConfig, confinement: Confinement) 
                 channels = socket.socket(fileno=life), socket.socket(fileno=control)
                 keep(*channels, output, config=config, layers=confinement.layers)
             finally:
-                os._exit(1)  # whatever happens, this child must not go on as a second zygote
+                os._exit(1)  # whatever happens, this child must not go on as a second forkserver
         for descriptor in descriptors:
             os.close(descriptor)
 

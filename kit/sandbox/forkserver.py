@@ -1,6 +1,6 @@
-"""The kit's side of the zygote: starts it, learns what the machine grants, and has sandboxes forked by it.
+"""The kit's side of the forkserver: starts it, learns what the machine grants, and has sandboxes forked by it.
 
-In: a configuration. Out: `Process`es, some milliseconds each. A dead zygote is replaced by the pool; the sandboxes
+In: a configuration. Out: `Process`es, some milliseconds each. A dead forkserver is replaced by the pool; the sandboxes
 it forked live on. The kit itself never forks: it has threads, and perhaps a GPU.
 """
 
@@ -27,11 +27,11 @@ from kit.sandbox.process import Process
 _START_S = 120.0  # a cold disk takes its time over sympy
 _SPAWN_S = 10.0
 _KIT_PARENT = Path(__file__).parents[2]
-# The path to the kit is for the zygote's imports alone: the model's code has no business there.
+# The path to the kit is for the forkserver's imports alone: the model's code has no business there.
 _PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from kit.sandbox.inside.zygote import main
+from kit.sandbox.inside.forkserver import main
 sys.path.remove(sys.argv[1])
 main(int(sys.argv[2]))
 """
@@ -49,8 +49,8 @@ _ENVIRONMENT = {
 }
 
 
-class Zygote:
-    """A running zygote.
+class ForkServer:
+    """A running forkserver.
 
     confinement: what it found to hold here. has_failed: a sandbox that it was asked for did not come up.
     """
@@ -94,8 +94,8 @@ class Zygote:
     async def spawn(self) -> Process:
         """Fork one sandbox and wait until it is confined.
 
-        Raises: EngineError if the zygote is gone, the sandbox could not be confined (then the zygote has failed), or
-        descriptors have run out here.
+        Raises: EngineError if the forkserver is gone, the sandbox could not be confined (then the forkserver has
+        failed), or descriptors have run out here.
         """
         process, control, theirs = self._new_channels()
         answer = b""
@@ -107,14 +107,14 @@ class Zygote:
             with trio.move_on_after(_SPAWN_S):
                 answer = await control.recv(MAX_REPLY_BYTES)
         except (OSError, trio.ClosedResourceError):
-            pass  # the zygote is gone: the empty answer says so
+            pass  # the forkserver is gone: the empty answer says so
         except BaseException:
             process.abandon()
             raise
         if answer != READY:
             self.has_failed = True
-            process.abandon()  # never waited for: a zygote that hangs holds the far ends for ever
-            why = answer.removeprefix(FAILED).decode(errors="replace") or "the zygote is gone"
+            process.abandon()  # never waited for: a forkserver that hangs holds the far ends for ever
+            why = answer.removeprefix(FAILED).decode(errors="replace") or "the forkserver is gone"
             raise EngineError(f"a sandbox could not be started: {why}")
         return process
 
@@ -142,7 +142,7 @@ class Zygote:
         return process, ours, array("i", (its_life.detach(), its_control.detach(), its_output))
 
     def stop(self) -> None:
-        """End it. The sandboxes it forked live on under their wardens. Waits a moment at most."""
+        """End it. The sandboxes it forked live on under their init processes. Waits a moment at most."""
         _stop(self._popen, self._channel)
 
 

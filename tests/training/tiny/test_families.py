@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.train.families import (
+from kit.training.tiny.families import (
     AT_ONCE,
     DIFFICULTIES,
     FAMILIES,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from kit.trm.reading import Reader
+from kit.trm.attention import Reader
 from kit.trm.recursion import Rates, State, deep_recursion
 
 

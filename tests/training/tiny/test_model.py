@@ -24,11 +24,11 @@ from transformers import (
 
 from kit.assets import SAMPLE_PROBLEMS, TINY_MODEL
 from kit.errors import InputError, MissingError
-from kit.train.families import FAMILIES, Exercise, Split, draw, split_of
-from kit.train.tiny_data import Batch, exercises, pack
-from kit.train.tiny_evaluation import accuracy, by_family, load, markdown, sample_answers, write_problems
-from kit.train.tiny_model import TinyTraining, export, learning_rate_at, main, train
-from kit.train.tiny_tokenizer import corpus, render_prompt, save_tokenizer, train_tokenizer
+from kit.training.tiny.data import Batch, exercises, pack
+from kit.training.tiny.evaluation import accuracy, by_family, load, markdown, sample_answers, write_problems
+from kit.training.tiny.families import FAMILIES, Exercise, Split, draw, split_of
+from kit.training.tiny.model import TinyTraining, export, learning_rate_at, main, train
+from kit.training.tiny.tokenizer import corpus, render_prompt, save_tokenizer, train_tokenizer
 
 # Problem 1 of the AIMO3 reference set has this shape: long, LaTeX, names, a hypothetical modulus.
 LONG_PROBLEM = (

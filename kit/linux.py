@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from enum import IntEnum, IntFlag
 from pathlib import Path
 
@@ -145,3 +146,12 @@ def drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()
     checked(_LIBC.capset(header, data), "capset")
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the system send this signal to the calling process when its parent dies, even by SIGKILL.
+
+    May run between fork and exec. Where there is no prctl nothing happens, and the child's pipe breaks instead.
+    """
+    if hasattr(_LIBC, "prctl"):
+        _LIBC.prctl(int(Control.SET_PDEATHSIG), number, 0, 0, 0)

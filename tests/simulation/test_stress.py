@@ -1,4 +1,4 @@
-"""Ten thousand random contests, and how one that fails tells its seed."""
+"""Ten thousand random scenarios, and how one that fails tells its seed."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import os
 import pytest
 
 from kit.simulation import invariants
-from kit.simulation.contest import Outcome
-from kit.simulation.torture import REPEAT_EVERY, Checked, check_contest, check_contests
+from kit.simulation.run import Outcome
+from kit.simulation.stress import REPEAT_EVERY, Checked, check_scenario, check_scenarios
 
 SEEDS = range(10_000)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_ten_thousand_random_contests_keep_every_promise() -> None:
+def test_ten_thousand_random_scenarios_keep_every_promise() -> None:
     """Answered, in range, in time, nothing lost, none starved, no slot idle, equal seeds equal traces."""
     broken = {
         checked.seed: checked.violations[0]
-        for checked in check_contests(SEEDS, num_processes=os.cpu_count() or 1)
+        for checked in check_scenarios(SEEDS, num_processes=os.cpu_count() or 1)
         if checked.violations
     }
     assert not broken, (
-        f"{len(broken)} contests broke what must hold; see one again: kit simulate --replay {min(broken)}\n"
+        f"{len(broken)} scenarios broke what must hold; see one again: kit simulate --replay {min(broken)}\n"
         + "\n".join(f"seed {seed}: {violation}" for seed, violation in broken.items())
     )
 
 
-def test_contests_are_checked_in_the_order_of_their_seeds_however_many_processes_do_it() -> None:
+def test_scenarios_are_checked_in_the_order_of_their_seeds_however_many_processes_do_it() -> None:
     seeds = [5, 3, 4, 9]
-    alone = list(check_contests(seeds))
+    alone = list(check_scenarios(seeds))
     assert [checked.seed for checked in alone] == seeds
-    assert list(check_contests(seeds, num_processes=2)) == alone == [check_contest(seed) for seed in seeds]
+    assert list(check_scenarios(seeds, num_processes=2)) == alone == [check_scenario(seed) for seed in seeds]
 
 
 def test_a_violation_is_told_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invariants, "_CHECKS", (lambda outcome: iter([f"{len(outcome.solutions)} is a bad number"]),))
-    checked = check_contest(3)
+    checked = check_scenario(3)
     assert checked.violations == (f"{checked.num_problems} is a bad number",)
     assert checked.seed == 3
 
 
-def test_every_tenth_contest_is_run_twice_and_its_traces_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_tenth_scenario_is_run_twice_and_its_traces_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     traces = iter(["one", "another", "third"])
     monkeypatch.setattr(Outcome, "trace", property(lambda outcome: next(traces)))
-    assert check_contest(REPEAT_EVERY).violations == ("a second run of the same seed left another trace",)
-    assert check_contest(REPEAT_EVERY + 1).violations == ()
+    assert check_scenario(REPEAT_EVERY).violations == ("a second run of the same seed left another trace",)
+    assert check_scenario(REPEAT_EVERY + 1).violations == ()
 
 
 def test_what_struck_and_what_it_cost_is_counted() -> None:
-    checked = list(check_contests(range(30)))
+    checked = list(check_scenarios(range(30)))
     assert all(isinstance(each, Checked) for each in checked)
     assert {kind for each in checked for kind in each.faults} == {"crash", "hang", "slow", "empty", "deaf"}
     assert sum(each.num_samples for each in checked) > 100

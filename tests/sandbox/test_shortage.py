@@ -16,14 +16,14 @@ import trio
 
 from kit.errors import EngineError
 from kit.sandbox.config import GiB, SandboxConfig
+from kit.sandbox.forkserver import ForkServer
 from kit.sandbox.pool import open_pool
-from kit.sandbox.zygote import Zygote
 from tests.sandbox.processes import settled
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LONG_S = 10.0
-PLENTY = 12  # more descriptors than a zygote or a sandbox takes
+PLENTY = 12  # more descriptors than a forkserver or a sandbox takes
 BARE = SandboxConfig(memory_bytes=GiB, num_spare=0, preload=())
 Action = Callable[[], Awaitable[None]]
 
@@ -47,7 +47,7 @@ def descriptors_left(num_left: int) -> Iterator[None]:
 
 async def test_ends_no_attempt_and_the_spares_come_back(caplog: pytest.LogCaptureFixture) -> None:
     async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=1, preload=())) as pool:
-        assert len(await settled()) == 2  # a warden and a worker
+        assert len(await settled()) == 2  # an init process and a worker
         with descriptors_left(0):
             async with pool.lend() as python:
                 await trio.sleep(0.2)  # meanwhile the refill fails
@@ -63,13 +63,13 @@ async def test_ends_no_attempt_and_the_spares_come_back(caplog: pytest.LogCaptur
                 await trio.sleep(0.1)
 
 
-async def test_does_not_cost_the_zygote(caplog: pytest.LogCaptureFixture) -> None:
+async def test_does_not_cost_the_forkserver(caplog: pytest.LogCaptureFixture) -> None:
     async with open_pool(BARE) as pool:
         with descriptors_left(0), pytest.raises(EngineError):
             await pool.take()
         async with pool.lend() as python:
             assert (await python.run("1 + 1", timeout_s=LONG_S)).output == "2\n"
-    assert "another zygote" not in caplog.text
+    assert "another forkserver" not in caplog.text
 
 
 async def test_is_an_engine_error_where_the_pool_opens() -> None:
@@ -79,9 +79,9 @@ async def test_is_an_engine_error_where_the_pool_opens() -> None:
 
 
 @asynccontextmanager
-async def starting_a_zygote() -> AsyncIterator[Action]:
+async def starting_a_forkserver() -> AsyncIterator[Action]:
     async def start() -> None:
-        (await Zygote.start(BARE)).stop()
+        (await ForkServer.start(BARE)).stop()
 
     yield start
 
@@ -97,7 +97,7 @@ async def taking_a_sandbox() -> AsyncIterator[Action]:
         yield take
 
 
-@pytest.mark.parametrize("opened", [starting_a_zygote, taking_a_sandbox])
+@pytest.mark.parametrize("opened", [starting_a_forkserver, taking_a_sandbox])
 async def test_leaves_nothing_open_at_whichever_descriptor_it_comes(
     opened: Callable[[], AbstractAsyncContextManager[Action]],
 ) -> None:

@@ -1,0 +1,1 @@
+"""Training: what makes a model better at problems. `tiny` holds the shipped model's own making."""

@@ -1,0 +1,1 @@
+"""The making of the shipped tiny model: problem families, its tokenizer, its data, its training, how good it is."""
