@@ -1,6 +1,6 @@
 # The two commands of the README: `make dry-run` and `make test`. Both make the environment first if need be.
 #
-#   make dry-run PROBLEMS=path/to/reference.csv    rehearse on other problems
+#   make dry-run PROBLEMS=path/to/reference.csv    dry-run on other problems
 #   make dry-run ARGS="--interactive"              any option of `kit dry-run`
 #   make test ARGS="-k voting"                     any option of pytest
 #   make test-vllm                                 the tests that start the real vLLM, in an environment of its own

@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kit.kaggle.checks.files import check_files
 from kit.kaggle.dataset.contents import source_of
 from kit.kaggle.dataset.manifest import Manifest, load_manifest
 from kit.kaggle.dataset.packing import Piece, pack
 from kit.kaggle.dataset.writing import Record, reuse, write
-from kit.kaggle.verify.files import check_files
 
 NUM_WORKERS = 2
 

@@ -6,7 +6,7 @@
 
 recorded: the lengths that public AIMO3 notebooks logged (field notes peers.md 1.4, kaggle.md 5), in virtual time. How
 much of the engine's start can overlap with the reading of its weights is in no log, so both ends are shown: all of it,
-and none. real: the steps of `kit.kaggle.session.assembly` on this machine, with the wheels of the target cpu and a
+and none. real: the steps of `kit.kaggle.notebook.startup` on this machine, with the wheels of the target cpu and a
 random model, each run in a new process, taken in turn; before each the weights and wheels leave the page cache.
 """
 
@@ -33,11 +33,11 @@ import trio.testing
 from kit import assets
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.session.assembly import install, open_attempts
-from kit.kaggle.session.opening import open_engine, weight_files
-from kit.kaggle.session.prefetch import PrefetchConfig, prefetch
-from kit.kaggle.session.recipe import EngineConfig, Recipe
-from kit.kaggle.session.startup_graph import StartupGraph, Timing
+from kit.kaggle.notebook.engine import open_engine, weight_files
+from kit.kaggle.notebook.prefetch import PrefetchConfig, prefetch
+from kit.kaggle.notebook.recipe import EngineConfig, Recipe
+from kit.kaggle.notebook.startup import install, open_attempts
+from kit.kaggle.notebook.startup_graph import StartupGraph, Timing
 from kit.prompting import TOOLS
 from kit.solver.config import SolverConfig
 
@@ -82,7 +82,7 @@ def real(wheels: Path, model_mib: int, repeats: int) -> None:
     """Print medians of real starts."""
     from kit.kaggle.checkout import SOURCE
     from kit.kaggle.dataset.bundle import Wheelhouse, build
-    from kit.kaggle.wheelhouse.lockfile import lock_path
+    from kit.kaggle.wheels.lockfile import lock_path
 
     seconds: dict[str, list[Mapping[str, float]]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:

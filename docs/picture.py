@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kit.assets import SAMPLE_PROBLEMS
-from kit.kaggle.rehearsal.report import as_table, make_report
+from kit.kaggle.dry_run.report import as_table, make_report
 from kit.problem import read_gold, read_problems
 from kit.solver.journal import read_records
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from kit.plots.contest import draw_timeline
 from kit.plots.timeline import read_timeline
+from kit.plots.timeline_picture import draw_timeline
 from kit.simulation.policy import KIT
 from kit.simulation.recording import made_up
 from kit.simulation.run import Contest, run

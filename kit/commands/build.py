@@ -61,7 +61,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
-    from kit.kaggle.dataset.destination import Destination
+    from kit.kaggle.dataset.handle import Destination
 
     metadata = PLACEHOLDER
     if args.id is not None:
@@ -92,8 +92,8 @@ def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
 
     from kit.kaggle.checkout import SOURCE
     from kit.kaggle.dataset.bundle import Wheelhouse
-    from kit.kaggle.wheelhouse.commands import fetch_wheels
-    from kit.kaggle.wheelhouse.lockfile import lock_path
+    from kit.kaggle.wheels.commands import fetch_wheels
+    from kit.kaggle.wheels.lockfile import lock_path
 
     folder = folder or WHEELS / target
     fetch_wheels(target, folder, Console())

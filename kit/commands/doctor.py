@@ -36,7 +36,7 @@ def doctor_command(args: argparse.Namespace) -> int:
     """Examine and print; 1 if any check failed."""
     from kit.commands.checks import print_checks
     from kit.commands.verify import checks_of
-    from kit.kaggle.verify.doctor import examine, presets
+    from kit.kaggle.checks.doctor import examine, presets
 
     if args.dataset is not None and not args.dataset.is_dir():
         raise MissingError(f"{args.dataset}: no such folder; build a dataset with `kit build`")

@@ -1,4 +1,4 @@
-"""`kit dry-run`: rehearse the submission on this machine."""
+"""`kit dry-run`: run the submission on this machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Wheelhouse
-    from kit.kaggle.rehearsal.dry_run import Rehearsal
-    from kit.kaggle.rehearsal.report import Report
+    from kit.kaggle.dry_run.report import Report
+    from kit.kaggle.dry_run.run import DryRun
 
 VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
 _SCORED_RUNS = 2  # the contest runs a notebook twice
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     """Declare the command."""
     dry_run = commands.add_parser(
         "dry-run",
-        help="rehearse the submission on this machine, offline",
+        help="run the submission on this machine, offline",
         description="Build the dataset, execute notebooks/submission.ipynb with a real kernel and no network, "
         "answer the problems through Kaggle's protocol, and show what would be scored. An interrupted run is "
         "resumed; a finished one is kept and the next gets a folder of its own.",
@@ -85,7 +85,7 @@ def add(commands: Any) -> None:
 
 
 def dry_run_command(args: argparse.Namespace) -> int:
-    """`kit dry-run`: rehearse the submission on this machine, offline, and report."""
+    """`kit dry-run`: run the submission on this machine, offline, and report."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: stop the notebook, keep the journal
     read_problems(args.problems)  # bad input is told before heavy imports
@@ -97,11 +97,11 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     with held(args.out):  # two at once would resume each other's run
-        return _rehearse(args, gold, changes, console)
+        return _perform_all(args, gold, changes, console)
 
 
-def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
-    from kit.kaggle.rehearsal.dry_run import DryRun, Layout, lay_out, merged
+def _perform_all(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
+    from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out, merged
 
     kind = _named(changes, "kind") or args.engine  # --set engine.kind says more than --engine
     changes = _engine_changes(kind, changes, has_wheels=args.wheels is not None)
@@ -110,8 +110,8 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
     if args.seed is not None:
         changes = merged(IN_ORDER, changes)
     console.print(f"checking the input and building the dataset from {args.model} …", soft_wrap=True)
-    rehearsals = lay_out(
-        DryRun(
+    dry_runs = lay_out(
+        DryRunConfig(
             problems=args.problems,
             model=args.model,
             trm=args.trm,
@@ -125,12 +125,12 @@ def _rehearse(args: argparse.Namespace, gold: Mapping[str, int], changes: Mappin
         )
     )
     if kind.startswith("vllm"):
-        console.print(f"vLLM's log: {rehearsals[0].server_log} (its start takes half a minute)", soft_wrap=True)
-    reports = [_report(rehearsal, gold, console) for rehearsal in rehearsals]
+        console.print(f"vLLM's log: {dry_runs[0].server_log} (its start takes half a minute)", soft_wrap=True)
+    reports = [_report(dry_run, gold, console) for dry_run in dry_runs]
     if len(reports) == _SCORED_RUNS:
         _print_two_runs(reports, console)
     if not all(report.num_samples for report in reports):
-        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {rehearsals[0].log}")
+        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {dry_runs[0].log}")
     return 0
 
 
@@ -140,8 +140,8 @@ def _engine_changes(kind: str, changes: Mapping[str, Any], *, has_wheels: bool) 
     Raises: MissingError where there is none, before anything is built.
     """
     from kit.kaggle.checkout import SOURCE
-    from kit.kaggle.rehearsal.dry_run import RECURSIVE, merged
-    from kit.kaggle.session.serving import check_python
+    from kit.kaggle.dry_run.run import RECURSIVE, merged
+    from kit.kaggle.notebook.vllm import check_python
 
     layers: list[Mapping[str, Any]] = [{"engine": {"kind": kind}}]
     if kind.endswith("trm"):
@@ -170,18 +170,18 @@ def _named(changes: Mapping[str, Any], *names: str) -> str:
 def _wheelhouse(target: str | None) -> Wheelhouse | None:
     from kit.kaggle.checkout import SOURCE
     from kit.kaggle.dataset.bundle import Wheelhouse
-    from kit.kaggle.wheelhouse.lockfile import lock_path
+    from kit.kaggle.wheels.lockfile import lock_path
 
     return None if target is None else Wheelhouse(lock_path(SOURCE / "wheels", target), WHEELS / target)
 
 
-def _report(rehearsal: Rehearsal, gold: Mapping[str, int], console: Any) -> Report:
+def _report(dry_run: DryRun, gold: Mapping[str, int], console: Any) -> Report:
     """Execute it, unless that was done before an interruption, and print what it came to."""
-    from kit.kaggle.rehearsal.report import as_table, guess_lines, make_report
+    from kit.kaggle.dry_run.report import as_table, guess_lines, make_report
 
-    if not rehearsal.is_done and _perform(rehearsal, console):
-        raise InputError(f"the notebook failed; what it printed is in {rehearsal.output}:\n{_tail(rehearsal.output)}")
-    report = make_report(rehearsal.problems, gold, rehearsal.solutions(), rehearsal.submission)
+    if not dry_run.is_done and _perform(dry_run, console):
+        raise InputError(f"the notebook failed; what it printed is in {dry_run.output}:\n{_tail(dry_run.output)}")
+    report = make_report(dry_run.problems, gold, dry_run.solutions(), dry_run.submission)
     console.print(as_table(report))
     if report.num_gold:
         console.print(f"right: {report.num_right} of {report.num_gold}")
@@ -190,29 +190,29 @@ def _report(rehearsal: Rehearsal, gold: Mapping[str, int], console: Any) -> Repo
     )
     for line in guess_lines(report):
         console.print(line, soft_wrap=True)
-    console.print(f"submission: {rehearsal.submission}\njournal:    {rehearsal.journal}", soft_wrap=True)
-    timeline = _drawn(rehearsal, gold)
+    console.print(f"submission: {dry_run.submission}\njournal:    {dry_run.journal}", soft_wrap=True)
+    timeline = _drawn(dry_run, gold)
     if timeline is not None:
         console.print(f"timeline:   {timeline}", soft_wrap=True)
     return report
 
 
-def _drawn(rehearsal: Rehearsal, gold: Mapping[str, int]) -> Path | None:
+def _drawn(dry_run: DryRun, gold: Mapping[str, int]) -> Path | None:
     """The run's timeline as a picture; None where nothing was sampled."""
-    from kit.plots.contest import draw_timeline
     from kit.plots.timeline import read_timeline
+    from kit.plots.timeline_picture import draw_timeline
     from kit.solver.journal import read_records
 
-    path = rehearsal.folder / TIMELINE_NAME
+    path = dry_run.folder / TIMELINE_NAME
     try:
-        draw_timeline(read_timeline(read_records(rehearsal.journal), gold=gold), path)
+        draw_timeline(read_timeline(read_records(dry_run.journal), gold=gold), path)
     except InputError:
         return None
     return path
 
 
 def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
-    from kit.kaggle.rehearsal.report import compare_runs
+    from kit.kaggle.dry_run.report import compare_runs
 
     both = compare_runs(*reports)
     console.print(
@@ -225,7 +225,7 @@ def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
 
 
 def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
-    """A recursive model that changes nothing yet, so that the engine can be rehearsed before one is trained."""
+    """A recursive model that changes nothing yet, so that the engine can be tried before one is trained."""
     from kit.trm.checkpoint import save_untrained
 
     folder = out / "trm-untrained"
@@ -234,19 +234,19 @@ def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
     return folder
 
 
-def _perform(rehearsal: Rehearsal, console: Any) -> int:
+def _perform(dry_run: DryRun, console: Any) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from kit.kaggle.rehearsal.dry_run import perform
+    from kit.kaggle.dry_run.run import perform
 
-    total = len(rehearsal.problems)
-    if rehearsal.resumed:
-        console.print(f"resuming {rehearsal.folder}: {len(rehearsal.solutions())} of {total} were answered")
-    console.print(f"network: {rehearsal.command.isolation.value}; inputs: {rehearsal.command.inputs.value}")
+    total = len(dry_run.problems)
+    if dry_run.resumed:
+        console.print(f"resuming {dry_run.folder}: {len(dry_run.solutions())} of {total} were answered")
+    console.print(f"network: {dry_run.command.isolation.value}; inputs: {dry_run.command.inputs.value}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("executing the notebook", total=total)
-        return perform(rehearsal, on_progress=lambda done: progress.update(task, completed=len(done)))
+        return perform(dry_run, on_progress=lambda done: progress.update(task, completed=len(done)))
 
 
 def _tail(path: Path, num_lines: int = 25) -> str:

@@ -15,10 +15,10 @@ def add(commands: Any) -> None:
 def settings_command(args: argparse.Namespace) -> int:
     """`kit settings`: every setting by the name that --set takes, with a submission's and a dry run's value."""
     from kit.config import described, replaced
-    from kit.kaggle.notebook import Settings
-    from kit.kaggle.rehearsal.dry_run import SQUEEZED
+    from kit.kaggle.dry_run.run import SQUEEZED
+    from kit.kaggle.notebook.submission import Settings
 
-    submission, rehearsal = Settings(), replaced(Settings(), SQUEEZED)
-    for line, squeezed in zip(described(submission), described(rehearsal), strict=True):
+    submission, dry_run = Settings(), replaced(Settings(), SQUEEZED)
+    for line, squeezed in zip(described(submission), described(dry_run), strict=True):
         print(line if line == squeezed else f"{line:<44} (dry run: {squeezed.partition('=')[2]})")
     return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import MissingError
 
 if TYPE_CHECKING:
-    from kit.kaggle.verify.findings import Check
+    from kit.kaggle.checks.findings import Check
 
 _KAGGLE_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"  # Interactive or Batch, in every Kaggle notebook
 
@@ -47,10 +47,10 @@ def verify_command(args: argparse.Namespace) -> int:
 
 def checks_of(folder: Path, *, scratch: Path) -> tuple[Check, ...]:
     """Every check of the dataset that is in this folder, or mounted below it; shows a progress bar."""
+    from kit.kaggle.checks.dataset import Site, verify
+    from kit.kaggle.checks.machine import Machine
     from kit.kaggle.dataset.manifest import MANIFEST_NAME
     from kit.kaggle.environment import KaggleEnvironment, Mounts
-    from kit.kaggle.verify.check import Site, verify
-    from kit.kaggle.verify.machine import Machine
 
     dataset = folder if (folder / MANIFEST_NAME).is_file() else Mounts.find(folder).dataset()
     environment = KaggleEnvironment.detect(os.environ)

@@ -27,21 +27,21 @@ def add(commands: Any) -> None:
 
 def lock_command(args: argparse.Namespace) -> int:
     """`kit wheels lock`."""
-    from kit.kaggle.wheelhouse.commands import lock_wheels
+    from kit.kaggle.wheels.commands import lock_wheels
 
     return lock_wheels(args.target, _console())
 
 
 def fetch_command(args: argparse.Namespace) -> int:
     """`kit wheels fetch`."""
-    from kit.kaggle.wheelhouse.commands import fetch_wheels
+    from kit.kaggle.wheels.commands import fetch_wheels
 
     return fetch_wheels(args.target, args.out or OUT / args.target, _console())
 
 
 def check_command(args: argparse.Namespace) -> int:
     """`kit wheels check`."""
-    from kit.kaggle.wheelhouse.commands import check_wheels
+    from kit.kaggle.wheels.commands import check_wheels
 
     return check_wheels(args.target, args.folder or OUT / args.target, _console())
 

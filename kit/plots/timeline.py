@@ -1,4 +1,4 @@
-"""A contest's journal in, a Timeline of what ran when out; `kit.plots.contest` draws it.
+"""A contest's journal in, a Timeline of what ran when out; `kit.plots.timeline_picture` draws it.
 
 Pure. Does not judge: answers and votes are those of the journal.
 """

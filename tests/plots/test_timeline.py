@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError, StorageError
-from kit.plots.contest import draw_timeline, summary
 from kit.plots.style import clock_text, count_text, duration_text, spread
 from kit.plots.timeline import (
     Limits,
@@ -28,6 +27,7 @@ from kit.plots.timeline import (
     read_timeline,
     vote_steps,
 )
+from kit.plots.timeline_picture import draw_timeline, summary
 from kit.solver.journal import Journal, read_records
 
 Record = dict[str, Any]
@@ -341,7 +341,7 @@ def test_another_process_draws_the_same_bytes_without_pyplot(tmp_path: Path) -> 
     journal.write_text("".join(json.dumps(record) + "\n" for record in contest(5)), encoding="utf-8")
     script = (
         "import sys; from pathlib import Path; from kit.solver.journal import read_records\n"
-        "from kit.plots.contest import draw_timeline; from kit.plots.timeline import read_timeline\n"
+        "from kit.plots.timeline_picture import draw_timeline; from kit.plots.timeline import read_timeline\n"
         "draw_timeline(read_timeline(read_records(Path(sys.argv[1]))), Path(sys.argv[2]))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -26,7 +26,7 @@ from kit.engines.text.model_folder import check_model_folder, check_tokenizer_fi
 from kit.errors import InputError, KitError, StorageError, cannot_write
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
-from kit.kaggle.dataset.destination import DEFAULT_SLUG, Destination
+from kit.kaggle.dataset.handle import DEFAULT_SLUG, Destination
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
@@ -34,7 +34,7 @@ from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
 from kit.kaggle.dataset.rules import MAX_BYTES, METADATA_NAME
 from kit.kaggle.dataset.writing import Record, reuse, write
 from kit.kaggle.digest import sha256_of
-from kit.kaggle.wheelhouse.lockfile import load_lock
+from kit.kaggle.wheels.lockfile import load_lock
 from kit.lock import held
 
 _SPARE_BYTES = 64 << 20  # left free on the disk

@@ -16,7 +16,7 @@ from typing import IO
 from zipfile import ZipFile
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.wheelhouse.lockfile import Lock
+from kit.kaggle.wheels.lockfile import Lock
 
 KINDS = frozenset(
     ".safetensors .json .txt .model .vocab .bpe .tiktoken .jinja .py .md".split()

@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from kit.errors import MissingError
-from kit.kaggle.client.credentials import Credentials, find_credentials
-from kit.kaggle.dataset.destination import Destination
-from kit.kaggle.upload.parcel import check_parcel, write_archive
+from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.upload.credentials import Credentials, find_credentials
 from kit.kaggle.upload.plan import Event, Patience, Stage
 from kit.kaggle.upload.sending import upload
+from kit.kaggle.upload.staging import check_parcel, write_archive
 
 
 def run(args: argparse.Namespace) -> int:

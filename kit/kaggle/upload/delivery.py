@@ -13,8 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kit.errors import cannot_write
-from kit.kaggle.client.process import KaggleClient, Sessions
-from kit.kaggle.client.replies import (
+from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.upload.client import KaggleClient, Sessions
+from kit.kaggle.upload.plan import Event, Stage, Uploaded
+from kit.kaggle.upload.remote_dataset import KEPT, NotWholeError, RemoteDataset, not_accepted
+from kit.kaggle.upload.replies import (
     Complaint,
     DatasetStatus,
     Fault,
@@ -25,10 +28,7 @@ from kit.kaggle.client.replies import (
     complaint,
     is_bar,
 )
-from kit.kaggle.dataset.destination import Destination
-from kit.kaggle.upload.parcel import Parcel
-from kit.kaggle.upload.plan import Event, Stage, Uploaded
-from kit.kaggle.upload.remote_dataset import KEPT, NotWholeError, RemoteDataset, not_accepted
+from kit.kaggle.upload.staging import Parcel
 
 STAGED_NAME = "files"
 _NUM_LOOKS = 3  # how often something that Kaggle forbids or hides is tried again before it is believed

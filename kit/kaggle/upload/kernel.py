@@ -22,12 +22,12 @@ from pathlib import Path
 
 from kit.errors import InputError, MissingError, cannot_write, check_fields
 from kit.kaggle.checkout import SOURCE
-from kit.kaggle.client.credentials import Credentials, client_environment, find_credentials
-from kit.kaggle.client.process import KaggleClient, check_installed
-from kit.kaggle.client.replies import Complaint, KaggleError, Reply, complaint
-from kit.kaggle.dataset.destination import DEFAULT_SLUG as DATASET_SLUG
+from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.environment import COMPETITION, SUBMISSION_NAME
+from kit.kaggle.upload.client import KaggleClient, check_installed
+from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
+from kit.kaggle.upload.replies import Complaint, KaggleError, Reply, complaint
 from kit.lock import held
 
 NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kit.kaggle.client.process import KaggleClient
-from kit.kaggle.client.replies import Complaint, DatasetStatus, Fault, KaggleError
-from kit.kaggle.upload.parcel import differences
+from kit.kaggle.upload.client import KaggleClient
 from kit.kaggle.upload.plan import Event, Patience, Stage
+from kit.kaggle.upload.replies import Complaint, DatasetStatus, Fault, KaggleError
+from kit.kaggle.upload.staging import differences
 
 KEPT = "what was sent is kept: the same command goes on from there"
 _SETTLED = (DatasetStatus.READY, DatasetStatus.FAILED, DatasetStatus.DELETED)

@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kit.errors import MissingError
-from kit.kaggle.client.credentials import Credentials, client_environment, find_credentials
-from kit.kaggle.client.process import KaggleClient, Sessions, check_installed
-from kit.kaggle.dataset.destination import Destination
+from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.upload.client import KaggleClient, Sessions, check_installed
+from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.kaggle.upload.delivery import STAGED_NAME, Delivery
-from kit.kaggle.upload.parcel import Parcel, check_parcel, stage
 from kit.kaggle.upload.plan import Event, Patience, Stage, Uploaded
 from kit.kaggle.upload.remote_dataset import RemoteDataset
+from kit.kaggle.upload.staging import Parcel, check_parcel, stage
 from kit.lock import held
 
 

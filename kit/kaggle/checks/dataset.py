@@ -1,0 +1,136 @@
+"""Is this dataset whole, can its wheels be installed and its model loaded, and is this machine fit for it?
+
+In: a build folder, a mounted dataset, or what Kaggle made of one. Out: checks, each with its findings; a dataset is
+fit if all are passed. Nothing is installed and nothing is written but links, and what lies in archives, in a scratch
+folder that is deleted again. Not proved: that the model answers well, and that packages work once they are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit.errors import KitError
+from kit.kaggle.checks.files import REBUILD, check_build, check_files
+from kit.kaggle.checks.findings import Check, Finding, error, lowered
+from kit.kaggle.checks.machine import Machine, check_machine, needs
+from kit.kaggle.checks.model import check_model, check_trm
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.wheels.closure import check
+from kit.kaggle.wheels.lockfile import load_lock
+from kit.kaggle.wheels.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where to verify. scratch: a folder for temporary files. mounts: where Kaggle Models are attached.
+
+    is_kaggle: whether this machine is to run the dataset; if not, what it lacks is told as warnings.
+    """
+
+    scratch: Path
+    mounts: Path
+    is_kaggle: bool
+    machine: Machine
+
+
+def verify(
+    dataset: Path, at: Site, *, on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None
+) -> tuple[Check, ...]:
+    """All checks, in the order of what depends on what.
+
+    on_bytes: told, from any thread, how many more bytes were read, and of how many in all.
+    """
+    try:
+        manifest = load_manifest(dataset)
+    except KitError as fault:
+        finding = Finding.of(fault, file=str(dataset / MANIFEST_NAME), mend=REBUILD)
+        return (Check(name="manifest", detail="not readable, so nothing else was checked", findings=(finding,)),)
+    total_bytes = sum(entry.size_bytes for entry in manifest.entries)
+    findings = (
+        *check_files(dataset, manifest, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes)),
+        *check_build(dataset, manifest),
+    )
+    made_by = f"kit {manifest.kit_version} at {manifest.commit[:12]}"
+    detail = f"{len(manifest.entries)} files, {total_bytes:,} bytes, {made_by}"
+    files = Check(name="files", detail=detail, findings=findings)
+    with tempfile.TemporaryDirectory(dir=at.scratch) as scratch:
+        return (files, *_check_restored(dataset, manifest, at, Path(scratch)))
+
+
+def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) -> tuple[Check, ...]:
+    """What can be said of the files under their own names."""
+    try:
+        restore_files(dataset, manifest, scratch, max_hashed_bytes=0)  # every byte was hashed already
+    except KitError as fault:
+        finding = Finding.of(fault, file=str(dataset), mend=REBUILD)
+        return (Check(name="restored", detail="wheels and model were not looked at", findings=(finding,)),)
+    num_files = len(tuple(manifest.paths()))
+    checks = [Check(name="restored", detail=f"{num_files} files under their own names")]
+    if manifest.model_source is not None:
+        checks.append(_check_attached(manifest.model_source, at, scratch / MODEL_FOLDER))
+    if (scratch / MODEL_FOLDER).is_dir():
+        checks += _check_models(scratch)
+    target = None
+    if manifest.wheels is not None:
+        wheels, target = _check_wheels(manifest.wheels, scratch)
+        checks.append(wheels)
+    else:
+        checks.append(Check(name="wheels", detail="none: the image must have every package, or build with --wheels"))
+    packed_bytes = sum(member.size_bytes for entry in manifest.entries for member in entry.members)
+    machine = check_machine(at.machine, needs(scratch, packed_bytes=packed_bytes, target=target))
+    return (*checks, *(machine if at.is_kaggle else map(lowered, machine)))
+
+
+def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
+    """Whether the Kaggle Model is attached, and holds what was recorded; links it."""
+    try:
+        link_model(source, at.mounts, into)
+    except KitError as fault:
+        mend = f"add {source.ref} to the notebook's inputs"
+        check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, mend=mend),))
+        return check if at.is_kaggle else lowered(check)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(sha256_of, (into / file.file for file in source.files))
+        altered = [file.file for file, sha256 in zip(source.files, hashes, strict=True) if sha256 != file.sha256]
+    mend = f"attach {source.ref} itself, or build the dataset with the model that is attached"
+    findings = tuple(error((into / name).resolve(), "its SHA-256 is not the manifest's", mend) for name in altered)
+    return Check(name="Kaggle Model", detail=f"{source.ref}, {len(source.files)} files compared", findings=findings)
+
+
+def _check_models(restored: Path) -> Iterator[Check]:
+    model, trm = restored / MODEL_FOLDER, restored / TRM_FOLDER
+    shards = sorted(model.glob("*.safetensors"))
+    detail = f"{len(shards)} shards, {sum(path.stat().st_size for path in shards):,} bytes"
+    yield Check(name="model", detail=detail, findings=_relative(check_model(model), restored))
+    if trm.is_dir():
+        yield Check(name="TRM", detail="for this very model", findings=_relative(check_trm(trm, model), restored))
+
+
+def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | None]:
+    """Whether the wheels alone are enough for an install; and what they are for."""
+    try:
+        lock = load_lock(restored / wheels.lock)
+    except KitError as fault:
+        finding = Finding.of(fault, file=wheels.lock, mend=REBUILD)
+        return Check(name="wheels", detail=wheels.target, findings=(finding,)), None
+    closure = check(lock, restored / WHEELS_FOLDER)
+    mend = f"`kit wheels lock --target {wheels.target}`, then fetch, and build the dataset again"
+    findings = tuple(error(wheels.lock, fault, mend) for fault in closure.faults)
+    detail = f"{len(lock.wheels)} for {wheels.target}; asked: the metadata, and {closure.witness}"
+    return Check(name="wheels", detail=detail, findings=findings), lock.target
+
+
+def _relative(findings: Iterable[Finding], restored: Path) -> tuple[Finding, ...]:
+    """Findings that name files as the user knows them, not in the folder they were restored to."""
+    prefix = f"{restored}/"
+    return tuple(
+        replace(each, file=each.file.removeprefix(prefix), problem=each.problem.replace(prefix, ""))
+        for each in findings
+    )

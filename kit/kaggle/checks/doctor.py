@@ -1,0 +1,144 @@
+"""What is wrong with this machine, this bundle or these credentials: checks for one screen.
+
+In: the environment, and a dataset if there is one. Out: checks, each with its findings; an error is what stops a dry
+run or an upload from here, a warning what is good to know. Nothing is sent, and no credential is shown.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import trio
+
+from kit.assets import TINY_MODEL
+from kit.engines.vllm.server.memory import H100_BYTES, SHAPES, MemoryPlan, plan, read_shape
+from kit.engines.vllm.server.settings import PRESETS
+from kit.errors import EngineError, InputError, MissingError
+from kit.kaggle.checkout import SOURCE
+from kit.kaggle.checks.findings import Check, Finding, error, lowered, warning
+from kit.kaggle.checks.machine import Machine, Needs, check_machine
+from kit.kaggle.offline import Isolation, without_network
+from kit.kaggle.upload.client import check_installed
+from kit.kaggle.upload.credentials import find_credentials
+from kit.kaggle.wheels.commands import current_lock
+from kit.sandbox.config import SandboxConfig
+from kit.sandbox.confinement import Confinement
+from kit.sandbox.pool import open_pool
+
+_PACKAGES = ("torch", "transformers", "polars", "grpcio", "nbclient", "matplotlib")
+_ENVIRONMENT_MEND = "make environment"
+
+
+def examine(environ: Mapping[str, str], *, scratch: Path) -> Iterator[Check]:
+    """Every check of this machine and these credentials, one after another; the sandbox takes some seconds."""
+    yield from _machine(scratch)
+    yield packages()
+    yield network(scratch)
+    yield sandbox()
+    yield locks()
+    yield client()
+    yield credentials(environ)
+
+
+def _machine(scratch: Path) -> Iterator[Check]:
+    """What it has; that it is no Kaggle machine is no fault."""
+    needed = Needs(weights_bytes=0, unpacked_bytes=0, target=None)
+    yield from map(lowered, check_machine(Machine.here(scratch), needed))
+
+
+def packages() -> Check:
+    """Whether a dry run finds what it imports."""
+    absent = [name for name in _PACKAGES if importlib.util.find_spec(_module(name)) is None]
+    seen = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES if name not in absent)
+    findings = tuple(error(name, "is not installed", _ENVIRONMENT_MEND) for name in absent)
+    return Check(name="packages", detail=seen or "none", findings=findings)
+
+
+def network(scratch: Path) -> Check:
+    """How a dry run takes the network away."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        isolation = without_network(("true",), scratch=Path(folder)).isolation
+    finding = warning(
+        "network", "a dry run cannot have a namespace without network here", "allow user namespaces, or run as root"
+    )
+    findings = () if isolation is Isolation.NAMESPACE else (finding,)
+    return Check(name="offline", detail=isolation.value, findings=findings)
+
+
+def sandbox() -> Check:
+    """What confines the model's Python here."""
+    try:
+        confinement = trio.run(_confinement)
+    except EngineError as fault:
+        finding = Finding.of(fault, file="sandbox", mend="prompts with tools cannot be used on this machine")
+        return Check(name="sandbox", detail="none can be started", findings=(finding,))
+    if confinement is None:
+        return Check(name="sandbox", detail="none was started")
+    promises = (
+        (confinement.hides_files, "files outside of it can be read", "allow namespaces or Landlock"),
+        (confinement.blocks_network, "the network is blocked in Python only", "allow namespaces or seccomp"),
+        (confinement.bounds_processes, "the number of processes is not bounded", "allow seccomp, or run as root"),
+    )
+    findings = tuple(warning("sandbox", problem, mend) for is_kept, problem, mend in promises if not is_kept)
+    return Check(name="sandbox", detail=confinement.describe(), findings=findings)
+
+
+async def _confinement() -> Confinement | None:
+    async with open_pool(SandboxConfig(num_spare=0)) as pool, pool.lend():
+        return pool.confinement
+
+
+def locks(*, project: Path = SOURCE) -> Check:
+    """Whether every lock is as young as what it was made from."""
+    names = sorted(path.stem.removeprefix("lock-") for path in (project / "wheels").glob("lock-*.txt"))
+    names = [name for name in names if name != "dev"]  # which is not a target's
+    findings = []
+    for name in names:
+        try:
+            current_lock(name, project)
+        except (MissingError, InputError) as fault:
+            findings.append(Finding.of(fault, file=name, mend=f"kit wheels lock --target {name}"))
+    uv = "uv found" if importlib.util.find_spec("uv") or shutil.which("uv") else "no uv, which `kit wheels lock` needs"
+    return Check(name="wheel locks", detail=f"{', '.join(names)}; {uv}", findings=tuple(findings))
+
+
+def presets() -> Iterator[tuple[str, MemoryPlan]]:
+    """What each preset of vLLM would do with the memory of what it is for; arithmetic, nothing is measured."""
+    for name, shape in SHAPES.items():
+        yield name, plan(shape, PRESETS[name], device_bytes=H100_BYTES)
+    ours = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield "cpu-tiny (shipped model)", plan(read_shape(TINY_MODEL), PRESETS["cpu-tiny"], device_bytes=ours)
+
+
+def client() -> Check:
+    """Whether the kaggle client can run."""
+    try:
+        version = check_installed()
+    except MissingError as fault:
+        finding = Finding.of(fault, file="kaggle", mend=_ENVIRONMENT_MEND)
+        return Check(name="kaggle client", detail="not installed; `kit upload` needs it", findings=(finding,))
+    return Check(name="kaggle client", detail=version)
+
+
+def credentials(environ: Mapping[str, str]) -> Check:
+    """Where they come from, and never what they are; without any, all but uploading works."""
+    try:
+        found = find_credentials(environ)
+    except MissingError as fault:
+        finding = warning(
+            "credentials",
+            f"nothing can be uploaded: {fault}",
+            "make a token at Kaggle's settings, API, and save it as ~/.kaggle/access_token",
+        )
+        return Check(name="credentials", detail="none", findings=(finding,))
+    return Check(name="credentials", detail=f"{found.source}, of {found.username or 'a token'}")
+
+
+def _module(package: str) -> str:
+    return {"grpcio": "grpc"}.get(package, package)

@@ -1,0 +1,128 @@
+"""Whether a restored model can be loaded without a network: settings, shards, tokenizer, vocabulary, code.
+
+In: the model's folder under its own names. Out: findings. The weights are not loaded, their headers are read. What a
+tokenizer fetches from the internet when it is first used is looked for here, because there it fails only after
+minutes of loading (vLLM issue 22525; openai/harmony issue 95).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
+from kit.errors import KitError
+from kit.kaggle.checks.findings import Finding, error, warning
+from kit.kaggle.digest import sha256_of
+
+_RECOPY = "copy the model's folder again from where it came, then build the dataset again"
+_ADD = "put it into the model's folder and build the dataset again"
+_HARMONY = (
+    "o200k_base.tiktoken",
+    "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+)  # Source: src/tiktoken_ext/public_encodings.rs of openai_harmony 0.0.8: name and expected SHA-256
+_VOCABULARY_OF_CLASS = {"QWenTokenizer": "qwen.tiktoken", "TikTokenTokenizer": "tiktoken.model"}
+"""Tokenizers written for one model, by the file that holds their vocabulary (Qwen 1, Kimi)."""
+
+
+def check_model(folder: Path) -> tuple[Finding, ...]:
+    """All that would keep the model from loading."""
+    findings: list[Finding] = []
+    for check in (check_model_folder, check_tokenizer_files):
+        try:
+            check(folder)
+        except KitError as fault:
+            findings.append(Finding.of(fault, file=str(folder), mend=_RECOPY))
+    config, settings = _object(folder / "config.json"), _object(folder / "tokenizer_config.json")
+    return (
+        *findings,
+        *_check_tokenizer(folder, config),
+        *_check_vocabulary(folder, config, settings),
+        *_check_code(folder / "config.json", config),
+        *_check_code(folder / "tokenizer_config.json", settings),
+        *_check_template(folder, settings),
+    )
+
+
+def check_trm(trm: Path, model: Path) -> tuple[Finding, ...]:
+    """All that would keep a recursive model from loading on top of `model`; reads all weights."""
+    if importlib.util.find_spec("torch") is None:
+        mend = "verify where torch is installed, as it is on Kaggle"
+        return (warning(trm, "not looked at: there is no torch here", mend),)
+    from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
+
+    try:
+        check_model_folder(trm)
+        check_backbone(load_alone(trm).config, model)
+    except KitError as fault:
+        return (Finding.of(fault, file=str(trm), mend="build the dataset again with the TRM of this very model"),)
+    return ()
+
+
+def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
+    path = folder / "tokenizer.json"
+    if (folder / "vocab.json").is_file() and not path.is_file() and not (folder / "merges.txt").is_file():
+        yield error(folder / "merges.txt", "missing, and vocab.json is of no use without it", _RECOPY)
+    if not path.is_file():
+        return
+    try:
+        largest = max(_token_ids(json.loads(path.read_bytes())), default=-1)
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        yield error(path, f"not a tokenizer ({fault!r})", _RECOPY)
+        return
+    size = config.get("vocab_size")
+    if isinstance(size, int) and largest >= size:
+        yield error(path, f"has token {largest}, the model in config.json knows {size} tokens", _RECOPY)
+
+
+def _token_ids(tokenizer: Mapping[str, Any]) -> Iterator[int]:
+    """Every token's number; the model's vocabulary is a mapping, or for Unigram a list."""
+    vocabulary = tokenizer["model"].get("vocab", {})
+    yield from vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+    yield from (token["id"] for token in tokenizer.get("added_tokens", ()))
+
+
+def _check_vocabulary(folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    if config.get("model_type") == "gpt_oss":
+        name, sha256 = _HARMONY
+        if not (folder / name).is_file():
+            yield error(folder / name, "missing; gpt-oss's harmony format would fetch it from the internet", _ADD)
+        elif sha256_of(folder / name) != sha256:
+            yield error(folder / name, "not the vocabulary that harmony expects, by its SHA-256", _ADD)
+    wanted = _VOCABULARY_OF_CLASS.get(str(settings.get("tokenizer_class")))
+    if wanted is not None and not (folder / wanted).is_file():
+        yield error(folder / wanted, f"missing; {settings['tokenizer_class']} cannot work without it", _ADD)
+
+
+def _check_code(path: Path, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """The Python files that `auto_map` names: `module.Class`, or `repository--module.Class` from the hub."""
+    code = settings.get("auto_map")
+    every = code.values() if isinstance(code, dict) else ()
+    names = [name for each in every for name in (each if isinstance(each, list) else [each]) if isinstance(name, str)]
+    for name in sorted(set(names)):
+        repository, _, local = name.rpartition("--")
+        file = path.parent / f"{local.partition('.')[0]}.py"
+        if repository:
+            mend = f"copy {file.name} from {repository} beside it, and write {local!r} instead"
+            yield error(path, f"its code {name!r} would be fetched from the hub", mend)
+        elif not file.is_file():
+            yield error(file, f"missing, {path.name} names it", _RECOPY)
+
+
+def _check_template(folder: Path, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    templates = [*folder.glob("chat_template.*"), *folder.glob("additional_chat_templates/*")]
+    if not templates and "chat_template" not in settings:
+        mend = "take a model that was trained to chat, or put its chat_template.jinja beside the weights"
+        yield warning(folder, "no chat template", mend)
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file; empty if there is none, which is told elsewhere where it matters."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,298 @@
+"""A dry run of the submission on this machine: the real notebook, no network, Kaggle's protocol.
+
+Builds the dataset, lays it and the problems out like Kaggle's mounts, old or new, executes the notebook in a kernel
+without a network that can only read them, and reads back what it left. A run that was interrupted is resumed from
+its journal.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kit.assets import TINY_MODEL
+from kit.config import replaced
+from kit.errors import InputError, cannot_write
+from kit.kaggle.dataset.bundle import Wheelhouse, build
+from kit.kaggle.dataset.manifest import MANIFEST_NAME
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
+from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME, Settings
+from kit.kaggle.notebook.vllm import SERVER_FOLDER
+from kit.kaggle.offline import OfflineCommand, without_network
+from kit.kaggle.upload.kernel import NOTEBOOK
+from kit.problem import Problem, read_problems
+from kit.solver.journal import Record, read_records
+
+OUTPUT_NAME = "output.log"
+_DESCRIPTION_NAME = "run.json"
+_POLL_S = 0.2
+_STOP_S = 15.0
+
+SQUEEZED: Mapping[str, Any] = {
+    "budget": {"limit_s": 240.0, "reserve_s": 20.0, "floor_s": 2.0},
+    "solver": {"sampling": {"temperature": 1.0, "max_new_tokens": 128}},
+    "engine": {"device": "cpu", "dtype": "float32", "num_threads": 1},
+}
+"""How a dry run differs from a submission: five hours squeezed to four minutes, no GPU, and samples as short
+and as varied as the shipped model's training. One thread: its matrices are too small to share."""
+
+AS_TRAINED: Mapping[str, Any] = {"solver": {"prompt": "plain"}}
+"""For the shipped model, which has seen one wording only."""
+
+RECURSIVE: Mapping[str, Any] = {"solver": {"depths": [3, 5, 10]}}
+"""For the recursive engines: the ladder of depths that a contested vote climbs."""
+
+
+_INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come before it")\n'
+"""Where PYTHONPATH leads first, under the kit's own name: whoever takes it from there is found out."""
+
+
+class Layout(StrEnum):
+    """Where Kaggle mounts inputs: it changed between January and March 2026 (field notes kaggle.md 4)."""
+
+    OLD = "old"
+    NEW = "new"
+
+    def dataset(self, inputs: Path) -> Path:
+        """A dataset's folder."""
+        return inputs / ("datasets/you/mathllm-kit" if self is Layout.NEW else "mathllm-kit")
+
+    def competition(self, inputs: Path) -> Path:
+        """The competition's folder."""
+        return inputs / ("competitions" if self is Layout.NEW else "") / COMPETITION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunConfig:
+    """What to run.
+
+    problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
+    trm: a recursive model for it; None for an engine that needs none. wheels: to install from; None takes what this
+    Python has, as a notebook without wheels takes what the image has.
+    out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
+    changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
+    seeds: one for each run; the contest is scored by two runs, whose seeds differ. layout: of the mounts.
+    """
+
+    problems: Path
+    model: Path
+    trm: Path | None = None
+    wheels: Wheelhouse | None = None
+    out: Path
+    rerun: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool = False
+    seeds: tuple[int, ...] = (0,)
+    layout: Layout = Layout.NEW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """A dry run that has been laid out: its folders, and the command that executes it."""
+
+    folder: Path
+    resumed: bool
+    problems: tuple[Problem, ...]
+    command: OfflineCommand
+    settings: Mapping[str, Any]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was executed to its end, now or before the dry run was interrupted."""
+        return self.submission.exists()
+
+    @property
+    def working(self) -> Path:
+        """The notebook's output folder."""
+        return self.folder / "kaggle" / "working"
+
+    @property
+    def journal(self) -> Path:
+        """Everything the run computed."""
+        return self.working / JOURNAL_NAME
+
+    @property
+    def submission(self) -> Path:
+        """What Kaggle would score."""
+        return self.working / SUBMISSION_NAME
+
+    @property
+    def log(self) -> Path:
+        """What the kit logged inside the notebook."""
+        return self.working / LOG_NAME
+
+    @property
+    def server_log(self) -> Path:
+        """What a vLLM server wrote."""
+        return self.folder / "kaggle" / "tmp" / SERVER_FOLDER / "server.log"
+
+    @property
+    def output(self) -> Path:
+        """What the notebook's processes printed."""
+        return self.folder / OUTPUT_NAME
+
+    def solutions(self) -> tuple[Record, ...]:
+        """The journal's solution records so far, the last one of each problem."""
+        if not self.journal.exists():
+            return ()
+        solutions = (record for record in read_records(self.journal) if record["kind"] == "solution")
+        return tuple({record["problem"]: record for record in solutions}.values())
+
+
+def lay_out(run: DryRunConfig) -> tuple[DryRun, ...]:
+    """Check the input, build the dataset, and lay everything out like Kaggle's mounts, once for each seed.
+
+    Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
+    """
+    problems = read_problems(run.problems)
+    as_trained = AS_TRAINED if run.model is not None and run.model.resolve() == TINY_MODEL.resolve() else {}
+    settings = merged(SQUEEZED, as_trained, {"budget": {"num_problems": len(problems)}}, run.changes)
+    if not NOTEBOOK.is_file():
+        raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
+    replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
+    out = run.out.resolve()  # the notebook runs in another folder
+    bundle = build(out / "dataset", model=run.model, trm=run.trm, wheels=run.wheels)
+    description = {
+        "problems": [problem.key for problem in problems],
+        "settings": settings,
+        "rerun": run.rerun,
+        "layout": run.layout,
+        "seeds": run.seeds,
+        "dataset": sha256_of(bundle.folder / MANIFEST_NAME),
+    }
+    folder, resumed = _run_folder(out, json.dumps(description, indent=1, sort_keys=True), run)
+    return tuple(
+        _dry_run(run, each, problems, merged(settings, {"seed": seed}), bundle.folder, resumed=resumed)
+        for each, seed in zip(_folders(folder, len(run.seeds)), run.seeds, strict=True)
+    )
+
+
+def _dry_run(
+    run: DryRunConfig,
+    folder: Path,
+    problems: tuple[Problem, ...],
+    settings: Mapping[str, Any],
+    dataset: Path,
+    *,
+    resumed: bool,
+) -> DryRun:
+    root = folder / "kaggle"
+    test_csv = _mount(dataset, problems, root, run.layout)
+    command = _command(folder, root, rerun_csv=test_csv if run.rerun else None)
+    return DryRun(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
+
+
+def perform(dry_run: DryRun, *, on_progress: Callable[[Sequence[Record]], None]) -> int:
+    """Execute it; calls `on_progress` with the solutions so far, a few times a second. Returns the exit status.
+
+    On Ctrl-C the notebook is stopped, the journal stays, and KeyboardInterrupt goes on.
+    """
+    environ = {
+        **os.environ,
+        **dry_run.command.environ,
+        SETTINGS_VARIABLE: json.dumps(dry_run.settings),
+        ROOT_VARIABLE: str(dry_run.folder / "kaggle"),
+    }
+    with dry_run.output.open("ab") as output:
+        # A session of its own, so that Ctrl-C reaches this process alone, which then stops all of them.
+        process = subprocess.Popen(
+            dry_run.command.argv, env=environ, stdout=output, stderr=output, start_new_session=True
+        )
+        with _stopped_at_the_end(process):
+            while process.poll() is None:
+                on_progress(dry_run.solutions())
+                time.sleep(_POLL_S)
+    on_progress(dry_run.solutions())
+    return process.returncode
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other, the last one winning."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(name, {}), Mapping)
+            result[name] = merged(result.get(name, {}), value) if both else value
+    return result
+
+
+def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineCommand:
+    argv = [sys.executable, "-m", "kit.kaggle.dry_run.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
+    if rerun_csv is not None:
+        argv += ["--rerun-csv", str(rerun_csv)]
+    return without_network(argv, scratch=folder / "no-network", read_only=[root / "input"])
+
+
+@contextmanager
+def _stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ask the process's group to stop, and kill it if it does not."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _run_folder(out: Path, description: str, run: DryRunConfig) -> tuple[Path, bool]:
+    """The latest run's folder if it is this very run, unfinished; else a new one."""
+    runs = sorted(out.glob("run-[0-9][0-9][0-9][0-9]"))
+    if runs and not run.fresh and _is_unfinished(runs[-1], description, len(run.seeds)):
+        return runs[-1], True
+    last = int(runs[-1].name.removeprefix("run-")) if runs else 0
+    folder = out / f"run-{last + 1:04}"
+    try:
+        folder.mkdir()
+        (folder / _DESCRIPTION_NAME).write_text(description, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder, False
+
+
+def _folders(folder: Path, num_runs: int) -> list[Path]:
+    """Where each of the runs goes."""
+    return [folder] if num_runs == 1 else [folder / str(number) for number in range(1, num_runs + 1)]
+
+
+def _is_unfinished(folder: Path, description: str, num_runs: int) -> bool:
+    described = folder / _DESCRIPTION_NAME
+    finished = [each / "kaggle" / "working" / SUBMISSION_NAME for each in _folders(folder, num_runs)]
+    is_same = described.is_file() and described.read_text(encoding="utf-8") == description
+    return is_same and not all(each.exists() for each in finished)
+
+
+def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layout) -> Path:
+    """Lay dataset and problems out as Kaggle mounts them, and Kaggle's own folders beside; returns the test.csv."""
+    inputs, intruder = root / "input", root / "lib" / "kit.py"
+    test_csv = layout.competition(inputs) / "test.csv"
+    shutil.rmtree(inputs, ignore_errors=True)
+    try:
+        (root / "working").mkdir(parents=True, exist_ok=True)
+        (root / "lib" / "kagglegym").mkdir(parents=True, exist_ok=True)
+        intruder.write_text(_INTRUDER, encoding="utf-8")
+        shutil.copytree(dataset, layout.dataset(inputs))
+        test_csv.parent.mkdir(parents=True)
+        with test_csv.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("id", "problem"))
+            rows.writerows((problem.id, problem.text) for problem in problems)
+    except OSError as error:
+        raise cannot_write(root, error) from error
+    return test_csv

@@ -1,0 +1,221 @@
+"""The kit's stand-in for AIMO3Gateway: asks every question of a CSV over gRPC and writes the submission.
+
+In: a CSV with the columns id, problem and perhaps answer; a listening inference server (ours or the real one).
+Out: submission.parquet with the columns id (String) and answer (Int64), rows in the order of asking.
+
+Within one process it is run by `LocalInferenceServer.run_local_gateway`; as a process of its own it plays the
+gateway of the competition rerun against a kernel that serves:
+    python -m kit.kaggle.evaluation_double.gateway --csv test.csv --out submission.parquet --seed 1
+
+Unlike the real one it names a wrong or second server instead of asking whichever answers first, reads ids as
+text even if they look like numbers, and, unless told to be lenient, refuses at once what would be scored wrong.
+
+Source: kaggle_evaluation/{aimo_3_gateway.py,core/base_gateway.py,core/relay.py} 0.9.0, behaviour only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from kit.errors import InputError, KitError, MissingError
+from kit.kaggle.environment import KAGGLE_ROOT, find_test_csv
+from kit.kaggle.evaluation_double.answer_sheet import AnswerSheet, GatewayError, GatewayErrorType
+from kit.kaggle.evaluation_double.client import Client
+from kit.kaggle.evaluation_double.protocol import ANSWER_DEADLINE_S, KAGGLE_PORTS, STARTUP_LIMIT_S
+
+__all__ = ["GatewayError", "GatewayErrorType", "GatewaySettings", "LocalGateway", "Progress", "main"]
+
+_COLUMNS = (["id", "problem"], ["id", "problem", "answer"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """How to ask. The defaults are the public run's, in the strict way."""
+
+    out: Path = Path("submission.parquet")
+    seed: int | None = None  # of the order; None takes one from the system, as Kaggle does
+    shuffle: bool = True  # False keeps the file's order, as the private rerun does
+    strict: bool = True  # False lets pass what the real gateway lets pass
+    ports: tuple[int, ...] = KAGGLE_PORTS
+    startup_limit_s: float = STARTUP_LIMIT_S
+    answer_deadline_s: float = ANSWER_DEADLINE_S  # not for the first question, which has none
+
+    def __post_init__(self) -> None:
+        if not self.ports:
+            raise InputError("ports: expected at least one port to ask")
+        if self.startup_limit_s < 0 or self.answer_deadline_s <= 0:
+            raise InputError("startup_limit_s and answer_deadline_s: expected seconds greater than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One question was answered and accepted."""
+
+    question_id: str
+    position: int  # from 1
+    num_questions: int
+    seconds: float  # that the answer took
+    answer: Any  # as predict returned it
+
+
+class LocalGateway:
+    """Asks a listening server every question once, a row at a time, and writes the submission at the end.
+
+    `data_paths[0]` is the CSV; None means the competition's own, wherever Kaggle mounted it.
+    """
+
+    def __init__(
+        self,
+        data_paths: Sequence[str | Path] | None = None,
+        *,
+        settings: GatewaySettings | None = None,
+        on_answer: Callable[[Progress], None] | None = None,
+    ) -> None:
+        if isinstance(data_paths, (str, Path)):
+            raise InputError(f"data_paths: expected a tuple of one path, ('{data_paths}',), not the path itself")
+        self._csv = Path(data_paths[0]) if data_paths else find_test_csv(KAGGLE_ROOT / "input")
+        self._settings = settings or GatewaySettings()
+        self._on_answer = on_answer
+
+    def run(self) -> pl.DataFrame:
+        """Ask everything; returns what was written. A failed run leaves no file, nor an earlier run's.
+
+        Raises: GatewayError, StaleServerError; InputError or MissingError for the CSV.
+        """
+        if not self._settings.out.parent.is_dir():  # found out now rather than after the last question
+            raise MissingError(f"the folder {self._settings.out.parent} of the submission is not there; make it")
+        self._settings.out.unlink(missing_ok=True)
+        questions = read_questions(self._csv)
+        if self._settings.shuffle:
+            seed = self._settings.seed
+            seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+            questions = questions.sample(fraction=1.0, shuffle=True, seed=seed)
+        sheet = AnswerSheet(strict=self._settings.strict)
+        client = Client(
+            ports=self._settings.ports,
+            startup_limit_s=self._settings.startup_limit_s,
+            answer_deadline_s=self._settings.answer_deadline_s,
+        )
+        try:
+            self._ask_all(client, questions, sheet)
+        finally:
+            client.close()
+        sheet.write(self._settings.out)
+        return pl.read_parquet(self._settings.out)
+
+    def _ask_all(self, client: Client, questions: pl.DataFrame, sheet: AnswerSheet) -> None:
+        client.connect()
+        for position, row in enumerate(questions.iter_slices(n_rows=1), start=1):
+            asked_at_s = time.monotonic()
+            answer = client.send("predict", *row.get_columns())
+            seconds = time.monotonic() - asked_at_s
+            question_id = str(row["id"][0])
+            sheet.add(answer, question_id)
+            if self._on_answer:
+                self._on_answer(
+                    Progress(
+                        question_id=question_id,
+                        position=position,
+                        num_questions=questions.height,
+                        seconds=seconds,
+                        answer=answer,
+                    )
+                )
+
+
+def read_questions(csv: Path) -> pl.DataFrame:
+    """The questions of a file, id and problem as text. Raises: MissingError, InputError."""
+    if not csv.is_file():
+        raise MissingError(f"the questions' file {csv} is not there; expected a CSV with id,problem[,answer]")
+    try:
+        questions = pl.read_csv(csv, schema_overrides={"id": pl.String, "problem": pl.String})
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{csv} is not a CSV of questions: {error}") from error
+    if questions.columns not in _COLUMNS:
+        raise InputError(f"{csv} has the columns {questions.columns}; expected id,problem[,answer] in this order")
+    if questions.is_empty():
+        raise InputError(f"{csv} holds no question")
+    if questions.select("id", "problem").null_count().sum_horizontal()[0]:
+        raise InputError(f"{csv} has a row without id or without problem")
+    if questions["id"].n_unique() != questions.height:
+        raise InputError(f"{csv} holds an id twice: {questions['id'].filter(questions['id'].is_duplicated())[0]}")
+    return questions
+
+
+# --- As a process of its own ------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as a command; returns the exit status: 0, 1 after a fault it tells, 130 after Ctrl-C.
+
+    Beside the submission it leaves result.json, with the keys of the real gateway's.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        settings = GatewaySettings(
+            out=options.out,
+            seed=options.seed,
+            shuffle=not options.keep_order,
+            strict=not options.lenient,
+            ports=options.ports,
+            startup_limit_s=options.startup_limit_s,
+            answer_deadline_s=options.answer_deadline_s,
+        )
+        LocalGateway((options.csv,), settings=settings, on_answer=_tell).run()
+    except KitError as error:
+        _write_result(options.out.parent, error)
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; no submission was written\n")
+        return 130
+    _write_result(options.out.parent, None)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m kit.kaggle.evaluation_double.gateway", description=main.__doc__)
+    defaults = GatewaySettings()
+    parser.add_argument("--csv", type=Path, required=True, help="questions: id,problem[,answer]")
+    parser.add_argument("--out", type=Path, default=defaults.out)
+    parser.add_argument("--seed", type=int, help="of the order; random if left out")
+    parser.add_argument("--keep-order", action="store_true", help="the file's order, as in the private rerun")
+    parser.add_argument("--lenient", action="store_true", help="accept whatever the real gateway accepts")
+    parser.add_argument("--ports", type=_ports, default=defaults.ports, help="asked in order: 50051,60053")
+    parser.add_argument("--startup-limit-s", type=float, default=defaults.startup_limit_s)
+    parser.add_argument("--answer-deadline-s", type=float, default=defaults.answer_deadline_s)
+    return parser
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    return tuple(int(port) for port in text.split(","))
+
+
+def _tell(progress: Progress) -> None:
+    answer = progress.answer
+    shown = answer["answer"].to_list()[0] if "answer" in getattr(answer, "columns", ()) else answer
+    place = f"{progress.position}/{progress.num_questions}"
+    sys.stdout.write(f"{place} {progress.question_id}: {shown} ({progress.seconds:.1f} s)\n")
+    sys.stdout.flush()
+
+
+def _write_result(folder: Path, error: KitError | None) -> None:
+    result: dict[str, object] = {"Succeeded": error is None}
+    if error is not None:
+        kind = error.error_type if isinstance(error, GatewayError) else GatewayErrorType.GATEWAY_RAISED_EXCEPTION
+        result |= {"ErrorType": kind.value, "ErrorName": kind.name, "ErrorDetails": str(error)[:8000]}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

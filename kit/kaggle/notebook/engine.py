@@ -1,0 +1,102 @@
+"""The engine that a recipe asks for, over a restored dataset: in this process, or by a vLLM server.
+
+In: where the dataset was restored, and the Python of the environment made from its wheels. Out: an engine to enter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER
+from kit.kaggle.notebook.recipe import EngineConfig, Kind, Recipe
+from kit.kaggle.notebook.vllm import can_serve, open_served, prepare_server
+from kit.sampling import Engine
+
+_AUTO_STARTS = 2  # ten minutes each at the most, by the supervisor's default
+
+log = logging.getLogger(__name__)
+
+
+def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
+    """The files of weights in the order in which the engine reads them."""
+    folders = (MODEL_FOLDER, TRM_FOLDER) if config.recurses else (MODEL_FOLDER,)
+    return tuple(path for folder in folders for path in sorted((restored / folder).glob("*.safetensors")))
+
+
+def resolved_kind(config: EngineConfig, python: Path | None) -> Kind:
+    """What auto stands for, with the environment that was made from the dataset's wheels."""
+    if config.kind != "auto":
+        return config.kind
+    return "vllm" if can_serve(config.vllm.interpreter(python)) else "transformers"
+
+
+def as_kind(config: EngineConfig, kind: Kind) -> EngineConfig:
+    """The config with what auto stands for; where transformers could take vLLM's place, fewer starts are waited for."""
+    choice = config.vllm
+    if config.kind == "auto":
+        num_starts = min(choice.supervisor.max_failed_starts, _AUTO_STARTS)
+        supervisor = dataclasses.replace(choice.supervisor, max_failed_starts=num_starts)
+        choice = dataclasses.replace(choice, supervisor=supervisor)
+    return dataclasses.replace(config, kind=kind, vllm=choice)
+
+
+def open_engine(
+    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
+) -> AbstractAsyncContextManager[Engine]:
+    """Load the model of a restored dataset, or make ready the server that will, slowly and in any thread.
+
+    python: whose packages are imported before those of the image; what the process has imported already stays.
+    Raises: MissingError, InputError or StorageError naming the file that is to blame.
+    """
+    if python is not None:
+        packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))
+        if packages not in sys.path:
+            sys.path.insert(1, packages)  # after the folder of the kit itself
+    if recipe.engine.kind in ("vllm", "vllm-trm"):
+        return _open_server(restored, python, recipe, scratch=scratch)
+    return _open_in_process(restored, recipe)
+
+
+def _open_server(
+    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
+) -> AbstractAsyncContextManager[Engine]:
+    launch, config = prepare_server(
+        recipe.engine.vllm,
+        python=python,
+        model=restored / MODEL_FOLDER,
+        trm=restored / TRM_FOLDER if recipe.engine.recurses else None,
+        depth=recipe.solver.sampling.depth,
+        depths=recipe.solver.depths,
+        scratch=scratch,
+    )
+    return open_served(launch, config)
+
+
+def _open_in_process(restored: Path, recipe: Recipe) -> AbstractAsyncContextManager[Engine]:
+    # Here and not above, so that the server listens before torch and transformers are imported.
+    import torch
+    import transformers
+
+    from kit.engines.transformers.engine import TransformersEngine
+    from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
+
+    log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)
+    config, solver = recipe.engine, recipe.solver
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    model = restored / MODEL_FOLDER
+    if not config.recurses:
+        return TransformersEngine.load(model, device=config.device, dtype=config.dtype, max_batch=config.max_batch)
+    return TRMEngine.load(
+        restored / TRM_FOLDER,
+        backbone=model,
+        device=config.device,
+        dtype=config.dtype,
+        max_batch=config.max_batch,
+        max_depth=max(MAX_DEPTH, *solver.depths, solver.sampling.depth or 0),
+        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the contest minutes
+    )

@@ -1,0 +1,165 @@
+"""What attempts are made with: the dataset's model in an engine, Python in a sandbox, and the loop over both.
+
+In: settings and where the dataset is mounted. Out: one engine, opened and closed by the solver's event loop. Getting
+there is a graph of steps (`startup_graph`), so that nothing waits for what it does not need:
+
+    restore ── install ── engine
+          └─── prefetch (optional)
+    sandboxes
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from kit.budget import Clock
+from kit.errors import KitError
+from kit.interpreter import Interpreters
+from kit.kaggle.dataset.manifest import load_manifest
+from kit.kaggle.dataset.restoring import restore
+from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.notebook.engine import as_kind, open_engine, resolved_kind, weight_files
+from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
+from kit.kaggle.notebook.recipe import Kind, Recipe
+from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
+from kit.kaggle.notebook.vllm import CODE_FOLDER, unpack_kit
+from kit.kaggle.wheels.install import install_from
+from kit.sampling import Engine
+from kit.tools.reasoner import ToolReasoner
+
+RESTORED_FOLDER = "kit-dataset"
+ENVIRONMENT_FOLDER = "kit-environment"
+
+log = logging.getLogger(__name__)
+
+_ValueT = TypeVar("_ValueT")
+
+
+@asynccontextmanager
+async def open_attempts(
+    environment: KaggleEnvironment,
+    mounts: Mounts,
+    recipe: Recipe,
+    *,
+    clock: Clock,
+    on_timing: Callable[[Timing], None],
+) -> AsyncIterator[Engine]:
+    """Do all that comes before the first attempt, and keep the model and the sandboxes until the end.
+
+    clock: the contest's. on_timing: told of each step as it ends.
+    Raises: MissingError, InputError or StorageError naming the file that is to blame.
+    """
+    graph = StartupGraph(clock=clock, on_end=on_timing)
+    closing = trio.Event()
+    async with trio.open_nursery() as holders:
+        hold = _Holder(holders, closing)
+        engine = _add_engine(graph, environment, mounts, recipe, hold)
+        sandboxes = _add_sandboxes(graph, environment, recipe, hold) if recipe.tool_format.runs_code else None
+        try:
+            failure = await graph.run()
+            if failure is None:
+                pool = None if sandboxes is None else sandboxes.value
+                yield ToolReasoner(
+                    engine=engine.value, tool_format=recipe.tool_format, interpreters=pool, config=recipe.reasoning
+                )
+        finally:
+            closing.set()
+    if failure is not None:
+        raise failure
+
+
+def _add_engine(
+    graph: StartupGraph, environment: KaggleEnvironment, mounts: Mounts, recipe: Recipe, hold: _Holder
+) -> Step[Engine]:
+    """The steps to a model that is ready to sample."""
+
+    async def prefetch() -> Prefetched:
+        return await read_ahead(weight_files(restored.value, recipe.engine), recipe.prefetch)
+
+    async def start_engine() -> Engine:
+        kind = await _in_thread(lambda: resolved_kind(recipe.engine, installed.value))
+        try:
+            return await hold(await _in_thread(lambda: make_engine(kind)))
+        except KitError as error:
+            if recipe.engine.kind != "auto" or kind == "transformers":
+                raise
+            log.error("vLLM does not serve, transformers takes its place: %s", error)
+            return await hold(await _in_thread(lambda: make_engine("transformers")))
+
+    def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
+        chosen = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
+        return open_engine(restored.value, installed.value, chosen, scratch=environment.scratch)
+
+    into = environment.scratch / RESTORED_FOLDER
+
+    async def restore_dataset() -> Path:
+        return await _in_thread(lambda: restore(mounts.dataset(), into, mounts=environment.input))
+
+    async def install_wheels() -> Path | None:
+        return await _in_thread(lambda: install(mounts.dataset(), restored.value, environment.scratch))
+
+    restored = graph.add("restore", restore_dataset)
+    installed = graph.add("install", install_wheels, after=(restored,))
+    if recipe.prefetch.num_threads:
+        graph.add("prefetch", prefetch, after=(restored,), is_optional=True)
+    return graph.add("engine", start_engine, after=(restored, installed))
+
+
+def _add_sandboxes(
+    graph: StartupGraph, environment: KaggleEnvironment, recipe: Recipe, hold: _Holder
+) -> Step[Interpreters]:
+    from kit.sandbox.config import SandboxConfig
+    from kit.sandbox.pool import open_pool
+
+    config = SandboxConfig(
+        memory_bytes=recipe.tools.memory_bytes,
+        output_bytes=recipe.tools.output_bytes,
+        num_spare=recipe.tools.num_spare,
+        hidden=(environment.input.resolve(), environment.working.resolve()),
+    )
+    return graph.add("sandboxes", lambda: hold(open_pool(config)))
+
+
+def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:
+    """Make the environment of the dataset's wheels; its Python, or None for the image's own if it holds no wheels.
+
+    It has the kit besides, for vLLM's processes.
+    Raises: InputError for another machine's wheels or what the installer refuses; StorageError if it cannot be written.
+    """
+    wheels = load_manifest(dataset).wheels
+    if wheels is None:
+        return None
+    lock = restored / wheels.lock
+    kit_code = unpack_kit(restored, scratch / CODE_FOLDER)
+    return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(kit_code,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Enters what must be left again by the task that entered it, and keeps it until `closing`."""
+
+    nursery: trio.Nursery
+    closing: trio.Event
+
+    async def __call__(self, manager: AbstractAsyncContextManager[_ValueT]) -> _ValueT:
+        value: _ValueT = await self.nursery.start(self._keep, manager)
+        return value
+
+    async def _keep(
+        self, manager: AbstractAsyncContextManager[_ValueT], *, task_status: trio.TaskStatus[_ValueT]
+    ) -> None:
+        async with manager as value:
+            task_status.started(value)
+            await self.closing.wait()
+
+
+async def _in_thread(function: Callable[[], _ValueT]) -> _ValueT:
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)

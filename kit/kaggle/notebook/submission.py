@@ -1,0 +1,209 @@
+"""What the submission notebook calls: `prepare`, then `serve`.
+
+prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`session.assembly`).
+serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
+however long the model takes: the gateway gives up after 900 s without a server, but its first call has no deadline,
+so that call waits for the model (field notes kaggle.md 1).
+Neither raises for a broken dataset or model: every problem is then answered by a logged guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import kit
+from kit.budget import Budget, BudgetConfig, process_clock
+from kit.config import machine_facts, replaced
+from kit.errors import InputError, KitError, StorageError
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.digest import sha256_of
+from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
+from kit.kaggle.evaluation_double.server import LocalInferenceServer
+from kit.kaggle.notebook.boundary import Contest, predict_function
+from kit.kaggle.notebook.prefetch import PrefetchConfig
+from kit.kaggle.notebook.recipe import EngineConfig, Recipe, ToolsConfig
+from kit.kaggle.notebook.startup import open_attempts
+from kit.kaggle.notebook.startup_graph import Timing
+from kit.sampling import Engine
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal
+from kit.tools.reasoner import ReasoningConfig
+
+log = logging.getLogger(__name__)
+
+JOURNAL_NAME = "journal.jsonl"
+LOG_NAME = "kit.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a competitor may set in the notebook; the defaults are the recipe to submit.
+
+    seed: of the run; None draws one, so that the contest's two runs differ, and keeps it in the journal.
+    """
+
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
+    sandbox: ToolsConfig = field(default_factory=ToolsConfig)
+    prefetch: PrefetchConfig = field(default_factory=PrefetchConfig)
+    seed: int | None = None
+
+
+class InferenceServer(Protocol):
+    """What kaggle_evaluation's server and the kit's own have in common."""
+
+    def serve(self) -> None:
+        """Listen; in the scored rerun, for ever."""
+
+    def run_local_gateway(self, data_paths: tuple[str, ...], /) -> object:
+        """Ask the problems of a CSV and write submission.parquet into the current folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A contest that is ready to be served."""
+
+    environment: KaggleEnvironment
+    mounts: Mounts
+    contest: Contest
+
+
+def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> Session:
+    """Start everything that takes time, and return at once.
+
+    Raises: InputError only for settings that make no sense, before anything runs.
+    """
+    environment = KaggleEnvironment.detect(environ)
+    settings = _overridden(settings or Settings(), environ)
+    _log_to(environment.working / LOG_NAME)
+    budget = Budget(settings.budget, process_clock())
+    mounts = Mounts.find(environment.input)
+    journal = open_journal(environment, mounts, settings)
+    recipe = Recipe(
+        solver=dataclasses.replace(settings.solver, seed=seed_of_run(settings, journal)),
+        engine=settings.engine,
+        reasoning=settings.reasoning,
+        tools=settings.sandbox,
+        prefetch=settings.prefetch,
+    )
+
+    def open_engine() -> AbstractAsyncContextManager[Engine]:
+        keep = partial(_keep, journal)
+        return open_attempts(environment, mounts, recipe, clock=budget.clock, on_timing=keep)
+
+    contest = Contest(open_engine, budget=budget, journal=journal, config=recipe.solver)
+    contest.start()
+    log.info("kit %s from %s; %.1f s since the process started", kit.__version__, kit.__file__, budget.clock())
+    return Session(environment, mounts, contest)
+
+
+def serve(session: Session) -> None:
+    """Answer the competition's problems. In the scored rerun this never returns.
+
+    Raises: what the gateway raises in an interactive run, whose `submission.parquet` nobody scores.
+    """
+    if session.contest.is_closed:
+        raise InputError("this session was served already; run the Prepare cell again")
+    server = make_server(session)
+    if session.environment.is_rerun:
+        server.serve()
+        return
+    try:
+        with contextlib.chdir(session.environment.working):
+            server.run_local_gateway((str(session.mounts.test_csv()),))
+    finally:
+        session.contest.close()
+
+
+def make_server(session: Session) -> InferenceServer:
+    """The competition's own server if its package is mounted, else the kit's, on the same protocol."""
+    predict = predict_function(session.contest)
+    mounted = session.mounts.kaggle_evaluation()
+    if mounted is not None:
+        sys.path.insert(0, str(mounted))
+    elif importlib.util.find_spec("kaggle_evaluation") is None:  # Kaggle may have it on the path already
+        level = logging.WARNING if session.environment.is_rerun else logging.INFO
+        log.log(level, "no kaggle_evaluation is mounted; serving with the kit's own server, on loopback only")
+        return LocalInferenceServer(predict)
+    log.info("serving with kaggle_evaluation from %s", mounted or "the path")
+    module = importlib.import_module("kaggle_evaluation.aimo_3_inference_server")
+    server: InferenceServer = module.AIMO3InferenceServer(predict)
+    return server  # the annotation is what checks it
+
+
+def open_journal(environment: KaggleEnvironment, mounts: Mounts, settings: Settings) -> Journal | None:
+    """The run's journal; None, logged, where nothing can be written: answers matter more."""
+    run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(mounts)}
+    try:
+        return Journal.open(environment.working / JOURNAL_NAME, run={**run, "machine": machine_facts()})
+    except StorageError:
+        log.exception("no journal is kept")
+        return None
+
+
+def seed_of_run(settings: Settings, journal: Journal | None) -> int:
+    """The seed that is set, or that the journal of the interrupted run holds, or a new one, which is kept there."""
+    if settings.seed is not None:
+        return settings.seed
+    for record in journal.past("seed") if journal is not None else ():
+        return int(record["seed"])
+    seed = secrets.randbelow(1 << 32)
+    if journal is not None:
+        with contextlib.suppress(StorageError):  # a full disk: the run is as good without its seed on record
+            journal.append({"kind": "seed", "seed": seed})
+    return seed
+
+
+def _keep(journal: Journal | None, timing: Timing) -> None:
+    """Put a startup step on record, if there is a record."""
+    if journal is not None:
+        with contextlib.suppress(StorageError):  # a full disk: the model is as good without it
+            journal.append(timing.record())
+
+
+def _dataset_facts(mounts: Mounts) -> dict[str, str]:
+    """What tells one dataset from another, for the journal's head."""
+    try:
+        dataset = mounts.dataset()
+        return {"dataset": sha256_of(dataset / MANIFEST_NAME), "commit": load_manifest(dataset).commit}
+    except (KitError, OSError) as error:
+        return {"dataset": str(error)}
+
+
+def _overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    text = environ.get(SETTINGS_VARIABLE)
+    if not text:
+        return settings
+    try:
+        changes = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
+    if not isinstance(changes, dict):
+        raise InputError(f"{SETTINGS_VARIABLE} must be a JSON object, got {text!r}")
+    return replaced(settings, changes)
+
+
+def _log_to(path: Path) -> None:
+    """Log to standard error and, where it can be written, to a file that stays with the run."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    with contextlib.suppress(OSError):
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers, force=True
+    )

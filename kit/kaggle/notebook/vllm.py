@@ -1,0 +1,217 @@
+"""vLLM in the notebook: which settings, which Python, which folder; and the server's engine as the session's.
+
+In: the competitor's choice, a restored dataset and the environment made from its wheels. Out: an engine over a
+supervised server, which is started when the engine is entered. Kaggle's own packages reach neither the server nor its
+environment (kit.engines.vllm.server.settings.environment).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from kit.config import nested, replaced
+from kit.engines.text.model_folder import read_config
+from kit.engines.vllm.server.settings import PRESETS, ServerSettings
+from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
+from kit.errors import InputError, MissingError, check_fields
+from kit.kaggle.wheels.install import driver_cuda
+from kit.sampling import Engine
+
+if TYPE_CHECKING:
+    from kit.engines.vllm.server.engine import VllmConfig
+
+# The engine is imported where it is used: h11, which its client needs, comes with vLLM, and not every dataset has that.
+
+SERVER_FOLDER = "vllm-server"
+CPU_PRESET = "cpu-tiny"
+CODE_FOLDER = "kit-code"
+_PLUGIN = "kit_trm"
+_PROBE_TIMEOUT_S = 60.0
+_MODEL_PRESETS = {"gpt_oss": "gpt-oss-120b-h100", "qwen3_moe": "qwen3-30b-h100", "qwen2": "qwen2.5-math-7b-h100"}
+
+# Run by the server's Python: what it has of vLLM, without importing it, which takes seconds.
+_PROBE = (
+    "import importlib.metadata as m, importlib.util as u; "
+    "print(u.find_spec('vllm') is not None, *(e.name for e in m.entry_points(group='vllm.general_plugins')))"
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmChoice:
+    """How vLLM is run.
+
+    preset: the settings to begin with; auto takes the model's own (gpt-oss, Qwen3-MoE, Qwen2.5) where there is a GPU,
+        and cpu-tiny where there is none. settings: changes to it, each `NAME=VALUE` with a name of ServerSettings.
+    template: values for the chat template's own settings, each `NAME=VALUE`, such as `reasoning_effort=high`, which is
+        what a gpt-oss gets unless something else is said.
+    python: an interpreter that has vLLM; empty: of the environment made from the dataset's wheels, or else ours.
+    supervisor: how the server is watched.
+    Raises: InputError for a setting that is unknown or has a value outside its range.
+    """
+
+    preset: Literal["auto", "cpu-tiny", "gpt-oss-120b-h100", "qwen3-30b-h100", "qwen2.5-math-7b-h100"] = "auto"
+    settings: tuple[str, ...] = ()
+    template: tuple[str, ...] = ()
+    python: str = ""
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+
+    def __post_init__(self) -> None:
+        self.changed(PRESETS.get(self.preset, ServerSettings()))
+        told = nested(self.template)
+        is_plain = all(name.isidentifier() and isinstance(told[name], str | bool | int) for name in told)
+        check_fields(self, [("template", is_plain, "a list of NAME=VALUE, each a text, a number, true or false")])
+
+    def changed(self, settings: ServerSettings) -> ServerSettings:
+        """Those settings with the changes."""
+        return replaced(settings, nested(self.settings), within="engine.vllm.settings: ")
+
+    def template_values(self, model_type: str) -> tuple[tuple[str, str | bool | int], ...]:
+        """What the chat template is told, for a model of this type."""
+        usual = {"reasoning_effort": "high"} if model_type == "gpt_oss" else {}
+        return tuple({**usual, **nested(self.template)}.items())
+
+    def interpreter(self, made: Path | None) -> Path | None:
+        """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
+        return Path(self.python) if self.python else made
+
+    def config(self, model: Path, *, has_gpu: bool) -> VllmConfig:
+        """All that is to be said of a server for this model folder.
+
+        The context is the model's own where the preset's is longer.
+        Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
+            without a GPU.
+        """
+        told_of_model = read_config(model)
+        model_type = str(told_of_model.get("model_type", ""))
+        preset: str = self.preset
+        if preset == "auto":
+            preset = _MODEL_PRESETS.get(model_type, "") if has_gpu else CPU_PRESET
+        elif preset != CPU_PRESET and not has_gpu:
+            raise InputError(
+                f"engine.vllm.preset={preset} is for a GPU, and there is none; take {CPU_PRESET} or leave it auto"
+            )
+        log.info("vLLM: preset %s for a %s", preset or "none", model_type)
+        settings = PRESETS.get(preset, ServerSettings())
+        limit = told_of_model.get("max_position_embeddings")
+        if isinstance(limit, int) and 0 < limit < settings.max_model_len:
+            settings = dataclasses.replace(settings, max_model_len=limit)
+        if any(model.glob("*.tiktoken")):
+            # gpt-oss's encoding, which vLLM would else fetch, minutes after it was started (peers.md 2.3)
+            told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
+            settings = dataclasses.replace(settings, extra_environment=(*settings.extra_environment, told))
+        from kit.engines.vllm.server.engine import VllmConfig
+
+        return VllmConfig(
+            settings=self.changed(settings), supervisor=self.supervisor, template=self.template_values(model_type)
+        )
+
+
+@asynccontextmanager
+async def open_served(launch: Launch, config: VllmConfig) -> AsyncIterator[Engine]:
+    """The engine over a server, until it is left.
+
+    Raises: as `open_vllm`.
+    """
+    from kit.engines.vllm.server.engine import open_vllm
+
+    log.info("vLLM: %s with %s", launch.python, config.settings)
+    async with open_vllm(launch, config) as (engine, server):
+        try:
+            yield engine
+        finally:
+            for incident in server.incidents:
+                log.warning("vLLM: %s", incident)
+
+
+def prepare_server(
+    choice: VllmChoice,
+    *,
+    python: Path | None,
+    model: Path,
+    trm: Path | None,
+    depth: int | None,
+    depths: Collection[int],
+    scratch: Path,
+) -> tuple[Launch, VllmConfig]:
+    """What is to be started, and how; slow enough for a thread.
+
+    python: of the environment made from the dataset's wheels, if there is one. trm: the folder of the TRM to serve
+    with the model; None: the model alone. depth: T of calls that name none; None: the TRM's own. depths: that calls
+    may name.
+    Raises: MissingError for a Python without vLLM or, for a TRM, without the kit; MissingError or InputError for model
+        folders that do not fit.
+    """
+    chosen = choice.interpreter(python) or Path(sys.executable)
+    check_python(chosen, needs_plugin=trm is not None)
+    launch = Launch(python=chosen, model=model, scratch=scratch / SERVER_FOLDER)
+    config = choice.config(model, has_gpu=driver_cuda() is not None)
+    if trm is None:
+        return launch, config
+    from kit.engines.vllm.plugin.serving import with_recursion
+
+    # the pair was checked when the dataset was built; hashing 14 GB would cost the contest minutes
+    return with_recursion(launch, config, trm_folder=trm, depth=depth, depths=depths, check_hash=False)
+
+
+def can_serve(python: Path | None) -> bool:
+    """Whether vLLM would be the engine of choice: an environment has it, and there is a GPU's driver."""
+    return python is not None and driver_cuda() is not None and _packages(python).has_vllm
+
+
+def check_python(python: Path, *, needs_plugin: bool) -> None:
+    """Raise MissingError, with the mend, for an interpreter that cannot run the server."""
+    if not python.is_file():
+        raise MissingError(f"engine.vllm.python: no interpreter at {python}; name one whose packages hold vLLM")
+    packages = _packages(python)
+    if not packages.has_vllm:
+        raise MissingError(
+            f"{python} has no vLLM; for Kaggle, build the dataset with the wheels of a target that has it "
+            "(`kit wheels fetch --target kaggle-cp312`); for a dry run, `make environment-vllm` and `--engine vllm`, "
+            "or name an interpreter as engine.vllm.python"
+        )
+    if needs_plugin and not packages.has_plugin:
+        raise MissingError(
+            f"{python} has vLLM but not the kit, whose plugin serves a TRM; install the kit's wheel there, "
+            "or take engine.kind='vllm' or 'trm'"
+        )
+
+
+class _Packages(NamedTuple):
+    has_vllm: bool
+    has_plugin: bool
+
+
+def _packages(python: Path) -> _Packages:
+    command = [str(python), "-I", "-c", _PROBE]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PROBE_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MissingError(f"{python} cannot be run as an interpreter ({error}); name another") from error
+    has_vllm, *plugins = done.stdout.split() or [""]
+    return _Packages(has_vllm == "True", _PLUGIN in plugins)
+
+
+def unpack_kit(restored: Path, into: Path) -> Path:
+    """The kit of a restored dataset as a folder of packages, for an environment to borrow.
+
+    Raises: MissingError where the dataset holds no wheel of the kit.
+    """
+    wheel = next(restored.glob("mathllm_kit-*.whl"), None)
+    if wheel is None:
+        raise MissingError(f"{restored}: no wheel of the kit; build and upload the dataset again")
+    shutil.rmtree(into, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(into)
+    return into

@@ -1,0 +1,295 @@
+"""The whole dry run, for real: kernel, namespace, protocol, model. Each run takes some seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from kit.errors import InputError, MissingError
+from kit.kaggle.dry_run.report import as_table, guess_lines, make_report, read_submission
+from kit.lock import held
+from kit.problem import Problem
+from kit.solver.journal import read_records
+from kit.solver.records import solution_record
+from kit.solver.vote_state import Solution, StopReason
+
+PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
+FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
+
+
+def command(csv: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "kit.cli", "dry-run", "--problems", str(csv), "--out", str(out), *FEW, *more]
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "problems.csv"
+    path.write_text(PROBLEMS)
+    return path
+
+
+def submitted(run: Path) -> pl.DataFrame:
+    return pl.read_parquet(run / "kaggle" / "working" / "submission.parquet")
+
+
+def samples(run: Path) -> list[int]:
+    records = read_records(run / "kaggle" / "working" / "journal.jsonl")
+    return [record["seed"] for record in records if record["kind"] == "sample"]
+
+
+@pytest.mark.slow
+def test_the_scored_rerun_is_run_offline_from_the_dataset_alone(csv: Path, tmp_path: Path) -> None:
+    done = subprocess.run(command(csv, tmp_path / "out"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    frame = submitted(run)
+    assert sorted(frame["id"]) == ["007", "b"]
+    assert frame["answer"].is_between(0, 99_999).all()
+    for shown in ("right:", "submission.parquet", "journal.jsonl", "network:", "inputs: "):
+        assert shown in done.stdout
+    log = (run / "kaggle" / "working" / "kit.log").read_text()
+    assert str(run / "kaggle" / "tmp" / "kit-install") in log  # the bundled kit ran, not this checkout
+    assert "network inside: none" in (run / "output.log").read_text()
+    executed = json.loads((run / "kaggle" / "working" / "executed.ipynb").read_text())
+    assert sum(cell["cell_type"] == "code" for cell in executed["cells"]) == 3
+    head, *records = read_records(run / "kaggle" / "working" / "journal.jsonl")
+    assert {"kit", "settings", "dataset", "machine"} <= set(head)
+    steps = {record["step"]: record["outcome"] for record in records if record["kind"] == "startup"}
+    assert (steps["restore"], steps["install"], steps["engine"]) == ("done", "done", "done")
+    assert (run / "kaggle" / "lib" / "kit.py").exists()  # on PYTHONPATH, and whoever imports it is refused
+    assert not [path for path in (run / "home").iterdir() if path.name != ".ipython"]
+
+
+@pytest.mark.slow
+def test_a_relative_out_folder_and_a_path_with_a_space_work(tmp_path: Path) -> None:
+    """Bug of an earlier version: the notebook runs in another folder and found nothing in a relative one."""
+    folder = tmp_path / "my kit"
+    folder.mkdir()
+    (folder / "my problems.csv").write_text(PROBLEMS)
+    argv = command(Path("my problems.csv"), Path("out/dry-run"), "--interactive", "--layout", "old")
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = folder / "out" / "dry-run" / "run-0001"
+    assert len(submitted(run)) == 2
+    inputs = {path.name for path in (run / "kaggle" / "input").iterdir()}
+    assert inputs == {"mathllm-kit", "ai-mathematical-olympiad-progress-prize-3"}
+
+
+@pytest.mark.slow
+def test_everything_but_torch_is_installed_from_the_wheelhouse_in_the_dataset(csv: Path, tmp_path: Path) -> None:
+    """The real wheels of the target cpu, from pip's own index: 116 MB. Torch for the CPU is on no index here."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("the target cpu is for Python 3.11")
+    fetch = [sys.executable, "-m", "kit.cli", "wheels", "fetch", "--target", "cpu"]
+    fetched = subprocess.run(fetch, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if fetched.returncode:
+        pytest.skip(f"NOT TESTED, the wheels cannot be fetched: {fetched.stderr.strip()}")
+    argv = command(csv, tmp_path / "out", "--wheels", "cpu")
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    assert len(submitted(run)) == 2
+    scratch = run / "kaggle" / "tmp"
+    assert (scratch / "kit-install" / "trio").is_dir()
+    log = (run / "kaggle" / "working" / "kit.log").read_text()
+    assert f"transformers from {scratch / 'kit-environment'}" in log
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(csv: Path, tmp_path: Path) -> None:
+    """Bug of an earlier version: the second took the first for interrupted, and both wrote one run."""
+    with held(tmp_path / "out"):
+        done = subprocess.run(command(csv, tmp_path / "out"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path / 'out'}: another process is using it" in done.stderr
+    assert not list((tmp_path / "out").glob("run-*"))
+
+
+@pytest.mark.slow
+def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path) -> None:
+    check_ladder("trm", csv, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_recursion_in_a_real_vllm_climbs_it_too(vllm_python: Path, csv: Path, tmp_path: Path) -> None:
+    check_ladder("vllm-trm", csv, tmp_path)
+
+
+def check_ladder(engine: str, csv: Path, tmp_path: Path) -> None:
+    more = ["--engine", engine, "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
+    argv = command(csv, tmp_path / "out", *more)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "making an untrained one" in done.stdout
+    records = read_records(tmp_path / "out" / "run-0001" / "kaggle" / "working" / "journal.jsonl")
+    drawn = {(record["number"], record["depth"]) for record in records if record["kind"] == "sample"}
+    assert drawn <= {(0, 3), (1, 5), (2, 10)}
+    assert drawn
+
+
+@pytest.mark.slow
+def test_a_real_vllm_answers_without_a_network(vllm_python: Path, csv: Path, tmp_path: Path) -> None:
+    argv = command(csv, tmp_path / "out", "--engine", "vllm", "--set", f"engine.vllm.python={vllm_python}")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    assert len(submitted(run)) == 2
+    assert samples(run)
+    assert "vLLM: " in (run / "kaggle" / "working" / "kit.log").read_text()
+
+
+@pytest.mark.slow
+def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    argv = command(csv, out, "--interactive", "--set", "solver.width=1", "--set", "solver.stop.rule=uncatchable")
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    run = out / "run-0001"
+    journal = run / "kaggle" / "working" / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and samples(run)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kill_tree(process.pid)
+    process.communicate()
+    drawn = samples(run)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "resuming" in done.stdout
+    assert samples(run)[: len(drawn)] == drawn
+    assert max(Counter(samples(run)).values()) == 1
+    assert len(submitted(run)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_a_dry_run_that_is_killed(csv: Path, tmp_path: Path, ending: signal.Signals) -> None:
+    """Bug of an earlier version: the kernel went on writing the journal that the next run resumed."""
+    process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "out" / "run-0001" / "kaggle" / "working" / "kit.log"
+    deadline = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    inside = descendants(process.pid)
+    assert len(inside) >= 3  # the executor, the gateway, the kernel
+    process.send_signal(ending)
+    process.wait(30)
+    deadline = time.monotonic() + 30
+    while left := [pid for pid in inside if is_running(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    output = tmp_path / "out" / "run-0001" / "output.log"
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    inside = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"the same command goes on" in stderr
+    assert inside
+    assert not [pid for pid in inside if is_running(pid)]
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_load_still_submits_and_the_dry_run_fails_loudly(csv: Path, tmp_path: Path) -> None:
+    argv = command(csv, tmp_path / "out", "--interactive", "--set", "engine.dtype=float7")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no sample was ever drawn" in done.stderr
+    assert "the engine did not load" in done.stdout + done.stderr
+    assert submitted(tmp_path / "out" / "run-0001")["answer"].to_list() == [0, 0]
+    assert "float7" in (tmp_path / "out" / "run-0001" / "kaggle" / "working" / "kit.log").read_text()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def descendants(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def kill_tree(pid: int) -> None:
+    for each in (pid, *descendants(pid)):
+        os.kill(each, signal.SIGKILL)
+
+
+A, B = Problem("a", "?"), Problem("b", "??")
+
+
+def solved(problem: Problem, answer: int, guess: str = "") -> dict[str, object]:
+    solution = Solution(
+        problem_id=problem.id,
+        answer=answer,
+        reason=StopReason.CONFIDENT,
+        votes=((answer, 4), (1, 2), (2, 1), (3, 1)),
+        num_samples=8,
+        num_tokens=100,
+        seconds=1.5,
+        guess=guess,
+    )
+    return dict(solution_record(problem, solution))
+
+
+def parquet(path: Path, rows: dict[str, object]) -> Path:
+    pl.DataFrame(rows).write_parquet(path)
+    return path
+
+
+def test_the_report_joins_the_submission_with_gold_and_journal(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "s.parquet", {"id": ["b", "a"], "answer": [5, 7]})
+    report = make_report((A, B), {"a": 7}, [solved(A, 7), solved(B, 5, "no votes")], path)
+    assert [(line.problem_id, line.answer, line.is_right) for line in report.lines] == [("a", 7, True), ("b", 5, None)]
+    assert (report.num_right, report.num_gold, report.guesses) == (1, 1, ("no votes",))
+    assert guess_lines(report) == ["1 guessed: no votes"]
+    table = as_table(report)
+    assert table.row_count == 2
+    assert list(table.columns[4].cells)[0] == "7 ×4  1 ×2  2 ×1  +1"  # noqa: RUF015
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({"id": ["a", "b"], "answer": ["1", "2"]}, "has the columns"),
+        ({"id": ["a", "b"], "prediction": [1, 2]}, "has the columns"),
+        ({"id": ["a", "a"], "answer": [1, 2]}, "not those of the problems"),
+        ({"id": ["a"], "answer": [1]}, "not those of the problems"),
+        ({"id": ["a", "b"], "answer": [1, 100_000]}, "'b' is 100000"),
+        ({"id": ["a", "b"], "answer": [-1, 2]}, "'a' is -1"),
+        ({"id": ["a", "b"], "answer": [1, None]}, "'b' is None"),
+    ],
+)
+def test_a_submission_that_kaggle_would_not_score_is_refused(
+    tmp_path: Path, rows: dict[str, object], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        read_submission(parquet(tmp_path / "s.parquet", rows), (A, B))
+    with pytest.raises(MissingError, match="no submission"):
+        read_submission(tmp_path / "none.parquet", (A, B))

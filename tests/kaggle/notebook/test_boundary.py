@@ -1,0 +1,222 @@
+"""The boundary: whatever breaks behind it, `predict` returns one row with an integer in range."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+import trio
+
+from kit.budget import Budget, BudgetConfig
+from kit.engines.scripted import Fault, Script, ScriptedEngine
+from kit.errors import MissingError
+from kit.kaggle.notebook.boundary import Contest, OpenEngine, predict_function
+from kit.problem import Problem
+from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
+from kit.solver.config import SolverConfig
+from kit.solver.journal import Journal, read_records
+from kit.solver.vote_state import StopReason, StopRule
+
+PROBLEM = Problem("a", "What is $1+1$?")
+RULE = StopRule(num_samples=4, max_failures=4)
+
+
+def opened(engine: Engine) -> OpenEngine:
+    @asynccontextmanager
+    async def hold() -> AsyncIterator[Engine]:
+        yield engine
+
+    return hold
+
+
+def answering(answer: int = 2, **script: object) -> ScriptedEngine:
+    text = f"\\boxed{{{answer}}}"
+    return ScriptedEngine(lambda prompt, params: Script(text=text, **{"seconds": 0.01, **script}))  # type: ignore[arg-type]
+
+
+class Broken:
+    """An engine with a bug: raises what no engine should."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
+        raise self.error
+
+
+def contest(open_engine: OpenEngine, *, limit_s: float = 60, journal: Journal | None = None) -> Contest:
+    start = time.monotonic()
+    config = BudgetConfig(limit_s=limit_s, reserve_s=0, floor_s=0, num_problems=1)
+    return Contest(
+        open_engine,
+        budget=Budget(config, lambda: time.monotonic() - start),
+        journal=journal,
+        config=SolverConfig(stop=RULE, retry_s=0, grace_s=0.1),
+    )
+
+
+def test_answers_with_one_row_of_the_right_types() -> None:
+    with contest(opened(answering(7))) as running:
+        frame = predict_function(running)(pl.Series(["a"]), pl.Series(["What is $3+4$?"]))
+    assert frame.to_dicts() == [{"id": "a", "answer": 7}]
+    assert frame.schema == {"id": pl.String, "answer": pl.Int64}
+
+
+def test_predict_is_what_kaggle_evaluation_takes_and_does_not_look_at_the_answer() -> None:
+    with contest(opened(answering(7))) as running:
+        predict = predict_function(running)
+        assert predict.__name__ == "predict"  # type: ignore[attr-defined]
+        assert type(predict).__name__ == "function"
+        frame = predict(pl.Series(["a"]), pl.Series(["?"]), pl.Series([336]))
+    assert frame["answer"].to_list() == [7]
+
+
+@pytest.mark.parametrize(
+    ("id_", "problem"),
+    [
+        (pl.Series([None], dtype=pl.String), pl.Series([None], dtype=pl.String)),
+        (pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String)),
+        (pl.Series([5]), pl.Series([3.5])),
+        (None, None),
+        ("a", "?"),
+        (pl.Series(["\x00‮"]), pl.Series(["\\boxed{" * 10_000])),
+    ],
+)
+def test_any_row_at_all_gets_an_answer(id_: object, problem: object) -> None:
+    with contest(opened(answering(7))) as running:
+        frame = predict_function(running)(id_, problem)  # type: ignore[arg-type]
+    assert frame["answer"].to_list() == [7]
+    assert frame.schema == {"id": pl.String, "answer": pl.Int64}
+
+
+def fails() -> OpenEngine:
+    def load() -> None:
+        raise MissingError("model.safetensors: missing")
+
+    return load  # type: ignore[return-value]
+
+
+FAULTS: dict[str, Callable[[], OpenEngine]] = {
+    "the engine does not load": fails,
+    "every attempt raises": lambda: opened(answering(fault=Fault.ERROR)),
+    "every attempt hangs": lambda: opened(answering(fault=Fault.HANG)),
+    "the model says nothing": lambda: opened(ScriptedEngine(lambda prompt, params: Script(text="", seconds=0))),
+    "the engine has a bug": lambda: opened(Broken(ZeroDivisionError("a bug"))),
+    "the engine exits": lambda: opened(Broken(SystemExit(3))),
+    "the engine is interrupted": lambda: opened(Broken(KeyboardInterrupt())),
+    "the engine raises a group": lambda: opened(Broken(BaseExceptionGroup("many", [SystemExit(3)]))),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
+    fault: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    with (
+        Journal.open(tmp_path / "journal", run={}) as journal,
+        contest(FAULTS[fault](), limit_s=1.5, journal=journal) as running,
+    ):
+        frames = [predict_function(running)(pl.Series([id_]), pl.Series(["?"])) for id_ in "abc"]
+    assert [frame["answer"].to_list() for frame in frames] == [[0]] * 3
+    assert all(solution.guess for solution in running.solutions)
+    assert caplog.records
+    kinds = [record["kind"] for record in read_records(tmp_path / "journal")]
+    assert kinds.count("solution") == 3
+
+
+def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
+    with contest(fails()) as running:
+        assert running.answer(PROBLEM).guess == "the engine did not load: model.safetensors: missing"
+
+
+def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() -> None:
+    engine = Broken(KeyboardInterrupt())
+    with contest(opened(engine)) as running:
+        assert running.answer(PROBLEM).guess
+        running._solver.result().engine = answering(7)
+        assert running.answer(Problem("b", "?")).answer == 7
+
+
+def test_after_closing_predict_still_answers(tmp_path: Path) -> None:
+    """Bug of an earlier version: the closed journal made the fallback itself raise."""
+    running = contest(opened(answering(7)), journal=Journal.open(tmp_path / "journal", run={}))
+    with running:
+        pass
+    frame = predict_function(running)(pl.Series(["a"]), pl.Series(["?"]))
+    assert frame["answer"].to_list() == [0]
+
+
+def test_votes_that_were_cast_before_something_broke_still_count() -> None:
+    numbers = itertools.count()
+
+    class BreaksLater(ScriptedEngine):
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
+            if next(numbers) == 2:
+                await trio.sleep(0.2)
+                raise KeyboardInterrupt
+            return await super().sample(prompt, params, timeout_s=timeout_s)
+
+    engine = BreaksLater(lambda prompt, params: Script(text=f"\\boxed{{{5 + params.seed % 2}}}", seconds=0.01))
+    running = contest(opened(engine))
+    running._config = SolverConfig(stop=StopRule(num_samples=1000, rule="uncatchable"), width=1)
+    with running:
+        solution = running.answer(PROBLEM)
+    assert solution.answer in (5, 6)
+    assert (solution.reason, solution.guess) == (StopReason.INTERRUPTED, "")
+    assert running.num_faults == 1
+
+
+def test_an_event_loop_that_is_stuck_does_not_hold_the_answer_back() -> None:
+    release = threading.Event()
+
+    class Wedges(ScriptedEngine):
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
+            release.wait(20)  # blocks the whole loop, as a bug in C code would
+            return await super().sample(prompt, params, timeout_s=timeout_s)
+
+    running = contest(opened(Wedges(lambda prompt, params: Script())), limit_s=0.3)
+    with running:
+        begun = time.monotonic()
+        solution = running.answer(PROBLEM)
+        waited = time.monotonic() - begun
+        release.set()
+    assert solution.reason is StopReason.INTERRUPTED
+    assert waited < 15
+
+
+def test_the_first_answer_waits_for_a_slow_engine() -> None:
+    loaded = threading.Event()
+
+    def slow() -> object:
+        time.sleep(0.5)
+        loaded.set()
+        return opened(answering(9))()
+
+    with contest(slow) as running:  # type: ignore[arg-type]
+        assert not loaded.is_set()
+        assert running.answer(PROBLEM).answer == 9
+    assert loaded.is_set()
+
+
+def test_closing_ends_the_threads_even_before_the_engine_is_there() -> None:
+    before = threading.active_count()
+    with contest(opened(answering())) as running:
+        running.answer(PROBLEM)
+    with contest(lambda: time.sleep(1)):  # type: ignore[arg-type, return-value]
+        pass
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before + 2 and time.monotonic() < deadline:
+        time.sleep(0.01)  # trio keeps an idle worker thread for ten seconds
+    assert threading.active_count() <= before + 2

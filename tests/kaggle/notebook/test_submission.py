@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+import trio
+
+from kit.budget import Budget, BudgetConfig, process_clock
+from kit.engines.scripted import Script, ScriptedEngine
+from kit.errors import InputError
+from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.evaluation_double.client import Client
+from kit.kaggle.evaluation_double.server import LocalInferenceServer
+from kit.kaggle.notebook import submission as notebook
+from kit.kaggle.notebook.boundary import Contest
+from kit.problem import Problem
+from kit.sampling import Engine
+from kit.solver.config import SolverConfig
+from kit.solver.journal import read_records
+
+# A stand-in for the competition's package, as it lies in the competition's mount.
+SERVER = """
+class AIMO3InferenceServer:
+    def __init__(self, *functions):
+        self.functions = functions
+"""
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> notebook.Session:
+    def never() -> None:
+        raise AssertionError("no test here loads an engine")
+
+    budget = Budget(BudgetConfig(), lambda: 0.0)
+    contest = Contest(never, budget=budget, journal=None, config=SolverConfig())  # type: ignore[arg-type]
+    environment = KaggleEnvironment(tmp_path, is_rerun=False)
+    return notebook.Session(environment, Mounts.find(environment.input), contest)
+
+
+@pytest.fixture
+def _clean_imports() -> Iterator[None]:
+    path = sys.path.copy()
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.startswith("kaggle_evaluation")]:
+        del sys.modules[name]
+
+
+def test_without_the_competitions_package_the_kits_own_server_serves(session: notebook.Session) -> None:
+    assert isinstance(notebook.make_server(session), LocalInferenceServer)
+
+
+@pytest.mark.usefixtures("_clean_imports")
+@pytest.mark.parametrize("layout", ["input/aimo3", "input/competitions/aimo3"])
+def test_the_competitions_own_package_is_used_when_it_is_mounted(session: notebook.Session, layout: str) -> None:
+    package = session.environment.root / layout / "kaggle_evaluation"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "aimo_3_inference_server.py").write_text(SERVER)
+    mounts = Mounts.find(session.environment.input)
+    server = notebook.make_server(dataclasses.replace(session, mounts=mounts))
+    assert type(server).__module__ == "kaggle_evaluation.aimo_3_inference_server"
+    assert [function.__name__ for function in server.functions] == ["predict"]  # type: ignore[attr-defined]
+
+
+def test_no_journal_is_kept_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "working").write_text("a file where the folder should be")
+    environment = KaggleEnvironment(tmp_path, is_rerun=True)
+    assert notebook.open_journal(environment, Mounts.find(environment.input), notebook.Settings()) is None
+    assert "no journal is kept" in caplog.text
+
+
+def test_the_server_listens_while_the_model_is_still_loading_and_the_first_call_waits_for_it(tmp_path: Path) -> None:
+    """The gateway gives up after 900 s without a server; its first call has no deadline."""
+    is_loaded = threading.Event()
+    engine = ScriptedEngine(lambda prompt, params: Script(text=r"\boxed{7}", seconds=0.01))
+
+    @asynccontextmanager
+    async def load() -> AsyncIterator[Engine]:
+        assert await trio.to_thread.run_sync(is_loaded.wait, 60)
+        yield engine
+
+    contest = Contest(load, budget=Budget(BudgetConfig(), process_clock()), journal=None, config=SolverConfig())
+    environment = KaggleEnvironment(tmp_path, is_rerun=True)
+    with contest, ThreadPoolExecutor(1) as asking:
+        server = notebook.make_server(notebook.Session(environment, Mounts.find(environment.input), contest))
+        assert isinstance(server, LocalInferenceServer)
+        with server:
+            client = Client(ports=(server.port,), startup_limit_s=60, answer_deadline_s=60)
+            client.connect()  # it listens
+            answer = asking.submit(client.send, "predict", pl.Series(["a"]), pl.Series(["What is $3+4$?"]))
+            assert not answer.done()
+            is_loaded.set()
+            assert answer.result(60)["answer"].to_list() == [7]
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "not JSON"), ("[1]", "must be a JSON object"), ('{"budgte": {}}', "did you mean 'budget'")],
+)
+def test_settings_from_outside_that_make_no_sense_are_refused_before_anything_runs(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        notebook.prepare(environ={"KIT_KAGGLE_ROOT": str(tmp_path), "KIT_SETTINGS": text})
+
+
+def test_with_no_dataset_attached_every_problem_is_still_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "working").mkdir()
+    monkeypatch.setattr(logging.root, "handlers", [])  # prepare sets logging up for the whole process
+    session = notebook.prepare(environ={"KIT_KAGGLE_ROOT": str(tmp_path)})
+    try:
+        solution = session.contest.answer(Problem("a", "What is $1+1$?"))
+    finally:
+        session.contest.close()
+        logging.root.handlers[1].close()
+    assert solution.answer == 0
+    assert solution.guess.endswith("attach the one the kit built")
+    log = (tmp_path / "working" / "kit.log").read_text()
+    assert "attach the one the kit built" in log
+    records = list(read_records(tmp_path / "working" / "journal.jsonl"))
+    (startup,) = [record for record in records if record["kind"] == "startup"]
+    assert (startup["step"], startup["outcome"]) == ("restore", "failed")
+    assert "attach the one the kit built" in startup["note"]
