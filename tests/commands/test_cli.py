@@ -53,7 +53,6 @@ def test_the_set_of_flags_is_frozen() -> None:
         ],
         "simulate": [
             "--compare",
-            "--contests",
             "--gold",
             "--help",
             "--plot",
@@ -62,6 +61,7 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--recording",
             "--replay",
             "--replicates",
+            "--scenarios",
             "--seed",
             "--set",
             "--share",

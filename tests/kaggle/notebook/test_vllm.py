@@ -24,7 +24,7 @@ from kit.kaggle import checkout
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook import assembly, serving
+from kit.kaggle.notebook import startup, vllm
 from kit.kaggle.notebook.engine import resolved_kind
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.startup import open_attempts
@@ -192,7 +192,7 @@ def test_auto_is_vllm_where_an_environment_brings_it_and_there_is_a_gpu(
     prints: str,
     kind: str,
 ) -> None:
-    monkeypatch.setattr(serving, "driver_cuda", lambda: (13, 0) if has_driver else None)
+    monkeypatch.setattr(vllm, "driver_cuda", lambda: (13, 0) if has_driver else None)
     python = interpreter(tmp_path / "python", prints=prints)
     assert resolved_kind(EngineConfig(), python if has_environment else None) == kind
     assert resolved_kind(EngineConfig(kind="trm"), python) == "trm"
@@ -210,8 +210,8 @@ def test_transformers_takes_the_place_of_a_vllm_that_does_not_start_unless_vllm_
     (tmp_path / "made" / "bin").mkdir(parents=True)
     (tmp_path / "made" / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
     python = interpreter(tmp_path / "made" / "bin" / "python", prints="True")
-    monkeypatch.setattr(serving, "driver_cuda", lambda: (13, 0))
-    monkeypatch.setattr(assembly, "install", lambda *_: python)
+    monkeypatch.setattr(vllm, "driver_cuda", lambda: (13, 0))
+    monkeypatch.setattr(startup, "install", lambda *_: python)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     choice = VllmChoice(supervisor=SupervisorConfig(max_failed_starts=1, pause_s=0))
     engine = EngineConfig(kind=kind, vllm=choice, device="cpu", dtype="float32", num_threads=1)
