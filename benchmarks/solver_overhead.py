@@ -25,7 +25,7 @@ from kit.sampling import SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 
 WORKING = "We compute step by step: $3 \\cdot 4 = 12$, so the total is $12 + 5 = 17$ and we go on. " * 18
 
@@ -39,7 +39,7 @@ def make_engine() -> ScriptedEngine:
 
 async def solve_all(problems: list[Problem], num_samples: int, journal: Journal | None) -> None:
     """A contest of these problems."""
-    config = SolverConfig(stop=StopRule(num_samples=num_samples, rule="uncatchable"), width=8)
+    config = SolverConfig(stop=StopConfig(num_samples=num_samples, rule="uncatchable"), width=8)
     solver = Solver(make_engine(), Budget(BudgetConfig(num_problems=len(problems)), lambda: 0.0), journal, config)
     for problem in problems:
         await solver.solve(problem)

@@ -30,7 +30,7 @@ from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenEv
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 from kit.voting.early_abort import EarlyAbortConfig
 
 NUM_ATTEMPTS = 64
@@ -73,7 +73,7 @@ def streaming(seconds: float) -> Streaming:
 def config(*, aborts_early: bool = True) -> SolverConfig:
     """The kit's own rule and pacing, with sixty-four attempts at once."""
     return SolverConfig(
-        stop=StopRule(num_samples=NUM_ATTEMPTS),
+        stop=StopConfig(num_samples=NUM_ATTEMPTS),
         width=NUM_ATTEMPTS,
         aborts_early=aborts_early,
         early_abort=EarlyAbortConfig(warmup=4),

@@ -29,7 +29,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.pacing import PacingConfig
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 
 PROBLEMS = (Problem("p1", "What is 12+30?"), Problem("p2", "What is 7*8-5?"))
 
@@ -46,7 +46,7 @@ class Made:
 def solver_config(num_samples: int, num_tokens: int) -> SolverConfig:
     """All attempts at once, and a vote that texts without answers never decide."""
     return SolverConfig(
-        stop=StopRule(num_samples=num_samples, rule="uncatchable"),
+        stop=StopConfig(num_samples=num_samples, rule="uncatchable"),
         pacing=PacingConfig(kind="off"),
         prompt="plain",
         sampling=SamplingParams(temperature=1.0, max_new_tokens=num_tokens),

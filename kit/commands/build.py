@@ -61,12 +61,12 @@ def add_model(command: argparse.ArgumentParser) -> None:
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
-    from kit.kaggle.dataset.handle import Destination
+    from kit.kaggle.dataset.handle import DatasetHandle
 
     metadata = PLACEHOLDER
     if args.id is not None:
         owner, _, slug = args.id.partition("/")
-        metadata = Destination(owner=owner, slug=slug)
+        metadata = DatasetHandle(owner=owner, slug=slug)
     default_model = assets.TINY_MODEL if args.model_source is None else None
     with _progress() as on_bytes:
         bundle = build(

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from kit.plots import style
 from kit.plots.style import Sheet, clock_text
-from kit.plots.timeline import Attempt, Outcome, Sitting, Timeline, ranked_answers
+from kit.plots.timeline import Attempt, Outcome, ProblemSpan, Timeline, ranked_answers
 
 WIDTH_IN = 13.0
 MARGIN_IN = 0.45
@@ -43,20 +43,20 @@ _CANCELLED_LOOK: Look = {"facecolor": style.PAPER, "edgecolor": style.GREY, "hat
 
 
 def draw_rows(sheet: Sheet, timeline: Timeline, top_in: float, height_in: float) -> None:
-    """One row a sitting: its attempts left, what came of them right."""
-    is_strip = len(timeline.sittings) > MAX_LANED
+    """One row a span: its attempts left, what came of them right."""
+    is_strip = len(timeline.spans) > MAX_LANED
     what = "a tick where an attempt ended" if is_strip else "a lane for each attempt in flight"
     told = f"{what}, by time since the problem began; pale: the time it was allowed"
     sheet.heading("What ran on each problem", told, left_in=MARGIN_IN, top_in=top_in - HEADING_IN)
     axes = sheet.panel(left_in=CHART_LEFT_IN, top_in=top_in, width_in=_CHART_IN, height_in=height_in)
-    end_s, depths = _row_end_s(timeline), _depths(timeline.sittings)
+    end_s, depths = _row_end_s(timeline), _depths(timeline.spans)
     style.clock_axis(axes, end_s=end_s, label="time since the problem began")
-    style.row_axis(axes, len(timeline.sittings))
+    style.row_axis(axes, len(timeline.spans))
     seen: dict[str, Any] = {}
-    for index, sitting in enumerate(timeline.sittings):
-        style.bar(axes, 0, min(sitting.allotted_s or 0.0, end_s), y=index + 0.06, height=0.88, facecolor=style.TRACK)
-        seen |= _draw_strip(axes, index, sitting) if is_strip else _draw_lanes(axes, index, sitting, depths)
-        if sitting.ended_s - sitting.begun_s > end_s:
+    for index, span in enumerate(timeline.spans):
+        style.bar(axes, 0, min(span.allotted_s or 0.0, end_s), y=index + 0.06, height=0.88, facecolor=style.TRACK)
+        seen |= _draw_strip(axes, index, span) if is_strip else _draw_lanes(axes, index, span, depths)
+        if span.ended_s - span.begun_s > end_s:
             style.goes_on(axes, end_s, y=index + 0.5)
             seen[_WENT_ON] = Line2D([], [], color=style.INK, marker=">", markersize=4, linewidth=0, label=_WENT_ON)
     if len(depths) > 1 and not is_strip:
@@ -68,22 +68,22 @@ def draw_rows(sheet: Sheet, timeline: Timeline, top_in: float, height_in: float)
 
 
 def _row_end_s(timeline: Timeline) -> float:
-    """The longest sitting, unless a few long ones would squeeze the others into a fringe."""
-    durations_s = sorted(sitting.ended_s - sitting.begun_s for sitting in timeline.sittings)
+    """The longest span, unless a few long ones would squeeze the others into a fringe."""
+    durations_s = sorted(span.ended_s - span.begun_s for span in timeline.spans)
     most_s = durations_s[len(durations_s) * 4 // 5]
     return 1.03 * max(1.0, min(durations_s[-1], 3 * most_s))
 
 
-def _draw_lanes(axes: Axes, index: int, sitting: Sitting, depths: Sequence[int]) -> dict[str, Any]:
+def _draw_lanes(axes: Axes, index: int, span: ProblemSpan, depths: Sequence[int]) -> dict[str, Any]:
     """Every attempt as a bar in its lane; a legend's handles by name."""
-    names, seen = _names(sitting), dict[str, Any]()
-    pitch = 0.76 / max(_MIN_LANES, len(sitting.lanes))
-    top = index + 0.5 - pitch * (len(sitting.lanes) - 1) / 2
+    names, seen = _names(span), dict[str, Any]()
+    pitch = 0.76 / max(_MIN_LANES, len(span.lanes))
+    top = index + 0.5 - pitch * (len(span.lanes) - 1) / 2
     gap_s = 0.002 * axes.get_xlim()[1]  # tells an attempt from the next in its lane
-    middles = [top + number * pitch for number, lane in enumerate(sitting.lanes) for _ in lane]
-    for number, (attempt, y) in enumerate(zip(sitting.attempts, middles, strict=True)):
+    middles = [top + number * pitch for number, lane in enumerate(span.lanes) for _ in lane]
+    for number, (attempt, y) in enumerate(zip(span.attempts, middles, strict=True)):
         gid = f"attempt-{index}-{number}"
-        begun_s, ended_s = attempt.begun_s - sitting.begun_s, attempt.ended_s - sitting.begun_s
+        begun_s, ended_s = attempt.begun_s - span.begun_s, attempt.ended_s - span.begun_s
         name, look = names(attempt)
         if attempt.outcome is Outcome.FAILED:
             style.cross(axes, begun_s, ended_s, y=y, gid=gid)
@@ -93,27 +93,27 @@ def _draw_lanes(axes: Axes, index: int, sitting: Sitting, depths: Sequence[int])
         shown_s = ended_s - min(gap_s, 0.2 * (ended_s - begun_s))
         style.bar(axes, begun_s, shown_s, y=y - height / 2, height=height, gid=gid, **look)
         seen[name] = Patch(label=name, **look)
-    style.upright(axes, sitting.ended_s - sitting.begun_s, row=index, color=style.INK, linewidth=1.3)
+    style.upright(axes, span.ended_s - span.begun_s, row=index, color=style.INK, linewidth=1.3)
     seen[_STOPPED] = Line2D([], [], color=style.INK, linewidth=1.3, label=_STOPPED)
     return seen
 
 
-def _draw_strip(axes: Axes, index: int, sitting: Sitting) -> dict[str, Any]:
-    """The row of a long contest: a bar as long as the sitting, and every attempt as a tick at its end."""
-    names, seen = _names(sitting), dict[str, Any]()
-    style.bar(axes, 0, sitting.ended_s - sitting.begun_s, y=index + 0.06, height=0.88, facecolor=style.RULE)
-    for number, attempt in enumerate(sitting.attempts):
+def _draw_strip(axes: Axes, index: int, span: ProblemSpan) -> dict[str, Any]:
+    """The row of a long contest: a bar as long as the span, and every attempt as a tick at its end."""
+    names, seen = _names(span), dict[str, Any]()
+    style.bar(axes, 0, span.ended_s - span.begun_s, y=index + 0.06, height=0.88, facecolor=style.RULE)
+    for number, attempt in enumerate(span.attempts):
         name, look = names(attempt)
         colour, gid = look["facecolor"], f"attempt-{index}-{number}"
-        style.upright(axes, attempt.ended_s - sitting.begun_s, row=index, color=colour, linewidth=1.6, gid=gid)
+        style.upright(axes, attempt.ended_s - span.begun_s, row=index, color=colour, linewidth=1.6, gid=gid)
         if attempt.outcome is not Outcome.CANCELLED:  # all at the stop, and white
             seen[name] = Patch(facecolor=colour, label=name)
     return seen
 
 
-def _names(sitting: Sitting) -> Callable[[Attempt], tuple[str, Look]]:
-    """What an attempt of this sitting is called in the legend, and how it looks."""
-    ranks = {answer: rank for rank, answer in enumerate(ranked_answers(sitting))}
+def _names(span: ProblemSpan) -> Callable[[Attempt], tuple[str, Look]]:
+    """What an attempt of this span is called in the legend, and how it looks."""
+    ranks = {answer: rank for rank, answer in enumerate(ranked_answers(span))}
     looks: dict[Outcome, Look] = {
         Outcome.NO_ANSWER: {"facecolor": style.GREY},
         Outcome.CANCELLED: _CANCELLED_LOOK,
@@ -134,9 +134,9 @@ def rank_colour(rank: int) -> str:
     return list(_RANKS)[min(rank, len(_RANKS) - 1)]
 
 
-def _depths(sittings: Iterable[Sitting]) -> list[int]:
+def _depths(spans: Iterable[ProblemSpan]) -> list[int]:
     """The recursion depths that were drawn, shallowest first; empty for an engine that does not recurse."""
-    return sorted({each.depth for sitting in sittings for each in sitting.attempts if each.depth is not None})
+    return sorted({each.depth for span in spans for each in span.attempts if each.depth is not None})
 
 
 def _thickness(depth: int | None, depths: Sequence[int]) -> float:
@@ -148,8 +148,8 @@ def _thickness(depth: int | None, depths: Sequence[int]) -> float:
 
 def _write_rows(sheet: Sheet, chart: Axes, timeline: Timeline, top_in: float, height_in: float) -> None:
     """Problem and start to the left of the rows; answer, votes, reason and time to their right."""
-    sittings = timeline.sittings
-    row_pt = height_in / len(sittings) * 72
+    spans = timeline.spans
+    row_pt = height_in / len(spans) * 72
     every = math.ceil(5.5 / row_pt)  # rows too thin for letters: only some are labelled
     size_pt = min(style.TEXT_PT, max(5.0, row_pt * 0.72))
     axes = sheet.panel(left_in=0, top_in=top_in, width_in=WIDTH_IN, height_in=height_in)
@@ -160,14 +160,14 @@ def _write_rows(sheet: Sheet, chart: Axes, timeline: Timeline, top_in: float, he
     for name, align, left_in, _, _ in columns:
         head: Look = {"fontsize": style.SMALL_PT, "color": style.MUTED, "ha": align, "va": "bottom"}
         axes.annotate(name, (left_in, 0), xytext=(0, 4), textcoords="offset points", **head)
-    for index in range(0, len(sittings), every):
+    for index in range(0, len(spans), every):
         for _, align, left_in, colour, cell in columns:
-            text, y = cell(sittings[index]), index + 0.5
-            shade = _mark_colour(sittings[index]) if colour is None else colour
+            text, y = cell(spans[index]), index + 0.5
+            shade = _mark_colour(spans[index]) if colour is None else colour
             axes.text(left_in, y, text, ha=align, va="center_baseline", color=shade, fontsize=size_pt)
 
 
-_Column = tuple[str, str, float, str | None, Callable[[Sitting], str]]
+_Column = tuple[str, str, float, str | None, Callable[[ProblemSpan], str]]
 """Its head, its alignment, where it is aligned, its colour (None: that of right and wrong), and its cells."""
 
 
@@ -178,7 +178,7 @@ def _columns(timeline: Timeline) -> list[_Column]:
         ("began", "right", CHART_LEFT_IN - 0.1, style.MUTED, lambda each: clock_text(each.begun_s, span_s=span_s)),
         ("answer", "right", left_in + 0.55, style.INK, lambda each: str(each.verdict.answer) if each.verdict else "–"),
     ]
-    if any(sitting.gold is not None for sitting in timeline.sittings):
+    if any(span.gold is not None for span in timeline.spans):
         columns.append(("gold", "left", left_in + 0.62, None, _mark))
         left_in += 0.55
     columns += [
@@ -186,34 +186,34 @@ def _columns(timeline: Timeline) -> list[_Column]:
         ("stopped because", "left", left_in + 1.5, style.INK, reason_text),
         ("took", "right", left_in + 3.35, style.INK, lambda each: clock_text(each.ended_s - each.begun_s, span_s=0)),
     ]
-    if _depths(timeline.sittings):
+    if _depths(timeline.spans):
         columns.append(("T", "right", left_in + 3.7, style.INK, _depth_text))
     return columns
 
 
-def _mark(sitting: Sitting) -> str:
-    return {None: "", True: "✓", False: f"✗ {sitting.gold}"}[sitting.is_right]
+def _mark(span: ProblemSpan) -> str:
+    return {None: "", True: "✓", False: f"✗ {span.gold}"}[span.is_right]
 
 
-def _mark_colour(sitting: Sitting) -> str:
-    return style.GREEN if sitting.is_right else style.RED
+def _mark_colour(span: ProblemSpan) -> str:
+    return style.GREEN if span.is_right else style.RED
 
 
-def _votes_text(sitting: Sitting) -> str:
-    counts = [str(count) for _, count in sitting.verdict.votes] if sitting.verdict else []
+def _votes_text(span: ProblemSpan) -> str:
+    counts = [str(count) for _, count in span.verdict.votes] if span.verdict else []
     return ":".join(counts[:4]) + ("…" if len(counts) > 4 else "")
 
 
-def reason_text(sitting: Sitting) -> str:
+def reason_text(span: ProblemSpan) -> str:
     """Why sampling stopped, and whether the answer is a guess."""
-    if sitting.verdict is None:
+    if span.verdict is None:
         return "unfinished"
-    guessed = ", guessed" if sitting.verdict.is_guess else ""
-    return style.shortened(sitting.verdict.reason + guessed, 22)
+    guessed = ", guessed" if span.verdict.is_guess else ""
+    return style.shortened(span.verdict.reason + guessed, 22)
 
 
-def _depth_text(sitting: Sitting) -> str:
-    return str(max(_depths([sitting]), default=""))
+def _depth_text(span: ProblemSpan) -> str:
+    return str(max(_depths([span]), default=""))
 
 
 def budget_end_s(timeline: Timeline) -> float:

@@ -52,11 +52,11 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sitting:
+class ProblemSpan:
     """The work of one process on one problem; a problem that was resumed has several.
 
     allotted_s: its hard cap. lanes: attempts that do not overlap share one. carried: (answer, weight) of the
-    votes that earlier sittings left. verdict: None if the process ended first. gold: None if not known.
+    votes that earlier spans left. verdict: None if the process ended first. gold: None if not known.
     """
 
     problem_id: str
@@ -97,19 +97,19 @@ class Limits:
 class Timeline:
     """A contest. Its clock runs from the first process's start; later processes are joined end to end.
 
-    sittings: in the order in which they began. starts_s: when each process started; the first at 0.
-    num_untimed: solutions without times, as older kits wrote them; they are not among the sittings.
+    spans: in the order in which they began. starts_s: when each process started; the first at 0.
+    num_untimed: solutions without times, as older kits wrote them; they are not among the spans.
     """
 
-    sittings: tuple[Sitting, ...]
+    spans: tuple[ProblemSpan, ...]
     starts_s: tuple[float, ...]
     limits: Limits | None
     num_untimed: int
 
     @property
     def ended_s(self) -> float:
-        """When the last sitting ended."""
-        return max(sitting.ended_s for sitting in self.sittings)
+        """When the last span ended."""
+        return max(span.ended_s for span in self.spans)
 
 
 def read_timeline(records: Iterable[Record], *, gold: Mapping[str, int] | None = None) -> Timeline:
@@ -144,42 +144,42 @@ def read_timeline(records: Iterable[Record], *, gold: Mapping[str, int] | None =
             votes[key] += [] if attempt.answer is None else [(attempt.answer, attempt.weight)]
     if not drafts:
         raise InputError("the journal holds no times (begun_s, ended_s) to draw: give one that this kit wrote")
-    sittings = sorted((draft.sitting(gold or {}) for draft in drafts.values()), key=lambda each: each.begun_s)
-    return Timeline(sittings=tuple(sittings), starts_s=tuple(clock.starts_s), limits=limits, num_untimed=num_untimed)
+    spans = sorted((draft.span(gold or {}) for draft in drafts.values()), key=lambda each: each.begun_s)
+    return Timeline(spans=tuple(spans), starts_s=tuple(clock.starts_s), limits=limits, num_untimed=num_untimed)
 
 
-def ranked_answers(sitting: Sitting) -> tuple[int, ...]:
+def ranked_answers(span: ProblemSpan) -> tuple[int, ...]:
     """Every answer that was voted for, the submitted one first, then by weight; equals: the larger first."""
     weights: defaultdict[int, float] = defaultdict(float)
-    for answer, weight in _ballots(sitting):
+    for answer, weight in _ballots(span):
         weights[answer] += weight
-    submitted = sitting.verdict.answer if sitting.verdict and not sitting.verdict.is_guess else None
+    submitted = span.verdict.answer if span.verdict and not span.verdict.is_guess else None
     return tuple(sorted(weights, key=lambda answer: (answer == submitted, weights[answer], answer), reverse=True))
 
 
-def vote_steps(sitting: Sitting) -> dict[int, tuple[tuple[float, float], ...]]:
-    """For every answer, best first, the (seconds since the sitting began, total weight) at which it changes."""
-    steps = {answer: [(0.0, 0.0)] for answer in ranked_answers(sitting)}
-    for answer, weight in sitting.carried:
+def vote_steps(span: ProblemSpan) -> dict[int, tuple[tuple[float, float], ...]]:
+    """For every answer, best first, the (seconds since the span began, total weight) at which it changes."""
+    steps = {answer: [(0.0, 0.0)] for answer in ranked_answers(span)}
+    for answer, weight in span.carried:
         steps[answer][0] = (0.0, steps[answer][0][1] + weight)
-    for each in sorted(sitting.attempts, key=lambda each: each.ended_s):
+    for each in sorted(span.attempts, key=lambda each: each.ended_s):
         if each.answer is not None:
-            steps[each.answer].append((each.ended_s - sitting.begun_s, steps[each.answer][-1][1] + each.weight))
+            steps[each.answer].append((each.ended_s - span.begun_s, steps[each.answer][-1][1] + each.weight))
     return {answer: tuple(points) for answer, points in steps.items()}
 
 
-def most_contested(timeline: Timeline, num_shown: int) -> tuple[Sitting, ...]:
-    """The last sittings of the problems whose vote was closest, closest first.
+def most_contested(timeline: Timeline, num_shown: int) -> tuple[ProblemSpan, ...]:
+    """The last spans of the problems whose vote was closest, closest first.
 
     Close: the runner-up's weight, less its distance from the leader's; so 4:4 is closer than 1:1 and than 5:4.
     """
-    closeness: dict[str, tuple[float, Sitting]] = {}
-    for sitting in timeline.sittings:
-        weights = sorted((points[-1][1] for points in vote_steps(sitting).values()), reverse=True)
+    closeness: dict[str, tuple[float, ProblemSpan]] = {}
+    for span in timeline.spans:
+        weights = sorted((points[-1][1] for points in vote_steps(span).values()), reverse=True)
         if len(weights) >= 2:
-            closeness[sitting.problem_id] = (2 * weights[1] - weights[0], sitting)
+            closeness[span.problem_id] = (2 * weights[1] - weights[0], span)
     closest = sorted(closeness.values(), key=lambda each: -each[0])
-    return tuple(sitting for _, sitting in closest[:num_shown])
+    return tuple(span for _, span in closest[:num_shown])
 
 
 @dataclass(slots=True)
@@ -210,7 +210,7 @@ class _JoinedClock:
 
 @dataclass(slots=True)
 class _Draft:
-    """A sitting while its records are being read."""
+    """A span while its records are being read."""
 
     key: str
     carried: tuple[tuple[int, float], ...]
@@ -219,9 +219,9 @@ class _Draft:
     verdict: Verdict | None = None
     allotted_s: float | None = None
 
-    def sitting(self, gold: Mapping[str, int]) -> Sitting:
+    def span(self, gold: Mapping[str, int]) -> ProblemSpan:
         problem_id = self.key.rpartition(":")[0] or self.key  # kit.problem.Problem.key
-        return Sitting(
+        return ProblemSpan(
             problem_id=problem_id,
             begun_s=min(begun_s for begun_s, _ in self.spans),
             ended_s=max(ended_s for _, ended_s in self.spans),
@@ -295,6 +295,6 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _ballots(sitting: Sitting) -> tuple[tuple[int, float], ...]:
-    cast = ((each.answer, each.weight) for each in sitting.attempts if each.answer is not None)
-    return (*sitting.carried, *cast)
+def _ballots(span: ProblemSpan) -> tuple[tuple[int, float], ...]:
+    cast = ((each.answer, each.weight) for each in span.attempts if each.answer is not None)
+    return (*span.carried, *cast)

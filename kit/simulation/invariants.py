@@ -21,7 +21,7 @@ from kit.simulation.run import Outcome
 from kit.solver.attempts import LONGEST_PAUSE_S
 from kit.solver.journal import Record
 from kit.solver.records import sample_of, solution_record
-from kit.solver.vote_state import Ballot, Reading, Solution, StopReason
+from kit.solver.vote_state import ParsedAnswer, Solution, StopReason, VoteState
 from kit.tools.reasoner import ReasoningConfig
 from kit.voting.tally import Vote, tally
 
@@ -209,7 +209,7 @@ def _jumps_the_queue(story: _Story, counted: Sequence[Record]) -> bool:
 
 def _misread(story: _Story, outcome: Outcome) -> Iterator[str]:
     """Each vote is what the sample's text says."""
-    reader = Ballot(story.problem, outcome.scenario.solver.voting)
+    reader = VoteState(story.problem, outcome.scenario.solver.voting)
     for record in story.whole:
         vote = reader.read(sample_of(record)).vote
         answer = None if vote is None else vote.answer
@@ -254,15 +254,15 @@ def _no_engine_is_given_up_too_soon(outcome: Outcome) -> Iterator[str]:
 
 def _verdicts(outcome: Outcome, story: _Story) -> tuple[StopReason | None, StopReason | None]:
     """What the samples said before the problem's last moment, and what they said in the end."""
-    ballot = Ballot(story.problem, outcome.scenario.solver.voting)
+    vote_state = VoteState(story.problem, outcome.scenario.solver.voting)
     early: StopReason | None = None
     for record in story.samples:
         vote = None if record["answer"] is None else Vote(record["answer"], record["weight"])
-        ballot.count(sample_of(record), Reading(vote))
-        verdict = ballot.verdict(outcome.scenario.solver.stop)
+        vote_state.count(sample_of(record), ParsedAnswer(vote))
+        verdict = vote_state.verdict(outcome.scenario.solver.stop)
         if record["ended_s"] < story.ended_s - SLACK_S:
             early = verdict
-    return early, ballot.verdict(outcome.scenario.solver.stop)
+    return early, vote_state.verdict(outcome.scenario.solver.stop)
 
 
 def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:

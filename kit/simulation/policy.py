@@ -12,7 +12,7 @@ from typing import Literal
 from kit.budget import BudgetConfig
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopRule, VotingConfig
+from kit.solver.vote_state import StopConfig, VotingConfig
 
 _SHARE_S = 348.0  # of each of fifty problems in the 17,400 s that the winners' notebooks count with
 
@@ -46,7 +46,7 @@ class Policy:
 def _fixed(name: str, rule: str, *, num_samples: int = 8, width: int = 8, note: str = "",
            plan: Literal["stretch", "bank", "linspace"] = "bank") -> Policy:  # fmt: skip
     config = SolverConfig(
-        stop=StopRule(num_samples=num_samples, rule=rule),
+        stop=StopConfig(num_samples=num_samples, rule=rule),
         voting=VotingConfig(weighing="entropy"),
         pacing=PacingConfig(kind="off"),
         width=width,

@@ -13,7 +13,7 @@ from kit.simulation.run import Scenario
 from kit.simulation.tools import with_tools
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 
 RULES = (
     "learned(0.003)",
@@ -76,7 +76,7 @@ def _budget(rng: Random, num_problems: int, limit_s: float) -> BudgetConfig:
 def _solver(rng: Random) -> SolverConfig:
     num_samples = rng.choice((1, 4, 8, 16))
     return SolverConfig(
-        stop=StopRule(num_samples=num_samples, rule=rng.choice(RULES), max_failures=rng.choice((4, 32))),
+        stop=StopConfig(num_samples=num_samples, rule=rng.choice(RULES), max_failures=rng.choice((4, 32))),
         pacing=PacingConfig(kind=rng.choice(("value", "value", "off"))),
         width=rng.choice((1, 4, 8, 16)),
         retry_s=rng.choice((0.5, 2.0)),

@@ -1,6 +1,6 @@
 """The attempts at one problem: slots that draw one after another, and an eye on what they are worth.
 
-In: an engine, a ballot and a deadline. Out: the ballot, filled, and a journal record for every attempt, ended
+In: an engine, a vote_state and a deadline. Out: the vote_state, filled, and a journal record for every attempt, ended
 or cut. It ends when the verdict is in or nothing is left to draw; the caller's cancel scope is the hard limit.
 """
 
@@ -20,7 +20,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import Pacer, Progress
 from kit.solver.records import checked_sample, cut_record, sample_record
-from kit.solver.vote_state import Ballot, Reading, StopReason
+from kit.solver.vote_state import ParsedAnswer, StopReason, VoteState
 from kit.voting.early_abort import EarlyAbort
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _MAX_DOUBLINGS = 30  # of a pause, before which it is the longest anyway
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Race:
+class AttemptLoop:
     """One problem's attempts.
 
     deadline: on the event loop's clock. clock: the contest's, for the journal. share_s: the even share of the
@@ -42,7 +42,7 @@ class Race:
 
     engine: Engine
     config: SolverConfig
-    ballot: Ballot
+    vote_state: VoteState
     prompt: Prompt
     deadline: float
     clock: Clock
@@ -55,14 +55,14 @@ class Race:
     _early_abort: EarlyAbort = field(init=False)
     _turns: Iterator[int] = field(init=False)  # with in_order: the attempts that are still to be counted
     _turn: int = field(init=False)
-    _held: dict[int, tuple[Sample, Reading]] = field(default_factory=dict)  # ended before their turn
+    _held: dict[int, tuple[Sample, ParsedAnswer]] = field(default_factory=dict)  # ended before their turn
     _is_over: bool = False  # an attempt has ended for want of time
     _patience_ends: float = 0.0  # with an engine that only breaks, on the loop's clock
     _everyone: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def __post_init__(self) -> None:
         self._early_abort = EarlyAbort(self.config.early_abort)
-        past = self.ballot.numbers
+        past = self.vote_state.numbers
         self._turns = (number for number in itertools.count() if number not in past)
         self._turn = next(self._turns)
 
@@ -94,7 +94,7 @@ class Race:
     async def _draw(self) -> None:
         """One slot: attempt after attempt, until none is left to draw; after broken ones the pauses grow."""
         num_broken = 0
-        while (number := self.ballot.take_number(self.config.stop)) is not None:
+        while (number := self.vote_state.take_number(self.config.stop)) is not None:
             if self.deadline <= anyio.current_time():
                 return
             sample = await self._attempt(number)
@@ -117,20 +117,20 @@ class Race:
 
     def _judge(self) -> None:
         """Cancel everyone if the votes are enough, more of them are not worth their time, or nothing works."""
-        if self.ballot.verdict(self.config.stop) is None and not self._is_worth_more():
-            self.ballot.give_up(StopReason.NOT_WORTH)
-        if self.ballot.num_failed >= self.config.stop.max_failures and self._patience_ends <= anyio.current_time():
-            self.ballot.give_up(StopReason.ENGINE_FAILED)
-        if self.ballot.verdict(self.config.stop) is not None:
+        if self.vote_state.verdict(self.config.stop) is None and not self._is_worth_more():
+            self.vote_state.give_up(StopReason.NOT_WORTH)
+        if self.vote_state.num_failed >= self.config.stop.max_failures and self._patience_ends <= anyio.current_time():
+            self.vote_state.give_up(StopReason.ENGINE_FAILED)
+        if self.vote_state.verdict(self.config.stop) is not None:
             self._everyone.cancel()
 
     def _is_worth_more(self) -> bool:
-        num_ended = self.ballot.num_ended
+        num_ended = self.vote_state.num_ended
         is_over = self._is_over or self.deadline <= anyio.current_time()  # nothing to save: let what ends now count
         if self.config.in_order or is_over or not num_ended:
             return True
         progress = Progress(
-            shape=self.ballot.shape,
+            shape=self.vote_state.shape,
             num_left=self.config.stop.num_samples - num_ended,
             num_running=len(self._begun),
             num_ended=self.num_ended,
@@ -149,16 +149,18 @@ class Race:
         finally:
             self._ended_s += anyio.current_time() - self._begun.pop(number)
             if sample is None:  # cancelled, alone or within a group of exceptions
-                self.write(cut_record(self.ballot.problem, number, begun_s=begun_s, ended_s=self.clock()))
-        reading = self._read(number, sample)
+                self.write(cut_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
+        parsed = self._read(number, sample)
         ended_s = self.clock()
-        self.write(sample_record(self.ballot.problem, number, sample, reading.vote, begun_s=begun_s, ended_s=ended_s))
-        self._count(number, sample, reading)
+        self.write(
+            sample_record(self.vote_state.problem, number, sample, parsed.vote, begun_s=begun_s, ended_s=ended_s)
+        )
+        self._count(number, sample, parsed)
         return sample
 
     async def _sample(self, number: int) -> Sample:
         """What the engine gives, or a broken sample for whatever else comes of it but being cancelled."""
-        params = self.config.params_of(self.ballot.problem, number)
+        params = self.config.params_of(self.vote_state.problem, number)
         started = anyio.current_time()
         try:
             return checked_sample(
@@ -170,32 +172,32 @@ class Race:
                 )
             )
         except EngineError as error:
-            log.warning("%s: attempt %d failed: %s", self.ballot.problem.id, number, error)
+            log.warning("%s: attempt %d failed: %s", self.vote_state.problem.id, number, error)
             reason = str(error)
         # A bug in an engine costs this attempt; let out of the task group, it costs all of them.
         except (Exception, SystemExit, GeneratorExit) as error:
-            log.exception("%s: attempt %d broke", self.ballot.problem.id, number)
+            log.exception("%s: attempt %d broke", self.vote_state.problem.id, number)
             reason = repr(error)
         seconds = anyio.current_time() - started
         return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=params.seed, error=reason)
 
-    def _read(self, number: int, sample: Sample) -> Reading:
+    def _read(self, number: int, sample: Sample) -> ParsedAnswer:
         try:
-            return self.ballot.read(sample)
+            return self.vote_state.read(sample)
         except Exception:  # a text that cannot be read, by a bug of ours, costs its own vote and not the problem
-            log.exception("%s, attempt %d: not counted", self.ballot.problem.id, number)
-            return Reading()
+            log.exception("%s, attempt %d: not counted", self.vote_state.problem.id, number)
+            return ParsedAnswer()
 
-    def _count(self, number: int, sample: Sample, reading: Reading) -> None:
+    def _count(self, number: int, sample: Sample, parsed: ParsedAnswer) -> None:
         self.num_ended += sample.finish is not Finish.FAILED
         if self.config.aborts_early:
             self._observe(number, sample)
         # A broken attempt is counted at once in either case, since its replacement waits for that.
         if sample.finish is Finish.FAILED or not self.config.in_order:
-            self.ballot.count(sample, reading)
+            self.vote_state.count(sample, parsed)
         if not self.config.in_order:
             return
-        self._held[number] = sample, reading
+        self._held[number] = sample, parsed
         while self._turn in self._held:
             self._count_held(self._turn)
             self._turn = next(self._turns)
@@ -204,9 +206,9 @@ class Race:
         try:
             self._early_abort.observe(sample)
         except (TypeError, ValueError):  # evidence that is no numbers: it does not count towards the threshold
-            log.exception("%s, attempt %d: its evidence cannot be read", self.ballot.problem.id, number)
+            log.exception("%s, attempt %d: its evidence cannot be read", self.vote_state.problem.id, number)
 
     def _count_held(self, number: int) -> None:
-        sample, reading = self._held.pop(number)
-        if sample.finish is not Finish.FAILED and self.ballot.verdict(self.config.stop) is None:
-            self.ballot.count(sample, reading)
+        sample, parsed = self._held.pop(number)
+        if sample.finish is not Finish.FAILED and self.vote_state.verdict(self.config.stop) is None:
+            self.vote_state.count(sample, parsed)

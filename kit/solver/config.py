@@ -12,7 +12,7 @@ from kit.prompting import VARIANTS
 from kit.sampling import MAX_DEPTH, SamplingParams
 from kit.solver.genselect import SelectionConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopRule, VotingConfig
+from kit.solver.vote_state import StopConfig, VotingConfig
 from kit.voting.early_abort import EarlyAbortConfig
 
 
@@ -36,7 +36,7 @@ class SolverConfig:
     Raises: InputError for a value outside its range.
     """
 
-    stop: StopRule = field(default_factory=StopRule)
+    stop: StopConfig = field(default_factory=StopConfig)
     voting: VotingConfig = field(default_factory=VotingConfig)
     pacing: PacingConfig = field(default_factory=PacingConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)

@@ -21,13 +21,13 @@ from kit.errors import StorageError
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.sampling import Engine, Finish, Prompt
-from kit.solver.attempts import Race
+from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import select
 from kit.solver.journal import Journal, Record
 from kit.solver.pacing import Pacer
 from kit.solver.records import sample_of, solution_of, solution_record
-from kit.solver.vote_state import Ballot, Solution, StopReason, blind_guess
+from kit.solver.vote_state import Solution, StopReason, VoteState, blind_guess
 from kit.tools.reasoner import ToolReasoner
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Solver:
         self.config = config
         self.num_done = 0
         self._pacer = Pacer(config.pacing)
-        self._ballot: Ballot | None = None  # of the problem in hand, or of the last one
+        self._vote_state: VoteState | None = None  # of the problem in hand, or of the last one
 
     async def solve(self, problem: Problem) -> Solution:
         """Answer one problem within its share of the budget.
@@ -61,34 +61,34 @@ class Solver:
 
     def best_so_far(self, problem: Problem, reason: StopReason, *, seconds: float) -> Solution:
         """The answer from the samples that have ended, for a caller that cannot wait any longer."""
-        if self._ballot is None or self._ballot.problem.key != problem.key:
+        if self._vote_state is None or self._vote_state.problem.key != problem.key:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
-        return self._ballot.solution(reason, seconds=seconds)
+        return self._vote_state.solution(reason, seconds=seconds)
 
     async def _solve_anew(self, problem: Problem) -> Solution:
         begun_s = self.budget.clock()
         allotted_s = self.budget.allot_s(self.num_done)
-        ballot = self._open_ballot(problem)
+        vote_state = self._open_vote_state(problem)
         deadline = anyio.current_time() + allotted_s
-        reason = ballot.verdict(self.config.stop) or await self._fill(ballot, deadline)
-        selected = await self._select(ballot, reason, deadline)
+        reason = vote_state.verdict(self.config.stop) or await self._fill(vote_state, deadline)
+        selected = await self._select(vote_state, reason, deadline)
         seconds = self.budget.clock() - begun_s
         solution = dataclasses.replace(
-            ballot.solution(reason, seconds=seconds, selected=selected), begun_s=begun_s, allotted_s=allotted_s
+            vote_state.solution(reason, seconds=seconds, selected=selected), begun_s=begun_s, allotted_s=allotted_s
         )
         if solution.guess:
             log.warning("%s: guessed %d: %s", problem.id, solution.answer, solution.guess)
         self._write(solution_record(problem, solution))
         return solution
 
-    def _open_ballot(self, problem: Problem) -> Ballot:
-        ballot = self._ballot = Ballot(problem, self.config.voting)
+    def _open_vote_state(self, problem: Problem) -> VoteState:
+        vote_state = self._vote_state = VoteState(problem, self.config.voting)
         for record in self._past_samples(problem):
-            if self.config.in_order and ballot.verdict(self.config.stop) is not None:
+            if self.config.in_order and vote_state.verdict(self.config.stop) is not None:
                 break  # what had ended ahead of its turn
             with _contained(f"{problem.id}, resuming"):
-                ballot.resume(record["number"], sample_of(record), weight=record.get("weight"))
-        return ballot
+                vote_state.resume(record["number"], sample_of(record), weight=record.get("weight"))
+        return vote_state
 
     def _past_samples(self, problem: Problem) -> Iterator[Record]:
         """What an earlier process drew; with `in_order` only up to the first gap, which has to be counted first."""
@@ -105,15 +105,15 @@ class Solver:
         numbers = itertools.takewhile(whole.__contains__, itertools.count())
         yield from (whole[number] for number in numbers)
 
-    async def _fill(self, ballot: Ballot, deadline: float) -> StopReason:
+    async def _fill(self, vote_state: VoteState, deadline: float) -> StopReason:
         """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
         if deadline <= anyio.current_time():
             return StopReason.OUT_OF_TIME
-        race = Race(
+        attempt_loop = AttemptLoop(
             engine=self.engine,
             config=self.config,
-            ballot=ballot,
-            prompt=self._prompt(ballot),
+            vote_state=vote_state,
+            prompt=self._prompt(vote_state),
             deadline=deadline,
             clock=self.budget.clock,
             share_s=lambda: self.budget.share_s(self.num_done),
@@ -121,27 +121,27 @@ class Solver:
             write=self._write,
         )
         with anyio.CancelScope(deadline=deadline + self.config.grace_s):
-            await race.run()
-        self._pacer.note(num_ended=race.num_ended, running_s=race.running_s())
-        return ballot.verdict(self.config.stop) or StopReason.OUT_OF_TIME
+            await attempt_loop.run()
+        self._pacer.note(num_ended=attempt_loop.num_ended, running_s=attempt_loop.running_s())
+        return vote_state.verdict(self.config.stop) or StopReason.OUT_OF_TIME
 
-    def _prompt(self, ballot: Ballot) -> Prompt:
-        return build_prompt(ballot.problem, variant=VARIANTS[self.config.prompt], modulus=ballot.modulus)
+    def _prompt(self, vote_state: VoteState) -> Prompt:
+        return build_prompt(vote_state.problem, variant=VARIANTS[self.config.prompt], modulus=vote_state.modulus)
 
-    async def _select(self, ballot: Ballot, reason: StopReason, deadline: float) -> int | None:
+    async def _select(self, vote_state: VoteState, reason: StopReason, deadline: float) -> int | None:
         """Have the model compare the candidates of a contested vote, if that is asked for and time is left."""
         config = self.config.selection
         timeout_s = deadline - anyio.current_time()
         if not config.num_rounds or reason in _SETTLED or timeout_s <= 0:
             return None
-        seed = attempt_seed(self.config.seed, ballot.problem, -1)
-        candidates = ballot.candidates(max_chars=config.summary_chars)
+        seed = attempt_seed(self.config.seed, vote_state.problem, -1)
+        candidates = vote_state.candidates(max_chars=config.summary_chars)
         # Without tools and last calls, which would put words into the judge's mouth.
         judge = self.engine.engine if isinstance(self.engine, ToolReasoner) else self.engine
         try:
             chosen = await select(
                 judge,
-                ballot.problem,
+                vote_state.problem,
                 candidates,
                 config=config,
                 seed=seed,
@@ -149,9 +149,9 @@ class Solver:
                 width=self.config.width,
             )
         except Exception:  # selection is an extra: a bug in it may not cost the votes
-            log.exception("%s: selection broke; the votes decide", ballot.problem.id)
+            log.exception("%s: selection broke; the votes decide", vote_state.problem.id)
             return None
-        ballot.num_tokens += chosen.num_tokens
+        vote_state.num_tokens += chosen.num_tokens
         return chosen.answer
 
     def _past_solution(self, problem: Problem) -> Solution | None:

@@ -46,7 +46,7 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopRule:
+class StopConfig:
     """When the votes on a problem are enough.
 
     num_samples: attempts, at most. rule: one of kit.voting.rules's as text, such as `adaptive(0.95)` or
@@ -124,7 +124,7 @@ def blind_guess(problem_id: str, reason: StopReason, *, why: str, seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedAnswer:
     """What a sample says: a vote, or an answer out of range reduced mod 10^5, or nothing."""
 
     vote: Vote | None = None
@@ -132,7 +132,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Ballot:
+class VoteState:
     """What is known about one problem so far; grows as its samples end."""
 
     problem: Problem
@@ -186,7 +186,7 @@ class Ballot:
         if vote is not None and weight is not None:
             self.history[-1] = Vote(vote.answer, min(max(weight, MIN_WEIGHT), MAX_WEIGHT))
 
-    def take_number(self, rule: StopRule) -> int | None:
+    def take_number(self, rule: StopConfig) -> int | None:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""
         if len(self._drawn) - self.num_failed >= rule.num_samples:
             return None
@@ -194,23 +194,25 @@ class Ballot:
         self._drawn.add(number)
         return number
 
-    def read(self, sample: Sample) -> Reading:
+    def read(self, sample: Sample) -> ParsedAnswer:
         """What one sample says; counts nothing yet."""
         # One that was ended for want of confidence has no say: what it boxed on the way was not its answer yet.
         raw = None if sample.finish in (Finish.FAILED, Finish.CUT) else extract(sample.text)
         if raw is None:
-            return Reading()
+            return ParsedAnswer()
         answer = normalise(raw.text, modulus=self.modulus)
         if not isinstance(answer, Rejection):
             prior = self.voting.small_answer_prior
-            return Reading(Vote(answer, weigh(sample, self.voting.weighing, answer=answer, small_answer_prior=prior)))
+            return ParsedAnswer(
+                Vote(answer, weigh(sample, self.voting.weighing, answer=answer, small_answer_prior=prior))
+            )
         if answer is Rejection.OUT_OF_RANGE:
             # A model that forgot the final "mod 10^5" is the commonest way out of range: worth a guess.
             reduced = normalise(raw.text, modulus=ANSWER_MAX + 1)
-            return Reading(wrapped=None if isinstance(reduced, Rejection) else reduced)
-        return Reading()
+            return ParsedAnswer(wrapped=None if isinstance(reduced, Rejection) else reduced)
+        return ParsedAnswer()
 
-    def count(self, sample: Sample, reading: Reading | None = None) -> None:
+    def count(self, sample: Sample, parsed: ParsedAnswer | None = None) -> None:
         """Count one sample, by what `read` made of it (which is done here if it was not)."""
         self.num_tokens += sample.num_tokens
         if sample.finish is Finish.FAILED:
@@ -219,14 +221,14 @@ class Ballot:
         self.history.append(None)  # an attempt that ended, even if a bug below keeps its vote from being read
         if sample.depth is not None:
             self.depth = max(sample.depth, self.depth or 0)
-        reading = reading or self.read(sample)
-        self.history[-1] = reading.vote
-        if reading.vote is not None:
-            self._texts.setdefault(reading.vote.answer, sample.text[-_TEXT_CHARS:])
-        if reading.wrapped is not None:
-            self._wrapped[reading.wrapped] += 1
+        parsed = parsed or self.read(sample)
+        self.history[-1] = parsed.vote
+        if parsed.vote is not None:
+            self._texts.setdefault(parsed.vote.answer, sample.text[-_TEXT_CHARS:])
+        if parsed.wrapped is not None:
+            self._wrapped[parsed.wrapped] += 1
 
-    def verdict(self, rule: StopRule) -> StopReason | None:
+    def verdict(self, rule: StopConfig) -> StopReason | None:
         """Whether the votes are enough, and why; None to go on.
 
         Enough stays enough: samples that end together with the deciding one count, but do not reopen the vote.
@@ -266,7 +268,7 @@ class Ballot:
     def _summary(self, answer: int, max_chars: int) -> str:
         return summary_of(self._texts.get(answer, ""), max_chars=max_chars)
 
-    def _judge(self, rule: StopRule) -> StopReason | None:
+    def _judge(self, rule: StopConfig) -> StopReason | None:
         num_left = rule.num_samples - self.num_ended
         if num_left <= 0:
             return StopReason.ALL_SAMPLED

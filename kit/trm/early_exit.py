@@ -30,7 +30,7 @@ class Recursed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopRule:
+class EarlyExit:
     """When a token's recursion ends before its limit; None switches a part off.
 
     halting_logit: q of an answer state [R, K, D], as [R, K].
@@ -64,7 +64,7 @@ def recurse(
     *,
     num_latent: int,
     rates: Rates | None,
-    rule: StopRule,
+    rule: EarlyExit,
 ) -> Recursed:
     """Recurse to `limit`, one for all or int64 [B, K], or until `rule` ends a token."""
     if isinstance(limit, int) and not rule.is_on:
@@ -84,7 +84,7 @@ def _recurse_apart(
     *,
     num_latent: int,
     rates: Rates | None,
-    rule: StopRule,
+    rule: EarlyExit,
 ) -> Recursed:
     """As `recurse`, with a depth for every token."""
     ended = State(state.y.clone(), state.z.clone())

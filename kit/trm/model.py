@@ -25,7 +25,7 @@ from transformers import initialization as init
 from kit.trm.attention import AnchorReader, Places, Reader, StateReader, TokenReader, anchors, rotations, visible
 from kit.trm.cache import Slots
 from kit.trm.config import EPS, TRMConfig
-from kit.trm.early_exit import Recursed, StopRule, recurse
+from kit.trm.early_exit import EarlyExit, Recursed, recurse
 from kit.trm.layers import Net, RMSNorm
 from kit.trm.recursion import Rates, State
 
@@ -96,9 +96,9 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         return None if self.rate_logits is None else Rates(*self.rate_logits.sigmoid())
 
     @property
-    def stop_rule(self) -> StopRule:
+    def stop_rule(self) -> EarlyExit:
         """The config's early exit."""
-        return StopRule(
+        return EarlyExit(
             halting_logit=self.halting_logit,
             halt_above=self.config.halt_above,
             converged_below=self.config.converged_below,

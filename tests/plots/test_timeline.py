@@ -99,10 +99,10 @@ def test_reads_a_problem_with_its_interval_cap_lanes_votes_and_verdict() -> None
     assert timeline.limits == Limits(limit_s=3600.0, reserve_s=600.0, num_problems=3)
     assert timeline.limits.cutoff_s == 3000.0
     assert (timeline.starts_s, timeline.ended_s, timeline.num_untimed) == ((0.0,), 31.0, 0)
-    (sitting,) = timeline.sittings
-    assert (sitting.problem_id, sitting.begun_s, sitting.ended_s, sitting.allotted_s) == ("a", 9.0, 31.0, 300.0)
-    assert [[attempt.begun_s for attempt in lane] for lane in sitting.lanes] == [[10.0, 20.0, 28.0], [10.0, 25.0]]
-    first, failed, cancelled, silent, last = sitting.attempts
+    (span,) = timeline.spans
+    assert (span.problem_id, span.begun_s, span.ended_s, span.allotted_s) == ("a", 9.0, 31.0, 300.0)
+    assert [[attempt.begun_s for attempt in lane] for lane in span.lanes] == [[10.0, 20.0, 28.0], [10.0, 25.0]]
+    first, failed, cancelled, silent, last = span.attempts
     assert (first.outcome, first.answer, first.weight, first.depth) == (Outcome.ANSWERED, 7, 0.75, 3)
     assert (failed.outcome, cancelled.outcome, silent.outcome) == (
         Outcome.FAILED,
@@ -110,22 +110,22 @@ def test_reads_a_problem_with_its_interval_cap_lanes_votes_and_verdict() -> None
         Outcome.NO_ANSWER,
     )
     assert (last.answer, last.weight, last.depth) == (7, 1.0, None)
-    assert sitting.verdict is not None
-    assert (sitting.verdict.answer, sitting.verdict.reason, sitting.verdict.votes) == (7, "decided", ((7, 2),))
-    assert not sitting.verdict.is_guess
-    assert (sitting.gold, sitting.is_right) == (8, False)
+    assert span.verdict is not None
+    assert (span.verdict.answer, span.verdict.reason, span.verdict.votes) == (7, "decided", ((7, 2),))
+    assert not span.verdict.is_guess
+    assert (span.gold, span.is_right) == (8, False)
 
 
 def test_zero_is_an_answer() -> None:
-    (sitting,) = read_timeline([sample("a", 0, 1.0, 2.0, 0), solution("a", 0.0, 3.0, answer=0)]).sittings
-    assert sitting.attempts[0].outcome is Outcome.ANSWERED
-    assert ranked_answers(sitting) == (0,)
+    (span,) = read_timeline([sample("a", 0, 1.0, 2.0, 0), solution("a", 0.0, 3.0, answer=0)]).spans
+    assert span.attempts[0].outcome is Outcome.ANSWERED
+    assert ranked_answers(span) == (0,)
 
 
 def test_a_failed_attempt_casts_no_vote_even_if_its_text_held_an_answer() -> None:
-    (sitting,) = read_timeline([sample("a", 0, 1.0, 2.0, 7, finish="failed")]).sittings
-    assert sitting.attempts[0].answer is None
-    assert vote_steps(sitting) == {}
+    (span,) = read_timeline([sample("a", 0, 1.0, 2.0, 7, finish="failed")]).spans
+    assert span.attempts[0].answer is None
+    assert vote_steps(span) == {}
 
 
 def test_a_resumed_journal_lays_its_processes_end_to_end() -> None:
@@ -140,13 +140,13 @@ def test_a_resumed_journal_lays_its_processes_end_to_end() -> None:
     ]
     timeline = read_timeline(records)
     assert timeline.starts_s == (0.0, 120.0)
-    assert [(each.problem_id, each.begun_s, each.ended_s) for each in timeline.sittings] == [
+    assert [(each.problem_id, each.begun_s, each.ended_s) for each in timeline.spans] == [
         ("a", 10.0, 100.0),
         ("b", 101.0, 120.0),
         ("b", 135.0, 161.0),
         ("c", 162.0, 170.0),
     ]
-    _, killed, resumed, _ = timeline.sittings
+    _, killed, resumed, _ = timeline.spans
     assert killed.verdict is None
     assert resumed.carried == ((7, 1.25),)
     assert vote_steps(resumed) == {7: ((0.0, 1.25),), 9: ((0.0, 0.0), (25.0, 1.0))}
@@ -163,7 +163,7 @@ def test_a_straggler_written_after_its_problem_was_answered_is_no_new_process() 
     records = [sample("a", 0, 5.0, 30.0, 7), solution("a", 5.0, 60.0), cut("a", 1, 5.0, 60.4), cut("a", 2, 5.0, 59.8)]
     timeline = read_timeline(records)
     assert timeline.starts_s == (0.0,)
-    assert len(timeline.sittings[0].attempts) == 3
+    assert len(timeline.spans[0].attempts) == 3
 
 
 def test_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
@@ -174,15 +174,15 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     timeline = read_timeline(read_records(path))
     assert timeline.limits is not None
-    assert [sitting.verdict is None for sitting in timeline.sittings] == [False, True]
-    assert len(timeline.sittings[1].attempts) == 4
+    assert [span.verdict is None for span in timeline.spans] == [False, True]
+    assert len(timeline.spans[1].attempts) == 4
 
 
 def test_a_solution_without_times_is_counted_and_left_out() -> None:
     old = solution("b", 0.0, 0.0)
     del old["begun_s"], old["ended_s"]
     timeline = read_timeline([HEAD, solution("a", 1.0, 2.0), old])
-    assert [sitting.problem_id for sitting in timeline.sittings] == ["a"]
+    assert [span.problem_id for span in timeline.spans] == ["a"]
     assert timeline.num_untimed == 1
     assert summary(timeline).endswith("1 left out for want of times")
 
@@ -190,9 +190,9 @@ def test_a_solution_without_times_is_counted_and_left_out() -> None:
 def test_a_solution_without_times_still_tells_the_verdict_on_timed_attempts() -> None:
     old = solution("a", 0.0, 0.0)
     del old["begun_s"], old["ended_s"], old["allotted_s"]
-    (sitting,) = read_timeline([sample("a", 0, 1.0, 2.0, 7), old]).sittings
-    assert sitting.verdict is not None
-    assert (sitting.begun_s, sitting.ended_s, sitting.allotted_s) == (1.0, 2.0, None)
+    (span,) = read_timeline([sample("a", 0, 1.0, 2.0, 7), old]).spans
+    assert span.verdict is not None
+    assert (span.begun_s, span.ended_s, span.allotted_s) == (1.0, 2.0, None)
 
 
 @pytest.mark.parametrize("records", [[], [HEAD], [HEAD, {"kind": "sample", "problem": "a:1", "seconds": 3.0}]])
@@ -225,7 +225,7 @@ def test_reading_is_total_whatever_fields_are_missing_or_of_the_wrong_kind(data:
         timeline = read_timeline(records)
     except InputError:
         return
-    assert all(0 <= sitting.begun_s <= sitting.ended_s < math.inf for sitting in timeline.sittings)
+    assert all(0 <= span.begun_s <= span.ended_s < math.inf for span in timeline.spans)
     summary(timeline)
 
 
@@ -236,18 +236,18 @@ SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted), 
 def test_lanes_hold_every_attempt_once_and_none_overlaps_another(spans: list[list[int]]) -> None:
     spans.sort(key=lambda span: span[1])  # as a journal has them
     records = [sample("a", number, begun, ended, 7) for number, (begun, ended) in enumerate(spans)]
-    (sitting,) = read_timeline(records).sittings
-    read = Counter((attempt.begun_s, attempt.ended_s) for attempt in sitting.attempts)
+    (span,) = read_timeline(records).spans
+    read = Counter((attempt.begun_s, attempt.ended_s) for attempt in span.attempts)
     assert read == Counter((float(begun), float(ended)) for begun, ended in spans)
-    for lane in sitting.lanes:
+    for lane in span.lanes:
         assert all(one.ended_s <= other.begun_s for one, other in itertools.pairwise(lane))
 
 
 def test_the_submitted_answer_ranks_first_and_the_rest_by_weight_then_size() -> None:
     records = [sample("a", number, 0.0, number + 1.0, answer) for number, answer in enumerate([3, 5, 5, 8, 9])]
-    (sitting,) = read_timeline([*records, solution("a", 0.0, 9.0, answer=3)]).sittings
-    assert ranked_answers(sitting) == (3, 5, 9, 8)
-    (guessed,) = read_timeline([*records, solution("a", 0.0, 9.0, answer=3, guess="why")]).sittings
+    (span,) = read_timeline([*records, solution("a", 0.0, 9.0, answer=3)]).spans
+    assert ranked_answers(span) == (3, 5, 9, 8)
+    (guessed,) = read_timeline([*records, solution("a", 0.0, 9.0, answer=3, guess="why")]).spans
     assert ranked_answers(guessed) == (5, 9, 8, 3)
 
 
@@ -259,8 +259,8 @@ def test_a_close_vote_of_many_is_more_contested_than_a_clear_one_or_one_of_few()
         records += [sample(problem_id, number, at_s, at_s + number, answer) for number, answer in enumerate(answers)]
         records.append(solution(problem_id, at_s, at_s + 20))
     contested = most_contested(read_timeline(records), 9)
-    assert [sitting.problem_id for sitting in contested] == ["close", "few", "clear"]
-    assert [sitting.problem_id for sitting in most_contested(read_timeline(records), 1)] == ["close"]
+    assert [span.problem_id for span in contested] == ["close", "few", "clear"]
+    assert [span.problem_id for span in most_contested(read_timeline(records), 1)] == ["close"]
 
 
 def test_the_summary_tells_problems_right_answers_attempts_tokens_and_time() -> None:

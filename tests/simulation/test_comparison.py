@@ -25,13 +25,13 @@ from kit.simulation.policy import BASELINE, KIT, POLICIES, Policy
 from kit.simulation.recording import RecordedAttempt, Recording
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopRule, VotingConfig
+from kit.solver.vote_state import StopConfig, VotingConfig
 
 
 def voting(name: str, num_samples: int) -> Policy:
     """Draws them all at once and counts votes."""
     config = SolverConfig(
-        stop=StopRule(num_samples=num_samples, rule="uncatchable"),
+        stop=StopConfig(num_samples=num_samples, rule="uncatchable"),
         voting=VotingConfig(weighing="count"),
         pacing=PacingConfig(kind="off"),
         width=num_samples,

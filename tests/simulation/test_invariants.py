@@ -20,7 +20,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import PacingConfig
 from kit.solver.records import solution_record
-from kit.solver.vote_state import StopReason, StopRule
+from kit.solver.vote_state import StopConfig, StopReason
 
 
 def recorded(*answers: int | None, gold: int = 7) -> Recording:
@@ -39,7 +39,7 @@ CONTEST = Scenario(
     ),
     budget=BudgetConfig(limit_s=1000.0, reserve_s=100.0, floor_s=0.0, num_problems=3),
     solver=SolverConfig(
-        stop=StopRule(num_samples=8, rule="votes(4)"), pacing=PacingConfig(kind="off"), width=4, retry_s=2.0
+        stop=StopConfig(num_samples=8, rule="votes(4)"), pacing=PacingConfig(kind="off"), width=4, retry_s=2.0
     ),
     seed=1,
     faults=(Fault(FaultKind.CRASH, 1.0, 1.5),),
@@ -234,7 +234,7 @@ BROKEN: tuple[tuple[str, Callable[[], Outcome], str, str], ...] = (
     ),
     (
         "a vote goes on although it is enough",
-        lambda: with_solver(stop=StopRule(num_samples=8, rule="votes(3)")),
+        lambda: with_solver(stop=StopConfig(num_samples=8, rule="votes(3)")),
         WHY,
         "went on although 'confident' held before",
     ),

@@ -29,7 +29,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, read_records
 from kit.solver.pacing import PacingConfig
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 from kit.voting.learned import VoteKind, VoteModel
 
 HEADER = "problem_id,answer,gold,time_s,total_tokens\n"
@@ -136,7 +136,7 @@ RECORDINGS = (
 def journal(tmp_path: Path) -> Path:
     """A journal of ours, of a scenario with these recordings in which every attempt ends."""
     path = tmp_path / "journal.jsonl"
-    config = SolverConfig(stop=StopRule(num_samples=4, rule="uncatchable"), pacing=PacingConfig(kind="off"))
+    config = SolverConfig(stop=StopConfig(num_samples=4, rule="uncatchable"), pacing=PacingConfig(kind="off"))
 
     async def scenario() -> None:
         engine = ReplayEngine(lambda place: iter(RECORDINGS[place].attempts), trio.current_time, stream_cost=0.0)

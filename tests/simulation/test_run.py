@@ -19,7 +19,7 @@ from kit.simulation.recording import RecordedAttempt, Recording
 from kit.simulation.run import Scenario, run
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 
 SEEDS = range(8)
 
@@ -33,7 +33,7 @@ def small(**changes: Any) -> Scenario:
     scenario = Scenario(
         recordings=(alike(8.0), alike(16.0)),
         budget=BudgetConfig(limit_s=1000.0, reserve_s=100.0, num_problems=2),
-        solver=SolverConfig(stop=StopRule(num_samples=8, rule="votes(4)"), pacing=PacingConfig(kind="off"), width=8),
+        solver=SolverConfig(stop=StopConfig(num_samples=8, rule="votes(4)"), pacing=PacingConfig(kind="off"), width=8),
     )
     return dataclasses.replace(scenario, **changes)
 

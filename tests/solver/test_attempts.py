@@ -18,18 +18,18 @@ from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Engine, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
-from kit.solver.attempts import Race
+from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.pacing import Pacer, PacingConfig, Progress
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Ballot, Solution, StopReason, StopRule
+from kit.solver.vote_state import Solution, StopConfig, StopReason, VoteState
 from kit.voting.early_abort import EarlyAbortConfig
 from kit.voting.learned import Shape
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 UNPACED = PacingConfig(kind="off")
-ALL_OF_8 = SolverConfig(stop=StopRule(num_samples=8, rule="votes(8)"), pacing=UNPACED, width=4)
+ALL_OF_8 = SolverConfig(stop=StopConfig(num_samples=8, rule="votes(8)"), pacing=UNPACED, width=4)
 
 
 def boxed(answer: object) -> str:
@@ -53,7 +53,7 @@ def played(*scripts: Script) -> ScriptedEngine:
 
 @dataclasses.dataclass
 class Ended:
-    ballot: Ballot
+    vote_state: VoteState
     records: list[Record]
     seconds: float
     num_ended: int
@@ -71,16 +71,16 @@ def run(
     share_s: float = 1e6,
     pacer: Pacer | None = None,
 ) -> Ended:
-    """One race that begins at 0 on the loop's clock and at 100 on the contest's."""
+    """One problem that begins at 0 on the loop's clock and at 100 on the contest's."""
 
     async def main() -> Ended:
         start = trio.current_time()
-        ballot = Ballot(PROBLEM, config.voting)
+        vote_state = VoteState(PROBLEM, config.voting)
         records: list[Record] = []
-        race = Race(
+        attempt_loop = AttemptLoop(
             engine=engine,
             config=config,
-            ballot=ballot,
+            vote_state=vote_state,
             prompt=build_prompt(PROBLEM),
             deadline=start + deadline_s,
             clock=lambda: trio.current_time() - start + 100,
@@ -89,8 +89,8 @@ def run(
             write=records.append,
         )
         with anyio.CancelScope(deadline=start + deadline_s + config.grace_s):
-            await race.run()
-        return Ended(ballot, records, trio.current_time() - start, race.num_ended, race.running_s())
+            await attempt_loop.run()
+        return Ended(vote_state, records, trio.current_time() - start, attempt_loop.num_ended, attempt_loop.running_s())
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -105,7 +105,7 @@ def test_every_freed_slot_is_refilled_until_enough_are_drawn() -> None:
         sum(other.begun_s <= call.begun_s < (other.ended_s or 0) for other in engine.calls) for call in engine.calls
     ]
     assert in_flight == [4] * 8
-    assert (ended.ballot.num_ended, ended.num_ended) == (8, 8)
+    assert (ended.vote_state.num_ended, ended.num_ended) == (8, 8)
     assert ended.running_s == sum(10 + number for number in range(8))
 
 
@@ -121,10 +121,10 @@ def test_every_attempt_is_journalled_with_when_it_began_and_ended() -> None:
 
 def test_an_attempt_that_the_verdict_cuts_is_journalled_as_cut() -> None:
     quick = Script(text=boxed(2), seconds=10)
-    config = dataclasses.replace(ALL_OF_8, stop=StopRule(num_samples=8, rule="votes(2)"))
+    config = dataclasses.replace(ALL_OF_8, stop=StopConfig(num_samples=8, rule="votes(2)"))
     ended = run(played(quick, quick, Script(seconds=1000)), config)
     assert ended.seconds == 10
-    assert ended.ballot.verdict(config.stop) is StopReason.CONFIDENT
+    assert ended.vote_state.verdict(config.stop) is StopReason.CONFIDENT
     assert sorted((each["number"], each["begun_s"], each["ended_s"]) for each in ended.of("cut")) == [
         (2, 100, 110), (3, 100, 110), (4, 110, 110),
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def test_samples_that_end_at_the_very_deadline_all_count() -> None:
     config = dataclasses.replace(ALL_OF_8, pacing=PacingConfig(review_s=1e5), width=8)
     ended = run(numbered(long), config, deadline_s=50, share_s=0.1)
     assert [record.get("finish") for record in ended.records] == [Finish.DEADLINE] * 8
-    assert {vote.answer for vote in ended.ballot.votes} == set(range(8))
+    assert {vote.answer for vote in ended.vote_state.votes} == set(range(8))
     assert ended.seconds == 50
 
 
@@ -167,14 +167,14 @@ def test_an_attempt_that_ended_for_want_of_time_frees_no_slot() -> None:
     """Bug of an earlier version: a slot whose attempt ended just before the time drew others of a moment's length."""
     engine = Early(by_number(long))
     ended = run(engine, deadline_s=50)
-    assert len(engine.calls) == ended.ballot.num_ended == len(ended.ballot.votes) == 4
+    assert len(engine.calls) == ended.vote_state.num_ended == len(ended.vote_state.votes) == 4
 
 
 def test_samples_that_end_a_moment_before_the_deadline_all_count() -> None:
     """Bug of an earlier version: the first of them was found not worth its time, and cancelled the others."""
     config = dataclasses.replace(ALL_OF_8, pacing=PacingConfig(review_s=0.01), width=8)
     ended = run(Early(by_number(long)), config, deadline_s=50, share_s=0.1)
-    assert len(ended.ballot.votes) == 8
+    assert len(ended.vote_state.votes) == 8
 
 
 @pytest.mark.parametrize("fault", [Fault.NONE, Fault.ERROR])
@@ -187,7 +187,7 @@ def test_a_slot_that_is_free_when_the_time_is_up_draws_no_more(fault: Fault) -> 
 
 def test_slots_that_are_refilled_at_odd_times_draw_nothing_after_the_deadline() -> None:
     engine = numbered(lambda number: Script(text=boxed(number) + " " * 500, seconds=0.1 + 1 / (3 + number)))
-    config = dataclasses.replace(ALL_OF_8, stop=StopRule(num_samples=64, rule="votes(64)"), width=7)
+    config = dataclasses.replace(ALL_OF_8, stop=StopConfig(num_samples=64, rule="votes(64)"), width=7)
     for deadline_s in (0.7, 1.0, 1.1, 1 / 3):
         engine.calls.clear()
         ended = run(engine, config, deadline_s=deadline_s)
@@ -200,7 +200,7 @@ def test_slots_that_are_refilled_at_odd_times_draw_nothing_after_the_deadline() 
 
 
 def asked(pacer: Pacer, *, at_s: float, num_running: int) -> bool:
-    """Whether a race whose first two attempts agreed at 10 s, the others running on, is worth more at `at_s`."""
+    """Whether a problem whose first two attempts agreed at 10 s, the others running on, is worth more at `at_s`."""
     now = Progress(
         shape=Shape((2,)),
         num_left=14,
@@ -216,7 +216,7 @@ SHARE_S = 250.0
 
 
 def test_a_review_ends_attempts_that_drag_on_as_soon_as_they_are_not_worth_their_time() -> None:
-    config = SolverConfig(stop=StopRule(num_samples=16, rule="votes(16)"), pacing=PacingConfig(review_s=7), width=8)
+    config = SolverConfig(stop=StopConfig(num_samples=16, rule="votes(16)"), pacing=PacingConfig(review_s=7), width=8)
     pacer = Pacer(config.pacing)
     pacer.note(num_ended=100, running_s=100 * 100.0)
     quick = Script(text=boxed(2), seconds=10)
@@ -227,7 +227,7 @@ def test_a_review_ends_attempts_that_drag_on_as_soon_as_they_are_not_worth_their
     assert asked(pacer, at_s=10, num_running=8)
     assert expected > 14  # so it was not the attempts' end that did it
     assert ended.seconds == expected
-    assert ended.ballot.verdict(config.stop) is StopReason.NOT_WORTH
+    assert ended.vote_state.verdict(config.stop) is StopReason.NOT_WORTH
     assert len(ended.of("cut")) == 8
     assert (engine.num_running, engine.num_cancelled) == (0, 8)
 
@@ -236,15 +236,15 @@ def test_nothing_is_given_up_before_an_attempt_has_ended() -> None:
     config = SolverConfig(pacing=PacingConfig(price=1e9, review_s=1), width=8)
     ended = run(played(Script(text=boxed(2), seconds=200)), config, share_s=0.0)
     assert ended.seconds == 200
-    assert ended.ballot.verdict(config.stop) is StopReason.NOT_WORTH
-    assert ended.ballot.votes
+    assert ended.vote_state.verdict(config.stop) is StopReason.NOT_WORTH
+    assert ended.vote_state.votes
 
 
 # -------------------------------------------------------------------------------------------- in order
 
 
 def in_order(**changes: object) -> SolverConfig:
-    stop = StopRule(num_samples=12, rule="votes(3)")
+    stop = StopConfig(num_samples=12, rule="votes(3)")
     return SolverConfig(**{"stop": stop, "width": 4, "in_order": True, **changes})  # type: ignore[arg-type]
 
 
@@ -327,7 +327,7 @@ def test_in_order_a_resumed_run_ends_as_soon_as_the_next_attempts_decide(tmp_pat
 
 def test_in_order_a_run_killed_twice_draws_no_sample_of_its_beginning_again(tmp_path: Path) -> None:
     """Bug of an earlier version: a sample that was drawn twice, for a gap before it, hid those after it."""
-    config = in_order(stop=StopRule(num_samples=6, rule="votes(6)"))
+    config = in_order(stop=StopConfig(num_samples=6, rule="votes(6)"))
     path = tmp_path / "j"
     with Journal.open(path, run={}) as journal:
         unbroken = solve(shuffled(3), config, journal=journal)
@@ -359,20 +359,20 @@ def test_in_order_a_resumed_run_draws_a_broken_attempt_again_before_it_counts_th
 
 @pytest.mark.parametrize("width", [1, 2, 4, 16])
 def test_in_order_broken_attempts_are_replaced_and_hold_nobody_up(width: int) -> None:
-    config = in_order(stop=StopRule(num_samples=6, rule="votes(6)"), width=width)
+    config = in_order(stop=StopConfig(num_samples=6, rule="votes(6)"), width=width)
     engine = shuffled(5, failing=(0, 2, 5, 6))
     ended = run(engine, config)
-    assert (ended.ballot.num_ended, ended.num_ended, ended.ballot.num_failed) == (6, 6, 4)
-    assert ended.ballot.verdict(config.stop) is StopReason.ALL_SAMPLED
+    assert (ended.vote_state.num_ended, ended.num_ended, ended.vote_state.num_failed) == (6, 6, 4)
+    assert ended.vote_state.verdict(config.stop) is StopReason.ALL_SAMPLED
     assert len(engine.calls) == 10
 
 
 def test_in_order_what_waits_behind_a_hanging_attempt_counts_once_the_time_is_up() -> None:
     """Bug of an earlier version: all votes were lost to one attempt that never came back."""
     engine = played(Script(fault=Fault.HANG), Script(text=boxed(7), seconds=5))
-    ended = run(engine, in_order(stop=StopRule(num_samples=4, rule="votes(4)")), deadline_s=50)
-    assert ended.ballot.shape == Shape((3,))
-    assert ended.ballot.solution(StopReason.OUT_OF_TIME, seconds=0).answer == 7
+    ended = run(engine, in_order(stop=StopConfig(num_samples=4, rule="votes(4)")), deadline_s=50)
+    assert ended.vote_state.shape == Shape((3,))
+    assert ended.vote_state.solution(StopReason.OUT_OF_TIME, seconds=0).answer == 7
 
 
 # ----------------------------------------------------------------------------------------------- aborts_early
@@ -388,7 +388,7 @@ def one_weak(number: int) -> Script:
 
 
 KILLING = SolverConfig(
-    stop=StopRule(num_samples=8, rule="votes(8)"),
+    stop=StopConfig(num_samples=8, rule="votes(8)"),
     pacing=UNPACED,
     width=2,
     aborts_early=True,
@@ -402,7 +402,7 @@ def test_a_weak_attempt_is_ended_without_a_vote_and_its_slot_refilled() -> None:
     assert [records[number]["finish"] for number in range(8)] == ["stop", "stop", "cut", *["stop"] * 5]
     assert (records[2]["answer"], records[2]["ended_s"] - records[2]["begun_s"]) == (None, 1.0)  # a window of 4 of 40
     assert records[4]["begun_s"] == records[2]["ended_s"]
-    assert (len(ended.ballot.votes), ended.ballot.num_ended, ended.num_ended) == (7, 8, 8)
+    assert (len(ended.vote_state.votes), ended.vote_state.num_ended, ended.num_ended) == (7, 8, 8)
 
 
 def test_without_kills_nothing_is_watched_and_nobody_is_ended() -> None:
@@ -418,13 +418,13 @@ def test_without_kills_nothing_is_watched_and_nobody_is_ended() -> None:
     ended = run(Seen(by_number(one_weak)), dataclasses.replace(KILLING, aborts_early=False))
     assert watchers == [None] * 8
     assert {record["finish"] for record in ended.records} == {"stop"}
-    assert ended.ballot.num_ended == len(ended.ballot.votes) == 8
+    assert ended.vote_state.num_ended == len(ended.vote_state.votes) == 8
 
 
 def test_broken_attempts_do_not_warm_the_threshold_up() -> None:
     broken = dataclasses.replace(confident(19), fault=Fault.FAILED)
     engine = played(broken, broken, broken, confident(12, answer=1), confident(12, answer=2), confident(11))
-    config = dataclasses.replace(KILLING, stop=StopRule(num_samples=3, rule="votes(3)"), width=1)
+    config = dataclasses.replace(KILLING, stop=StopConfig(num_samples=3, rule="votes(3)"), width=1)
     ended = run(engine, config)
     assert [record["finish"] for record in ended.records] == ["failed"] * 3 + ["stop"] * 2 + ["cut"]
     assert [call.outcome for call in engine.calls] == [Outcome.RETURNED] * 6

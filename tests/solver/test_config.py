@@ -13,14 +13,14 @@ from kit.errors import InputError
 from kit.problem import Problem
 from kit.sampling import SamplingParams
 from kit.solver.config import SolverConfig, attempt_seed
-from kit.solver.vote_state import StopRule
+from kit.solver.vote_state import StopConfig
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 SAMPLING = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=77, depth=4, stop=("END",))
 
 
 def ladder(num_samples: int, **changes: tuple[int, ...]) -> SolverConfig:
-    return SolverConfig(stop=StopRule(num_samples=num_samples), sampling=SAMPLING, **changes)  # type: ignore[arg-type]
+    return SolverConfig(stop=StopConfig(num_samples=num_samples), sampling=SAMPLING, **changes)  # type: ignore[arg-type]
 
 
 def test_without_ladders_attempts_differ_in_nothing_but_their_seeds() -> None:

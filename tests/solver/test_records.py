@@ -22,7 +22,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record
 from kit.solver.records import cut_record, sample_of, sample_record, solution_of, solution_record
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopReason, StopRule
+from kit.solver.vote_state import Solution, StopConfig, StopReason
 from kit.voting.tally import Vote
 
 PROBLEM = Problem("p1", "What is $1+1$?")
@@ -128,7 +128,7 @@ def resumed(path: Path, samples: Sequence[Record], *, num_samples: int, in_order
     lines = [{"kind": "run"}, *samples]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     engine = ScriptedEngine(lambda prompt, params: Script(text="\\boxed{2}"))
-    config = SolverConfig(stop=StopRule(num_samples=num_samples, rule="votes(4)"), width=1, in_order=in_order)
+    config = SolverConfig(stop=StopConfig(num_samples=num_samples, rule="votes(4)"), width=1, in_order=in_order)
 
     async def contest() -> Solution:
         with Journal.open(path, run={}) as journal:

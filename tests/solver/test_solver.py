@@ -19,18 +19,18 @@ from kit.errors import InputError
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
-from kit.solver.attempts import Race
+from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import SelectionConfig
 from kit.solver.journal import Journal, read_records
 from kit.solver.pacing import PacingConfig
 from kit.solver.records import solution_of, solution_record
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Ballot, Solution, StopReason, StopRule
+from kit.solver.vote_state import Solution, StopConfig, StopReason, VoteState
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 UNPACED = PacingConfig(kind="off")
-RULE = StopRule(num_samples=16, rule="adaptive(0.95)", max_failures=8)
+RULE = StopConfig(num_samples=16, rule="adaptive(0.95)", max_failures=8)
 
 
 def boxed(answer: object) -> str:
@@ -83,7 +83,7 @@ def test_samples_that_end_together_with_the_deciding_one_do_not_reopen_the_vote(
 
 
 def test_without_a_threshold_it_stops_when_nobody_can_catch_up() -> None:
-    config = SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=8, rule="uncatchable"), width=1)
+    config = SolverConfig(pacing=UNPACED, stop=StopConfig(num_samples=8, rule="uncatchable"), width=1)
     (solution,) = run(always(Script(text=boxed(2))), config=config)
     assert (solution.reason, solution.num_samples) == (StopReason.DECIDED, 5)
 
@@ -217,7 +217,7 @@ def test_a_model_that_answers_nothing_usable_gives_a_stated_guess(text: str) -> 
 
 def test_answers_out_of_range_become_a_guess_modulo_100000_but_never_a_vote() -> None:
     engine = in_turn(Script(text=boxed(121818)), Script(text=boxed(7)), Script(text=boxed(121818)))
-    (solution,) = run(engine, config=SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=3)))
+    (solution,) = run(engine, config=SolverConfig(pacing=UNPACED, stop=StopConfig(num_samples=3)))
     assert (solution.answer, solution.votes, solution.guess) == (7, ((7, 1),), "")
     (solution,) = run(always(Script(text=boxed(121818))))
     assert solution.answer == 21818
@@ -252,7 +252,9 @@ def test_the_same_seed_gives_the_same_attempts_and_another_seed_others() -> None
 
 
 def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
-    config = SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=8, rule="uncatchable"), width=1, depths=(3, 5, 10))
+    config = SolverConfig(
+        pacing=UNPACED, stop=StopConfig(num_samples=8, rule="uncatchable"), width=1, depths=(3, 5, 10)
+    )
     engine = ScriptedEngine(lambda prompt, params: Script(text=boxed(params.seed % 99_991)))
     (contested,) = run(engine, config=config)
     assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10]
@@ -261,13 +263,13 @@ def test_a_contested_vote_climbs_the_ladder_of_depths() -> None:
     run(
         engine,
         config=SolverConfig(
-            pacing=UNPACED, stop=StopRule(num_samples=16, rule="adaptive(0.95)"), width=1, depths=(3, 5, 10)
+            pacing=UNPACED, stop=StopConfig(num_samples=16, rule="adaptive(0.95)"), width=1, depths=(3, 5, 10)
         ),
     )
     assert [call.params.depth for call in engine.calls] == [3] * 4  # a clear vote never pays for depth
     broken = Script(fault=Fault.ERROR, seconds=1)
     engine = in_turn(*[broken] * 8, Script(text="I do not know."))
-    run(engine, config=dataclasses.replace(config, stop=StopRule(num_samples=8)))
+    run(engine, config=dataclasses.replace(config, stop=StopConfig(num_samples=8)))
     assert [call.params.depth for call in engine.calls] == [3, 3, 3, 5, 5, 5, 10, 10] * 2
     engine = always(Script(text=boxed(1)))
     run(engine)
@@ -281,7 +283,7 @@ def answering(*, answer: int = 3, seconds: float = 5) -> Callable[[Prompt, Sampl
 
 
 def test_a_resumed_run_repeats_no_finished_sample_and_ends_like_an_unbroken_one(tmp_path: Path) -> None:
-    config = SolverConfig(pacing=UNPACED, stop=StopRule(num_samples=12, rule="uncatchable"), width=3)
+    config = SolverConfig(pacing=UNPACED, stop=StopConfig(num_samples=12, rule="uncatchable"), width=3)
     disagreeing = ScriptedEngine(
         lambda prompt, params: Script(text=boxed(params.seed % 5), seconds=5 + params.seed % 97)
     )
@@ -350,7 +352,7 @@ def test_a_solution_survives_the_journal() -> None:
 
 CONTESTED = (42, 41, 42, 41, 42, 41, 41, 41)
 SELECTING = SolverConfig(
-    stop=StopRule(num_samples=8, rule="adaptive(0.95)"),
+    stop=StopConfig(num_samples=8, rule="adaptive(0.95)"),
     pacing=UNPACED,
     selection=SelectionConfig(num_rounds=8),
     width=8,
@@ -420,14 +422,14 @@ def test_a_vote_that_is_settled_or_of_one_answer_is_not_compared(
     rule: str, num_samples: int, reason: StopReason
 ) -> None:
     engine = Judged(picking(41), answers=[41] * 8)
-    stop = StopRule(num_samples=num_samples, rule=rule)
+    stop = StopConfig(num_samples=num_samples, rule=rule)
     (solution,) = run(engine, config=dataclasses.replace(SELECTING, width=1, stop=stop))
     assert (solution.answer, solution.reason, engine.num_comparisons) == (41, reason, 0)
 
 
 def test_a_contested_vote_that_its_rule_finds_enough_is_not_compared() -> None:
     engine = Judged(picking(42), answers=[42, 41, 41, 41])
-    stop = StopRule(num_samples=8, rule="votes(3)")
+    stop = StopConfig(num_samples=8, rule="votes(3)")
     (solution,) = run(engine, config=dataclasses.replace(SELECTING, width=1, stop=stop))
     assert (solution.answer, solution.votes, engine.num_comparisons) == (41, ((41, 3), (42, 1)), 0)
 
@@ -441,7 +443,7 @@ def test_picks_that_show_no_eye_for_content_leave_the_votes_to_decide(text: str)
 
 def test_when_the_time_is_up_nothing_is_compared() -> None:
     engine = Judged(picking(42), seconds=10_000)
-    config = dataclasses.replace(SELECTING, stop=StopRule(num_samples=16, rule="votes(8)"))
+    config = dataclasses.replace(SELECTING, stop=StopConfig(num_samples=16, rule="votes(8)"))
     (solution,) = run(engine, config=config, budget=BudgetConfig(limit_s=1000, reserve_s=100, num_problems=1))
     assert (solution.answer, solution.reason) == (41, StopReason.OUT_OF_TIME)
     assert (solution.votes, engine.num_comparisons) == (((41, 5), (42, 3)), 0)
@@ -491,11 +493,11 @@ def test_after_hundreds_of_problems_one_ballot_is_held_and_nothing_else() -> Non
         engine = ScriptedEngine(lambda prompt, params: Script(text=boxed(params.seed % 3), seconds=1 + params.seed % 7))
         budget = Budget(BudgetConfig(num_problems=300), trio.current_time)
         solver = Solver(engine, budget, None, SolverConfig(stop=RULE, width=4))
-        before = num_alive(Ballot, Race, Sample)
+        before = num_alive(VoteState, AttemptLoop, Sample)
         for number in range(300):
             solution = await solver.solve(Problem(f"p{number}", f"What is ${number}$?"))
             assert solution.votes
-        after = num_alive(Ballot, Race, Sample)
+        after = num_alive(VoteState, AttemptLoop, Sample)
         assert solver.num_done == 300  # and so it is alive
         return [late - early for late, early in zip(after, before, strict=True)]
 
@@ -543,7 +545,7 @@ def test_refuses_settings_that_make_no_sense(change: dict[str, float]) -> None:
 @pytest.mark.parametrize("change", [{"num_samples": 0}, {"rule": "adaptve(0.9)"}, {"max_failures": 0}])
 def test_refuses_a_stop_rule_that_makes_no_sense(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
-        StopRule(**change)  # type: ignore[arg-type]
+        StopConfig(**change)  # type: ignore[arg-type]
 
 
 def test_the_prompt_is_the_problem_then_the_instruction() -> None:

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.sampling import Finish, Sample
-from kit.solver.vote_state import Ballot, Reading, StopReason, StopRule, VotingConfig, blind_guess
+from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState, VotingConfig, blind_guess
 from kit.voting.learned import Shape
 from kit.voting.tally import Vote
 
 PROBLEM = Problem("p1", "What is $1+1$?")
-RULE = StopRule(num_samples=8, rule="votes(4)", max_failures=3)
+RULE = StopConfig(num_samples=8, rule="votes(4)", max_failures=3)
 
 
 def said(text: str, *, finish: Finish = Finish.STOP, entropy: float | None = None, depth: int | None = None) -> Sample:
@@ -23,51 +23,51 @@ def boxed(answer: object, **changes: object) -> Sample:
     return said(f"So \\boxed{{{answer}}}.", **changes)  # type: ignore[arg-type]
 
 
-def ballot(*answers: object) -> Ballot:
-    made = Ballot(PROBLEM)
+def vote_state(*answers: object) -> VoteState:
+    made = VoteState(PROBLEM)
     for answer in answers:
         made.count(boxed(answer))
     return made
 
 
-# --------------------------------------------------------------------------------------------- reading
+# --------------------------------------------------------------------------------------------- parsed
 
 
 @pytest.mark.parametrize(
-    ("text", "reading"),
+    ("text", "parsed"),
     [
-        ("So \\boxed{7}.", Reading(Vote(7))),
-        ("So \\boxed{0}.", Reading(Vote(0))),
-        ("So \\boxed{121818}.", Reading(wrapped=21818)),
-        ("So \\boxed{2.5}.", Reading()),
-        ("I do not know.", Reading()),
-        ("", Reading()),
+        ("So \\boxed{7}.", ParsedAnswer(Vote(7))),
+        ("So \\boxed{0}.", ParsedAnswer(Vote(0))),
+        ("So \\boxed{121818}.", ParsedAnswer(wrapped=21818)),
+        ("So \\boxed{2.5}.", ParsedAnswer()),
+        ("I do not know.", ParsedAnswer()),
+        ("", ParsedAnswer()),
     ],
 )
-def test_a_text_reads_as_a_vote_or_a_wrapped_answer_or_nothing(text: str, reading: Reading) -> None:
-    assert Ballot(PROBLEM).read(said(text)) == reading
+def test_a_text_reads_as_a_vote_or_a_wrapped_answer_or_nothing(text: str, parsed: ParsedAnswer) -> None:
+    assert VoteState(PROBLEM).read(said(text)) == parsed
 
 
 def test_a_modulus_that_the_problem_states_is_applied_when_reading() -> None:
-    stated = Ballot(Problem("m", "Find the remainder when $12!$ is divided by $1000$."))
-    assert stated.read(boxed(121818)) == Reading(Vote(818))
+    stated = VoteState(Problem("m", "Find the remainder when $12!$ is divided by $1000$."))
+    assert stated.read(boxed(121818)) == ParsedAnswer(Vote(818))
 
 
 @pytest.mark.parametrize("finish", Finish)
 def test_only_a_cut_or_broken_attempt_has_no_say(finish: Finish) -> None:
     has_say = finish not in (Finish.CUT, Finish.FAILED)
-    assert Ballot(PROBLEM).read(boxed(7, finish=finish)) == (Reading(Vote(7)) if has_say else Reading())
+    assert VoteState(PROBLEM).read(boxed(7, finish=finish)) == (ParsedAnswer(Vote(7)) if has_say else ParsedAnswer())
 
 
 def test_a_vote_weighs_what_the_config_says() -> None:
     sure = boxed(2, entropy=0.0)
-    assert Ballot(PROBLEM).read(sure) == Reading(Vote(2, 1.25))
-    assert Ballot(PROBLEM, VotingConfig(weighing="count")).read(sure) == Reading(Vote(2, 1.0))
-    assert Ballot(PROBLEM, VotingConfig(small_answer_prior=0.8)).read(sure) == Reading(Vote(2, 1.0))
+    assert VoteState(PROBLEM).read(sure) == ParsedAnswer(Vote(2, 1.25))
+    assert VoteState(PROBLEM, VotingConfig(weighing="count")).read(sure) == ParsedAnswer(Vote(2, 1.0))
+    assert VoteState(PROBLEM, VotingConfig(small_answer_prior=0.8)).read(sure) == ParsedAnswer(Vote(2, 1.0))
 
 
 def test_reading_counts_nothing() -> None:
-    made = ballot(2)
+    made = vote_state(2)
     made.read(boxed(3))
     assert (made.num_ended, made.num_tokens, made.votes) == (1, 10, [Vote(2)])
 
@@ -76,7 +76,7 @@ def test_reading_counts_nothing() -> None:
 
 
 def test_an_attempt_without_a_say_ends_all_the_same() -> None:
-    made = ballot(2)
+    made = vote_state(2)
     made.count(boxed(2, finish=Finish.CUT))
     made.count(said("nothing"))
     assert (made.num_ended, made.num_tokens) == (3, 30)
@@ -85,20 +85,20 @@ def test_an_attempt_without_a_say_ends_all_the_same() -> None:
 
 
 def test_a_broken_attempt_is_counted_apart() -> None:
-    made = ballot(2)
+    made = vote_state(2)
     made.count(boxed(3, finish=Finish.FAILED))
     assert (made.num_ended, made.num_failed, made.votes) == (1, 1, [Vote(2)])
 
 
 def test_what_was_made_of_a_sample_is_not_read_anew() -> None:
-    made = Ballot(PROBLEM)
-    made.count(boxed(2), Reading(Vote(5, 1.2)))
-    made.count(boxed(2), Reading())  # what could not be read, by a bug
+    made = VoteState(PROBLEM)
+    made.count(boxed(2), ParsedAnswer(Vote(5, 1.2)))
+    made.count(boxed(2), ParsedAnswer())  # what could not be read, by a bug
     assert made.history == [Vote(5, 1.2), None]
 
 
 def test_the_deepest_recursion_is_kept() -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     assert made.solution(StopReason.OUT_OF_TIME, seconds=0).depth is None
     for depth in (0, 3, 1, None):
         made.count(boxed(1, depth=depth))
@@ -109,7 +109,7 @@ def test_the_deepest_recursion_is_kept() -> None:
 
 
 def test_numbers_are_taken_in_order_and_only_broken_attempts_are_replaced() -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     assert [made.take_number(RULE) for _ in range(9)] == [*range(8), None]
     made.count(boxed(1))
     assert made.take_number(RULE) is None
@@ -118,7 +118,7 @@ def test_numbers_are_taken_in_order_and_only_broken_attempts_are_replaced() -> N
 
 
 def test_a_resumed_attempt_keeps_its_number_and_leaves_the_gaps_to_be_drawn() -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     for number in (0, 3):
         made.resume(number, boxed(7))
     made.resume(1, boxed(7, finish=Finish.FAILED))
@@ -128,7 +128,7 @@ def test_a_resumed_attempt_keeps_its_number_and_leaves_the_gaps_to_be_drawn() ->
 
 
 def test_a_resumed_vote_weighs_what_it_did() -> None:
-    made = Ballot(PROBLEM, VotingConfig(weighing="deepconf_mean"))
+    made = VoteState(PROBLEM, VotingConfig(weighing="deepconf_mean"))
     made.resume(0, boxed(7), weight=0.8)
     made.resume(1, boxed(7))  # an old journal without the weight: what is kept of the tokens decides
     made.resume(2, said("nothing"), weight=0.8)
@@ -139,7 +139,7 @@ def test_a_resumed_vote_weighs_what_it_did() -> None:
 
 
 def test_there_is_no_verdict_on_nothing() -> None:
-    assert Ballot(PROBLEM).verdict(StopRule(num_samples=1, rule="votes(1)")) is None
+    assert VoteState(PROBLEM).verdict(StopConfig(num_samples=1, rule="votes(1)")) is None
 
 
 @pytest.mark.parametrize(
@@ -152,17 +152,17 @@ def test_there_is_no_verdict_on_nothing() -> None:
     ],
 )
 def test_the_verdict_is_that_of_the_rule(answers: list[int], reason: StopReason | None) -> None:
-    assert ballot(*answers).verdict(RULE) is reason
+    assert vote_state(*answers).verdict(RULE) is reason
 
 
 def test_a_vote_that_nobody_can_catch_up_with_is_decided_whatever_the_rule_says() -> None:
-    rule = StopRule(num_samples=8, rule="votes(8)")
-    assert ballot(*[2] * 4).verdict(rule) is None
-    assert ballot(*[2] * 5).verdict(rule) is StopReason.DECIDED
+    rule = StopConfig(num_samples=8, rule="votes(8)")
+    assert vote_state(*[2] * 4).verdict(rule) is None
+    assert vote_state(*[2] * 5).verdict(rule) is StopReason.DECIDED
 
 
 def test_enough_stays_enough_and_counts_what_comes_after() -> None:
-    made = ballot(2, 2, 2, 2)
+    made = vote_state(2, 2, 2, 2)
     assert made.verdict(RULE) is StopReason.CONFIDENT
     for answer in (3, 3, 4, 5):
         made.count(boxed(answer))
@@ -172,18 +172,18 @@ def test_enough_stays_enough_and_counts_what_comes_after() -> None:
 
 @given(st.lists(st.integers(0, 3), max_size=12))
 def test_a_verdict_never_changes_once_it_is_in(answers: list[int]) -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     seen = set()
     for answer in answers:
         made.count(boxed(answer))
         seen.add(made.verdict(RULE))
     assert len(seen - {None}) <= 1
-    first_asked_at_the_end = ballot(*answers)
+    first_asked_at_the_end = vote_state(*answers)
     assert len(answers) < 8 or first_asked_at_the_end.verdict(RULE) is StopReason.ALL_SAMPLED
 
 
 def test_broken_attempts_alone_are_no_verdict() -> None:
-    made = ballot(2)
+    made = vote_state(2)
     for _ in range(100):
         made.count(said("", finish=Finish.FAILED))
     assert made.verdict(RULE) is None
@@ -191,20 +191,20 @@ def test_broken_attempts_alone_are_no_verdict() -> None:
 
 
 def test_a_number_that_was_drawn_twice_counts_once() -> None:
-    made = ballot()
+    made = vote_state()
     for _ in range(4):
         made.resume(0, said("\\boxed{7}"))
     assert [vote.answer for vote in made.votes] == [7]
 
 
 def test_giving_up_is_a_verdict_but_overrules_none() -> None:
-    made = ballot(2)
+    made = vote_state(2)
     made.give_up(StopReason.NOT_WORTH)
     made.give_up(StopReason.INTERRUPTED)
     for _ in range(4):
         made.count(boxed(3))
     assert made.verdict(RULE) is StopReason.NOT_WORTH
-    decided = ballot(2, 2, 2, 2)
+    decided = vote_state(2, 2, 2, 2)
     assert decided.verdict(RULE) is StopReason.CONFIDENT
     decided.give_up(StopReason.NOT_WORTH)
     assert decided.verdict(RULE) is StopReason.CONFIDENT
@@ -214,7 +214,7 @@ def test_giving_up_is_a_verdict_but_overrules_none() -> None:
 
 
 def test_each_answer_is_a_candidate_with_a_solution_that_leads_to_it() -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     for text in ("Adding gives \\boxed{2}.", "Guessing, \\boxed{3}.", "Again \\boxed{2}.", "nothing"):
         made.count(said(text))
     candidates = made.candidates(max_chars=500)
@@ -223,7 +223,7 @@ def test_each_answer_is_a_candidate_with_a_solution_that_leads_to_it() -> None:
 
 
 def test_of_a_long_solution_a_candidate_shows_the_end() -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     made.count(said("Once upon a time.\n" * 10_000 + "So \\boxed{2}."))
     (candidate,) = made.candidates(max_chars=100)
     assert len(candidate.summary) <= 100
@@ -233,13 +233,13 @@ def test_of_a_long_solution_a_candidate_shows_the_end() -> None:
 
 
 def test_a_resumed_solution_is_a_candidate_too() -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     made.resume(0, boxed(7), weight=1.1)
     assert [each.summary for each in made.candidates(max_chars=100)] == ["So \\boxed{7}."]
 
 
 def test_the_leader_is_the_answer_unless_another_was_selected() -> None:
-    made = ballot(2, 2, 3)
+    made = vote_state(2, 2, 3)
     voted = made.solution(StopReason.ALL_SAMPLED, seconds=4.0)
     assert (voted.answer, voted.votes, voted.guess) == (2, ((2, 2), (3, 1)), "")
     selected = made.solution(StopReason.ALL_SAMPLED, seconds=4.0, selected=3)
@@ -249,8 +249,8 @@ def test_the_leader_is_the_answer_unless_another_was_selected() -> None:
 
 
 def test_without_a_vote_the_commonest_wrapped_answer_is_the_guess_and_the_larger_of_equals() -> None:
-    assert ballot(100_007, 100_009, 100_007).solution(StopReason.ALL_SAMPLED, seconds=1).answer == 7
-    made = ballot(100_007, 100_009)
+    assert vote_state(100_007, 100_009, 100_007).solution(StopReason.ALL_SAMPLED, seconds=1).answer == 7
+    made = vote_state(100_007, 100_009)
     solution = made.solution(StopReason.ALL_SAMPLED, seconds=1)
     assert (solution.answer, solution.votes) == (9, ())
     assert "out of range" in solution.guess
@@ -265,7 +265,7 @@ def test_without_a_vote_the_commonest_wrapped_answer_is_the_guess_and_the_larger
     ],
 )
 def test_a_guess_says_why_it_is_one(samples: list[Sample], guess: str) -> None:
-    made = Ballot(PROBLEM)
+    made = VoteState(PROBLEM)
     for sample in samples:
         made.count(sample)
     solution = made.solution(StopReason.OUT_OF_TIME, seconds=1)

@@ -17,7 +17,7 @@ from typing import Any
 
 from kit.errors import InputError
 from kit.kaggle.checks.findings import Finding, error, warning
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, is_intact
 from kit.kaggle.dataset.mounted import Place, files_below, places
 from kit.kaggle.dataset.rules import MAX_BYTES, MAX_FILES, METADATA_NAME
@@ -159,8 +159,8 @@ def _check_metadata(metadata: Path, manifest: Manifest) -> Iterator[Finding]:
         yield warning(metadata, "it was changed after the build", "nothing to do if that was you; else build again")
 
 
-def _destination(content: Mapping[str, Any]) -> Destination:
+def _destination(content: Mapping[str, Any]) -> DatasetHandle:
     """Metadata by the client's own rules: title, slug, one licence (field notes kaggle.md 3)."""
     owner, slug = content["id"].split("/")
     (licence,) = content["licenses"]
-    return Destination(owner=owner, slug=slug, title=content["title"], licence=licence["name"])
+    return DatasetHandle(owner=owner, slug=slug, title=content["title"], licence=licence["name"])

@@ -26,7 +26,7 @@ from kit.engines.text.model_folder import check_model_folder, check_tokenizer_fi
 from kit.errors import InputError, KitError, StorageError, cannot_write
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
-from kit.kaggle.dataset.handle import DEFAULT_SLUG, Destination
+from kit.kaggle.dataset.handle import DEFAULT_SLUG, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
@@ -39,7 +39,7 @@ from kit.lock import held
 
 _SPARE_BYTES = 64 << 20  # left free on the disk
 _MANIFEST_BYTES = 1 << 20  # more than any manifest has
-PLACEHOLDER = Destination(owner="your-username", slug=DEFAULT_SLUG)
+PLACEHOLDER = DatasetHandle(owner="your-username", slug=DEFAULT_SLUG)
 """What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
 
 
@@ -59,7 +59,7 @@ class _Plan:
     model_source: str | None
     trm: Path | None
     wheels: Wheelhouse | None
-    metadata: Destination
+    metadata: DatasetHandle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def build(
     model_source: str | None = None,
     trm: Path | None = None,
     wheels: Wheelhouse | None = None,
-    metadata: Destination = PLACEHOLDER,
+    metadata: DatasetHandle = PLACEHOLDER,
     on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
 ) -> Bundle:
     """Write the dataset into `out`, replacing an earlier build.

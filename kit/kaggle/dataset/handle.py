@@ -25,7 +25,7 @@ _OWNER = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class DatasetHandle:
     """Where a dataset goes. owner: a username or organisation. title: the slug's words if None.
 
     is_public: for a new dataset; a version of one that is there keeps its visibility.

@@ -209,7 +209,7 @@ def _first_free_port(ports: Sequence[int]) -> int:
 
 
 def _is_free(port: int) -> bool:
-    """Asked beforehand, because gRPC writes its own complaint to stderr when it cannot bind."""
+    """Asked beforehand, because gRPC writes its own error to stderr when it cannot bind."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: TIME_WAIT is no obstacle
         try:

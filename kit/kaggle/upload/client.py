@@ -31,7 +31,7 @@ from typing import IO
 from kit.errors import MissingError
 from kit.kaggle.upload import guarded
 from kit.kaggle.upload.replies import (
-    Complaint,
+    ClientError,
     DatasetStatus,
     Page,
     Reply,
@@ -55,15 +55,15 @@ class KaggleClient:
     scrub: Callable[[str], str]
     stall_s: float
 
-    def status(self, ref: str) -> DatasetStatus | Complaint:
+    def status(self, ref: str) -> DatasetStatus | ClientError:
         """Where `owner/slug` is, as Kaggle says."""
         return dataset_status(self._run("datasets", "status", ref))
 
-    def version_number(self, ref: str) -> int | Complaint:
+    def version_number(self, ref: str) -> int | ClientError:
         """The number of the version that Kaggle shows."""
         return version_number(self._run("datasets", "status", ref, "--format", "json(current_version_number)"))
 
-    def files(self, ref: str) -> Mapping[str, int] | Complaint:
+    def files(self, ref: str) -> Mapping[str, int] | ClientError:
         """Bytes of every file of the dataset, by its name on Kaggle."""
         sizes: dict[str, int] = {}
         part = Page({}, "")
@@ -72,7 +72,7 @@ class KaggleClient:
             listed = page(
                 self._run("datasets", "files", ref, "--format", "json", "--page-size", str(PAGE_SIZE), *after)
             )
-            if isinstance(listed, Complaint):
+            if isinstance(listed, ClientError):
                 return listed
             sizes |= listed.sizes_bytes
             part = listed

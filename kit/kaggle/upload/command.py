@@ -18,16 +18,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from kit.errors import MissingError
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.upload.credentials import Credentials, find_credentials
-from kit.kaggle.upload.plan import Event, Patience, Stage
+from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
 from kit.kaggle.upload.sending import upload
-from kit.kaggle.upload.staging import check_parcel, write_archive
+from kit.kaggle.upload.staging import check_dataset_folder, write_archive
 
 
 def run(args: argparse.Namespace) -> int:
     """Upload, or write the archive. Raises: what `upload` raises."""
-    destination = Destination(
+    handle = DatasetHandle(
         owner=args.username,
         slug=args.slug,
         title=args.title,
@@ -36,16 +36,16 @@ def run(args: argparse.Namespace) -> int:
         notes=args.notes,
     )
     if args.no_upload:
-        return _archive(args.dataset, destination)
-    patience = Patience(ready_s=args.ready_within * 60)
+        return _archive(args.dataset, handle)
+    retry_policy = RetryPolicy(ready_s=args.ready_within * 60)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the client is ended, the sessions stay
     with _shown() as on_event:
         done = upload(
             args.dataset,
-            destination,
+            handle,
             environ=os.environ,
             is_fresh=args.fresh,
-            patience=patience,
+            retry_policy=retry_policy,
             on_event=on_event,
         )
     print_line(f"ready: {done.num_files} files, {done.size_bytes:,} bytes, as Kaggle lists them: {done.url}")
@@ -57,22 +57,24 @@ def print_line(text: str, *, to_errors: bool = False) -> None:
     Console(stderr=to_errors).print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def _archive(dataset: Path, destination: Destination) -> int:
+def _archive(dataset: Path, handle: DatasetHandle) -> int:
     """For uploading by hand: no credentials are needed, but they are kept out if there are any."""
-    out = dataset.resolve().with_name(f"{destination.slug}.zip")
+    out = dataset.resolve().with_name(f"{handle.slug}.zip")
     with _shown() as on_event:
 
         def tell(text: str) -> Callable[[int, int], None]:
             return lambda done, total: on_event(Event(stage=Stage.CHECKING, text=text, done=done, total=total))
 
-        parcel = check_parcel(dataset, credentials=_credentials_if_any(), on_progress=tell("reading the dataset"))
-        write_archive(parcel, out, on_progress=tell("writing the archive"))
+        staged = check_dataset_folder(
+            dataset, credentials=_credentials_if_any(), on_progress=tell("reading the dataset")
+        )
+        write_archive(staged, out, on_progress=tell("writing the archive"))
     print_line(
-        f"{out}: {len(parcel.sizes_bytes)} files, {parcel.size_bytes:,} bytes. Upload it by hand:\n"
+        f"{out}: {len(staged.sizes_bytes)} files, {staged.size_bytes:,} bytes. Upload it by hand:\n"
         "  1. open https://www.kaggle.com/datasets/new (for a new version: the dataset's page, New Version)\n"
         f"  2. drop {out.name} there; Kaggle unpacks it\n"
-        f"  3. title {destination.metadata['title']!r}, "
-        f"{'public' if destination.is_public else 'private'}, address {destination.ref}; Create\n"
+        f"  3. title {handle.metadata['title']!r}, "
+        f"{'public' if handle.is_public else 'private'}, address {handle.ref}; Create\n"
         "  4. wait until the page no longer says that it is processing, then attach it to the notebook"
     )
     return 0

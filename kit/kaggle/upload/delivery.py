@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kit.errors import cannot_write
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.upload.client import KaggleClient, Sessions
 from kit.kaggle.upload.plan import Event, Stage, Uploaded
 from kit.kaggle.upload.remote_dataset import KEPT, NotWholeError, RemoteDataset, not_accepted
 from kit.kaggle.upload.replies import (
-    Complaint,
+    ClientError,
     DatasetStatus,
     Fault,
     KaggleError,
     Reply,
     Sending,
     accepted_url,
-    complaint,
+    client_error,
     is_bar,
 )
-from kit.kaggle.upload.staging import Parcel
+from kit.kaggle.upload.staging import StagedDataset
 
 STAGED_NAME = "files"
 _NUM_LOOKS = 3  # how often something that Kaggle forbids or hides is tried again before it is believed
@@ -54,8 +54,8 @@ class Record:
 class Delivery:
     """One dataset on its way. client: runs where the dataset is staged. sessions: what the client goes on from."""
 
-    parcel: Parcel
-    to: Destination
+    staged: StagedDataset
+    to: DatasetHandle
     remote: RemoteDataset
     client: KaggleClient
     sessions: Sessions
@@ -79,8 +79,8 @@ class Delivery:
         return Uploaded(
             ref=self.to.ref,
             url=record.url or "",
-            num_files=len(self.parcel.sizes_bytes),
-            size_bytes=self.parcel.size_bytes,
+            num_files=len(self.staged.sizes_bytes),
+            size_bytes=self.staged.size_bytes,
             was_sent=was_sent,
         )
 
@@ -104,7 +104,7 @@ class Delivery:
                 return self._handed_over(record, url)
             is_maybe_there = is_maybe_there or record.is_new
             problem = _problem(reply, sending)
-            setbacks.count(problem, sending, sending.num_bytes(self.parcel.sizes_bytes))
+            setbacks.count(problem, sending, sending.num_bytes(self.staged.sizes_bytes))
             if sending.dropped is not None and (sending.is_lost or setbacks.drops[sending.dropped] > 1):
                 self.sessions.forget(sending.dropped)  # going on in the middle did not help
             self._check_worth_repeating(problem, is_new=record.is_new, setbacks=setbacks)
@@ -112,9 +112,9 @@ class Delivery:
 
     def _prepared(self, *, is_maybe_there: bool) -> Record:
         """Find out whether to create or to add a version, and write it down; with an address if it is there already."""
-        record = Record(ref=self.to.ref, manifest_sha256=self.parcel.manifest_sha256)
+        record = Record(ref=self.to.ref, manifest_sha256=self.staged.manifest_sha256)
         status = self.remote.status()
-        if isinstance(status, Complaint) or status is DatasetStatus.DELETED:
+        if isinstance(status, ClientError) or status is DatasetStatus.DELETED:
             return self._save(record)
         self.remote.await_settled(status)
         if is_maybe_there and self.remote.is_whole():
@@ -127,7 +127,7 @@ class Delivery:
 
     def _deliver(self, *, is_new: bool) -> tuple[Reply, Sending]:
         self.sessions.bring_back()
-        watch = _Watch(self.parcel, self.sessions, self.on_event)
+        watch = _Watch(self.staged, self.sessions, self.on_event)
         if is_new:
             reply = self.client.create(STAGED_NAME, is_public=self.to.is_public, on_line=watch)
         else:
@@ -141,11 +141,11 @@ class Delivery:
         self.sessions.forget()
         return replace(record, url=url)
 
-    def _check_worth_repeating(self, problem: Complaint, *, is_new: bool, setbacks: _Setbacks) -> None:
+    def _check_worth_repeating(self, problem: ClientError, *, is_new: bool, setbacks: _Setbacks) -> None:
         """Raises: KaggleError, with the mend, for what another attempt cannot change."""
         is_believed = setbacks.num_refusals >= _NUM_LOOKS
         match problem.fault:
-            case Fault.PASSING | Fault.LIMITED if setbacks.in_a_row < self.remote.patience.num_attempts:
+            case Fault.PASSING | Fault.LIMITED if setbacks.in_a_row < self.remote.retry_policy.num_attempts:
                 return
             case Fault.FORBIDDEN if not is_new and not is_believed:
                 return  # so Kaggle answers while a first version is processed, even some time after it is ready
@@ -183,7 +183,7 @@ class Delivery:
             record = Record(**json.loads(self.record_path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
-        is_same = (record.ref, record.manifest_sha256) == (self.to.ref, self.parcel.manifest_sha256)
+        is_same = (record.ref, record.manifest_sha256) == (self.to.ref, self.staged.manifest_sha256)
         return record if is_same else None
 
     def _save(self, record: Record) -> Record:
@@ -196,11 +196,11 @@ class Delivery:
         return record
 
 
-def _problem(reply: Reply, sending: Sending) -> Complaint:
+def _problem(reply: Reply, sending: Sending) -> ClientError:
     """Why an upload was not accepted. A dropped file may have any cause: the client does not tell."""
     if sending.dropped is not None:
-        return Complaint(Fault.PASSING, f"Kaggle's storage did not take {sending.dropped}")
-    return complaint(reply)
+        return ClientError(Fault.PASSING, f"Kaggle's storage did not take {sending.dropped}")
+    return client_error(reply)
 
 
 class _Setbacks:
@@ -211,7 +211,7 @@ class _Setbacks:
         self.drops: Counter[str] = Counter()
         self._most_bytes = 0
 
-    def count(self, problem: Complaint, sending: Sending, num_bytes: int) -> None:
+    def count(self, problem: ClientError, sending: Sending, num_bytes: int) -> None:
         self.in_a_row = 1 if num_bytes > self._most_bytes else self.in_a_row + 1
         self._most_bytes = max(self._most_bytes, num_bytes)
         self.num_refusals += problem.fault in (Fault.FORBIDDEN, Fault.NAME_IN_USE)
@@ -222,11 +222,11 @@ class _Setbacks:
 class _Watch:
     """Follows an upload line by line: tells progress, and copies each session once it is there."""
 
-    def __init__(self, parcel: Parcel, sessions: Sessions, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, staged: StagedDataset, sessions: Sessions, on_event: Callable[[Event], None]) -> None:
         self.sending = Sending()
         self._file = ""  # the last one begun
         self._kept_file: str | None = None
-        self._parcel, self._sessions, self._on_event = parcel, sessions, on_event
+        self._parcel, self._sessions, self._on_event = staged, sessions, on_event
 
     def __call__(self, line: str) -> None:
         before, self.sending = self.sending, self.sending.after(line)

@@ -27,7 +27,7 @@ from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.environment import COMPETITION, SUBMISSION_NAME
 from kit.kaggle.upload.client import KaggleClient, check_installed
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
-from kit.kaggle.upload.replies import Complaint, KaggleError, Reply, complaint
+from kit.kaggle.upload.replies import ClientError, KaggleError, Reply, client_error
 from kit.lock import held
 
 NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
@@ -147,12 +147,12 @@ class KernelClient(KaggleClient):
         """Save the notebook in `folder`, relative to `self.folder`, and have Kaggle run it."""
         return self._run("kernels", "push", "-p", folder)
 
-    def run_status(self, ref: str) -> RunStatus | Complaint:
+    def run_status(self, ref: str) -> RunStatus | ClientError:
         """Where the latest run of `owner/slug` is."""
         reply = self._run("kernels", "status", ref)
         said = re.search(r'has status "(?:KernelWorkerStatus\.)?(\w+)"', "\n".join(reply.lines))
         if reply.status or said is None or said[1] not in RunStatus.__members__:
-            return complaint(reply)
+            return client_error(reply)
         return RunStatus(said[1])
 
     def submit(self, ref: str, version: int, message: str) -> Reply:
@@ -262,13 +262,13 @@ def _pushed(kernel: Kernel, reply: Reply) -> Pushed:
 def _refusal(kernel: Kernel, reply: Reply) -> KaggleError:
     start = "Kernel push error: "
     told = next((line.removeprefix(start) for line in reply.lines if line.startswith(start)), None)
-    problem = complaint(reply)
+    problem = client_error(reply)
     words = told or f"{problem.fault.value}: {problem.text}"
     return KaggleError(f"{kernel.ref} was not pushed: {words}\nis --username {kernel.owner} right, and is it yours?")
 
 
-def _check_complete(kernel: Kernel, status: RunStatus | Complaint) -> None:
-    if isinstance(status, Complaint):
+def _check_complete(kernel: Kernel, status: RunStatus | ClientError) -> None:
+    if isinstance(status, ClientError):
         raise KaggleError(f"{kernel.ref}: {status.fault.value}: {status.text}\npush it first, with `kit push`")
     if status is RunStatus.COMPLETE:
         return
@@ -281,7 +281,7 @@ def _accepted_words(reply: Reply) -> str:
     """What Kaggle said to a submission; the client prints it last, and ends with 0 after some refusals, too."""
     said = [line for line in reply.lines if line.strip()]
     if reply.status or reply.is_stalled or not said or not re.search("success", said[-1], re.IGNORECASE):
-        problem = complaint(replace(reply, lines=tuple(said)))
+        problem = client_error(replace(reply, lines=tuple(said)))
         raise KaggleError(f"not submitted: {problem.fault.value}: {problem.text}")
     return " ".join(said)
 

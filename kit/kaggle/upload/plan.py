@@ -14,7 +14,7 @@ DEFAULT_READY_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """num_attempts: in a row without a byte more, before giving up; pauses double from first_pause_s to max_pause_s.
 
     ready_s: the deadline of Kaggle's processing, asked about every poll_s. settle_s: how long a ready dataset's list

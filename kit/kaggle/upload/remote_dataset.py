@@ -1,4 +1,4 @@
-"""One dataset as Kaggle shows it: status, version and files, asked with patience, and waited for with a deadline.
+"""One dataset as Kaggle shows it: status, version and files, asked with retry_policy, and waited for with a deadline.
 
 In: a client and the dataset's `owner/slug`. Out: what Kaggle says, or an error with the mend. Asks only; changes
 nothing on Kaggle.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kit.kaggle.upload.client import KaggleClient
-from kit.kaggle.upload.plan import Event, Patience, Stage
-from kit.kaggle.upload.replies import Complaint, DatasetStatus, Fault, KaggleError
+from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
+from kit.kaggle.upload.replies import ClientError, DatasetStatus, Fault, KaggleError
 from kit.kaggle.upload.staging import differences
 
 KEPT = "what was sent is kept: the same command goes on from there"
@@ -40,7 +40,7 @@ class RemoteDataset:
     ref: str
     sizes_bytes: Mapping[str, int]
     client: KaggleClient
-    patience: Patience
+    retry_policy: RetryPolicy
     on_event: Callable[[Event], None]
 
     @property
@@ -48,25 +48,25 @@ class RemoteDataset:
         """Its address."""
         return f"https://www.kaggle.com/datasets/{self.ref}"
 
-    def status(self) -> DatasetStatus | Complaint:
-        """Where it is; a complaint if it is not there, or hidden. Kaggle says 403 or 404 of what is not there."""
+    def status(self) -> DatasetStatus | ClientError:
+        """Where it is; a ClientError if it is not there, or hidden. Kaggle says 403 or 404 of what is not there."""
         return self.ask(self.client.status)
 
     def version_number(self) -> int | None:
         """The version that is shown; None if Kaggle does not tell."""
         number = self.ask(self.client.version_number)
-        return None if isinstance(number, Complaint) else number
+        return None if isinstance(number, ClientError) else number
 
     def is_whole(self) -> bool:
         """Whether every file is listed with its size, and no other; False if they cannot be listed."""
         return self._differences() == ()
 
-    def await_settled(self, status: DatasetStatus | Complaint) -> None:
+    def await_settled(self, status: DatasetStatus | ClientError) -> None:
         """Wait until Kaggle is through with an earlier version: it takes no other before.
 
         Raises: KaggleError at the deadline.
         """
-        deadline_s = time.monotonic() + self.patience.ready_s
+        deadline_s = time.monotonic() + self.retry_policy.ready_s
         while isinstance(status, DatasetStatus) and status not in _SETTLED:
             self._wait(_words(status), deadline_s, "Kaggle still works on an earlier version")
             status = self.status()
@@ -76,12 +76,12 @@ class RemoteDataset:
 
         Raises: NotWholeError if it failed or its list stays different; KaggleError at the deadline.
         """
-        deadline_s = time.monotonic() + self.patience.ready_s
+        deadline_s = time.monotonic() + self.retry_policy.ready_s
         differs_since_s: float | None = None
         while (lack := self._lack(version_before)) is not None:
             if lack.differences:
                 differs_since_s = differs_since_s or time.monotonic()
-                if time.monotonic() >= differs_since_s + self.patience.settle_s:
+                if time.monotonic() >= differs_since_s + self.retry_policy.settle_s:
                     lines = "".join(f"\n  {line}" for line in lack.differences)
                     raise NotWholeError(f"{self.ref} is ready on Kaggle but not whole:{lines}\nrun the command again")
             self._wait(lack.words, deadline_s, f"{self.ref} is not ready ({lack.words}); the same command waits on")
@@ -102,39 +102,39 @@ class RemoteDataset:
     def _differences(self) -> tuple[str, ...] | None:
         """What the list says otherwise; None without a list."""
         listed = self.ask(self.client.files)
-        return None if isinstance(listed, Complaint) else differences(self.sizes_bytes, listed)
+        return None if isinstance(listed, ClientError) else differences(self.sizes_bytes, listed)
 
     def _wait(self, words: str, deadline_s: float, late: str) -> None:
         left_s = deadline_s - time.monotonic()
-        waited_s = self.patience.ready_s - left_s
-        self.on_event(Event(stage=Stage.WAITING, text=words, done=waited_s, total=self.patience.ready_s))
+        waited_s = self.retry_policy.ready_s - left_s
+        self.on_event(Event(stage=Stage.WAITING, text=words, done=waited_s, total=self.retry_policy.ready_s))
         if left_s <= 0:
             more = "nothing is lost, Kaggle goes on by itself; not to be seen for long may mean a full private quota"
-            raise KaggleError(f"{late}\ngave up after {self.patience.ready_s / 60:.0f} minutes; {more}")
-        time.sleep(min(self.patience.poll_s, left_s))
+            raise KaggleError(f"{late}\ngave up after {self.retry_policy.ready_s / 60:.0f} minutes; {more}")
+        time.sleep(min(self.retry_policy.poll_s, left_s))
 
-    def ask(self, question: Callable[[str], _AnswerT | Complaint]) -> _AnswerT | Complaint:
-        """The answer about this dataset; a complaint if it is absent or hidden.
+    def ask(self, question: Callable[[str], _AnswerT | ClientError]) -> _AnswerT | ClientError:
+        """The answer about this dataset; a ClientError if it is absent or hidden.
 
         Raises: KaggleError if Kaggle cannot be reached, or refuses to answer.
         """
         num_failures = 0
         while True:
             answer = question(self.ref)
-            if not isinstance(answer, Complaint) or answer.fault in (Fault.ABSENT, Fault.FORBIDDEN):
+            if not isinstance(answer, ClientError) or answer.fault in (Fault.ABSENT, Fault.FORBIDDEN):
                 return answer
             num_failures += 1
             if answer.fault is Fault.UNAUTHENTICATED:
                 raise not_accepted(answer)
             if answer.fault not in (Fault.PASSING, Fault.LIMITED):
                 raise KaggleError(f"{self.ref}: {answer.fault.value}: {answer.text}")
-            if num_failures >= self.patience.num_attempts:
+            if num_failures >= self.retry_policy.num_attempts:
                 raise KaggleError(f"{self.ref}: no answer from Kaggle: {answer.text}\ntry again later; {KEPT}")
             self.pause(answer, num_failures)
 
-    def pause(self, problem: Complaint, num_failures: int) -> None:
+    def pause(self, problem: ClientError, num_failures: int) -> None:
         """Say what went wrong and wait before the next attempt."""
-        pause_s = self.patience.pause_s(num_failures)
+        pause_s = self.retry_policy.pause_s(num_failures)
         self.note(f"{problem.fault.value}: {problem.text}; trying again in {pause_s:.0f} s")
         time.sleep(pause_s)
 
@@ -143,13 +143,13 @@ class RemoteDataset:
         self.on_event(Event(stage=Stage.NOTE, text=text))
 
 
-def _words(status: DatasetStatus | Complaint) -> str:
-    if isinstance(status, Complaint):
+def _words(status: DatasetStatus | ClientError) -> str:
+    if isinstance(status, ClientError):
         return f"not to be seen yet ({status.fault.value})"
     return status.value.replace("_", " ")
 
 
-def not_accepted(problem: Complaint) -> KaggleError:
+def not_accepted(problem: ClientError) -> KaggleError:
     """The error for credentials that Kaggle does not accept."""
     mend = "make a new token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token (chmod 600)"
     return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{mend}; {KEPT}")

@@ -59,7 +59,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ClientError:
     """A fault and the client's line that told it."""
 
     fault: Fault
@@ -164,50 +164,50 @@ def accepted_url(reply: Reply) -> str | None:
     return next((match[1] for match in matches if match), None)
 
 
-def complaint(reply: Reply) -> Complaint:
+def client_error(reply: Reply) -> ClientError:
     """Why a client did not do what was asked."""
     if reply.is_stalled:
-        return Complaint(Fault.PASSING, "the client was silent for too long and was ended")
+        return ClientError(Fault.PASSING, "the client was silent for too long and was ended")
     said = [line for line in reply.lines if line.strip() and _OWN_RETRY not in line]
     if any(line.startswith("Authentication required") for line in said):
-        return Complaint(Fault.UNAUTHENTICATED, "Authentication required to call the Kaggle API.")
+        return ClientError(Fault.UNAUTHENTICATED, "Authentication required to call the Kaggle API.")
     telling = [line for line in said if not line.startswith(_ROUTINE)]
     for number in reversed(range(len(telling))):
         fault = _fault_of(telling[number])
         if fault is not None:
             words = [line for line in telling[: number + 1] if not line.startswith(_HINTS)]
-            return Complaint(fault, words[-1] if words else telling[number])
-    return Complaint(Fault.REFUSED, said[-1] if said else f"the client ended with status {reply.status} and no word")
+            return ClientError(fault, words[-1] if words else telling[number])
+    return ClientError(Fault.REFUSED, said[-1] if said else f"the client ended with status {reply.status} and no word")
 
 
-def dataset_status(reply: Reply) -> DatasetStatus | Complaint:
+def dataset_status(reply: Reply) -> DatasetStatus | ClientError:
     """The answer to `datasets status`."""
     words = reply.lines[-1].split() if reply.status == 0 and reply.lines else []
     try:
-        return DatasetStatus(words[-1]) if words else complaint(reply)
+        return DatasetStatus(words[-1]) if words else client_error(reply)
     except ValueError:
-        return complaint(reply)
+        return client_error(reply)
 
 
-def version_number(reply: Reply) -> int | Complaint:
+def version_number(reply: Reply) -> int | ClientError:
     """The answer to `datasets status --format json(current_version_number)`."""
     try:
         number = json.loads(reply.lines[-1])["current_version_number"] if reply.status == 0 else None
     except (ValueError, LookupError, TypeError):
         number = None
-    return number if isinstance(number, int) else complaint(reply)
+    return number if isinstance(number, int) else client_error(reply)
 
 
-def page(reply: Reply) -> Page | Complaint:
+def page(reply: Reply) -> Page | ClientError:
     """The answer to `datasets files --format json`."""
     starts = [number for number, line in enumerate(reply.lines) if line.startswith("[")]
     if reply.status or not starts:
-        return complaint(reply)
+        return client_error(reply)
     try:
         files = json.loads("\n".join(reply.lines[starts[0] :]))
         sizes = {str(file["name"]): int(file["size"]) for file in files}
     except (ValueError, LookupError, TypeError):
-        return complaint(reply)
+        return client_error(reply)
     return Page(sizes, _next_token(reply.lines[: starts[0]]))
 
 

@@ -17,23 +17,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kit.errors import MissingError
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.upload.client import KaggleClient, Sessions, check_installed
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.kaggle.upload.delivery import STAGED_NAME, Delivery
-from kit.kaggle.upload.plan import Event, Patience, Stage, Uploaded
+from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
 from kit.kaggle.upload.remote_dataset import RemoteDataset
-from kit.kaggle.upload.staging import Parcel, check_parcel, stage
+from kit.kaggle.upload.staging import StagedDataset, check_dataset_folder, stage
 from kit.lock import held
 
 
 def upload(
     dataset: Path,
-    destination: Destination,
+    handle: DatasetHandle,
     *,
     environ: Mapping[str, str],
     is_fresh: bool = False,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> Uploaded:
     """Bring `dataset` to Kaggle and wait until it can be used; the same call goes on where an earlier one ended.
@@ -44,51 +44,51 @@ def upload(
     """
     credentials = find_credentials(environ)  # before anything slow
     release = check_installed()
-    patience = patience or Patience()
+    retry_policy = retry_policy or RetryPolicy()
     if not dataset.is_dir():
         raise MissingError(f"{dataset}: no such folder; build the dataset with `python build_dataset.py`")
     work = dataset.resolve().with_name(f"{dataset.resolve().name}.upload")
     with held(work):
         on_event(Event(stage=Stage.NOTE, text=f"kaggle {release}, credentials: {credentials.source}"))
-        parcel = check_parcel(
+        staged = check_dataset_folder(
             dataset,
             credentials=credentials,
             on_progress=lambda done, total: on_event(
                 Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total)
             ),
         )
-        stage(parcel, work / STAGED_NAME, destination.metadata)
-        delivery = _delivery(parcel, destination, work, credentials, environ, patience, on_event)
+        stage(staged, work / STAGED_NAME, handle.metadata)
+        delivery = _delivery(staged, handle, work, credentials, environ, retry_policy, on_event)
         if is_fresh:
             delivery.forget()
         return delivery.run()
 
 
 def _delivery(
-    parcel: Parcel,
-    destination: Destination,
+    staged: StagedDataset,
+    handle: DatasetHandle,
     work: Path,
     credentials: Credentials,
     environ: Mapping[str, str],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     on_event: Callable[[Event], None],
 ) -> Delivery:
     """The sessions belong to the manifest, because the client knows a file by name, size and time, not content."""
-    root = work / parcel.manifest_sha256[:16]
+    root = work / staged.manifest_sha256[:16]
     sessions = Sessions(root / "sessions", root / "copies")
     sessions.make_room()
     client = KaggleClient(
         folder=work,
         environ=client_environment(environ, scratch=sessions.folder),
         scrub=credentials.scrubbed,
-        stall_s=patience.stall_s,
+        stall_s=retry_policy.stall_s,
     )
     remote = RemoteDataset(
-        ref=destination.ref, sizes_bytes=parcel.sizes_bytes, client=client, patience=patience, on_event=on_event
+        ref=handle.ref, sizes_bytes=staged.sizes_bytes, client=client, retry_policy=retry_policy, on_event=on_event
     )
     return Delivery(
-        parcel=parcel,
-        to=destination,
+        staged=staged,
+        to=handle,
         remote=remote,
         client=client,
         sessions=sessions,

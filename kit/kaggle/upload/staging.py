@@ -34,7 +34,7 @@ _REBUILD = "build the dataset again with `python build_dataset.py`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
+class StagedDataset:
     """A dataset whose files are what its manifest says. sizes_bytes: of all of them, the manifest too, by name."""
 
     folder: Path
@@ -47,16 +47,16 @@ class Parcel:
         return sum(self.sizes_bytes.values())
 
 
-def check_parcel(
+def check_dataset_folder(
     folder: Path, *, credentials: Credentials | None, on_progress: Callable[[int, int], None] = lambda *_: None
-) -> Parcel:
+) -> StagedDataset:
     """Read all of the dataset and compare it with its manifest; `on_progress` is told (bytes read, bytes in all).
 
     Raises: MissingError or InputError naming the first file that is missing, altered, unlisted, unfit for Kaggle,
     or that holds one of the `credentials`.
     """
     manifest = load_manifest(folder)
-    # The metadata are the client's own; they are written anew for the destination.
+    # The metadata are the client's own; they are written anew for the handle.
     present = {path.name: path for path in sorted(folder.iterdir()) if path.name != METADATA_NAME}
     listed = {entry.file: entry for entry in manifest.entries}
     _check_names(folder, present, listed)
@@ -65,10 +65,10 @@ def check_parcel(
     _check_hashes(folder, listed, sizes, on_progress)
     if credentials is not None:
         _check_secrets(present, sizes, credentials)
-    return Parcel(folder=folder, sizes_bytes=sizes, manifest_sha256=sha256_of(folder / MANIFEST_NAME))
+    return StagedDataset(folder=folder, sizes_bytes=sizes, manifest_sha256=sha256_of(folder / MANIFEST_NAME))
 
 
-def stage(parcel: Parcel, into: Path, metadata: Mapping[str, object]) -> None:
+def stage(staged: StagedDataset, into: Path, metadata: Mapping[str, object]) -> None:
     """Make `into` what the client uploads: links to the files, and its metadata.
 
     The client tells a file by the path it was given, its size and its time, so the links are always the same.
@@ -77,14 +77,16 @@ def stage(parcel: Parcel, into: Path, metadata: Mapping[str, object]) -> None:
     try:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
-        for name in parcel.sizes_bytes:
-            (into / name).symlink_to((parcel.folder / name).resolve())
+        for name in staged.sizes_bytes:
+            (into / name).symlink_to((staged.folder / name).resolve())
         (into / METADATA_NAME).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
     except OSError as error:
         raise cannot_write(into, error) from error
 
 
-def write_archive(parcel: Parcel, out: Path, *, on_progress: Callable[[int, int], None] = lambda *_: None) -> None:
+def write_archive(
+    staged: StagedDataset, out: Path, *, on_progress: Callable[[int, int], None] = lambda *_: None
+) -> None:
     """Write the dataset as one zip, stored and not packed; the same dataset gives the same bytes.
 
     Raises: StorageError if it cannot be written; a half-written one never bears the name.
@@ -93,15 +95,15 @@ def write_archive(parcel: Parcel, out: Path, *, on_progress: Callable[[int, int]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free_bytes = shutil.disk_usage(out.parent).free
-        if free_bytes < parcel.size_bytes:
+        if free_bytes < staged.size_bytes:
             mend = "free some disk, or upload without --no-upload"
-            raise StorageError(f"{out}: needs {parcel.size_bytes:,} bytes, {free_bytes:,} are free; {mend}")
+            raise StorageError(f"{out}: needs {staged.size_bytes:,} bytes, {free_bytes:,} are free; {mend}")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             done_bytes = 0
-            for name, size_bytes in parcel.sizes_bytes.items():
-                _add(archive, parcel.folder / name)
+            for name, size_bytes in staged.sizes_bytes.items():
+                _add(archive, staged.folder / name)
                 done_bytes += size_bytes
-                on_progress(done_bytes, parcel.size_bytes)
+                on_progress(done_bytes, staged.size_bytes)
         partial.replace(out)
     except StorageError:
         raise

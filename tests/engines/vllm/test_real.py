@@ -26,7 +26,7 @@ from kit.sampling import Finish, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopRule
+from kit.solver.vote_state import Solution, StopConfig
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject
 from tests.engines.vllm.real import (
@@ -178,7 +178,7 @@ class Contest:
     async def solve(self, problem: Problem, *, limit_s: float, num_samples: int) -> Solution:
         config = SolverConfig(
             width=3,
-            stop=StopRule(num_samples=num_samples, rule=f"votes({num_samples})"),
+            stop=StopConfig(num_samples=num_samples, rule=f"votes({num_samples})"),
             sampling=SamplingParams(max_new_tokens=400),
             in_order=True,
         )

@@ -21,7 +21,7 @@ from kit import assets, cli
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits, check_space
 from kit.kaggle.dataset.contents import Source, check_kit_wheel, model_contents
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
@@ -481,7 +481,7 @@ def test_the_metadata_is_what_kaggles_client_asks_for(packed: Bundle, model: Pat
     assert 6 <= len(slug) <= 50
     assert 6 <= len(content["title"]) <= 50
     assert [list(licence) for licence in content["licenses"]] == [["name"]]
-    built = build(tmp_path / "out", model=model, metadata=Destination(owner="me", slug="my-dataset"))
+    built = build(tmp_path / "out", model=model, metadata=DatasetHandle(owner="me", slug="my-dataset"))
     assert json.loads((built.folder / METADATA_NAME).read_text())["id"] == "me/my-dataset"
 
 

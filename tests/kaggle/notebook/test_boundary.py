@@ -21,10 +21,10 @@ from kit.problem import Problem
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, read_records
-from kit.solver.vote_state import StopReason, StopRule
+from kit.solver.vote_state import StopConfig, StopReason
 
 PROBLEM = Problem("a", "What is $1+1$?")
-RULE = StopRule(num_samples=4, max_failures=4)
+RULE = StopConfig(num_samples=4, max_failures=4)
 
 
 def opened(engine: Engine) -> OpenEngine:
@@ -168,7 +168,7 @@ def test_votes_that_were_cast_before_something_broke_still_count() -> None:
 
     engine = BreaksLater(lambda prompt, params: Script(text=f"\\boxed{{{5 + params.seed % 2}}}", seconds=0.01))
     running = contest(opened(engine))
-    running._config = SolverConfig(stop=StopRule(num_samples=1000, rule="uncatchable"), width=1)
+    running._config = SolverConfig(stop=StopConfig(num_samples=1000, rule="uncatchable"), width=1)
     with running:
         solution = running.answer(PROBLEM)
     assert solution.answer in (5, 6)

@@ -13,28 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest
 from kit.kaggle.dataset.rules import METADATA_NAME, name_on_kaggle
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.upload.client import Sessions
 from kit.kaggle.upload.credentials import client_environment, find_credentials
 from kit.kaggle.upload.guarded import GuardedOutput
-from kit.kaggle.upload.plan import Patience
+from kit.kaggle.upload.plan import RetryPolicy
 from kit.kaggle.upload.replies import (
-    Complaint,
+    ClientError,
     DatasetStatus,
     Fault,
     Reply,
     Sending,
     accepted_url,
-    complaint,
+    client_error,
     dataset_status,
     is_bar,
     page,
     version_number,
 )
-from kit.kaggle.upload.staging import check_parcel, differences, stage, write_archive
+from kit.kaggle.upload.staging import check_dataset_folder, differences, stage, write_archive
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -80,8 +80,8 @@ def dataset(tmp_path: Path) -> Path:
     ],
 )
 def test_a_fault_is_known_by_its_code_or_by_the_words_of_the_server(lines: list[str], fault: Fault) -> None:
-    assert complaint(Reply(status=1, lines=tuple(lines))).fault is fault
-    assert complaint(Reply(status=0, lines=tuple(lines))).fault is fault
+    assert client_error(Reply(status=1, lines=tuple(lines))).fault is fault
+    assert client_error(Reply(status=0, lines=tuple(lines))).fault is fault
 
 
 def test_the_servers_words_are_told_rather_than_the_clients_hint() -> None:
@@ -91,17 +91,17 @@ def test_the_servers_words_are_told_rather_than_the_clients_hint() -> None:
         "You don't have access to this resource.",
         "If this is a competition, ...",
     )
-    assert complaint(Reply(status=1, lines=lines)) == Complaint(Fault.FORBIDDEN, "Permission 'x' was denied")
+    assert client_error(Reply(status=1, lines=lines)) == ClientError(Fault.FORBIDDEN, "Permission 'x' was denied")
 
 
 def test_what_the_client_retried_by_itself_is_not_the_fault() -> None:
     lines = ("Request failed: 429 Client Error: x. Will retry in 1.0 seconds", "400 Client Error: Bad Request")
-    assert complaint(Reply(status=1, lines=lines)).fault is Fault.REFUSED
+    assert client_error(Reply(status=1, lines=lines)).fault is Fault.REFUSED
 
 
 def test_a_file_whose_name_sounds_like_a_fault_is_none() -> None:
     lines = ("Starting upload for file not found.txt", "Upload successful: not found.txt (2B)")
-    assert complaint(Reply(status=1, lines=(*lines, "400 Client Error: Bad"))).text == "400 Client Error: Bad"
+    assert client_error(Reply(status=1, lines=(*lines, "400 Client Error: Bad"))).text == "400 Client Error: Bad"
 
 
 def test_only_the_plain_yes_of_a_client_that_ended_well_is_a_yes() -> None:
@@ -120,10 +120,10 @@ def test_a_status_is_one_of_kaggles_or_a_complaint() -> None:
     assert dataset_status(Reply(status=0, lines=("ready",))) is DatasetStatus.READY
     warned = ("Warning: Looks like you're using an outdated `kaggle` version", "blobs_received")
     assert dataset_status(Reply(status=0, lines=warned)) is DatasetStatus.BLOBS_RECEIVED
-    assert isinstance(dataset_status(Reply(status=0, lines=("splendid",))), Complaint)
-    assert isinstance(dataset_status(Reply(status=0)), Complaint)
+    assert isinstance(dataset_status(Reply(status=0, lines=("splendid",))), ClientError)
+    assert isinstance(dataset_status(Reply(status=0)), ClientError)
     assert version_number(Reply(status=0, lines=('{"current_version_number": 7}',))) == 7
-    assert isinstance(version_number(Reply(status=0, lines=('{"current_version_number": null}',))), Complaint)
+    assert isinstance(version_number(Reply(status=0, lines=('{"current_version_number": null}',))), ClientError)
 
 
 def test_a_page_of_the_list_is_read_with_where_to_go_on() -> None:
@@ -133,7 +133,7 @@ def test_a_page_of_the_list_is_read_with_where_to_go_on() -> None:
     assert read.next_token == "200"  # type: ignore[union-attr]
     assert page(Reply(status=0, lines=("[]",))).next_token is None  # type: ignore[union-attr]
     for broken in (("[", "{"), ("No files found",), ('[{"name": "a"}]',)):
-        assert isinstance(page(Reply(status=0, lines=broken)), Complaint)
+        assert isinstance(page(Reply(status=0, lines=broken)), ClientError)
 
 
 def test_an_upload_is_followed_by_the_clients_lines() -> None:
@@ -265,9 +265,9 @@ def test_the_client_gets_a_clean_environment(tmp_path: Path, monkeypatch: pytest
 
 def test_a_whole_dataset_is_listed_with_its_manifest(dataset: Path) -> None:
     told: list[tuple[int, int]] = []
-    parcel = check_parcel(dataset, credentials=None, on_progress=lambda *each: told.append(each))
-    assert set(parcel.sizes_bytes) == {path.name for path in dataset.iterdir()}
-    assert parcel.size_bytes == sum(path.stat().st_size for path in dataset.iterdir())
+    staged = check_dataset_folder(dataset, credentials=None, on_progress=lambda *each: told.append(each))
+    assert set(staged.sizes_bytes) == {path.name for path in dataset.iterdir()}
+    assert staged.size_bytes == sum(path.stat().st_size for path in dataset.iterdir())
     assert told[-1] == (1002, 1002)
 
 
@@ -275,55 +275,55 @@ def test_what_is_not_as_the_manifest_says_is_refused_by_name(dataset: Path) -> N
     weights = dataset / "model__weights.safetensors"
     weights.write_bytes(b"v" * 1000)
     with pytest.raises(InputError, match=r"model__weights\.safetensors: its SHA-256 is not the manifest's"):
-        check_parcel(dataset, credentials=None)
+        check_dataset_folder(dataset, credentials=None)
     weights.write_bytes(b"w" * 999)
     with pytest.raises(InputError, match="999 bytes, the manifest says 1,000"):
-        check_parcel(dataset, credentials=None)
+        check_dataset_folder(dataset, credentials=None)
     weights.unlink()
     with pytest.raises(MissingError, match=r"model__weights\.safetensors: missing"):
-        check_parcel(dataset, credentials=None)
+        check_dataset_folder(dataset, credentials=None)
 
 
 def test_nothing_unlisted_is_uploaded(dataset: Path) -> None:
     (dataset / ".env").write_text("SECRET=1")
     with pytest.raises(InputError, match=r"\.env: the manifest does not list it"):
-        check_parcel(dataset, credentials=None)
+        check_dataset_folder(dataset, credentials=None)
     (dataset / ".env").unlink()
     (dataset / "more").mkdir()
     with pytest.raises(InputError, match="not a plain file"):
-        check_parcel(dataset, credentials=None)
+        check_dataset_folder(dataset, credentials=None)
 
 
 def test_a_dataset_that_holds_the_users_credentials_is_refused(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path / "dataset", {"notes.txt": f"my key is {KEY}\n".encode()})
     found = find_credentials({"HOME": "/nowhere", "KAGGLE_USERNAME": "ada", "KAGGLE_KEY": KEY})
     with pytest.raises(InputError, match=r"notes\.txt: holds your Kaggle credentials") as caught:
-        check_parcel(folder, credentials=found)
+        check_dataset_folder(folder, credentials=found)
     assert KEY not in str(caught.value)
 
 
 def test_what_kaggle_would_leave_out_or_merge_is_refused(tmp_path: Path) -> None:
     for name in (METADATA_NAME, "model-metadata.json", "dataset-cover-image.png"):
         with pytest.raises(InputError, match="the Kaggle client never uploads"):
-            check_parcel(make_dataset(tmp_path / name, {name: b"{}"}), credentials=None)
+            check_dataset_folder(make_dataset(tmp_path / name, {name: b"{}"}), credentials=None)
     both = make_dataset(tmp_path / "both", {"a+b": b"1", "ab": b"2"})
     with pytest.raises(InputError, match="one name, ab"):
-        check_parcel(both, credentials=None)
+        check_dataset_folder(both, credentials=None)
     many = make_dataset(tmp_path / "many", {f"file-{number}": b"" for number in range(50)})
     with pytest.raises(InputError, match="51 files, Kaggle takes 50"):
-        check_parcel(many, credentials=None)
+        check_dataset_folder(many, credentials=None)
     big = make_dataset(tmp_path / "big", {"weights.bin": b""})
     with (big / "weights.bin").open("r+b") as file:
         file.truncate(200 * 10**9)  # a hole: takes no disk
     with pytest.raises(InputError, match=r"bytes, Kaggle takes 200,000,000,000"):
-        check_parcel(big, credentials=None)
+        check_dataset_folder(big, credentials=None)
 
 
 def test_staging_leaves_the_dataset_as_it_is_and_can_be_repeated(dataset: Path, tmp_path: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in dataset.iterdir()}
-    parcel = check_parcel(dataset, credentials=None)
+    staged = check_dataset_folder(dataset, credentials=None)
     for _ in range(2):
-        stage(parcel, tmp_path / "staged", Destination(owner="ada").metadata)
+        stage(staged, tmp_path / "staged", DatasetHandle(owner="ada").metadata)
     staged = {path.name for path in (tmp_path / "staged").iterdir()}
     assert staged == {*before, METADATA_NAME}
     assert (tmp_path / "staged" / "model__config.json").read_bytes() == b"{}"
@@ -331,10 +331,10 @@ def test_staging_leaves_the_dataset_as_it_is_and_can_be_repeated(dataset: Path, 
 
 
 def test_the_archive_holds_every_file_and_is_the_same_every_time(dataset: Path, tmp_path: Path) -> None:
-    parcel = check_parcel(dataset, credentials=None)
+    staged = check_dataset_folder(dataset, credentials=None)
     first, second = tmp_path / "new" / "first.zip", tmp_path / "second.zip"
-    write_archive(parcel, first)
-    write_archive(parcel, second)
+    write_archive(staged, first)
+    write_archive(staged, second)
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         assert archive.testzip() is None
@@ -346,10 +346,10 @@ def test_the_archive_holds_every_file_and_is_the_same_every_time(dataset: Path, 
 
 
 def test_an_archive_that_cannot_be_written_leaves_nothing(dataset: Path, tmp_path: Path) -> None:
-    parcel = check_parcel(dataset, credentials=None)
+    staged = check_dataset_folder(dataset, credentials=None)
     (dataset / "model__config.json").unlink()
     with pytest.raises(StorageError, match=r"kit\.zip: cannot write"):
-        write_archive(parcel, tmp_path / "kit.zip")
+        write_archive(staged, tmp_path / "kit.zip")
     assert not list(tmp_path.glob("kit.zip*"))
 
 
@@ -392,14 +392,14 @@ def test_an_archive_may_be_listed_as_itself_or_unpacked() -> None:
 )
 def test_a_place_that_kaggle_would_refuse_is_refused_at_once(change: dict[str, str], expected: str) -> None:
     with pytest.raises(InputError, match=expected):
-        Destination(**{"owner": "ada", **change})
+        DatasetHandle(**{"owner": "ada", **change})
 
 
 def test_pauses_double_up_to_a_limit() -> None:
-    patience = Patience(first_pause_s=5, max_pause_s=60)
-    assert [patience.pause_s(number) for number in range(1, 7)] == [5, 10, 20, 40, 60, 60]
+    retry_policy = RetryPolicy(first_pause_s=5, max_pause_s=60)
+    assert [retry_policy.pause_s(number) for number in range(1, 7)] == [5, 10, 20, 40, 60, 60]
     with pytest.raises(InputError, match="poll_s must be above 0"):
-        Patience(poll_s=0)
+        RetryPolicy(poll_s=0)
 
 
 def test_sessions_that_the_client_forgot_come_back_and_newer_ones_stay(tmp_path: Path) -> None:
@@ -426,4 +426,4 @@ def test_sessions_that_the_client_forgot_come_back_and_newer_ones_stay(tmp_path:
 
 
 def test_the_manifest_itself_is_part_of_what_is_sent(dataset: Path) -> None:
-    assert MANIFEST_NAME in check_parcel(dataset, credentials=None).sizes_bytes
+    assert MANIFEST_NAME in check_dataset_folder(dataset, credentials=None).sizes_bytes

@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.dataset.handle import Destination
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.digest import sha256_of
-from kit.kaggle.upload.plan import Event, Patience, Stage, Uploaded
+from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
 from kit.kaggle.upload.replies import KaggleError
 from kit.kaggle.upload.sending import upload
 from kit.lock import held
@@ -43,7 +43,7 @@ pytestmark = [
 REF = f"{USERNAME}/mathllm-kit"
 WEIGHTS = "model__weights.safetensors"
 CONFIG = "model__config.json"
-QUICK = Patience(
+QUICK = RetryPolicy(
     num_attempts=4, first_pause_s=0.02, max_pause_s=0.1, poll_s=0.02, ready_s=60.0, settle_s=0.1, stall_s=60.0
 )
 
@@ -58,14 +58,14 @@ class Desk:
     environ: dict[str, str]
     events: list[Event] = field(default_factory=list)
 
-    def upload(self, *, patience: Patience = QUICK, is_fresh: bool = False, **place: Any) -> Uploaded:
-        to = Destination(**{"owner": USERNAME, **place})
+    def upload(self, *, retry_policy: RetryPolicy = QUICK, is_fresh: bool = False, **place: Any) -> Uploaded:
+        to = DatasetHandle(**{"owner": USERNAME, **place})
         return upload(
             self.dataset,
             to,
             environ=self.environ,
             is_fresh=is_fresh,
-            patience=patience,
+            retry_policy=retry_policy,
             on_event=self.events.append,
         )
 
@@ -325,7 +325,7 @@ def test_a_creation_whose_answer_was_lost_is_found_and_not_made_twice(desk: Desk
 
 def test_a_client_that_falls_silent_is_ended_and_goes_on(desk: Desk) -> None:
     desk.server.faults.append(Fault("put", 503, file=WEIGHTS, kept_bytes=300_000, hang_s=30.0))
-    desk.upload(patience=replace(QUICK, stall_s=6.0))
+    desk.upload(retry_policy=replace(QUICK, stall_s=6.0))
     assert desk.is_whole_on_kaggle()
     assert "silent for too long" in desk.told
     assert desk.server.sent_bytes(WEIGHTS)[-1] == (300_000, 300_000)
@@ -333,7 +333,7 @@ def test_a_client_that_falls_silent_is_ended_and_goes_on(desk: Desk) -> None:
 
 def test_one_that_is_never_ready_is_an_error_and_the_next_run_only_waits(desk: Desk) -> None:
     desk.server.after_create = ["BLOBS_DECOMPRESSED"]
-    message = desk.refused(patience=replace(QUICK, ready_s=1.0))
+    message = desk.refused(retry_policy=replace(QUICK, ready_s=1.0))
     assert "is not ready (blobs decompressed); the same command waits on" in message
     desk.server.datasets[REF].statuses = ["READY"]
     done = desk.upload()
