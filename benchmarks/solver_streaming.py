@@ -26,7 +26,7 @@ from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Outcome, Script, ScriptedEngine
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
+from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.solver import Solver
@@ -56,15 +56,15 @@ def _ignore(chunk: Chunk) -> bool:
 
 def streaming(seconds: float) -> Streaming:
     num_chunks = round(seconds * CHUNKS_PER_S / NUM_ATTEMPTS)
-    evidence = (TokenEvidence(logprob=-0.3, entropy=0.5, confidence=12.0),) * (CHUNK_TOKENS * num_chunks)
+    token_stats = (TokenStats(logprob=-0.3, entropy=0.5, confidence=12.0),) * (CHUNK_TOKENS * num_chunks)
 
     def write(prompt: Prompt, params: SamplingParams) -> Script:
         return Script(
             text=f"{'We go on. ' * num_chunks}\\boxed{{{params.seed % 99_991}}}",
             seconds=seconds,
-            num_tokens=len(evidence),
+            num_tokens=len(token_stats),
             num_chunks=num_chunks,
-            evidence=evidence,
+            token_stats=token_stats,
         )
 
     return Streaming(write)
@@ -125,7 +125,7 @@ async def five_hours(held: list[int]) -> None:
             text=f"{'x' * 20_000} \\boxed{{{params.seed % 99_991}}}",
             seconds=rng.uniform(100, 300),
             num_tokens=400,
-            evidence=(TokenEvidence(logprob=-0.3, entropy=0.5, confidence=12.0),) * 400,
+            token_stats=(TokenStats(logprob=-0.3, entropy=0.5, confidence=12.0),) * 400,
         )
     )
     solver = Solver(

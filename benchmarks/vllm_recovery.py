@@ -30,7 +30,7 @@ from kit.engines.transformers.loading import load_tokenizer
 from kit.engines.vllm.client.engine import OpenAIEngine, open_engine
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
-from kit.sampling import Chunk, Finish, SamplingParams
+from kit.sampling import Chunk, FinishReason, SamplingParams
 from tests.engines import tiny
 
 NUM_ATTEMPTS = 8
@@ -87,7 +87,7 @@ class Attempts:
 
         params = SamplingParams(seed=place, temperature=1.0, max_new_tokens=10**6)
         sample = await self.engine.sample(PROMPT, params, timeout_s=600, on_chunk=watch)
-        assert sample.finish is Finish.CUT, f"the attempt ended with {sample.finish}: {sample.error}"
+        assert sample.finish is FinishReason.ABORTED, f"the attempt ended with {sample.finish}: {sample.error}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@
 Run by vLLM's interpreter, in one process with one thread for both, so torch and its kernels are the same. Prints
 Markdown. Timed is the decoding alone: a step of the batch, after the prompts; seconds are this process's CPU time,
 since the machine may be shared, and on an idle one they are wall time. vLLM's side is `LLMEngine.step` over a
-joined folder, kit.trm's `RecursiveDecoder.step`, which also draws and notes each token's evidence. All runs of a turn
+joined folder, kit.trm's `RecursiveDecoder.step`, which also draws and notes each token's statistics. All runs of a turn
 follow one another, every other turn goes backwards; a rate is the batch by the median step of all turns, a ratio the
 median over turns of the medians.
 """

@@ -1,8 +1,8 @@
-"""How long a problem may take: the contest's clock, its reserve, and each problem's share.
+"""How long a problem may take: the competition's clock, its reserve, and each problem's share.
 
 The clock counts seconds since the process started, not since the model was loaded: loading is paid
 for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument. Beside the kit's own
-plan stand the two that the contest's winners wrote, to be compared with (`BudgetConfig.plan`).
+plan stand the two that the competition's winners wrote, to be compared with (`BudgetConfig.plan`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 from kit.errors import check_fields
 
 Clock = Callable[[], float]
-"""Seconds since the contest's process started; never goes back."""
+"""Seconds since the competition's process started; never goes back."""
 
 
 def process_clock() -> Clock:
@@ -34,9 +34,9 @@ def process_clock() -> Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetConfig:
-    """How the contest's time is shared out. All in seconds.
+    """How the competition's time is shared out. All in seconds.
 
-    limit_s: the contest's wall time, from process start (AIMO3: GPU notebooks 5 h).
+    limit_s: the competition's wall time, from process start (AIMO3: GPU notebooks 5 h).
     reserve_s: kept back at the end, for answering what is left and for the gateway's own work.
     floor_s: what every problem not yet seen is sure to get, while time lasts.
     stretch: a hard problem may take this many times the even share of what is left.
@@ -82,7 +82,7 @@ class BudgetConfig:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The contest's time, as seen at any moment through its clock."""
+    """The competition's time, as seen at any moment through its clock."""
 
     config: BudgetConfig
     clock: Clock

@@ -40,10 +40,10 @@ def check_fields(config: object, checks: Iterable[tuple[str, bool, str]]) -> Non
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """The StorageError for a failed write at `path`, with the mend that fits its cause."""
+    """The StorageError for a failed write at `path`, with the fix that fits its cause."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    mend = "free some disk" if is_full else "choose another folder, or mend its rights"
-    return StorageError(f"{path}: cannot write ({error.strerror or error}); {mend}")
+    fix = "free some disk" if is_full else "choose another folder, or fix its rights"
+    return StorageError(f"{path}: cannot write ({error.strerror or error}); {fix}")
 
 
 class EngineError(KitError, RuntimeError):

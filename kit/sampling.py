@@ -66,13 +66,13 @@ class Prompt:
     tools: tuple[Tool, ...] = ()
 
 
-class Finish(StrEnum):
+class FinishReason(StrEnum):
     """Why a sample ended."""
 
     STOP = "stop"  # the model emitted an end-of-sequence token, or one of SamplingParams.stop
     LENGTH = "length"  # max_new_tokens, or the model's context, was reached
     DEADLINE = "deadline"  # timeout_s ran out; the text so far is kept
-    CUT = "cut"  # the watcher ended it; the text so far is kept
+    ABORTED = "aborted"  # the watcher ended it; the text so far is kept
     FAILED = "failed"  # the engine broke; `error` says how, and the text may be empty
 
 
@@ -112,7 +112,7 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenEvidence:
+class TokenStats:
     """What an engine knows of one new token: log-probability and entropy of the unwarped model, in nats.
 
     confidence: minus the mean log-probability of the likeliest CONFIDENCE_TOP_K tokens, in nats; the more
@@ -136,18 +136,18 @@ class Sample:
     seconds: wall time from the call to the end.
     mean_logprob: mean natural-log probability of the new tokens under the unwarped model (nats).
     mean_entropy: mean entropy of the model's next-token distributions (nats). None: not known.
-    error: what broke, for Finish.FAILED; else empty.
+    error: what broke, for FinishReason.FAILED; else empty.
     depth: the deep recursions T it was drawn with. halting: mean probability, over the tokens that recursed,
         that the token is right as the recursion sees it. None: not a recursive engine, or not known.
     num_calls: pieces of code that were run for it. num_failed_calls: those that did not end well.
     tool_calls: what the model called through its template's own form; then the text is what came before.
-    evidence: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
+    token_stats: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
         solver alone: the journal keeps the means.
     """
 
     text: str
     num_tokens: int
-    finish: Finish
+    finish: FinishReason
     seconds: float
     seed: int
     mean_logprob: float | None = None
@@ -158,20 +158,20 @@ class Sample:
     num_calls: int = 0
     num_failed_calls: int = 0
     tool_calls: tuple[ToolCall, ...] = ()
-    evidence: tuple[TokenEvidence, ...] = ()
+    token_stats: tuple[TokenStats, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """New tokens of an attempt in flight. text: what they add. evidence: one entry a token, empty if not known."""
+    """New tokens of an attempt in flight. text: what they add. token_stats: one entry a token, empty if not known."""
 
     text: str
     num_tokens: int
-    evidence: tuple[TokenEvidence, ...] = ()
+    token_stats: tuple[TokenStats, ...] = ()
 
 
 OnChunk = Callable[[Chunk], bool]
-"""Watches one attempt; True ends it there with Finish.CUT. Called in order, perhaps from the engine's own
+"""Watches one attempt; True ends it there with FinishReason.ABORTED. Called in order, perhaps from the engine's own
 thread, so it must be quick and touch nothing but its own state."""
 
 

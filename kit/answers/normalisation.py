@@ -4,7 +4,7 @@ In: what `kit.answers.extraction` took from a completion: LaTeX, Markdown, words
 Out: an int, reduced by the problem's own modulus if it states one (kit.answers.modulus), or a Rejection.
 It never guesses: of two numbers it takes neither, 42.5 is not 42, `1,22` is not 122, `2x = 14` is not 14.
 
-Readings that others might choose otherwise: `50\\%` and `336^\\circ` are 50 and 336 (contests ask "what
+Readings that others might choose otherwise: `50\\%` and `336^\\circ` are 50 and 336 (competitions ask "what
 percent"); `x \\approx 11` states nothing; `220_{10}` is 220 and `220_3` is refused, since the problem may
 want its digits or its value; a mixed number is a sum; `\\{7\\}` is 7; "5 thousand" is 5000; `(C) 42`, a choice
 by its letter and its value, is 42.
@@ -45,7 +45,7 @@ def normalise(raw: str, *, modulus: int | None = None) -> int | Rejection:
 
 
 def integer(raw: str, *, modulus: int | None = None) -> int | Rejection:
-    """Read one integer of any size and sign, as data sets other than the contest's have them; total.
+    """Read one integer of any size and sign, as data sets other than the competition's have them; total.
 
     modulus: a number too large to write out is given modulo this, instead of Rejection.TOO_COMPLEX.
     """

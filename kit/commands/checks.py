@@ -1,4 +1,4 @@
-"""Checks on the terminal: a table of what was looked at, then what is wrong and how it is mended."""
+"""Checks on the terminal: a table of what was looked at, then what is wrong and how it is fixed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def print_checks(title: str, checks: Sequence[Check]) -> int:
     console.print(table)
     for check in checks:
         for finding in check.findings:
-            text = f"{finding.severity.value}: {finding.file}: {finding.problem}\n  mend: {finding.mend}"
+            text = f"{finding.severity.value}: {finding.file}: {finding.problem}\n  fix: {finding.fix}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     return 0 if all(check.is_passed for check in checks) else 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kit.kaggle.dry_run.run import DryRun
 
 VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
-_SCORED_RUNS = 2  # the contest runs a notebook twice
+_SCORED_RUNS = 2  # the competition runs a notebook twice
 TIMELINE_NAME = "timeline.svg"
 IN_ORDER: Mapping[str, Any] = {"solver": {"in_order": True}}
 """So that answers follow from the samples alone, and not from which of them ended first."""
@@ -73,7 +73,7 @@ def add(commands: Any) -> None:
     )
     dry_run.add_argument(
         "--runs", type=int, choices=(1, _SCORED_RUNS), default=1,
-        help="2: as the contest scores it, with different seeds, and report agreement and the penalised score",
+        help="2: as the competition scores it, with different seeds, and report agreement and the penalised score",
     )  # fmt: skip
     dry_run.add_argument(
         "--seed", type=int, metavar="S",

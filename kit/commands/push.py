@@ -16,8 +16,8 @@ def add(commands: Any) -> None:
         "push",
         help="push the submission notebook to Kaggle",
         description="Push notebooks/submission.ipynb with the `kaggle` client as a private notebook: internet off, the "
-        "contest's H100, the competition and your dataset attached. Kaggle runs it at once; when that run is complete, "
-        "`kit submit` submits it.",
+        "competition's H100, the competition and your dataset attached. Kaggle runs it at once; when that run is "
+        "complete, `kit submit` submits it.",
     )
     add_kernel(parser)
     parser.add_argument("--dataset", metavar="OWNER/SLUG", help="the uploaded dataset (default: NAME/mathllm-kit)")

@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> int:
     print(
         f"{len(checked):,} scenarios, {sum(each.num_problems for each in checked):,} problems, "
         f"{sum(each.num_samples for each in checked):,} samples, {sum(each.num_broken for each in checked):,} broken, "
-        f"{sum(each.num_cut for each in checked):,} cancelled"
+        f"{sum(each.num_cancelled for each in checked):,} cancelled"
     )
     print("faults: " + ", ".join(f"{count:,} {kind}" for kind, count in sorted(faults.items())))
     bad = [each.seed for each in checked if each.violations]

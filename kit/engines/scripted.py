@@ -1,7 +1,7 @@
 """An engine that plays a script: what each attempt says, how long it takes, and how it fails.
 
 In: a function (prompt, params) -> Script. Out: the samples it describes, on anyio's clock, so that
-on trio's autojump clock a five-hour contest takes milliseconds. Used by tests, `kit simulate` and
+on trio's autojump clock a five-hour competition takes milliseconds. Used by tests, `kit simulate` and
 the benchmarks. It does not model a batch: attempts do not slow each other down.
 """
 
@@ -16,7 +16,7 @@ import anyio
 
 from kit.engines.text.stop_strings import end_of_stop, show
 from kit.errors import EngineError, InputError, check_fields
-from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
+from kit.sampling import Chunk, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats, ToolCall
 
 
 class Fault(Enum):
@@ -24,7 +24,7 @@ class Fault(Enum):
 
     NONE = "none"
     ERROR = "error"  # raises EngineError after Script.seconds
-    FAILED = "failed"  # a sample with Finish.FAILED after Script.seconds
+    FAILED = "failed"  # a sample with FinishReason.FAILED after Script.seconds
     HANG = "hang"  # never returns, whatever timeout_s says; cancelling works
     LATE = "late"  # ignores timeout_s and returns the whole text after Script.seconds
 
@@ -34,7 +34,7 @@ class Script:
     """What one attempt does when nothing limits it.
 
     seconds: how long the whole text takes. num_tokens: its length, end-of-sequence token included.
-    num_chunks: even pieces in which a watcher sees it. evidence: one entry a token, or empty.
+    num_chunks: even pieces in which a watcher sees it. token_stats: one entry a token, or empty.
     Raises: InputError for a negative time, or fewer tokens or pieces than one.
     """
 
@@ -45,7 +45,7 @@ class Script:
     mean_logprob: float | None = None
     mean_entropy: float | None = None
     num_chunks: int = 1
-    evidence: tuple[TokenEvidence, ...] = ()
+    token_stats: tuple[TokenStats, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
 
     def __post_init__(self) -> None:
@@ -149,23 +149,23 @@ async def _play(script: Script, params: SamplingParams, timeout_s: float, on_chu
         await anyio.sleep_forever()
     share, finish = _limit(script, params, timeout_s)
     share, is_cut = await _say(script, share, on_chunk)
-    breaks = finish is not Finish.DEADLINE and not is_cut
+    breaks = finish is not FinishReason.DEADLINE and not is_cut
     if script.fault is Fault.ERROR and breaks:
         raise EngineError("the script of this attempt says that the engine breaks")
     failed = script.fault is Fault.FAILED and breaks
     if is_cut:
-        finish = Finish.CUT
+        finish = FinishReason.ABORTED
     return Sample(
         text=script.text[: round(len(script.text) * share)],
         num_tokens=round(script.num_tokens * share),
-        finish=Finish.FAILED if failed else finish,
+        finish=FinishReason.FAILED if failed else finish,
         seconds=anyio.current_time() - begun_s,
         seed=params.seed,
         mean_logprob=script.mean_logprob,
         mean_entropy=script.mean_entropy,
         error="the script of this attempt says that it fails" if failed else "",
-        tool_calls=script.tool_calls if finish is Finish.STOP and share == 1 else (),
-        evidence=script.evidence[: round(len(script.evidence) * share)],
+        tool_calls=script.tool_calls if finish is FinishReason.STOP and share == 1 else (),
+        token_stats=script.token_stats[: round(len(script.token_stats) * share)],
     )
 
 
@@ -191,21 +191,21 @@ def _chunk(script: Script, begin: float, end: float) -> Chunk:
     return Chunk(
         text=script.text[place(len(script.text))],
         num_tokens=tokens.stop - tokens.start,
-        evidence=script.evidence[place(len(script.evidence))],
+        token_stats=script.token_stats[place(len(script.token_stats))],
     )
 
 
-def _limit(script: Script, params: SamplingParams, timeout_s: float) -> tuple[float, Finish]:
+def _limit(script: Script, params: SamplingParams, timeout_s: float) -> tuple[float, FinishReason]:
     """The share of the script that is played, in [0, 1], and why it ends there.
 
     Tokens come at an even pace, so a share of the time is that share of text and tokens.
     """
     share = min(1.0, params.max_new_tokens / script.num_tokens)
-    finish = Finish.STOP if share == 1 else Finish.LENGTH
+    finish = FinishReason.STOP if share == 1 else FinishReason.LENGTH
     end = end_of_stop(script.text, params.stop)
     if end is not None and end <= share * len(script.text):
-        share, finish = end / len(script.text), Finish.STOP
+        share, finish = end / len(script.text), FinishReason.STOP
     is_in_time = script.seconds * share <= timeout_s
     if script.fault is Fault.LATE or is_in_time:
         return share, finish
-    return max(0.0, timeout_s / script.seconds), Finish.DEADLINE
+    return max(0.0, timeout_s / script.seconds), FinishReason.DEADLINE

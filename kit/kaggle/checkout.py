@@ -26,8 +26,8 @@ def build_wheel(out: Path) -> Path:
     if not (SOURCE / "pyproject.toml").is_file():
         raise MissingError(f"{SOURCE / 'pyproject.toml'}: not found; build the dataset from a checkout of the kit")
     if importlib.util.find_spec("build") is None:
-        mend = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
-        raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {mend}")
+        fix = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
+        raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {fix}")
     command = [sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -4,7 +4,7 @@
     {"name": "python", "arguments": {"code": "print(2)"}}
     </tool_call>
 
-In: a finished text. Out: what stands before the calls, and the calls. It knows no other form and mends nothing.
+In: a finished text. Out: what stands before the calls, and the calls. It knows no other form and fixes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from kit.sampling import Finish, Prompt, Sample, ToolCall
+from kit.sampling import FinishReason, Prompt, Sample, ToolCall
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _END_OF_THOUGHT = "</think>"
@@ -52,7 +52,7 @@ def split_tool_calls(text: str, *, num_earlier: int = 0) -> Said:
 
 def with_tool_calls(sample: Sample, prompt: Prompt) -> Sample:
     """The sample with the calls that its text ends with; a text that was cut short ends with none."""
-    if sample.finish is not Finish.STOP:
+    if sample.finish is not FinishReason.STOP:
         return sample
     num_earlier = sum(len(message.tool_calls) for message in prompt.messages)
     said = split_tool_calls(sample.text, num_earlier=num_earlier)

@@ -1,6 +1,6 @@
-"""The rows of a contest's picture: a problem's attempts in lanes, on its own clock, and what came of them.
+"""The rows of a competition's picture: a problem's attempts in lanes, on its own clock, and what came of them.
 
-On the contest's clock a problem of five hours is a hair's breadth. All sizes are in inches.
+On the competition's clock a problem of five hours is a hair's breadth. All sizes are in inches.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _draw_lanes(axes: Axes, index: int, span: ProblemSpan, depths: Sequence[int]
 
 
 def _draw_strip(axes: Axes, index: int, span: ProblemSpan) -> dict[str, Any]:
-    """The row of a long contest: a bar as long as the span, and every attempt as a tick at its end."""
+    """The row of a long competition: a bar as long as the span, and every attempt as a tick at its end."""
     names, seen = _names(span), dict[str, Any]()
     style.bar(axes, 0, span.ended_s - span.begun_s, y=index + 0.06, height=0.88, facecolor=style.RULE)
     for number, attempt in enumerate(span.attempts):
@@ -140,7 +140,7 @@ def _depths(spans: Iterable[ProblemSpan]) -> list[int]:
 
 
 def _thickness(depth: int | None, depths: Sequence[int]) -> float:
-    """Of a lane: all of it at the contest's greatest depth, half of it at its least; between them if not known."""
+    """Of a lane: all of it at the competition's greatest depth, half of it at its least; between them if not known."""
     if len(depths) < 2:
         return 1.0
     return 3 / 4 if depth is None else 1 / 2 + 1 / 2 * depths.index(depth) / (len(depths) - 1)
@@ -172,7 +172,7 @@ _Column = tuple[str, str, float, str | None, Callable[[ProblemSpan], str]]
 
 
 def _columns(timeline: Timeline) -> list[_Column]:
-    span_s, left_in = budget_end_s(timeline), _COLUMNS_LEFT_IN  # times as on the contest's clock above
+    span_s, left_in = budget_end_s(timeline), _COLUMNS_LEFT_IN  # times as on the competition's clock above
     columns: list[_Column] = [
         ("problem", "right", CHART_LEFT_IN - 0.55, style.INK, lambda each: style.shortened(each.problem_id, 12)),
         ("began", "right", CHART_LEFT_IN - 0.1, style.MUTED, lambda each: clock_text(each.begun_s, span_s=span_s)),

@@ -1,4 +1,4 @@
-"""A contest's journal in, a Timeline of what ran when out; `kit.plots.timeline_picture` draws it.
+"""A competition's journal in, a Timeline of what ran when out; `kit.plots.timeline_picture` draws it.
 
 Pure. Does not judge: answers and votes are those of the journal.
 """
@@ -81,7 +81,7 @@ class ProblemSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The budget of each process, from the journal's head. num_problems: None if the contest does not tell."""
+    """The budget of each process, from the journal's head. num_problems: None if the competition does not tell."""
 
     limit_s: float
     reserve_s: float
@@ -95,7 +95,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """A contest. Its clock runs from the first process's start; later processes are joined end to end.
+    """A competition. Its clock runs from the first process's start; later processes are joined end to end.
 
     spans: in the order in which they began. starts_s: when each process started; the first at 0.
     num_untimed: solutions without times, as older kits wrote them; they are not among the spans.
@@ -127,7 +127,7 @@ def read_timeline(records: Iterable[Record], *, gold: Mapping[str, int] | None =
         kind, key = record.get("kind"), record.get("problem")
         if kind == "run":
             limits = _limits(record)
-        if kind not in ("sample", "cut", "solution") or not isinstance(key, str):
+        if kind not in ("sample", "cancelled", "solution") or not isinstance(key, str):
             continue
         span = clock.place(record)
         place = (len(clock.starts_s), key)
@@ -248,9 +248,9 @@ def _lanes(attempts: Iterable[Attempt]) -> tuple[tuple[Attempt, ...], ...]:
 def _attempt(record: Record, begun_s: float, ended_s: float) -> Attempt:
     answer, weight = _count(record.get("answer")), _seconds(record, "weight")
     outcome = Outcome.NO_ANSWER if answer is None else Outcome.ANSWERED
-    if record["kind"] == "cut":
+    if record["kind"] == "cancelled":
         outcome = Outcome.CANCELLED
-    elif record.get("finish") == "failed":  # kit.sampling.Finish.FAILED
+    elif record.get("finish") == "failed":  # kit.sampling.FinishReason.FAILED
         outcome = Outcome.FAILED
     return Attempt(
         begun_s=begun_s,

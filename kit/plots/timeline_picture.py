@@ -37,7 +37,7 @@ _MAX_CONTESTED = 4
 
 
 def draw_timeline(timeline: Timeline, path: Path) -> None:
-    """Draw a contest as SVG or PNG, by the suffix of `path`; the same timeline gives the same SVG bytes.
+    """Draw a competition as SVG or PNG, by the suffix of `path`; the same timeline gives the same SVG bytes.
 
     Raises: InputError for another suffix; StorageError if the file cannot be written.
     """
@@ -47,7 +47,7 @@ def draw_timeline(timeline: Timeline, path: Path) -> None:
     votes_top_in = rows_top_in + rows_in + 1.5
     with style.drawing():
         sheet = Sheet.of(WIDTH_IN, votes_top_in + (_VOTES_IN + 0.7 if contested else -0.75))
-        sheet.text("Contest timeline", left_in=MARGIN_IN, top_in=0.35, fontsize=style.TITLE_PT, fontweight="bold")
+        sheet.text("Competition timeline", left_in=MARGIN_IN, top_in=0.35, fontsize=style.TITLE_PT, fontweight="bold")
         sheet.text(summary(timeline), left_in=MARGIN_IN, top_in=0.72, fontsize=9, color=style.MUTED)
         _draw_budget(sheet, timeline, budget_in)
         draw_rows(sheet, timeline, rows_top_in, rows_in)
@@ -83,7 +83,7 @@ def _row_in(timeline: Timeline) -> float:
 
 
 def _draw_budget(sheet: Sheet, timeline: Timeline, height_in: float) -> None:
-    """Problems answered against the contest's clock: its staircase is at once what ran when."""
+    """Problems answered against the competition's clock: its staircase is at once what ran when."""
     told = "each step is a problem, and pale behind it the most it was allowed"
     sheet.heading("Where the budget went", told, left_in=MARGIN_IN, top_in=_BUDGET_TOP_IN - HEADING_IN)
     width_in = WIDTH_IN - CHART_LEFT_IN - MARGIN_IN

@@ -35,7 +35,7 @@ _OFFSETS_PT = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyPoint:
-    """One policy: mean wall seconds of a contest and expected score, each with its interval's ends.
+    """One policy: mean wall seconds of a competition and expected score, each with its interval's ends.
 
     Raises: InputError for a number that is not finite, or outside its interval.
     """
@@ -86,7 +86,7 @@ def draw_tradeoff(points: Sequence[PolicyPoint], path: Path) -> None:
     with style.drawing():
         sheet = Sheet.of(_WIDTH_IN, _HEIGHT_IN)
         sheet.text("What the time buys", left_in=0.4, top_in=0.35, fontsize=style.TITLE_PT, fontweight="bold")
-        told = "expected score of a contest against its mean wall time; bars: intervals"
+        told = "expected score of a competition against its mean wall time; bars: intervals"
         sheet.text(told, left_in=0.4, top_in=0.72, fontsize=9, color=style.MUTED)
         axes = sheet.panel(**_FRAME)
         _set_axes(axes, points)
@@ -106,7 +106,7 @@ def _set_axes(axes: Axes, points: Sequence[PolicyPoint]) -> None:
     margin_x, margin_y = 0.12 * (right - left) or 1.0, 0.12 * (high - low) or 1.0
     axes.set_xlim(max(0.0, left - margin_x), right + margin_x)
     axes.set_ylim(low - margin_y, high + margin_y)
-    axes.set_xlabel("mean wall time of a contest (minutes)", fontsize=style.TEXT_PT)
+    axes.set_xlabel("mean wall time of a competition (minutes)", fontsize=style.TEXT_PT)
     axes.set_ylabel("expected score", fontsize=style.TEXT_PT)
     axes.tick_params(labelsize=style.SMALL_PT, length=3)
     axes.grid(linewidth=0.7)

@@ -82,7 +82,7 @@ class SandboxPool:
                 while len(self._spares) < self._config.num_spare:
                     self._spares.append(await self._spawn())
                 await self._wanted.wait()
-            except Exception as error:  # noqa: BLE001  # it would cancel the body of the pool: the whole contest
+            except Exception as error:  # noqa: BLE001  # it would cancel the body of the pool: the whole competition
                 log.warning("no spare sandbox, another try in %g s: %r", _RETRY_S, error)
                 await trio.sleep(_RETRY_S)
 

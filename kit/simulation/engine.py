@@ -19,7 +19,7 @@ from typing import Self
 import anyio
 
 from kit.errors import EngineError
-from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Chunk, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.simulation.recording import RecordedAttempt
 
 REFERENCE_STREAMS = 8
@@ -125,7 +125,7 @@ class ReplayEngine:
             self.num_broken += 1
             raise EngineError("the engine went down")
         sample = _sample(job, share, params, seconds=anyio.current_time() - begun_s, on_chunk=on_chunk)
-        is_silent = job.is_empty and sample.finish is Finish.STOP  # which the solver takes for broken
+        is_silent = job.is_empty and sample.finish is FinishReason.STOP  # which the solver takes for broken
         self.num_broken += is_silent
         self.num_returned += not is_silent
         return sample
@@ -230,11 +230,11 @@ def _sample(job: _Job, share: float, params: SamplingParams, *, seconds: float, 
     text = "" if job.is_empty or not is_whole else _NO_ANSWER if attempt.answer is None else _ANSWER % attempt.answer
     num_tokens = attempt.num_tokens if is_whole else int(attempt.num_tokens * share)
     is_cut = on_chunk is not None and on_chunk(Chunk(text=text, num_tokens=num_tokens))
-    finish = Finish.STOP if is_whole else Finish.DEADLINE
+    finish = FinishReason.STOP if is_whole else FinishReason.DEADLINE
     return Sample(
         text=text,
         num_tokens=num_tokens,
-        finish=Finish.CUT if is_cut else finish,
+        finish=FinishReason.ABORTED if is_cut else finish,
         seconds=seconds,
         seed=params.seed,
     )

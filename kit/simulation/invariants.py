@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Finish
+from kit.sampling import FinishReason
 from kit.simulation.engine import FaultKind, marked
 from kit.simulation.run import Outcome
 from kit.solver.attempts import LONGEST_PAUSE_S
@@ -57,11 +57,11 @@ class _Story:
 
     @property
     def whole(self) -> list[Record]:
-        return [record for record in self.samples if record["finish"] != Finish.FAILED]
+        return [record for record in self.samples if record["finish"] != FinishReason.FAILED]
 
     @property
     def broken(self) -> list[Record]:
-        return [record for record in self.samples if record["finish"] == Finish.FAILED]
+        return [record for record in self.samples if record["finish"] == FinishReason.FAILED]
 
 
 def _stories(outcome: Outcome) -> Iterator[_Story]:
@@ -75,7 +75,7 @@ def _stories(outcome: Outcome) -> Iterator[_Story]:
             problem=problem,
             solution=solution,
             samples=tuple(record for record in own if record["kind"] == "sample"),
-            cut=tuple(record for record in own if record["kind"] == "cut"),
+            cut=tuple(record for record in own if record["kind"] == "cancelled"),
             told=tuple(record for record in own if record["kind"] == "solution"),
         )
 
@@ -285,7 +285,7 @@ def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
             num_running = sum(record["begun_s"] < at_s < record["ended_s"] for record in story.samples + story.cut)
             wanted = min(solver.width, solver.stop.num_samples - num_ended)
             least = wanted if solver.in_order or solver.pacing.kind == "off" else min(wanted, 2)
-            if any(record["finish"] == Finish.DEADLINE and record["ended_s"] < at_s for record in story.whole):
+            if any(record["finish"] == FinishReason.DEADLINE and record["ended_s"] < at_s for record in story.whole):
                 break  # time is up, and no slot draws again
             if not least - num_tired <= num_running <= min(wanted, num_slots - num_paused):
                 yield f"{story.name}: {num_running} attempts in flight at {at_s:.3f} s, where {wanted} could be"

@@ -16,7 +16,7 @@ from random import Random
 
 from kit.errors import InputError, MissingError
 from kit.problem import ANSWER_MAX, read_gold
-from kit.sampling import Finish
+from kit.sampling import FinishReason
 from kit.solver.journal import Record, read_records
 from kit.voting.learned import LEARNED, VoteModel
 
@@ -172,7 +172,7 @@ def _number(text: str | None) -> int | None:
 def _of_journal(path: Path, gold: Mapping[str, int]) -> tuple[Recording, ...]:
     attempts: dict[str, list[RecordedAttempt]] = {}
     for place, record in enumerate(read_records(path), start=1):
-        if record["kind"] == "sample" and record.get("finish") != Finish.FAILED:
+        if record["kind"] == "sample" and record.get("finish") != FinishReason.FAILED:
             try:
                 # The id is the key's first part, so that a problem whose run was killed is known too.
                 attempts.setdefault(record["problem"].rpartition(":")[0], []).append(_of_record(record))

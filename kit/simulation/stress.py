@@ -24,7 +24,7 @@ class Checked:
     num_problems: int
     num_samples: int
     num_broken: int
-    num_cut: int
+    num_cancelled: int
     faults: tuple[str, ...]
     violations: tuple[str, ...]
 
@@ -56,7 +56,7 @@ def _checked(seed: int, outcome: Outcome, found: list[str]) -> Checked:
         num_problems=len(outcome.solutions),
         num_samples=sum(solution.num_samples for solution in outcome.solutions),
         num_broken=outcome.engine.num_broken,
-        num_cut=outcome.engine.num_cancelled,
+        num_cancelled=outcome.engine.num_cancelled,
         faults=tuple(fault.kind.value for fault in outcome.scenario.faults),
         violations=tuple(found),
     )

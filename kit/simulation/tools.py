@@ -15,7 +15,7 @@ import anyio
 
 from kit.errors import EngineError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
-from kit.sampling import Engine, Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tools.formats import TOOL_FORMATS
 from kit.tools.reasoner import ReasoningConfig, ToolReasoner
 
@@ -50,7 +50,7 @@ class CodesFirst:
         return Sample(
             text=_CODE if is_whole else "Let me",
             num_tokens=20 if is_whole else 2,
-            finish=Finish.STOP if is_whole else Finish.DEADLINE,
+            finish=FinishReason.STOP if is_whole else FinishReason.DEADLINE,
             seconds=min(_THINKING_S, max(0.0, timeout_s)),
             seed=params.seed,
         )

@@ -15,11 +15,11 @@ import anyio
 
 from kit.budget import Clock
 from kit.errors import EngineError
-from kit.sampling import Engine, Finish, Prompt, Sample
+from kit.sampling import Engine, FinishReason, Prompt, Sample
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import Pacer, Progress
-from kit.solver.records import checked_sample, cut_record, sample_record
+from kit.solver.records import cancelled_record, checked_sample, sample_record
 from kit.solver.vote_state import ParsedAnswer, StopReason, VoteState
 from kit.voting.early_abort import EarlyAbort
 
@@ -35,8 +35,8 @@ _MAX_DOUBLINGS = 30  # of a pause, before which it is the longest anyway
 class AttemptLoop:
     """One problem's attempts.
 
-    deadline: on the event loop's clock. clock: the contest's, for the journal. share_s: the even share of the
-    contest's remaining time, now. write: appends to the journal and never raises.
+    deadline: on the event loop's clock. clock: the competition's, for the journal. share_s: the even share of the
+    competition's remaining time, now. write: appends to the journal and never raises.
     num_ended: attempts that ended and were not broken.
     """
 
@@ -100,11 +100,11 @@ class AttemptLoop:
             sample = await self._attempt(number)
             # Some engines stop a moment before the deadline; one that says so long before it was cut short otherwise.
             is_near = self.deadline - anyio.current_time() <= _NEAR_S
-            self._is_over |= sample.finish is Finish.DEADLINE and is_near
+            self._is_over |= sample.finish is FinishReason.DEADLINE and is_near
             self._judge()
             if self._everyone.cancel_called or self._is_over:
                 return
-            num_broken = num_broken + 1 if sample.finish is Finish.FAILED else 0
+            num_broken = num_broken + 1 if sample.finish is FinishReason.FAILED else 0
             if num_broken:
                 pause_s = min(LONGEST_PAUSE_S, self.config.retry_s * 2 ** min(num_broken - 1, _MAX_DOUBLINGS))
                 await anyio.sleep(min(pause_s, max(0.0, self.deadline - anyio.current_time())))
@@ -149,7 +149,7 @@ class AttemptLoop:
         finally:
             self._ended_s += anyio.current_time() - self._begun.pop(number)
             if sample is None:  # cancelled, alone or within a group of exceptions
-                self.write(cut_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
+                self.write(cancelled_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
         parsed = self._read(number, sample)
         ended_s = self.clock()
         self.write(
@@ -179,7 +179,9 @@ class AttemptLoop:
             log.exception("%s: attempt %d broke", self.vote_state.problem.id, number)
             reason = repr(error)
         seconds = anyio.current_time() - started
-        return Sample(text="", num_tokens=0, finish=Finish.FAILED, seconds=seconds, seed=params.seed, error=reason)
+        return Sample(
+            text="", num_tokens=0, finish=FinishReason.FAILED, seconds=seconds, seed=params.seed, error=reason
+        )
 
     def _read(self, number: int, sample: Sample) -> ParsedAnswer:
         try:
@@ -189,11 +191,11 @@ class AttemptLoop:
             return ParsedAnswer()
 
     def _count(self, number: int, sample: Sample, parsed: ParsedAnswer) -> None:
-        self.num_ended += sample.finish is not Finish.FAILED
+        self.num_ended += sample.finish is not FinishReason.FAILED
         if self.config.aborts_early:
             self._observe(number, sample)
         # A broken attempt is counted at once in either case, since its replacement waits for that.
-        if sample.finish is Finish.FAILED or not self.config.in_order:
+        if sample.finish is FinishReason.FAILED or not self.config.in_order:
             self.vote_state.count(sample, parsed)
         if not self.config.in_order:
             return
@@ -205,10 +207,10 @@ class AttemptLoop:
     def _observe(self, number: int, sample: Sample) -> None:
         try:
             self._early_abort.observe(sample)
-        except (TypeError, ValueError):  # evidence that is no numbers: it does not count towards the threshold
-            log.exception("%s, attempt %d: its evidence cannot be read", self.vote_state.problem.id, number)
+        except (TypeError, ValueError):  # statistics that are no numbers: it does not count towards the threshold
+            log.exception("%s, attempt %d: its token statistics cannot be read", self.vote_state.problem.id, number)
 
     def _count_held(self, number: int) -> None:
         sample, parsed = self._held.pop(number)
-        if sample.finish is not Finish.FAILED and self.vote_state.verdict(self.config.stop) is None:
+        if sample.finish is not FinishReason.FAILED and self.vote_state.verdict(self.config.stop) is None:
             self.vote_state.count(sample, parsed)

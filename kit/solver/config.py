@@ -20,9 +20,9 @@ from kit.voting.early_abort import EarlyAbortConfig
 class SolverConfig:
     """How a problem is sampled.
 
-    prompt: the name of a variant in kit.prompting.VARIANTS: `boxed` for models that only talk, with the contest's rules
-    for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of it
-    (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
+    prompt: the name of a variant in kit.prompting.VARIANTS: `boxed` for models that only talk, with the competition's
+    rules for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of
+    it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
     stop, voting, pacing, selection, early_abort: see their classes. aborts_early: whether DeepConf ends weak attempts.
     width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem

@@ -27,7 +27,7 @@ import anyio
 from kit.answers.extraction import extract
 from kit.errors import EngineError, InputError, check_fields
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Engine, Finish, Message, Prompt, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, Prompt, SamplingParams
 from kit.solver.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class _Comparison:
             log.exception("%s: a comparison broke", self._problem.id)
             return
         self._num_tokens += sample.num_tokens
-        if sample.finish is not Finish.STOP:
+        if sample.finish is not FinishReason.STOP:
             return  # a number in what is only a step of the comparison is no pick
         place = picked(sample.text, [self._answers[each] for each in order])
         if place is not None:

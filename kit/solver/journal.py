@@ -114,7 +114,16 @@ def _parse(line: bytes) -> Record | None:
         record = json.loads(line)
     except ValueError:  # covers a torn UTF-8 sequence too
         return None
-    return record if isinstance(record, dict) and "kind" in record else None
+    return _in_todays_words(record) if isinstance(record, dict) and "kind" in record else None
+
+
+def _in_todays_words(record: dict[str, Any]) -> Record:
+    """Journals of the first version say `cut`, of a record as of a finish."""
+    if record["kind"] == "cut":
+        record["kind"] = "cancelled"
+    if record.get("finish") == "cut":
+        record["finish"] = "aborted"
+    return record
 
 
 def _write_whole(file: BinaryIO, data: bytes) -> None:

@@ -6,7 +6,7 @@ in flight have run already. The price of a second rises as the queue's share of 
 Pure bookkeeping; the solver asks, and the hard limits are kit.budget's.
 
 Source: optimal allocation sells every second at one price, the Lagrange multiplier of the time limit (as in
-arXiv 2506.12721 for sampling budgets). The price curve is ours, fitted on recorded contests
+arXiv 2506.12721 for sampling budgets). The price curve is ours, fitted on recorded competitions
 (benchmarks/results/policies_*.md).
 """
 
@@ -27,7 +27,7 @@ class PacingConfig:
     kind: `value` stops where time is worth more elsewhere; `off` leaves stopping to the rule and the limits.
     price: gain, in probability of a right answer, that one attempt's duration must promise when there is no time
     to share at all. decay: how fast the price falls: by e^-decay for each attempt's duration that the even share
-    of the remaining time is long. prior_attempts: how many attempts the contest's mean duration counts for beside a
+    of the remaining time is long. prior_attempts: how many attempts the competition's mean duration counts for beside a
     problem's own. review_s: how often a vote is looked at again while no attempt ends.
     Raises: InputError for a value outside its range.
     """
@@ -56,7 +56,7 @@ class Progress:
 
     shape: of the votes. num_left: attempts that may still end. num_running: those in flight.
     num_ended, running_s: attempts that ended, and the seconds that all attempts have run, in flight or ended.
-    share_s: the even share of the contest's remaining time.
+    share_s: the even share of the competition's remaining time.
     """
 
     shape: Shape
@@ -68,7 +68,7 @@ class Progress:
 
 
 class Pacer:
-    """Weighs gain against time; learns over the contest how long attempts take."""
+    """Weighs gain against time; learns over the competition how long attempts take."""
 
     def __init__(self, config: PacingConfig, model: VoteModel = LEARNED) -> None:
         self._config = config
@@ -99,8 +99,8 @@ class Pacer:
         """
         return self._mean_s(self._past_mean_s(progress), progress.num_ended, progress.running_s)
 
-    def contest_mean_s(self, progress: Progress) -> float:
-        """How long an attempt of the contest takes, this problem's included, seconds."""
+    def competition_mean_s(self, progress: Progress) -> float:
+        """How long an attempt of the competition takes, this problem's included, seconds."""
         num_ended, running_s = self._num_ended + progress.num_ended, self._running_s + progress.running_s
         return self._mean_s(progress.share_s, num_ended, running_s)
 
@@ -110,7 +110,7 @@ class Pacer:
     def _mean_s(self, prior_s: float, num_ended: int, running_s: float) -> float:
         """What is thought after `num_ended` attempts in `running_s` seconds of what was thought before.
 
-        The first thought of a contest is that an attempt takes an even share.
+        The first thought of a competition is that an attempt takes an even share.
         """
         prior = self._config.prior_attempts
         return max(_LEAST_S, (prior * prior_s + running_s) / (prior + num_ended))
@@ -120,7 +120,7 @@ class Pacer:
         if self._config.kind == "off":
             return True
         vote_s = self.mean_attempt_s(progress) / max(1, progress.num_running)
-        mean_s = self.contest_mean_s(progress)
+        mean_s = self.competition_mean_s(progress)
         price_per_s = self._config.price * math.exp(-self._config.decay * progress.share_s / mean_s) / mean_s
         return self._model.best_rate(progress.shape, progress.num_left) >= price_per_s * vote_s
 

@@ -1,7 +1,7 @@
 """What the solver writes into the journal, and how it is read back.
 
 `sample`: an attempt that ended, with its vote. `cut`: one that was cancelled, since the vote was decided or
-time was up. `solution`: a problem's answer. Times are seconds on the contest's clock.
+time was up. `solution`: a problem's answer. Times are seconds on the competition's clock.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Finish, Sample
+from kit.sampling import FinishReason, Sample
 from kit.solver.journal import Record
 from kit.solver.vote_state import Solution, StopReason
 from kit.voting.tally import Vote
 
-_NOT_KEPT = ("evidence", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
+_NOT_KEPT = ("token_stats", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
 
 
 def checked_sample(sample: Sample) -> Sample:
@@ -30,7 +30,7 @@ def checked_sample(sample: Sample) -> Sample:
             sample,
             num_tokens=int(sample.num_tokens),
             seconds=float(sample.seconds),
-            finish=Finish(sample.finish),
+            finish=FinishReason(sample.finish),
             depth=None if sample.depth is None else int(sample.depth),
             mean_logprob=_plain(sample.mean_logprob),
             mean_entropy=_plain(sample.mean_entropy),
@@ -41,7 +41,7 @@ def checked_sample(sample: Sample) -> Sample:
         raise EngineError(f"the engine returned {type(sample).__name__}, which is no sample: {error}") from error
     if not isinstance(plain.text, str):
         raise EngineError(f"the engine returned a text of type {type(plain.text).__name__}")
-    if is_silent and plain.finish in (Finish.STOP, Finish.LENGTH):
+    if is_silent and plain.finish in (FinishReason.STOP, FinishReason.LENGTH):
         raise EngineError("the engine returned an empty text")
     return plain
 
@@ -49,7 +49,7 @@ def checked_sample(sample: Sample) -> Sample:
 def sample_record(
     problem: Problem, number: int, sample: Sample, vote: Vote | None, *, begun_s: float, ended_s: float
 ) -> Record:
-    """Attempt `number` at a problem, without the evidence of each token."""
+    """Attempt `number` at a problem, without the token statistics of each token."""
     values = {
         each.name: getattr(sample, each.name) for each in dataclasses.fields(Sample) if each.name not in _NOT_KEPT
     }
@@ -71,12 +71,12 @@ def sample_of(record: Record) -> Sample:
     Raises: EngineError, KeyError, TypeError or ValueError for a record that was tampered with.
     """
     values = _fields(Sample, record)
-    return checked_sample(Sample(**{**values, "finish": Finish(values["finish"])}))
+    return checked_sample(Sample(**{**values, "finish": FinishReason(values["finish"])}))
 
 
-def cut_record(problem: Problem, number: int, *, begun_s: float, ended_s: float) -> Record:
+def cancelled_record(problem: Problem, number: int, *, begun_s: float, ended_s: float) -> Record:
     """Attempt `number`, cancelled before it ended."""
-    return {"kind": "cut", "problem": problem.key, "number": number, "begun_s": begun_s, "ended_s": ended_s}
+    return {"kind": "cancelled", "problem": problem.key, "number": number, "begun_s": begun_s, "ended_s": ended_s}
 
 
 def solution_record(problem: Problem, solution: Solution) -> Record:

@@ -2,7 +2,7 @@
 
 Attempts are tasks of one task group: each is journalled and counted as it ends, a decided vote cancels
 the rest, a freed slot draws the next, and the problem's share of the budget is the outermost cancel
-scope. The clock is the event loop's, so on trio's autojump clock a whole contest runs in virtual time.
+scope. The clock is the event loop's, so on trio's autojump clock a whole competition runs in virtual time.
 Does not load models and does not speak to Kaggle.
 """
 
@@ -20,7 +20,7 @@ from kit.budget import Budget
 from kit.errors import StorageError
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
-from kit.sampling import Engine, Finish, Prompt
+from kit.sampling import Engine, FinishReason, Prompt
 from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import select
@@ -100,7 +100,7 @@ class Solver:
         whole = {
             record["number"]: record
             for record in past
-            if record.get("finish") != Finish.FAILED and type(record.get("number")) is int
+            if record.get("finish") != FinishReason.FAILED and type(record.get("number")) is int
         }
         numbers = itertools.takewhile(whole.__contains__, itertools.count())
         yield from (whole[number] for number in numbers)
@@ -169,14 +169,14 @@ class Solver:
         try:
             if self.journal is not None:
                 # What was cut off is for the timeline only, and sixty at once may not hold up the answer.
-                self.journal.append(record, is_synced=record["kind"] != "cut")
+                self.journal.append(record, is_synced=record["kind"] != "cancelled")
         except (StorageError, TypeError, ValueError):
             # Neither a full disk nor what JSON cannot say may cost an answer: the votes live on in memory.
             log.exception("%s: not journalled", record["problem"])
 
 
 _SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.NOT_WORTH, StopReason.ENGINE_FAILED}
-"""Reasons after which there is no contest to settle, no time that it is worth, or no engine to settle it."""
+"""Reasons after which there is no competition to settle, no time that it is worth, or no engine to settle it."""
 
 
 @contextmanager

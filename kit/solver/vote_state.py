@@ -17,7 +17,7 @@ from kit.answers.modulus import stated_modulus
 from kit.answers.normalisation import Rejection, normalise
 from kit.errors import check_fields
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Finish, Sample
+from kit.sampling import FinishReason, Sample
 from kit.solver.genselect import Candidate, summary_of
 from kit.voting.learned import Shape
 from kit.voting.parsing import parse_rule
@@ -92,7 +92,7 @@ class Solution:
 
     answer: always an integer 0–99999. guess: empty if samples voted for it, else why it was guessed.
     votes: (answer, votes) pairs, best first. seconds: wall time. num_tokens: new tokens of all samples.
-    begun_s: when it began, on the contest's clock. allotted_s: the most that it might have taken.
+    begun_s: when it began, on the competition's clock. allotted_s: the most that it might have taken.
     depth: the deepest recursion T that was drawn; None for an engine that does not recurse.
     """
 
@@ -176,7 +176,7 @@ class VoteState:
 
         weight: what its vote weighed then, when more was known of its tokens than is kept.
         """
-        if sample.finish is Finish.FAILED or number < 0:
+        if sample.finish is FinishReason.FAILED or number < 0:
             return
         if number in self._drawn:  # a process that was killed twice may have drawn it twice
             return
@@ -197,7 +197,7 @@ class VoteState:
     def read(self, sample: Sample) -> ParsedAnswer:
         """What one sample says; counts nothing yet."""
         # One that was ended for want of confidence has no say: what it boxed on the way was not its answer yet.
-        raw = None if sample.finish in (Finish.FAILED, Finish.CUT) else extract(sample.text)
+        raw = None if sample.finish in (FinishReason.FAILED, FinishReason.ABORTED) else extract(sample.text)
         if raw is None:
             return ParsedAnswer()
         answer = normalise(raw.text, modulus=self.modulus)
@@ -215,7 +215,7 @@ class VoteState:
     def count(self, sample: Sample, parsed: ParsedAnswer | None = None) -> None:
         """Count one sample, by what `read` made of it (which is done here if it was not)."""
         self.num_tokens += sample.num_tokens
-        if sample.finish is Finish.FAILED:
+        if sample.finish is FinishReason.FAILED:
             self.num_failed += 1
             return
         self.history.append(None)  # an attempt that ended, even if a bug below keeps its vote from being read

@@ -56,7 +56,7 @@ def rendered(call: ToolCall) -> ToolCall:
         if isinstance(json.loads(call.arguments), dict):
             return call
     except (ValueError, RecursionError):
-        pass  # mended below
+        pass  # fixed below
     read = call_of(call)
     code = read.text if isinstance(read, Code) else call.arguments
     return dataclasses.replace(call, arguments=json.dumps({"code": code}, ensure_ascii=False))

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 
 from kit.errors import EngineError, InputError, check_fields
 from kit.interpreter import ExecutionStatus, Interpreters
-from kit.sampling import Engine, Finish, Message, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams
 from kit.tools.boxes import CLOSING, box_closed, is_closed
 from kit.tools.calls import Call, Refusal
 from kit.tools.chat import said
@@ -90,7 +90,7 @@ class ReasoningConfig:
 class ToolReasoner:
     """An Engine whose attempts may call Python; see kit.sampling.Engine.
 
-    The sample's text is all that was said, calls and outputs as fenced blocks, and its tokens and evidence are
+    The sample's text is all that was said, calls and outputs as fenced blocks, and its tokens and token statistics are
     the model's own. Watchers see the model's words only.
     interpreters: None for a format without calls.
     Raises: InputError for a format that runs code without interpreters.
@@ -128,8 +128,8 @@ class ToolReasoner:
             finish = await self._turns(trajectory, lease)
         if self.config.last_call_tokens and trajectory.wants_answer(finish):
             finish = await self._last_call(trajectory, finish)
-        if finish is Finish.FAILED and trajectory.num_drawn > 1 and trajectory.is_boxed:
-            finish = Finish.STOP
+        if finish is FinishReason.FAILED and trajectory.num_drawn > 1 and trajectory.is_boxed:
+            finish = FinishReason.STOP
         return trajectory.as_sample(finish)
 
     def _loan(self, ends: float) -> InterpreterLease:
@@ -141,21 +141,21 @@ class ToolReasoner:
             ends=ends,
         )
 
-    async def _turns(self, trajectory: Trajectory, lease: InterpreterLease) -> Finish:
+    async def _turns(self, trajectory: Trajectory, lease: InterpreterLease) -> FinishReason:
         """Turn after turn, until one has no call or a cap is reached; returns why it ended there."""
         while True:
             finish = await self._turn(trajectory)
-            calls = self.tool_format.calls(trajectory.messages) if finish is Finish.STOP else ()
+            calls = self.tool_format.calls(trajectory.messages) if finish is FinishReason.STOP else ()
             if not calls:
                 return finish
             outputs = [await self._output(trajectory, call, lease) for call in calls]
             trajectory.messages = self.tool_format.answered(trajectory.messages, outputs)
             if trajectory.num_asked > self.config.max_calls or not trajectory.tokens_left:
-                return Finish.LENGTH
+                return FinishReason.LENGTH
             if trajectory.seconds_left <= 0:
-                return Finish.DEADLINE
+                return FinishReason.DEADLINE
 
-    async def _turn(self, trajectory: Trajectory) -> Finish:
+    async def _turn(self, trajectory: Trajectory) -> FinishReason:
         max_tokens = min(self.config.max_turn_tokens, trajectory.tokens_left)
         try:
             sample = await trajectory.draw(trajectory.messages, max_tokens=max_tokens, ends=trajectory.turns_end)
@@ -165,10 +165,10 @@ class ToolReasoner:
             log.warning("turn %d broke: %s", trajectory.num_drawn, error)
             # Most often it is the context that the last output has filled.
             trajectory.error, trajectory.is_full = str(error), True
-            return Finish.FAILED
+            return FinishReason.FAILED
         trajectory.messages = said(trajectory.messages, sample)
         trajectory.error = sample.error
-        trajectory.is_full = sample.finish is Finish.LENGTH and sample.num_tokens < max_tokens
+        trajectory.is_full = sample.finish is FinishReason.LENGTH and sample.num_tokens < max_tokens
         return sample.finish
 
     async def _output(self, trajectory: Trajectory, call: Call, lease: InterpreterLease) -> str:
@@ -185,7 +185,7 @@ class ToolReasoner:
         trajectory.num_failed_calls += execution.status is not ExecutionStatus.OK
         return execution.output + (WAS_LAST_CALL if trajectory.num_asked == self.config.max_calls else "")
 
-    async def _last_call(self, trajectory: Trajectory, finish: Finish) -> Finish:
+    async def _last_call(self, trajectory: Trajectory, finish: FinishReason) -> FinishReason:
         """Ask for the answer in what was kept back for it; an engine that has none leaves the attempt as it is."""
         before, was_answered = trajectory.messages, trajectory.answer is not None
         asked = self.tool_format.last_call(before)
@@ -195,13 +195,13 @@ class ToolReasoner:
         except EngineError as error:
             log.warning("the last call broke: %s", error)
             return finish
-        text = box_closed(reply.text, is_ended=reply.finish is Finish.STOP)
+        text = box_closed(reply.text, is_ended=reply.finish is FinishReason.STOP)
         trajectory.messages = said(asked, dataclasses.replace(reply, text=text, tool_calls=()))
         if was_answered and trajectory.answer is None:
             trajectory.messages = before  # a box in its thought is better than nothing
-        if reply.finish is Finish.CUT:
-            return Finish.CUT
-        return Finish.LENGTH if finish is Finish.FAILED and trajectory.is_boxed else finish
+        if reply.finish is FinishReason.ABORTED:
+            return FinishReason.ABORTED
+        return FinishReason.LENGTH if finish is FinishReason.FAILED and trajectory.is_boxed else finish
 
     async def _reply(self, trajectory: Trajectory, shown: tuple[Message, ...]) -> Sample:
         """What the model says inside of the box: up to a closing brace, which nearly always is the box's.
@@ -212,9 +212,9 @@ class ToolReasoner:
         max_tokens = self.config.last_call_tokens
         reply = await trajectory.draw(shown, max_tokens=max_tokens, ends=trajectory.deadline, stop=(CLOSING,))
         is_in_group = reply.text.endswith(CLOSING) and not is_closed(box_closed(reply.text, is_ended=False))
-        if not is_in_group or reply.finish is not Finish.STOP:
+        if not is_in_group or reply.finish is not FinishReason.STOP:
             return reply
-        reply = dataclasses.replace(reply, finish=Finish.LENGTH, tool_calls=())
+        reply = dataclasses.replace(reply, finish=FinishReason.LENGTH, tool_calls=())
         if reply.num_tokens >= max_tokens:
             return reply
         more = said(shown, reply)

@@ -18,7 +18,7 @@ from kit.answers.extraction import RawAnswer, Source, extract
 from kit.answers.normalisation import Rejection, normalise
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX
-from kit.sampling import Engine, Finish, Message, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams
 from kit.tools.chat import breaks_off_in_thought, later_half, said, transcript
 
 log = logging.getLogger(__name__)
@@ -87,19 +87,19 @@ class Trajectory:
     @property
     def messages_that_fit(self) -> tuple[Message, ...]:
         """The chat with only the later half of what was said, for a context that is full."""
-        tail = Sample(text=later_half(self.text), num_tokens=0, finish=Finish.LENGTH, seconds=0, seed=0)
+        tail = Sample(text=later_half(self.text), num_tokens=0, finish=FinishReason.LENGTH, seconds=0, seed=0)
         return said(self._prompt.messages, tail)
 
-    def wants_answer(self, finish: Finish) -> bool:
+    def wants_answer(self, finish: FinishReason) -> bool:
         """Whether the attempt, over so far, is to be asked for its answer.
 
         In a text broken off, a statement in words and a box within the thought may be steps on the way.
         """
-        if finish is Finish.CUT or (finish is Finish.FAILED and self.num_drawn == 1):
+        if finish is FinishReason.ABORTED or (finish is FinishReason.FAILED and self.num_drawn == 1):
             return False
         if anyio.current_time() >= self.deadline:
             return False
-        if finish is Finish.STOP:
+        if finish is FinishReason.STOP:
             return self.answer is None
         return not self.is_boxed or breaks_off_in_thought(self.text)
 
@@ -129,10 +129,10 @@ class Trajectory:
             return sample
         raise EngineError(f"the engine handed nothing back in time: it was given {timeout_s:.1f} s")
 
-    def as_sample(self, finish: Finish) -> Sample:
+    def as_sample(self, finish: FinishReason) -> Sample:
         """The attempt as one sample; means are over tokens, of the turns where they are known."""
         spoken = [turn for turn in self.turns if turn.num_tokens]
-        is_evident = all(turn.evidence for turn in spoken)
+        is_evident = all(turn.token_stats for turn in spoken)
         return Sample(
             text=self.text,
             num_tokens=sum(turn.num_tokens for turn in self.turns),
@@ -141,12 +141,12 @@ class Trajectory:
             seed=self._params.seed,
             mean_logprob=_mean(spoken, lambda turn: turn.mean_logprob),
             mean_entropy=_mean(spoken, lambda turn: turn.mean_entropy),
-            error=self.error if finish is Finish.FAILED else "",
+            error=self.error if finish is FinishReason.FAILED else "",
             depth=self.turns[0].depth,
             halting=_mean(spoken, lambda turn: turn.halting),
             num_calls=self.num_calls,
             num_failed_calls=self.num_failed_calls,
-            evidence=tuple(entry for turn in spoken for entry in turn.evidence) if is_evident else (),
+            token_stats=tuple(entry for turn in spoken for entry in turn.token_stats) if is_evident else (),
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kit.errors import check_fields
-from kit.sampling import Chunk, Finish, OnChunk, Sample
+from kit.sampling import Chunk, FinishReason, OnChunk, Sample
 from kit.voting.weights import GROUP_TOKENS, lowest_confidence, token_confidences
 
 
@@ -63,9 +63,9 @@ class EarlyAbort:
 
         One that some other watcher cut, at its answer, does: during the warm-up it was not cut from here.
         """
-        if self._threshold is not None or sample.finish is Finish.FAILED:
+        if self._threshold is not None or sample.finish is FinishReason.FAILED:
             return
-        lowest = lowest_confidence(sample.evidence, window_tokens=self._config.window_tokens)
+        lowest = lowest_confidence(sample.token_stats, window_tokens=self._config.window_tokens)
         if lowest is None or not math.isfinite(lowest):
             return
         self._lowest.append(lowest)
@@ -101,7 +101,7 @@ class _Watcher:
     def see(self, chunk: Chunk) -> bool:
         threshold = self._early_abort.threshold
         least = -math.inf if threshold is None else threshold - _ROUNDING
-        return any(self._falls_below(least, confidence) for confidence in token_confidences(chunk.evidence))
+        return any(self._falls_below(least, confidence) for confidence in token_confidences(chunk.token_stats))
 
     def _falls_below(self, least: float, confidence: float) -> bool:
         """Move the group on by one token, and tell whether it is full and its mean below `least`."""

@@ -1,4 +1,4 @@
-"""What a vote's shape says: how likely its leader is right, and how likely more attempts are to mend it.
+"""What a vote's shape says: how likely its leader is right, and how likely more attempts are to fix it.
 
 A learned prior over problems. Each problem is of a `VoteKind`: an attempt gives the right answer with one
 probability, the most tempting wrong one with another, and otherwise scatters: an answer that hardly ever

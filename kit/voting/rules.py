@@ -68,7 +68,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """The leader has k votes, as in most contest notebooks (k = 4: field notes peers.md 1.4)."""
+    """The leader has k votes, as in most competition notebooks (k = 4: field notes peers.md 1.4)."""
 
     k: int
 

@@ -1,4 +1,4 @@
-"""A sample's evidence in, a vote's weight within kit.voting.tally's bounds out.
+"""A sample's token statistics in, a vote's weight within kit.voting.tally's bounds out.
 
 Ways to weigh (`WEIGHINGS`): count, entropy, the entropy of the tail, DeepConf's four readings of the tokens'
 confidence, and a recursive engine's halting score. Each is one absolute, monotone map, linear between two
@@ -7,7 +7,7 @@ infinite, weighs 1.
 
 A token whose reading is None is left out of its trace (nothing recursed there, or the engine was not asked);
 one reading that is NaN or infinite makes what is read from its part of the trace unknown. A sample without
-evidence, such as one resumed from the journal, weighs 1 in all but `count`, `entropy` and, from its mean,
+token_stats, such as one resumed from the journal, weighs 1 in all but `count`, `entropy` and, from its mean,
 `halting`.
 
 Does not know answers' texts, engines or time. Source: DeepConf, arXiv 2508.15260 section 3.1, and
@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from kit.errors import InputError
-from kit.sampling import Sample, TokenEvidence
+from kit.sampling import Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
 
 TAIL_ENTROPY_TOKENS = 256
@@ -64,39 +64,39 @@ Weighing = Literal[
 # ----------------------------------------------------------------------------------------- readings
 
 
-def tail_entropy(evidence: Sequence[TokenEvidence], *, window_tokens: int = TAIL_ENTROPY_TOKENS) -> float | None:
-    """Mean entropy of the last `window_tokens` tokens, in nats; None for no evidence."""
-    return _mean([token.entropy for token in evidence[-window_tokens:]])
+def tail_entropy(token_stats: Sequence[TokenStats], *, window_tokens: int = TAIL_ENTROPY_TOKENS) -> float | None:
+    """Mean entropy of the last `window_tokens` tokens, in nats; None for no token statistics."""
+    return _mean([token.entropy for token in token_stats[-window_tokens:]])
 
 
-def mean_confidence(evidence: Sequence[TokenEvidence]) -> float | None:
+def mean_confidence(token_stats: Sequence[TokenStats]) -> float | None:
     """DeepConf's average trace confidence, in nats; None if the engine gave none."""
-    return _mean(token_confidences(evidence))
+    return _mean(token_confidences(token_stats))
 
 
-def tail_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
+def tail_confidence(token_stats: Sequence[TokenStats], *, window_tokens: int = GROUP_TOKENS) -> float | None:
     """DeepConf's tail confidence: the mean of the last `window_tokens` tokens, in nats; None if there is none."""
-    return _mean(token_confidences(evidence)[-window_tokens:])
+    return _mean(token_confidences(token_stats)[-window_tokens:])
 
 
-def bottom_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
+def bottom_confidence(token_stats: Sequence[TokenStats], *, window_tokens: int = GROUP_TOKENS) -> float | None:
     """DeepConf's bottom-10 % confidence: the mean of the lowest tenth of the groups, at least of one; in nats."""
-    groups = group_confidences(evidence, window_tokens=window_tokens)
+    groups = group_confidences(token_stats, window_tokens=window_tokens)
     return _mean(sorted(groups)[: max(1, int(len(groups) * BOTTOM_SHARE))])
 
 
-def lowest_confidence(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> float | None:
+def lowest_confidence(token_stats: Sequence[TokenStats], *, window_tokens: int = GROUP_TOKENS) -> float | None:
     """DeepConf's lowest group confidence, in nats; None if the engine gave none."""
-    return min(group_confidences(evidence, window_tokens=window_tokens), default=None)
+    return min(group_confidences(token_stats, window_tokens=window_tokens), default=None)
 
 
-def group_confidences(evidence: Sequence[TokenEvidence], *, window_tokens: int = GROUP_TOKENS) -> list[float]:
+def group_confidences(token_stats: Sequence[TokenStats], *, window_tokens: int = GROUP_TOKENS) -> list[float]:
     """The mean confidence of each `window_tokens` neighbours, stride 1, in nats; a shorter trace is one group.
 
     Running sums: O(tokens), within 1e-9 of adding up each group anew. Empty if there is no confidence, or one
     that is not finite.
     """
-    confidences = token_confidences(evidence)
+    confidences = token_confidences(token_stats)
     size = min(window_tokens, len(confidences))
     sums = list(accumulate(confidences, initial=0.0))
     if not size or not math.isfinite(sums[-1]):  # nothing finite comes after a NaN or an infinity
@@ -108,12 +108,12 @@ def mean_halting(sample: Sample) -> float | None:
     """Mean probability, over the tokens that recursed, that the token is right; None if nothing recursed."""
     if sample.halting is not None:
         return sample.halting
-    return _mean([token.halting for token in sample.evidence if token.halting is not None])
+    return _mean([token.halting for token in sample.token_stats if token.halting is not None])
 
 
-def token_confidences(evidence: Iterable[TokenEvidence]) -> list[float]:
+def token_confidences(token_stats: Iterable[TokenStats]) -> list[float]:
     """The confidences of the tokens that have one, in order, in nats."""
-    return [token.confidence for token in evidence if token.confidence is not None]
+    return [token.confidence for token in token_stats if token.confidence is not None]
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -126,7 +126,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def weigh(
     sample: Sample, how: Weighing = "entropy", *, answer: int | None = None, small_answer_prior: float = 1.0
 ) -> float:
-    """The weight of a sample's vote for `answer`, in [MIN_WEIGHT, MAX_WEIGHT] whatever the evidence holds.
+    """The weight of a sample's vote for `answer`, in [MIN_WEIGHT, MAX_WEIGHT] whatever the token statistics holds.
 
     small_answer_prior: factor for an answer up to 20 or divisible by 100, which a confused model falls back on;
     1 is off, SMALL_ANSWER_PRIOR is the peers'. The bounds hold after it, so 0.6 means MIN_WEIGHT.
@@ -169,11 +169,11 @@ WEIGHINGS: Mapping[str, Callable[[Sample], float]] = MappingProxyType(
     {
         "count": lambda sample: 1.0,
         "entropy": lambda sample: _of_entropy(sample.mean_entropy),
-        "tail_entropy": lambda sample: _of_entropy(tail_entropy(sample.evidence)),
-        "deepconf_mean": lambda sample: _of_confidence(mean_confidence(sample.evidence)),
-        "deepconf_tail": lambda sample: _of_confidence(tail_confidence(sample.evidence)),
-        "deepconf_bottom": lambda sample: _of_confidence(bottom_confidence(sample.evidence)),
-        "deepconf_lowest": lambda sample: _of_confidence(lowest_confidence(sample.evidence)),
+        "tail_entropy": lambda sample: _of_entropy(tail_entropy(sample.token_stats)),
+        "deepconf_mean": lambda sample: _of_confidence(mean_confidence(sample.token_stats)),
+        "deepconf_tail": lambda sample: _of_confidence(tail_confidence(sample.token_stats)),
+        "deepconf_bottom": lambda sample: _of_confidence(bottom_confidence(sample.token_stats)),
+        "deepconf_lowest": lambda sample: _of_confidence(lowest_confidence(sample.token_stats)),
         "halting": lambda sample: _rising(mean_halting(sample), least=0.0, most=1.0),
     }
 )

@@ -78,7 +78,7 @@ def test_reads_the_integer(raw: str, expected: int) -> None:
     ],
 )  # fmt: skip
 def test_says_why_a_text_is_no_answer(raw: str, reason: Rejection) -> None:
-    """Among them a bug of a contest winner, whose integer check let 2.5 pass as 2."""
+    """Among them a bug of a competition winner, whose integer check let 2.5 pass as 2."""
     assert normalise(raw) is reason
 
 

@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from kit.errors import EngineError
-from kit.sampling import Chunk, Engine, Finish, Message, Prompt, Sample, SamplingParams
+from kit.sampling import Chunk, Engine, FinishReason, Message, Prompt, Sample, SamplingParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class EngineContract:
         assert sample.text
         assert sample.seed == 7
         assert 1 <= sample.num_tokens <= 8
-        assert sample.finish in {Finish.STOP, Finish.LENGTH}
+        assert sample.finish in {FinishReason.STOP, FinishReason.LENGTH}
         assert sample.error == ""
         assert 0 <= sample.seconds <= 60
         assert sample.mean_logprob is None or sample.mean_logprob <= 0
@@ -113,7 +113,7 @@ class EngineContract:
 
     async def test_a_text_is_cut_at_max_new_tokens(self, subject: Subject) -> None:
         sample = await subject.engine.sample(subject.prompt, quick(max_new_tokens=3), timeout_s=60)
-        assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 3)
+        assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 3)
 
     async def test_the_same_seed_gives_the_same_text(self, subject: Subject) -> None:
         first, second = [await subject.engine.sample(subject.prompt, quick(5), timeout_s=60) for _ in range(2)]
@@ -132,13 +132,13 @@ class EngineContract:
         seeds = list(range(3 * subject.num_slots + 1))
         samples = await sample_all(subject, [quick(seed) for seed in seeds])
         assert [sample.seed for sample in samples] == seeds
-        assert all(sample.finish in {Finish.STOP, Finish.LENGTH} for sample in samples)
+        assert all(sample.finish in {FinishReason.STOP, FinishReason.LENGTH} for sample in samples)
 
     async def test_a_timeout_ends_the_text_with_what_there_is(self, subject: Subject) -> None:
         begun_s = anyio.current_time()
         cut = await subject.engine.sample(subject.prompt, endless(2), timeout_s=subject.short_s)
         assert anyio.current_time() - begun_s < subject.short_s + subject.patience_s
-        assert cut.finish is Finish.DEADLINE
+        assert cut.finish is FinishReason.DEADLINE
         assert cut.num_tokens > 0
         whole = await subject.engine.sample(subject.prompt, quick(2, max_new_tokens=40), timeout_s=60)
         shorter, longer = sorted([cut.text, whole.text], key=len)
@@ -147,7 +147,7 @@ class EngineContract:
     async def test_no_time_at_all_gives_an_empty_text_at_once(self, subject: Subject) -> None:
         for timeout_s in (0.0, -3.0):
             sample = await subject.engine.sample(subject.prompt, endless(), timeout_s=timeout_s)
-            assert sample.finish is Finish.DEADLINE
+            assert sample.finish is FinishReason.DEADLINE
             assert sample.seconds < 1
 
     async def test_cancelled_calls_return_promptly_and_free_their_slots(self, subject: Subject) -> None:
@@ -157,7 +157,7 @@ class EngineContract:
         assert scope.cancelled_caught
         assert anyio.current_time() - begun_s < subject.patience_s
         sample = await subject.engine.sample(subject.prompt, quick(1), timeout_s=subject.patience_s)
-        assert sample.finish is not Finish.DEADLINE
+        assert sample.finish is not FinishReason.DEADLINE
 
     async def test_a_prompt_it_cannot_sample_raises_and_harms_no_other_call(self, subject: Subject) -> None:
         async with anyio.create_task_group() as tasks:
@@ -179,9 +179,9 @@ class EngineContract:
             end = whole.text.index(stop) + len(stop)
             params = quick(6, max_new_tokens=24, stop=("never in it", stop))
             sample = await subject.engine.sample(subject.prompt, params, timeout_s=60)
-            assert (sample.text, sample.finish) == (whole.text[:end], Finish.STOP)
+            assert (sample.text, sample.finish) == (whole.text[:end], FinishReason.STOP)
             assert sample.num_tokens <= whole.num_tokens
-            assert len(sample.evidence) in {0, sample.num_tokens}
+            assert len(sample.token_stats) in {0, sample.num_tokens}
 
     async def test_of_several_stop_texts_the_first_to_be_complete_ends_the_sample(self, subject: Subject) -> None:
         whole = await subject.engine.sample(subject.prompt, quick(6, max_new_tokens=24), timeout_s=60)
@@ -205,7 +205,7 @@ class EngineContract:
             sample = await subject.engine.sample(subject.prompt, params, timeout_s=60, on_chunk=watcher)
             assert (sample.text, sample.finish) == (whole.text, whole.finish)
             assert (watcher.text, watcher.num_tokens) == (sample.text, sample.num_tokens)
-            assert tuple(token for chunk in watcher.chunks for token in chunk.evidence) == sample.evidence
+            assert tuple(token for chunk in watcher.chunks for token in chunk.token_stats) == sample.token_stats
 
     async def test_the_chunks_of_a_text_that_stops_end_with_the_stop_text(self, subject: Subject) -> None:
         whole = await subject.engine.sample(subject.prompt, quick(6, max_new_tokens=24), timeout_s=60)
@@ -217,7 +217,7 @@ class EngineContract:
     async def test_a_watcher_that_has_seen_enough_ends_its_attempt_with_the_text_so_far(self, subject: Subject) -> None:
         watcher = Watcher(enough=3)
         sample = await subject.engine.sample(subject.prompt, endless(2), timeout_s=60, on_chunk=watcher)
-        assert sample.finish is Finish.CUT
+        assert sample.finish is FinishReason.ABORTED
         assert len(watcher.chunks) == 3
         assert sample.text
         assert sample.text.startswith(watcher.text)
@@ -228,13 +228,13 @@ class EngineContract:
         params = [endless(seed) for seed in range(3 * subject.num_slots)]
         patience_s = 2 * subject.patience_s  # each waits for others to be cut
         samples = await sample_all(subject, params, timeout_s=3 * patience_s, watch=lambda: Watcher(enough=2))
-        assert {sample.finish for sample in samples} == {Finish.CUT}
+        assert {sample.finish for sample in samples} == {FinishReason.ABORTED}
         assert max(sample.seconds for sample in samples) < patience_s
 
     async def test_a_watched_attempt_whose_time_runs_out_keeps_what_was_shown(self, subject: Subject) -> None:
         watcher = Watcher()
         sample = await subject.engine.sample(subject.prompt, endless(2), timeout_s=0.3, on_chunk=watcher)
-        assert sample.finish is Finish.DEADLINE
+        assert sample.finish is FinishReason.DEADLINE
         shorter, longer = sorted([sample.text, watcher.text], key=len)
         assert longer.startswith(shorter)
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import EngineError, InputError
-from kit.sampling import Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
+from kit.sampling import FinishReason, Message, Prompt, Sample, SamplingParams, TokenStats, ToolCall
 from tests.engines.contract import EngineContract, Subject
 
 PROMPT = Prompt((Message("system", "Answer."), Message("user", "What is 1 + 1?")))
@@ -34,13 +34,13 @@ class TestContract(EngineContract):
         def write(prompt: Prompt, params: SamplingParams) -> Script:
             if "bad" in prompt.messages[-1].content:
                 return Script(fault=Fault.ERROR)
-            evidence = (TokenEvidence(logprob=-1.0, entropy=2.0),) * 10**6
+            token_stats = (TokenStats(logprob=-1.0, entropy=2.0),) * 10**6
             return Script(
                 text=f"word {params.seed} " * 10**6,
                 seconds=10_000,
                 num_tokens=10**6,
                 num_chunks=10**6,
-                evidence=evidence,
+                token_stats=token_stats,
             )
 
         bad = Prompt((Message("user", "bad"),))
@@ -56,31 +56,31 @@ def test_five_hours_pass_in_an_instant_of_real_time() -> None:
 
 def test_a_deadline_keeps_the_share_of_text_and_tokens_that_fits() -> None:
     sample = run(Script(text="0123456789", seconds=20, num_tokens=1000), timeout_s=8)
-    assert (sample.text, sample.num_tokens, sample.finish) == ("0123", 400, Finish.DEADLINE)
+    assert (sample.text, sample.num_tokens, sample.finish) == ("0123", 400, FinishReason.DEADLINE)
     assert sample.seconds == pytest.approx(8)
 
 
 def test_max_new_tokens_cuts_text_and_time() -> None:
     sample = run(Script(text="0123456789", seconds=20, num_tokens=1000), max_new_tokens=250)
-    assert (sample.num_tokens, sample.finish) == (250, Finish.LENGTH)
+    assert (sample.num_tokens, sample.finish) == (250, FinishReason.LENGTH)
     assert sample.seconds == pytest.approx(5)
 
 
 def test_an_attempt_that_just_fits_is_whole() -> None:
     sample = run(Script(text="whole", seconds=3), timeout_s=3)
-    assert (sample.text, sample.finish) == ("whole", Finish.STOP)
+    assert (sample.text, sample.finish) == ("whole", FinishReason.STOP)
 
 
 def test_a_stop_text_ends_the_script_with_the_share_of_time_it_takes() -> None:
     sample = run(Script(text="0123456789", seconds=20, num_tokens=1000), stop=("34", "7"))
-    assert (sample.text, sample.num_tokens, sample.finish) == ("01234", 500, Finish.STOP)
+    assert (sample.text, sample.num_tokens, sample.finish) == ("01234", 500, FinishReason.STOP)
     assert sample.seconds == pytest.approx(10)
 
 
 def test_a_limit_before_the_stop_text_ends_the_script() -> None:
     script = Script(text="0123456789", seconds=20, num_tokens=1000)
-    assert run(script, stop=("34",), max_new_tokens=400).finish is Finish.LENGTH
-    assert run(script, stop=("34",), timeout_s=8).finish is Finish.DEADLINE
+    assert run(script, stop=("34",), max_new_tokens=400).finish is FinishReason.LENGTH
+    assert run(script, stop=("34",), timeout_s=8).finish is FinishReason.DEADLINE
 
 
 def test_a_script_calls_tools_only_if_it_is_said_to_its_end() -> None:
@@ -97,20 +97,20 @@ def test_confidence_is_passed_on() -> None:
 
 def test_a_late_attempt_ignores_its_timeout() -> None:
     sample = run(Script(text="late", seconds=50, fault=Fault.LATE), timeout_s=1)
-    assert (sample.text, sample.finish) == ("late", Finish.STOP)
+    assert (sample.text, sample.finish) == ("late", FinishReason.STOP)
     assert sample.seconds == pytest.approx(50)
 
 
 def test_a_failing_attempt_returns_its_error() -> None:
     sample = run(Script(text="so far", fault=Fault.FAILED))
-    assert sample.finish is Finish.FAILED
+    assert sample.finish is FinishReason.FAILED
     assert sample.error
 
 
 def test_a_breaking_attempt_raises_unless_its_time_ran_out_before() -> None:
     with pytest.raises(EngineError):
         run(Script(seconds=5, fault=Fault.ERROR))
-    assert run(Script(seconds=5, fault=Fault.ERROR), timeout_s=2).finish is Finish.DEADLINE
+    assert run(Script(seconds=5, fault=Fault.ERROR), timeout_s=2).finish is FinishReason.DEADLINE
 
 
 def test_a_hanging_attempt_outlives_its_timeout_and_can_be_cancelled() -> None:

@@ -47,7 +47,7 @@ def sample(problem_id: str, number: int, begun_s: float, ended_s: float, answer:
 
 def cut(problem_id: str, number: int, begun_s: float, ended_s: float) -> Record:
     times = {"begun_s": begun_s, "ended_s": ended_s}
-    return {"kind": "cut", "problem": key_of(problem_id), "number": number, **times}
+    return {"kind": "cancelled", "problem": key_of(problem_id), "number": number, **times}
 
 
 def solution(problem_id: str, begun_s: float, ended_s: float, answer: int = 7, **more: Any) -> Record:
@@ -57,8 +57,10 @@ def solution(problem_id: str, begun_s: float, ended_s: float, answer: int = 7, *
     return record | times | more
 
 
-def contest(num_problems: int, *, num_samples: int = 4, begin_s: float = 30.0, each_s: float = 40.0) -> list[Record]:
-    """A contest in which attempts end one after another, the first fails and the last is cut."""
+def competition(
+    num_problems: int, *, num_samples: int = 4, begin_s: float = 30.0, each_s: float = 40.0
+) -> list[Record]:
+    """A competition in which attempts end one after another, the first fails and the last is cut."""
     records = [HEAD]
     for index in range(num_problems):
         problem_id, begun_s = f"p{index}", begin_s + index * each_s
@@ -76,7 +78,7 @@ def contest(num_problems: int, *, num_samples: int = 4, begin_s: float = 30.0, e
 
 
 def drawn(records: Sequence[Record], folder: Path, **more: Any) -> ET.Element:
-    path = folder / "contest.svg"
+    path = folder / "competition.svg"
     draw_timeline(read_timeline(records, **more), path)
     return ET.parse(path).getroot()
 
@@ -169,7 +171,7 @@ def test_a_straggler_written_after_its_problem_was_answered_is_no_new_process() 
 def test_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal.open(path, run=RUN) as journal:
-        for record in contest(2)[1:]:
+        for record in competition(2)[1:]:
             journal.append(record)
     path.write_bytes(path.read_bytes()[:-30])
     timeline = read_timeline(read_records(path))
@@ -205,14 +207,14 @@ def test_a_journal_without_any_times_is_refused_in_one_line(records: list[Record
     "head", [{}, {"settings": None}, {"settings": {"budget": 3}}, {"settings": {"budget": {"limit_s": 5.0}}}]
 )
 def test_a_head_without_a_budget_leaves_the_limits_unknown(head: Record, tmp_path: Path) -> None:
-    records = [{"kind": "run", **head}, *contest(2)[1:]]
+    records = [{"kind": "run", **head}, *competition(2)[1:]]
     assert read_timeline(records).limits is None
     assert not ids(drawn(records, tmp_path), "even-share")
 
 
 @given(st.data())
 def test_reading_is_total_whatever_fields_are_missing_or_of_the_wrong_kind(data: st.DataObject) -> None:
-    records = [dict(record) for record in contest(3)]
+    records = [dict(record) for record in competition(3)]
     wrong = st.sampled_from([None, "x", -1, 1e400, True, [], [[1]], {}])
     for index in data.draw(st.sets(st.integers(0, len(records) - 1), max_size=6)):
         record = records[index]
@@ -264,7 +266,7 @@ def test_a_close_vote_of_many_is_more_contested_than_a_clear_one_or_one_of_few()
 
 
 def test_the_summary_tells_problems_right_answers_attempts_tokens_and_time() -> None:
-    records = [*contest(2), solution("p2", 200.0, 240.0, answer=0, guess="no sample ended")]
+    records = [*competition(2), solution("p2", 200.0, 240.0, answer=0, guess="no sample ended")]
     told = summary(read_timeline(records, gold={"p0": 7, "p1": 8, "p2": 5}))
     assert told.split("   ·   ") == [
         "3 of 3 problems answered",
@@ -278,7 +280,7 @@ def test_the_summary_tells_problems_right_answers_attempts_tokens_and_time() -> 
 
 @pytest.mark.parametrize(("num_problems", "num_samples"), [(1, 1), (1, 16), (12, 4), (60, 3), (61, 3), (200, 3)])
 def test_every_attempt_and_every_problem_is_drawn_once(num_problems: int, num_samples: int, tmp_path: Path) -> None:
-    picture = drawn(contest(num_problems, num_samples=num_samples), tmp_path)
+    picture = drawn(competition(num_problems, num_samples=num_samples), tmp_path)
     attempts = ids(picture, r"attempt-\d+-\d+")
     assert len(set(attempts)) == len(attempts) == num_problems * num_samples
     assert len(ids(picture, r"problem-\d+")) == num_problems
@@ -286,13 +288,13 @@ def test_every_attempt_and_every_problem_is_drawn_once(num_problems: int, num_sa
 
 
 def test_a_problem_much_longer_than_the_others_does_not_squeeze_them(tmp_path: Path) -> None:
-    records = [*contest(9), solution("long", 400.0, 2400.0)]
+    records = [*competition(9), solution("long", 400.0, 2400.0)]
     assert len(ids(drawn(records, tmp_path), "goes-on")) == 1
-    assert not ids(drawn(contest(9), tmp_path), "goes-on")
+    assert not ids(drawn(competition(9), tmp_path), "goes-on")
 
 
 def test_a_restart_draws_an_even_share_for_each_process_from_what_was_answered_by_then(tmp_path: Path) -> None:
-    picture = drawn([*contest(2), solution("late", 5.0, 20.0)], tmp_path)
+    picture = drawn([*competition(2), solution("late", 5.0, 20.0)], tmp_path)
     lines = [line for line in picture.iter() if line.get("id") == "even-share"]
     starts = [re.match(r"M ([\d.]+) ([\d.]+)", path.get("d", "")) for line in lines for path in line]
     (first_x, first_y), (second_x, second_y) = [(float(start[1]), float(start[2])) for start in starts if start]
@@ -320,13 +322,13 @@ def test_thousands_of_problems_stay_on_a_sheet_that_can_be_opened(tmp_path: Path
 def test_what_is_scarce_or_strange_is_drawn_too(
     records: list[Record], gold: dict[str, int] | None, tmp_path: Path
 ) -> None:
-    path = tmp_path / "contest.png"
+    path = tmp_path / "competition.png"
     draw_timeline(read_timeline(records, gold=gold), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_journal_gives_the_same_bytes_and_leaves_matplotlib_as_it_was(tmp_path: Path) -> None:
-    timeline = read_timeline(contest(5))
+    timeline = read_timeline(competition(5))
     draw_timeline(timeline, tmp_path / "one.svg")
     with matplotlib.rc_context({"font.size": 30.0, "axes.grid": True}):
         before = dict(matplotlib.rcParams)
@@ -338,7 +340,7 @@ def test_the_same_journal_gives_the_same_bytes_and_leaves_matplotlib_as_it_was(t
 @pytest.mark.slow
 def test_another_process_draws_the_same_bytes_without_pyplot(tmp_path: Path) -> None:
     journal, picture = tmp_path / "journal.jsonl", tmp_path / "there.svg"
-    journal.write_text("".join(json.dumps(record) + "\n" for record in contest(5)), encoding="utf-8")
+    journal.write_text("".join(json.dumps(record) + "\n" for record in competition(5)), encoding="utf-8")
     script = (
         "import sys; from pathlib import Path; from kit.solver.journal import read_records\n"
         "from kit.plots.timeline_picture import draw_timeline; from kit.plots.timeline import read_timeline\n"
@@ -355,7 +357,7 @@ def timeline_of_one() -> Timeline:
     return read_timeline([solution("a", 1.0, 2.0)])
 
 
-@pytest.mark.parametrize("name", ["contest", "contest.pdf", "contest.svg.txt"])
+@pytest.mark.parametrize("name", ["competition", "competition.pdf", "competition.svg.txt"])
 def test_a_suffix_other_than_svg_or_png_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"an \.svg or a \.png"):
         draw_timeline(timeline_of_one(), tmp_path / name)
@@ -364,7 +366,7 @@ def test_a_suffix_other_than_svg_or_png_is_refused(name: str, tmp_path: Path) ->
 
 def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
-        draw_timeline(timeline_of_one(), tmp_path / "nowhere" / "contest.svg")
+        draw_timeline(timeline_of_one(), tmp_path / "nowhere" / "competition.svg")
 
 
 def test_times_and_counts_read_as_on_a_clock_and_in_three_figures() -> None:

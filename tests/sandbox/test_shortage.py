@@ -1,6 +1,6 @@
 """What becomes of a pool when this process can open nothing more.
 
-Regression: the OSError of one failed refill cancelled the body of the pool, which is the whole contest.
+Regression: the OSError of one failed refill cancelled the body of the pool, which is the whole competition.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def test_a_good_scenario_has_no_violations_and_something_of_everything() -> None
 
 def second_of(records: list[dict[str, Any]]) -> None:
     """Gives the attempt that was cut the number of one that ended."""
-    first(records, "cut")["number"] = first(records, "sample", finish="stop")["number"]
+    first(records, "cancelled")["number"] = first(records, "sample", finish="stop")["number"]
 
 
 def twisted_weight(records: list[dict[str, Any]]) -> None:
@@ -307,7 +307,7 @@ def test_counting_in_order_is_held_to_its_order() -> None:
     assert violations(good) == []
     records = [dict(record) for record in good.records]
     whole = [record for record in records if record["kind"] == "sample" and record["finish"] == "stop"]
-    cut = [record for record in records if record["kind"] == "cut"]
+    cut = [record for record in records if record["kind"] == "cancelled"]
     assert cut
     lowest = min(whole, key=lambda record: int(record["number"]))
     lowest["number"], cut[0]["number"] = cut[0]["number"], lowest["number"]

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kit.errors import EngineError
-from kit.sampling import Chunk, Finish, SamplingParams
+from kit.sampling import Chunk, FinishReason, SamplingParams
 from kit.simulation.engine import Fault, FaultKind, ReplayEngine
 from kit.simulation.recording import RecordedAttempt
 from tests.simulation.replaying import NUM_TOKENS, Call, Ended, played, prompt_of, reference
@@ -36,7 +36,11 @@ def test_a_whole_attempt_gives_its_answer_its_tokens_and_its_seconds() -> None:
     (ended,), _ = played([Call(work_s=2.4, begin_s=5.0)])
     sample = ended.sample
     assert sample is not None
-    assert (sample.text, sample.num_tokens, sample.finish) == ("So the answer is \\boxed{7}.", NUM_TOKENS, Finish.STOP)
+    assert (sample.text, sample.num_tokens, sample.finish) == (
+        "So the answer is \\boxed{7}.",
+        NUM_TOKENS,
+        FinishReason.STOP,
+    )
     assert (sample.seconds, ended.at_s) == (near(1.0), near(6.0))
 
 
@@ -44,7 +48,7 @@ def test_a_time_limit_returns_the_tokens_so_far_and_no_answer() -> None:
     (ended,), engine = played([Call(work_s=24.0, timeout_s=2.5)])
     sample = ended.sample
     assert sample is not None
-    assert (sample.finish, sample.text, ended.at_s) == (Finish.DEADLINE, "", near(2.5))
+    assert (sample.finish, sample.text, ended.at_s) == (FinishReason.DEADLINE, "", near(2.5))
     assert sample.num_tokens == pytest.approx(NUM_TOKENS / 4, abs=2)
     assert engine.num_returned == 1
 
@@ -194,14 +198,14 @@ def test_a_watcher_may_cut_an_attempt_and_sees_what_it_gave() -> None:
         seen.append(chunk)
         return True
 
-    async def main() -> Finish:
+    async def main() -> FinishReason:
         attempt = RecordedAttempt(answer=7, work_s=1.0, num_tokens=5)
         engine = ReplayEngine(lambda place: itertools.repeat(attempt), trio.current_time)
         async with engine.running():
             sample = await engine.sample(prompt_of(0), SamplingParams(), timeout_s=9.0, on_chunk=watch)
         return sample.finish
 
-    assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) is Finish.CUT
+    assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) is FinishReason.ABORTED
     assert seen == [Chunk(text="So the answer is \\boxed{7}.", num_tokens=5)]
 
 

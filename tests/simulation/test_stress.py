@@ -55,4 +55,4 @@ def test_what_struck_and_what_it_cost_is_counted() -> None:
     assert {kind for each in checked for kind in each.faults} == {"crash", "hang", "slow", "empty", "deaf"}
     assert sum(each.num_samples for each in checked) > 100
     assert sum(each.num_broken for each in checked) > 10
-    assert sum(each.num_cut for each in checked) > 10
+    assert sum(each.num_cancelled for each in checked) > 10

@@ -17,7 +17,7 @@ from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import Engine, Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
+from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.journal import Journal, Record, read_records
@@ -71,7 +71,7 @@ def run(
     share_s: float = 1e6,
     pacer: Pacer | None = None,
 ) -> Ended:
-    """One problem that begins at 0 on the loop's clock and at 100 on the contest's."""
+    """One problem that begins at 0 on the loop's clock and at 100 on the competition's."""
 
     async def main() -> Ended:
         start = trio.current_time()
@@ -125,7 +125,7 @@ def test_an_attempt_that_the_verdict_cuts_is_journalled_as_cut() -> None:
     ended = run(played(quick, quick, Script(seconds=1000)), config)
     assert ended.seconds == 10
     assert ended.vote_state.verdict(config.stop) is StopReason.CONFIDENT
-    assert sorted((each["number"], each["begun_s"], each["ended_s"]) for each in ended.of("cut")) == [
+    assert sorted((each["number"], each["begun_s"], each["ended_s"]) for each in ended.of("cancelled")) == [
         (2, 100, 110), (3, 100, 110), (4, 110, 110),
     ]  # fmt: skip
     assert ended.num_ended == 2
@@ -134,7 +134,7 @@ def test_an_attempt_that_the_verdict_cuts_is_journalled_as_cut() -> None:
 
 def test_attempts_that_the_hard_limit_cuts_are_journalled_as_cut() -> None:
     ended = run(played(Script(fault=Fault.HANG)), deadline_s=50)
-    assert {(each["number"], each["begun_s"], each["ended_s"]) for each in ended.of("cut")} == {
+    assert {(each["number"], each["begun_s"], each["ended_s"]) for each in ended.of("cancelled")} == {
         (number, 100, 155) for number in range(4)
     }
     assert len(ended.records) == 4
@@ -148,7 +148,7 @@ def test_samples_that_end_at_the_very_deadline_all_count() -> None:
     """Also where a vote has long ceased to be worth its time: what ends now costs nothing more."""
     config = dataclasses.replace(ALL_OF_8, pacing=PacingConfig(review_s=1e5), width=8)
     ended = run(numbered(long), config, deadline_s=50, share_s=0.1)
-    assert [record.get("finish") for record in ended.records] == [Finish.DEADLINE] * 8
+    assert [record.get("finish") for record in ended.records] == [FinishReason.DEADLINE] * 8
     assert {vote.answer for vote in ended.vote_state.votes} == set(range(8))
     assert ended.seconds == 50
 
@@ -228,7 +228,7 @@ def test_a_review_ends_attempts_that_drag_on_as_soon_as_they_are_not_worth_their
     assert expected > 14  # so it was not the attempts' end that did it
     assert ended.seconds == expected
     assert ended.vote_state.verdict(config.stop) is StopReason.NOT_WORTH
-    assert len(ended.of("cut")) == 8
+    assert len(ended.of("cancelled")) == 8
     assert (engine.num_running, engine.num_cancelled) == (0, 8)
 
 
@@ -379,8 +379,8 @@ def test_in_order_what_waits_behind_a_hanging_attempt_counts_once_the_time_is_up
 
 
 def confident(confidence: float, *, answer: int = 2, seconds: float = 10) -> Script:
-    token = TokenEvidence(logprob=-0.1, entropy=0.1, confidence=confidence)
-    return Script(text=boxed(answer), seconds=seconds, num_tokens=40, evidence=(token,) * 40, num_chunks=20)
+    token = TokenStats(logprob=-0.1, entropy=0.1, confidence=confidence)
+    return Script(text=boxed(answer), seconds=seconds, num_tokens=40, token_stats=(token,) * 40, num_chunks=20)
 
 
 def one_weak(number: int) -> Script:
@@ -399,7 +399,7 @@ KILLING = SolverConfig(
 def test_a_weak_attempt_is_ended_without_a_vote_and_its_slot_refilled() -> None:
     ended = run(numbered(one_weak), KILLING)
     records = {record["number"]: record for record in ended.of("sample")}
-    assert [records[number]["finish"] for number in range(8)] == ["stop", "stop", "cut", *["stop"] * 5]
+    assert [records[number]["finish"] for number in range(8)] == ["stop", "stop", "aborted", *["stop"] * 5]
     assert (records[2]["answer"], records[2]["ended_s"] - records[2]["begun_s"]) == (None, 1.0)  # a window of 4 of 40
     assert records[4]["begun_s"] == records[2]["ended_s"]
     assert (len(ended.vote_state.votes), ended.vote_state.num_ended, ended.num_ended) == (7, 8, 8)
@@ -426,5 +426,5 @@ def test_broken_attempts_do_not_warm_the_threshold_up() -> None:
     engine = played(broken, broken, broken, confident(12, answer=1), confident(12, answer=2), confident(11))
     config = dataclasses.replace(KILLING, stop=StopConfig(num_samples=3, rule="votes(3)"), width=1)
     ended = run(engine, config)
-    assert [record["finish"] for record in ended.records] == ["failed"] * 3 + ["stop"] * 2 + ["cut"]
+    assert [record["finish"] for record in ended.records] == ["failed"] * 3 + ["stop"] * 2 + ["aborted"]
     assert [call.outcome for call in engine.calls] == [Outcome.RETURNED] * 6

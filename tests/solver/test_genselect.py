@@ -19,7 +19,7 @@ from kit.answers.extraction import last_boxed
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
 from kit.problem import Problem
-from kit.sampling import Engine, Finish, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, Prompt, Sample, SamplingParams
 from kit.solver.genselect import (
     Candidate,
     Selection,
@@ -201,8 +201,8 @@ def test_broken_rounds_are_contained_and_leave_it_dead(fault: Fault) -> None:
     assert (selection.answer, selection.liveness, selection.num_parsed) == (None, Liveness.TOO_FEW_PARSED, 0)
 
 
-@pytest.mark.parametrize("finish", [finish for finish in Finish if finish is not Finish.STOP])
-def test_a_comparison_that_its_model_did_not_end_picks_nothing(finish: Finish) -> None:
+@pytest.mark.parametrize("finish", [finish for finish in FinishReason if finish is not FinishReason.STOP])
+def test_a_comparison_that_its_model_did_not_end_picks_nothing(finish: FinishReason) -> None:
     """A last call had put the problem's answer into comparisons cut at their cap, and 8 of 8 were declared live."""
     inner = for_answer(RIGHT)
 

@@ -115,3 +115,12 @@ def test_a_file_of_rubbish_is_set_aside_not_resumed(tmp_path: Path) -> None:
         journal.append(SAMPLE)
     assert [record["kind"] for record in read_records(path)] == ["run", "sample"]
     assert path.with_name("journal.jsonl.1").read_bytes().startswith(b"\xff")
+
+
+def test_a_journal_of_the_first_version_is_read_in_todays_words(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"kind": "cut", "number": 1}\n{"kind": "sample", "finish": "cut", "text": "cut"}\n')
+    assert list(read_records(path)) == [
+        {"kind": "cancelled", "number": 1},
+        {"kind": "sample", "finish": "aborted", "text": "cut"},
+    ]

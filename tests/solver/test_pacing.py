@@ -93,14 +93,14 @@ def test_an_attempt_takes_the_posterior_mean_of_an_exponential_duration(
     assert mean_s == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_contest_that_has_seen_attempts_expects_the_next_to_be_like_them() -> None:
+def test_a_competition_that_has_seen_attempts_expects_the_next_to_be_like_them() -> None:
     begun = progress(Shape(()), share_s=348, num_ended=0)
     assert pacer().mean_attempt_s(begun) == 348
     assert pacer(num_ended=2, mean_s=48).mean_attempt_s(begun) == pytest.approx((2 * 348 + 2 * 48) / 4)
     assert pacer(num_ended=10**6, mean_s=48).mean_attempt_s(begun) == pytest.approx(48, rel=1e-3)
 
 
-def test_a_contests_problems_add_up() -> None:
+def test_a_competitions_problems_add_up() -> None:
     twice = pacer(num_ended=3, mean_s=100)
     twice.note(num_ended=5, running_s=40)
     begun = progress(Shape(()), share_s=10)
@@ -108,13 +108,13 @@ def test_a_contests_problems_add_up() -> None:
 
 
 @given(histories, standings)
-def test_the_contests_mean_is_that_of_all_its_attempts_and_of_two_made_up_ones_of_a_share(
+def test_the_competitions_mean_is_that_of_all_its_attempts_and_of_two_made_up_ones_of_a_share(
     judge: Pacer, now: Progress
 ) -> None:
-    unbiased = judge.contest_mean_s(now)
+    unbiased = judge.competition_mean_s(now)
     judge.note(num_ended=now.num_ended, running_s=now.running_s)
     begun = dataclasses.replace(now, num_ended=0, running_s=0.0)
-    assert judge.contest_mean_s(begun) == pytest.approx(unbiased)
+    assert judge.competition_mean_s(begun) == pytest.approx(unbiased)
     assert judge.mean_attempt_s(begun) == pytest.approx(unbiased)
 
 
@@ -123,10 +123,10 @@ def test_the_contests_mean_is_that_of_all_its_attempts_and_of_two_made_up_ones_o
 
 @given(histories, standings)
 def test_more_is_worth_it_if_a_vote_promises_more_than_its_seconds_cost(judge: Pacer, now: Progress) -> None:
-    """The sums of the module's text in other words: all times counted in attempts of the contest's mean length."""
-    contest_mean_s = judge.contest_mean_s(now)
-    share = now.share_s / contest_mean_s
-    length = judge.mean_attempt_s(now) / contest_mean_s
+    """The sums of the module's text in other words: all times counted in attempts of the competition's mean length."""
+    competition_mean_s = judge.competition_mean_s(now)
+    share = now.share_s / competition_mean_s
+    length = judge.mean_attempt_s(now) / competition_mean_s
     cost = 0.8 / math.e ** (2.6 * share) * length / (now.num_running or 1)
     gain = LEARNED.best_rate(now.shape, now.num_left)
     assume(not math.isclose(gain, cost, rel_tol=1e-9))
@@ -141,7 +141,7 @@ def test_more_time_to_share_never_makes_it_less_willing(judge: Pacer, now: Progr
 
 @given(standings, st.floats(1, 20_000))
 def test_attempts_that_drag_on_never_make_it_more_willing(now: Progress, more_s: float) -> None:
-    judge = pacer(num_ended=10_000, mean_s=200)  # of a contest that they alone hardly change
+    judge = pacer(num_ended=10_000, mean_s=200)  # of a competition that they alone hardly change
     later = dataclasses.replace(now, running_s=now.running_s + more_s)
     assert judge.is_worth_more(later) <= judge.is_worth_more(now)
 
@@ -172,7 +172,7 @@ def test_with_endless_time_and_a_history_only_the_rule_stops(shape: Shape) -> No
 
 
 def test_quick_attempts_of_the_first_problem_already_tell_that_time_is_plenty() -> None:
-    """Bug of an earlier version: without a history every contest looked as long as one attempt a problem."""
+    """Bug of an earlier version: without a history every competition looked as long as one attempt a problem."""
     assert pacer().is_worth_more(progress(Shape((2,)), share_s=17_400, running_s=10 * 8, num_ended=2))
 
 

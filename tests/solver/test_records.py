@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Script, ScriptedEngine
 from kit.problem import Problem
-from kit.sampling import Finish, Sample, TokenEvidence, ToolCall
+from kit.sampling import FinishReason, Sample, TokenStats, ToolCall
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record
-from kit.solver.records import cut_record, sample_of, sample_record, solution_of, solution_record
+from kit.solver.records import cancelled_record, sample_of, sample_record, solution_of, solution_record
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopConfig, StopReason
 from kit.voting.tally import Vote
@@ -32,7 +32,7 @@ samples = st.builds(
     Sample,
     text=st.text(st.characters()) | st.just("\ud800 \x00 \u2028 \\boxed{2}"),
     num_tokens=st.integers(0, 10**6),
-    finish=st.sampled_from(Finish),
+    finish=st.sampled_from(FinishReason),
     seconds=st.floats(0, 1e5),
     seed=st.integers(0, 2**63 - 1),
     mean_logprob=maybe,
@@ -76,14 +76,16 @@ def test_a_sample_comes_back_from_json_as_it_was(sample: Sample) -> None:
 
 
 def test_what_is_known_of_each_token_and_call_stays_out_of_the_journal() -> None:
-    bare = Sample(text="2", num_tokens=1, finish=Finish.STOP, seconds=1.0, seed=7)
-    evidence = (TokenEvidence(logprob=-1.0, entropy=0.5),)
-    full = dataclasses.replace(bare, evidence=evidence, tool_calls=(ToolCall(id="1", name="python", arguments="{}"),))
+    bare = Sample(text="2", num_tokens=1, finish=FinishReason.STOP, seconds=1.0, seed=7)
+    token_stats = (TokenStats(logprob=-1.0, entropy=0.5),)
+    full = dataclasses.replace(
+        bare, token_stats=token_stats, tool_calls=(ToolCall(id="1", name="python", arguments="{}"),)
+    )
     record = through_json(sample_record(PROBLEM, 0, full, None, begun_s=0, ended_s=1))
     assert (record["answer"], record["weight"]) == (None, None)
-    assert not {"evidence", "tool_calls"} & set(record)
+    assert not {"token_stats", "tool_calls"} & set(record)
     assert sample_of(record) == bare
-    assert sample_of({**record, "evidence": [{"logprob": -1.0}]}) == bare  # a journal that did keep it
+    assert sample_of({**record, "token_stats": [{"logprob": -1.0}]}) == bare  # a journal that did keep it
 
 
 @given(solutions)
@@ -95,8 +97,8 @@ def test_a_solution_comes_back_from_json_as_it_was(solution: Solution) -> None:
 
 
 def test_a_cut_attempt_is_told_with_its_number_and_times() -> None:
-    assert through_json(cut_record(PROBLEM, 5, begun_s=1.0, ended_s=2.5)) == {
-        "kind": "cut", "problem": PROBLEM.key, "number": 5, "begun_s": 1.0, "ended_s": 2.5,
+    assert through_json(cancelled_record(PROBLEM, 5, begun_s=1.0, ended_s=2.5)) == {
+        "kind": "cancelled", "problem": PROBLEM.key, "number": 5, "begun_s": 1.0, "ended_s": 2.5,
     }  # fmt: skip
 
 
@@ -112,7 +114,7 @@ OLD_SOLUTION = {
 
 def test_a_record_from_before_the_newer_fields_reads_as_their_defaults() -> None:
     sample = sample_of(OLD_SAMPLE)
-    assert (sample.finish, sample.seed, sample.depth, sample.num_calls) == (Finish.STOP, 11, None, 0)
+    assert (sample.finish, sample.seed, sample.depth, sample.num_calls) == (FinishReason.STOP, 11, None, 0)
     solution = solution_of(OLD_SOLUTION)
     assert (solution.votes, solution.reason) == (((2, 4),), StopReason.CONFIDENT)
     assert (solution.begun_s, solution.allotted_s, solution.depth) == (0.0, 0.0, None)
@@ -130,11 +132,11 @@ def resumed(path: Path, samples: Sequence[Record], *, num_samples: int, in_order
     engine = ScriptedEngine(lambda prompt, params: Script(text="\\boxed{2}"))
     config = SolverConfig(stop=StopConfig(num_samples=num_samples, rule="votes(4)"), width=1, in_order=in_order)
 
-    async def contest() -> Solution:
+    async def competition() -> Solution:
         with Journal.open(path, run={}) as journal:
             return await Solver(engine, Budget(BudgetConfig(), trio.current_time), journal, config).solve(PROBLEM)
 
-    solution = trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
+    solution = trio.run(competition, clock=trio.testing.MockClock(autojump_threshold=0))
     return solution, len(engine.calls)
 
 

@@ -1,4 +1,4 @@
-"""The solver on trio's autojump clock: contests of hours run in milliseconds, deterministically."""
+"""The solver on trio's autojump clock: competitions of hours run in milliseconds, deterministically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.prompting import build_prompt
-from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import SelectionConfig
@@ -54,15 +54,15 @@ def run(
     config: SolverConfig | None = None,
     budget: BudgetConfig | None = None,
 ) -> list[Solution]:
-    """Solve the problems one after another in virtual time, the contest starting at zero."""
+    """Solve the problems one after another in virtual time, the competition starting at zero."""
 
-    async def contest() -> list[Solution]:
+    async def competition() -> list[Solution]:
         start = trio.current_time()
         clock = Budget(budget or BudgetConfig(), lambda: trio.current_time() - start)
         solver = Solver(engine, clock, journal, config or SolverConfig(stop=RULE, pacing=UNPACED, width=8))
         return [await solver.solve(problem) for problem in problems or (PROBLEM,)]
 
-    return trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
+    return trio.run(competition, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_stops_sampling_once_the_majority_is_certain_enough_and_cancels_the_rest() -> None:
@@ -160,7 +160,7 @@ BROKEN_SAMPLES: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("change", BROKEN_SAMPLES.values(), ids=BROKEN_SAMPLES.keys())
 def test_what_is_no_sample_costs_its_own_attempt_only(change: dict[str, object]) -> None:
     def broken(params: SamplingParams) -> Sample:
-        good = Sample(text=boxed(5), num_tokens=1, finish=Finish.STOP, seconds=0, seed=params.seed)
+        good = Sample(text=boxed(5), num_tokens=1, finish=FinishReason.STOP, seconds=0, seed=params.seed)
         return dataclasses.replace(good, **change)  # type: ignore[arg-type]
 
     (solution,) = run(Faulty(broken))
@@ -181,7 +181,7 @@ def test_numbers_of_a_tensor_library_are_counted_and_journalled(tmp_path: Path) 
 
     def numpy_like(params: SamplingParams) -> Sample:
         return Sample(
-            text=boxed(6), num_tokens=np.int64(5), finish=Finish.STOP, seconds=np.float64(1), seed=params.seed,
+            text=boxed(6), num_tokens=np.int64(5), finish=FinishReason.STOP, seconds=np.float64(1), seed=params.seed,
             mean_entropy=np.float32(0.5), depth=np.int32(3),
         )  # fmt: skip
 
@@ -325,9 +325,9 @@ def test_every_sample_is_in_the_journal_with_how_it_ended(tmp_path: Path) -> Non
         run(engine, journal=journal)
     records = [record for record in read_records(tmp_path / "j") if record["kind"] == "sample"]
     finishes = [record["finish"] for record in records]
-    assert finishes == [Finish.FAILED, Finish.STOP, Finish.STOP, Finish.STOP, Finish.STOP]
+    assert finishes == [FinishReason.FAILED, FinishReason.STOP, FinishReason.STOP, FinishReason.STOP, FinishReason.STOP]
     assert "the engine breaks" in records[0]["error"]
-    assert all("evidence" not in record for record in records)  # megabytes, for a long thought
+    assert all("token_stats" not in record for record in records)  # megabytes, for a long thought
     num_returned = sum(call.outcome in (Outcome.RETURNED, Outcome.RAISED) for call in engine.calls)
     assert num_returned == len(records)
 
@@ -489,7 +489,7 @@ def num_alive(*kinds: type) -> list[int]:
 
 
 def test_after_hundreds_of_problems_one_ballot_is_held_and_nothing_else() -> None:
-    async def contest() -> list[int]:
+    async def competition() -> list[int]:
         engine = ScriptedEngine(lambda prompt, params: Script(text=boxed(params.seed % 3), seconds=1 + params.seed % 7))
         budget = Budget(BudgetConfig(num_problems=300), trio.current_time)
         solver = Solver(engine, budget, None, SolverConfig(stop=RULE, width=4))
@@ -501,7 +501,7 @@ def test_after_hundreds_of_problems_one_ballot_is_held_and_nothing_else() -> Non
         assert solver.num_done == 300  # and so it is alive
         return [late - early for late, early in zip(after, before, strict=True)]
 
-    assert trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0)) == [1, 0, 0]
+    assert trio.run(competition, clock=trio.testing.MockClock(autojump_threshold=0)) == [1, 0, 0]
 
 
 def interrupted(engine: ScriptedEngine, asked: Problem, *, after_s: float) -> Solution:

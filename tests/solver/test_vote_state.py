@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kit.errors import InputError
 from kit.problem import Problem
-from kit.sampling import Finish, Sample
+from kit.sampling import FinishReason, Sample
 from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState, VotingConfig, blind_guess
 from kit.voting.learned import Shape
 from kit.voting.tally import Vote
@@ -15,7 +15,9 @@ PROBLEM = Problem("p1", "What is $1+1$?")
 RULE = StopConfig(num_samples=8, rule="votes(4)", max_failures=3)
 
 
-def said(text: str, *, finish: Finish = Finish.STOP, entropy: float | None = None, depth: int | None = None) -> Sample:
+def said(
+    text: str, *, finish: FinishReason = FinishReason.STOP, entropy: float | None = None, depth: int | None = None
+) -> Sample:
     return Sample(text=text, num_tokens=10, finish=finish, seconds=1.0, seed=0, mean_entropy=entropy, depth=depth)
 
 
@@ -53,9 +55,9 @@ def test_a_modulus_that_the_problem_states_is_applied_when_reading() -> None:
     assert stated.read(boxed(121818)) == ParsedAnswer(Vote(818))
 
 
-@pytest.mark.parametrize("finish", Finish)
-def test_only_a_cut_or_broken_attempt_has_no_say(finish: Finish) -> None:
-    has_say = finish not in (Finish.CUT, Finish.FAILED)
+@pytest.mark.parametrize("finish", FinishReason)
+def test_only_a_cut_or_broken_attempt_has_no_say(finish: FinishReason) -> None:
+    has_say = finish not in (FinishReason.ABORTED, FinishReason.FAILED)
     assert VoteState(PROBLEM).read(boxed(7, finish=finish)) == (ParsedAnswer(Vote(7)) if has_say else ParsedAnswer())
 
 
@@ -77,7 +79,7 @@ def test_reading_counts_nothing() -> None:
 
 def test_an_attempt_without_a_say_ends_all_the_same() -> None:
     made = vote_state(2)
-    made.count(boxed(2, finish=Finish.CUT))
+    made.count(boxed(2, finish=FinishReason.ABORTED))
     made.count(said("nothing"))
     assert (made.num_ended, made.num_tokens) == (3, 30)
     assert made.history == [Vote(2), None, None]
@@ -86,7 +88,7 @@ def test_an_attempt_without_a_say_ends_all_the_same() -> None:
 
 def test_a_broken_attempt_is_counted_apart() -> None:
     made = vote_state(2)
-    made.count(boxed(3, finish=Finish.FAILED))
+    made.count(boxed(3, finish=FinishReason.FAILED))
     assert (made.num_ended, made.num_failed, made.votes) == (1, 1, [Vote(2)])
 
 
@@ -113,7 +115,7 @@ def test_numbers_are_taken_in_order_and_only_broken_attempts_are_replaced() -> N
     assert [made.take_number(RULE) for _ in range(9)] == [*range(8), None]
     made.count(boxed(1))
     assert made.take_number(RULE) is None
-    made.count(boxed(1, finish=Finish.FAILED))
+    made.count(boxed(1, finish=FinishReason.FAILED))
     assert [made.take_number(RULE), made.take_number(RULE)] == [8, None]
 
 
@@ -121,7 +123,7 @@ def test_a_resumed_attempt_keeps_its_number_and_leaves_the_gaps_to_be_drawn() ->
     made = VoteState(PROBLEM)
     for number in (0, 3):
         made.resume(number, boxed(7))
-    made.resume(1, boxed(7, finish=Finish.FAILED))
+    made.resume(1, boxed(7, finish=FinishReason.FAILED))
     assert made.numbers == {0, 3}
     assert (made.num_ended, made.num_failed) == (2, 0)
     assert [made.take_number(RULE) for _ in range(7)] == [1, 2, 4, 5, 6, 7, None]
@@ -185,7 +187,7 @@ def test_a_verdict_never_changes_once_it_is_in(answers: list[int]) -> None:
 def test_broken_attempts_alone_are_no_verdict() -> None:
     made = vote_state(2)
     for _ in range(100):
-        made.count(said("", finish=Finish.FAILED))
+        made.count(said("", finish=FinishReason.FAILED))
     assert made.verdict(RULE) is None
     assert made.solution(StopReason.ENGINE_FAILED, seconds=1).answer == 2
 
@@ -260,8 +262,8 @@ def test_without_a_vote_the_commonest_wrapped_answer_is_the_guess_and_the_larger
     ("samples", "guess"),
     [
         ([], "no sample ended (out of time, 0 failed)"),
-        ([said("", finish=Finish.FAILED)], "no sample ended (out of time, 1 failed)"),
-        ([said("?"), boxed(2, finish=Finish.CUT)], "none of 2 samples held a usable answer"),
+        ([said("", finish=FinishReason.FAILED)], "no sample ended (out of time, 1 failed)"),
+        ([said("?"), boxed(2, finish=FinishReason.ABORTED)], "none of 2 samples held a usable answer"),
     ],
 )
 def test_a_guess_says_why_it_is_one(samples: list[Sample], guess: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kit.answers.extraction import extract
 from kit.answers.fences import fences, undelimited, without_code
-from kit.sampling import Finish, Message, Sample, ToolCall
+from kit.sampling import FinishReason, Message, Sample, ToolCall
 from kit.tools.boxes import box_closed, is_closed
 from kit.tools.calls import Call, Code, Refusal
 from kit.tools.chat import LAST_WORDS, breaks_off_in_thought, later_half, said, transcript
@@ -23,7 +23,7 @@ FENCES = st.lists(
 
 
 def turn(text: str, *calls: ToolCall) -> Sample:
-    return Sample(text=text, num_tokens=5, finish=Finish.STOP, seconds=1, seed=0, tool_calls=calls)
+    return Sample(text=text, num_tokens=5, finish=FinishReason.STOP, seconds=1, seed=0, tool_calls=calls)
 
 
 def fenced(text: str) -> tuple[Message, ...]:

@@ -21,7 +21,7 @@ from kit.errors import EngineError, InputError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
-from kit.sampling import Chunk, Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
+from kit.sampling import Chunk, FinishReason, Message, Prompt, Sample, SamplingParams, TokenStats, ToolCall
 from kit.tools.chat import LAST_WORDS
 from kit.tools.formats import LAST_QUESTION, Fenced, Native, Plain, ToolFormat
 from kit.tools.reasoner import NO_CALLS_LEFT, NO_TIME_LEFT, ReasoningConfig, ToolReasoner
@@ -131,7 +131,7 @@ def play(
     async def main() -> Played:
         begun = anyio.current_time()
         reasoner = ToolReasoner(
-            engine=engine, tool_format=format or Fenced(), interpreters=bench, config=ReasoningConfig(**config)
+            engine=engine, tool_format=tool_format or Fenced(), interpreters=bench, config=ReasoningConfig(**config)
         )
         sample = await reasoner.sample(prompt, params or SamplingParams(seed=5), timeout_s=timeout_s, on_chunk=on_chunk)
         return Played(sample, engine, bench, anyio.current_time() - begun)
@@ -163,13 +163,13 @@ class TestContract(EngineContract):
         def write(prompt: Prompt, params: SamplingParams) -> Script:
             if "bad" in prompt.messages[-1].content:
                 return Script(fault=Fault.ERROR)
-            evidence = (TokenEvidence(logprob=-1.0, entropy=2.0),) * 10**6
+            token_stats = (TokenStats(logprob=-1.0, entropy=2.0),) * 10**6
             return Script(
                 text=f"word {params.seed} " * 10**6,
                 seconds=10_000,
                 num_tokens=10**6,
                 num_chunks=10**6,
-                evidence=evidence,
+                token_stats=token_stats,
             )
 
         config = ReasoningConfig(last_call_tokens=0, max_turn_tokens=10**9)
@@ -186,7 +186,7 @@ def test_a_fenced_attempt_goes_from_code_over_its_output_to_the_answer() -> None
     assert first.params.stop == second.params.stop == ("```output",)
     sample = played.sample
     assert sample.text == f"{CALL}\n42\n```\n{BOXED}"
-    assert (sample.finish, sample.num_tokens, sample.seed) == (Finish.STOP, 20, 5)
+    assert (sample.finish, sample.num_tokens, sample.seed) == (FinishReason.STOP, 20, 5)
     assert (sample.num_calls, sample.num_failed_calls, sample.error) == (1, 0, "")
     assert played.bench.codes == ["print(6 * 7)"]
     assert sample.seconds == pytest.approx(2.1)
@@ -201,7 +201,7 @@ def test_a_native_attempt_goes_from_calls_over_their_outputs_to_the_answer() -> 
     assert second.tools == prompt.tools
     block = "```output\n42\n```\n"
     assert played.sample.text == (f"Both ways.\n```python\n6 * 7\n```\n\n```python\n7 * 6\n```\n{block}{block}{BOXED}")
-    assert (played.sample.num_calls, played.sample.finish, played.answer) == (2, Finish.STOP, "42")
+    assert (played.sample.num_calls, played.sample.finish, played.answer) == (2, FinishReason.STOP, "42")
     assert (played.bench.num_lent, played.bench.num_back) == (1, 1)
     assert played.sample.tool_calls == ()
 
@@ -213,13 +213,13 @@ def test_plain_words_need_no_interpreters_and_are_passed_on_as_they_are() -> Non
         return await ToolReasoner(engine=engine, tool_format=Plain()).sample(PROMPT, SamplingParams(), timeout_s=60)
 
     sample = trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert sample == Sample(text=BOXED, num_tokens=7, finish=Finish.STOP, seconds=1.0, seed=0, mean_logprob=-0.5)
+    assert sample == Sample(text=BOXED, num_tokens=7, finish=FinishReason.STOP, seconds=1.0, seed=0, mean_logprob=-0.5)
 
 
 @pytest.mark.parametrize("tool_format", [Fenced(), Native()])
 def test_a_format_with_calls_needs_interpreters(tool_format: ToolFormat) -> None:
     with pytest.raises(InputError, match="give interpreters"):
-        ToolReasoner(engine=playing([Script()]), tool_format=format)
+        ToolReasoner(engine=playing([Script()]), tool_format=tool_format)
 
 
 def test_an_attempt_without_calls_borrows_no_interpreter() -> None:
@@ -319,7 +319,7 @@ def test_hanging_code_in_a_hanging_interpreter_ends_with_the_attempts_grace() ->
     bench = Bench(seconds=math.inf, end_seconds=math.inf)
     played = play(Script(text=CALL, seconds=0.1), "42}", bench=bench, timeout_s=0.5, grace_s=2)
     assert played.seconds == pytest.approx(2.5)
-    assert played.sample.finish is Finish.DEADLINE
+    assert played.sample.finish is FinishReason.DEADLINE
 
 
 def test_a_call_that_cannot_be_run_is_answered_with_what_is_wrong() -> None:
@@ -341,20 +341,20 @@ def test_the_calls_are_capped_and_the_model_knows() -> None:
     last_output, refused = played.sample.text.split("```output\n")[-2:]
     assert "no calls are left: finish without them" in last_output
     assert refused.startswith(NO_CALLS_LEFT)
-    assert (played.sample.finish, played.answer) == (Finish.LENGTH, "42")
+    assert (played.sample.finish, played.answer) == (FinishReason.LENGTH, "42")
 
 
 def test_calls_that_cannot_be_run_count_against_the_cap_too() -> None:
     played = play(*[calling("{}", name="x")] * 3, "42}", tool_format=Native(), max_calls=2)
     assert len(played.engine.calls) == 4
-    assert (played.sample.num_calls, played.sample.finish, played.answer) == (0, Finish.LENGTH, "42")
+    assert (played.sample.num_calls, played.sample.finish, played.answer) == (0, FinishReason.LENGTH, "42")
 
 
 def test_an_attempts_tokens_are_capped_over_all_its_turns() -> None:
     params = SamplingParams(max_new_tokens=25)
     played = play(CALL, CALL, Script(text="so " * 100, num_tokens=100), Script(text="42}", num_tokens=3), params=params)
     assert [call.params.max_new_tokens for call in played.engine.calls] == [25, 15, 5, 64]
-    assert (played.sample.num_tokens, played.sample.finish, played.answer) == (28, Finish.LENGTH, "42")
+    assert (played.sample.num_tokens, played.sample.finish, played.answer) == (28, FinishReason.LENGTH, "42")
 
 
 def test_a_turn_that_neither_calls_nor_answers_is_broken_off_and_asked() -> None:
@@ -362,14 +362,14 @@ def test_a_turn_that_neither_calls_nor_answers_is_broken_off_and_asked() -> None
     played = play(thinking, Script(text="42}.", num_tokens=4), tool_format=Plain(), max_turn_tokens=200)
     assert [call.params.max_new_tokens for call in played.engine.calls] == [200, 64]
     assert played.last_prompt.endswith(f"\n</think>\n\n{LAST_WORDS}")
-    assert (played.sample.num_tokens, played.sample.finish, played.answer) == (203, Finish.LENGTH, "42")
+    assert (played.sample.num_tokens, played.sample.finish, played.answer) == (203, FinishReason.LENGTH, "42")
 
 
 def test_the_last_call_is_made_in_the_seconds_kept_back_for_it() -> None:
     slow = Script(text="hm " * 1000, seconds=1000, num_tokens=1000)
     played = play(slow, Script(text="42}", seconds=2, num_tokens=4), timeout_s=100, last_call_s=10)
     assert [call.timeout_s for call in played.engine.calls] == pytest.approx([90, 10])
-    assert (played.sample.finish, played.answer) == (Finish.DEADLINE, "42")
+    assert (played.sample.finish, played.answer) == (FinishReason.DEADLINE, "42")
     assert played.seconds == pytest.approx(92)
 
 
@@ -382,7 +382,7 @@ def test_little_time_is_not_spent_on_the_last_call_alone() -> None:
 def test_a_call_gets_no_more_time_than_there_is() -> None:
     played = play(Script(text=CALL, seconds=87), "42}", bench=Bench(seconds=50), timeout_s=100, last_call_s=10)
     assert played.bench.timeouts_s == pytest.approx([3])
-    assert (played.sample.finish, played.answer, len(played.engine.calls)) == (Finish.DEADLINE, "42", 2)
+    assert (played.sample.finish, played.answer, len(played.engine.calls)) == (FinishReason.DEADLINE, "42", 2)
     assert played.seconds <= 100
 
 
@@ -398,7 +398,7 @@ def test_a_native_attempt_is_asked_by_the_user() -> None:
     played = play(calling("1"), Script(text="hm", num_tokens=10**6), "42}", tool_format=Native())
     assert roles(played.engine.calls[-1].prompt) == ["user", "assistant", "tool", "assistant", "user", "assistant"]
     assert LAST_QUESTION in played.sample.text
-    assert (played.sample.finish, played.answer) == (Finish.LENGTH, "42")
+    assert (played.sample.finish, played.answer) == (FinishReason.LENGTH, "42")
 
 
 def test_a_call_instead_of_a_last_answer_is_not_heard() -> None:
@@ -409,8 +409,8 @@ def test_a_call_instead_of_a_last_answer_is_not_heard() -> None:
 
 @pytest.mark.parametrize("tool_format", [Plain(), Fenced(), Native()])
 def test_an_attempt_that_ends_without_an_answer_is_asked_for_it(tool_format: ToolFormat) -> None:
-    played = play("I cannot say.", "42}", tool_format=format)
-    assert (played.sample.finish, played.answer) == (Finish.STOP, "42")
+    played = play("I cannot say.", "42}", tool_format=tool_format)
+    assert (played.sample.finish, played.answer) == (FinishReason.STOP, "42")
 
 
 @pytest.mark.parametrize("text", [BOXED, "So the answer is 42."])
@@ -422,7 +422,7 @@ def test_in_a_text_that_was_broken_off_a_box_is_an_answer_and_a_statement_is_not
     def broken_off(text: str) -> Played:
         played = play(Script(text=text + " " * len(text), num_tokens=8000), "42}")
         assert played.sample.text.startswith(text)
-        assert played.sample.finish is Finish.LENGTH
+        assert played.sample.finish is FinishReason.LENGTH
         return played
 
     assert len(broken_off(BOXED).engine.calls) == 1
@@ -503,7 +503,7 @@ def test_a_thought_that_is_broken_off_is_asked_whatever_it_has_boxed(text: str) 
     cut_off = Script(text=text + " " * len(text), num_tokens=8000)
     assert play(cut_off, "42}").answer_of_last_call == 42
     out_of_time = play(Script(text=text + " " * 10**6, seconds=1e6), "42}", timeout_s=60)
-    assert (out_of_time.sample.finish, out_of_time.answer_of_last_call) == (Finish.DEADLINE, 42)
+    assert (out_of_time.sample.finish, out_of_time.answer_of_last_call) == (FinishReason.DEADLINE, 42)
 
 
 @pytest.mark.parametrize("reply", ["I am not sure", "", Script(fault=Fault.ERROR)])
@@ -518,7 +518,7 @@ def test_without_tokens_for_it_no_last_call_is_made_and_no_time_is_kept_back() -
     slow = Script(text="hm " * 1000, seconds=1000)
     played = play(slow, "42}", timeout_s=100, last_call_tokens=0)
     assert [call.timeout_s for call in played.engine.calls] == [100]
-    assert (played.sample.finish, played.answer) == (Finish.DEADLINE, None)
+    assert (played.sample.finish, played.answer) == (FinishReason.DEADLINE, None)
 
 
 def test_a_full_context_is_asked_with_the_later_half_of_what_was_said() -> None:
@@ -537,7 +537,7 @@ def test_a_full_context_is_asked_with_the_later_half_of_what_was_said() -> None:
             if len(so_far) > 600:
                 raise EngineError("the prompt is longer than the context")
             new = "42}" if so_far.endswith(LAST_WORDS) else text
-            return Sample(text=new, num_tokens=len(new), finish=Finish.LENGTH, seconds=0, seed=0)
+            return Sample(text=new, num_tokens=len(new), finish=FinishReason.LENGTH, seconds=0, seed=0)
 
     engine = Narrow()
 
@@ -547,7 +547,7 @@ def test_a_full_context_is_asked_with_the_later_half_of_what_was_said() -> None:
     sample = trio.run(main, clock=MockClock(autojump_threshold=0))
     assert engine.prompts[1] == "later " * 50 + f"\n\n{LAST_WORDS}"
     assert sample.text == f"{text}\n\n{LAST_WORDS}42}}"
-    assert sample.finish is Finish.LENGTH
+    assert sample.finish is FinishReason.LENGTH
 
 
 # ------------------------------------------------------------------------------------ engines that break
@@ -557,14 +557,14 @@ def test_what_breaks_the_first_turn_is_passed_on() -> None:
     with pytest.raises(EngineError, match="the engine breaks"):
         play(Script(fault=Fault.ERROR))
     played = play(Script(text=BOXED, fault=Fault.FAILED))
-    assert (played.sample.finish, len(played.engine.calls)) == (Finish.FAILED, 1)
+    assert (played.sample.finish, len(played.engine.calls)) == (FinishReason.FAILED, 1)
     assert played.sample.error
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.FAILED])
 def test_an_engine_that_breaks_after_an_answer_costs_nothing(fault: Fault) -> None:
     played = play(f"It is \\boxed{{42}}. {CALL}", Script(text="As", fault=fault))
-    assert (played.sample.finish, played.sample.error, played.answer) == (Finish.STOP, "", "42")
+    assert (played.sample.finish, played.sample.error, played.answer) == (FinishReason.STOP, "", "42")
     assert len(played.engine.calls) == 2
 
 
@@ -578,7 +578,7 @@ class Buggy:
         turn = self.turns.pop(0)
         if isinstance(turn, Exception):
             raise turn
-        return Sample(text=turn, num_tokens=5, finish=Finish.STOP, seconds=0, seed=0)
+        return Sample(text=turn, num_tokens=5, finish=FinishReason.STOP, seconds=0, seed=0)
 
 
 def play_buggy(*turns: str | Exception) -> Sample:
@@ -592,13 +592,13 @@ def play_buggy(*turns: str | Exception) -> Sample:
 def test_a_bug_in_an_engine_costs_no_more_than_the_turn_it_breaks(caplog: pytest.LogCaptureFixture) -> None:
     """Only EngineError was caught, and any other error lost the answer that stood there."""
     answered = play_buggy(f"It is \\boxed{{42}}. {CALL}", ValueError("odd"))
-    assert (answered.finish, answered.num_calls, answered.num_tokens) == (Finish.STOP, 1, 5)
+    assert (answered.finish, answered.num_calls, answered.num_tokens) == (FinishReason.STOP, 1, 5)
     assert "odd" in caplog.text
     asked = play_buggy(CALL, ValueError("odd"), "42}")
-    assert (asked.finish, asked.text.endswith("\\boxed{42}")) == (Finish.LENGTH, True)
+    assert (asked.finish, asked.text.endswith("\\boxed{42}")) == (FinishReason.LENGTH, True)
     lost = play_buggy(CALL, ValueError("odd"), ValueError("odd"))
-    assert (lost.finish, "odd" in lost.error) == (Finish.FAILED, True)
-    assert play_buggy("I cannot say.", ValueError("odd")).finish is Finish.STOP
+    assert (lost.finish, "odd" in lost.error) == (FinishReason.FAILED, True)
+    assert play_buggy("I cannot say.", ValueError("odd")).finish is FinishReason.STOP
 
 
 def test_a_bug_in_an_engines_first_turn_is_passed_on_as_it_is() -> None:
@@ -609,13 +609,13 @@ def test_a_bug_in_an_engines_first_turn_is_passed_on_as_it_is() -> None:
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.FAILED])
 def test_an_engine_that_breaks_before_an_answer_is_asked_once_more(fault: Fault) -> None:
     played = play(CALL, Script(fault=fault), "42}")
-    assert (played.sample.finish, played.sample.error, played.answer) == (Finish.LENGTH, "", "42")
+    assert (played.sample.finish, played.sample.error, played.answer) == (FinishReason.LENGTH, "", "42")
     assert played.sample.text.startswith(CALL)
 
 
 def test_an_engine_that_stays_broken_fails_the_attempt_with_its_text() -> None:
     played = play(CALL, Script(fault=Fault.ERROR))
-    assert (played.sample.finish, played.answer) == (Finish.FAILED, None)
+    assert (played.sample.finish, played.answer) == (FinishReason.FAILED, None)
     assert "the engine breaks" in played.sample.error
     assert played.sample.text == f"{CALL}\n42\n```\n"
     assert (played.sample.num_tokens, played.sample.num_calls) == (10, 1)
@@ -624,16 +624,16 @@ def test_an_engine_that_stays_broken_fails_the_attempt_with_its_text() -> None:
 
 def test_an_engine_that_breaks_the_last_call_leaves_the_attempt_as_it_was() -> None:
     played = play(Script(text="hm", num_tokens=10**6), Script(fault=Fault.ERROR))
-    assert (played.sample.finish, played.sample.text, played.sample.error) == (Finish.LENGTH, "", "")
+    assert (played.sample.finish, played.sample.text, played.sample.error) == (FinishReason.LENGTH, "", "")
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.LATE])
 def test_an_engine_that_does_not_hand_back_in_time_is_not_waited_for(fault: Fault) -> None:
     late = Script(text="hm", fault=fault, seconds=1e6)
     answered = play(f"It is \\boxed{{42}}. {CALL}", late, timeout_s=50, grace_s=2)
-    assert (answered.sample.finish, answered.answer) == (Finish.STOP, "42")
+    assert (answered.sample.finish, answered.answer) == (FinishReason.STOP, "42")
     assert answered.seconds == pytest.approx(52)
-    assert play(CALL, late, timeout_s=50).sample.finish is Finish.FAILED
+    assert play(CALL, late, timeout_s=50).sample.finish is FinishReason.FAILED
     with pytest.raises(EngineError, match="nothing back in time"):
         play(late, timeout_s=50)
 
@@ -650,7 +650,7 @@ def test_a_watcher_sees_the_models_words_only_and_may_cut_any_turn() -> None:
 
     played = play(CALL, Script(text="this is enough of it", num_tokens=10, num_chunks=1), on_chunk=watch)
     assert seen == [CALL, "this is enough of it"]
-    assert played.sample.finish is Finish.CUT
+    assert played.sample.finish is FinishReason.ABORTED
     assert len(played.engine.calls) == 2  # no last call
     assert played.sample.text.endswith("this is enough of it")
 
@@ -658,9 +658,9 @@ def test_a_watcher_sees_the_models_words_only_and_may_cut_any_turn() -> None:
 def test_a_watcher_may_cut_the_last_call() -> None:
     thinking = Script(text="<think>" + "hm " * 100, num_tokens=300)
     played = play(thinking, "42}", max_turn_tokens=200, on_chunk=lambda chunk: "}" in chunk.text)
-    assert (played.sample.finish, played.answer) == (Finish.CUT, "42")
+    assert (played.sample.finish, played.answer) == (FinishReason.ABORTED, "42")
     in_a_number = play(thinking, "42", max_turn_tokens=200, on_chunk=lambda chunk: "4" in chunk.text)
-    assert (in_a_number.sample.finish, in_a_number.answer) == (Finish.CUT, None)
+    assert (in_a_number.sample.finish, in_a_number.answer) == (FinishReason.ABORTED, None)
 
 
 @pytest.mark.parametrize("after_s", [0.5, 1.2, 3.0, 9.0], ids=["turn", "lending", "running", "next turn"])
@@ -681,7 +681,7 @@ def test_a_cancelled_attempt_gives_its_interpreter_back(after_s: float) -> None:
     assert engine.num_running == 0
 
 
-# --------------------------------------------------------------------------------- seeds and evidence
+# --------------------------------------------------------------------------------- seeds and token statistics
 
 
 def test_turns_have_seeds_of_their_own_the_same_in_every_run() -> None:
@@ -700,14 +700,14 @@ def test_the_callers_own_stop_texts_are_kept() -> None:
 
 
 def test_what_is_known_of_the_tokens_is_put_together_over_turns() -> None:
-    sure, torn = TokenEvidence(logprob=-0.1, entropy=0.2), TokenEvidence(logprob=-2.0, entropy=1.0)
-    first = Script(text=CALL, num_tokens=3, mean_logprob=-1.0, mean_entropy=0.5, evidence=(sure,) * 3)
-    second = Script(text=BOXED, num_tokens=1, mean_logprob=-3.0, evidence=(torn,))
+    sure, torn = TokenStats(logprob=-0.1, entropy=0.2), TokenStats(logprob=-2.0, entropy=1.0)
+    first = Script(text=CALL, num_tokens=3, mean_logprob=-1.0, mean_entropy=0.5, token_stats=(sure,) * 3)
+    second = Script(text=BOXED, num_tokens=1, mean_logprob=-3.0, token_stats=(torn,))
     sample = play(first, second).sample
-    assert sample.evidence == (sure, sure, sure, torn)
+    assert sample.token_stats == (sure, sure, sure, torn)
     assert sample.mean_logprob == pytest.approx(-1.5)
     assert sample.mean_entropy == pytest.approx(0.5)  # of the turn where it is known
-    assert play(first, dataclasses.replace(second, evidence=())).sample.evidence == ()
+    assert play(first, dataclasses.replace(second, token_stats=())).sample.token_stats == ()
 
 
 def test_recursion_is_kept() -> None:
@@ -716,7 +716,7 @@ def test_recursion_is_kept() -> None:
             is_first = prompt.messages[-1].role == "user"
             text, num_tokens, halting = (CALL, 30, 0.9) if is_first else (BOXED, 10, 0.5)
             return Sample(
-                text=text, num_tokens=num_tokens, finish=Finish.STOP, seconds=0, seed=0, depth=5, halting=halting
+                text=text, num_tokens=num_tokens, finish=FinishReason.STOP, seconds=0, seed=0, depth=5, halting=halting
             )
 
     async def main() -> Sample:
@@ -770,7 +770,7 @@ def test_whatever_happens_the_caps_hold_and_interpreters_come_back(
 
     async def main() -> float:
         begun = anyio.current_time()
-        reasoner = ToolReasoner(engine=engine, tool_format=format, interpreters=bench, config=config)
+        reasoner = ToolReasoner(engine=engine, tool_format=tool_format, interpreters=bench, config=config)
         watch = (lambda chunk: False) if is_watched else None
         params = SamplingParams(max_new_tokens=max_new_tokens)
         try:
@@ -787,7 +787,7 @@ def test_whatever_happens_the_caps_hold_and_interpreters_come_back(
     for sample in samples:
         assert sample.num_tokens <= max_new_tokens + config.last_call_tokens
         assert sample.num_failed_calls <= sample.num_calls <= max_calls
-        assert (sample.finish is Finish.FAILED) == bool(sample.error)
+        assert (sample.finish is FinishReason.FAILED) == bool(sample.error)
         assert 0 <= sample.seconds <= seconds + 1e-6
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import InputError
-from kit.sampling import Chunk, Finish, Message, Prompt, Sample, SamplingParams, TokenEvidence
+from kit.sampling import Chunk, FinishReason, Message, Prompt, Sample, SamplingParams, TokenStats
 from kit.voting.early_abort import EarlyAbort, EarlyAbortConfig, percentile
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -22,30 +22,30 @@ NATS = st.floats(0, 25)
 PROMPT = Prompt((Message("user", "What is $1+1$?"),))
 
 
-def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenEvidence:
-    return TokenEvidence(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
+def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenStats:
+    return TokenStats(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
 
 
-def confident(*confidences: float | None) -> tuple[TokenEvidence, ...]:
+def confident(*confidences: float | None) -> tuple[TokenStats, ...]:
     return tuple(token(confidence=each) for each in confidences)
 
 
 def sample(
-    evidence: tuple[TokenEvidence, ...] = (),
+    token_stats: tuple[TokenStats, ...] = (),
     *,
     mean_entropy: float | None = None,
     halting: float | None = None,
-    finish: Finish = Finish.STOP,
+    finish: FinishReason = FinishReason.STOP,
 ) -> Sample:
     return Sample(
         text="",
-        num_tokens=len(evidence),
+        num_tokens=len(token_stats),
         finish=finish,
         seconds=1.0,
         seed=0,
         mean_entropy=mean_entropy,
         halting=halting,
-        evidence=evidence,
+        token_stats=token_stats,
     )
 
 
@@ -82,7 +82,7 @@ def test_the_ends_of_a_percentile_are_the_least_and_the_greatest_value() -> None
 
 
 def chunk(*confidences: float | None) -> Chunk:
-    return Chunk(text="", num_tokens=len(confidences), evidence=confident(*confidences))
+    return Chunk(text="", num_tokens=len(confidences), token_stats=confident(*confidences))
 
 
 def warmed(*lowest: float, keep_percent: float = 90.0, window_tokens: int = 4) -> EarlyAbort:
@@ -105,12 +105,12 @@ def test_the_threshold_is_the_percentile_of_the_warmups_lowest_groups() -> None:
 def test_broken_and_unread_samples_do_not_warm_up_and_the_threshold_never_moves() -> None:
     early_abort = EarlyAbort(EarlyAbortConfig(warmup=2, window_tokens=2))
     early_abort.observe(sample(confident(12.0, 12.0)))
-    early_abort.observe(sample(confident(1.0, 1.0), finish=Finish.FAILED))
+    early_abort.observe(sample(confident(1.0, 1.0), finish=FinishReason.FAILED))
     early_abort.observe(sample(confident(None, None)))
     early_abort.observe(sample(confident(math.nan, 12.0)))
     early_abort.observe(sample())
     assert early_abort.threshold is None
-    early_abort.observe(sample(confident(12.0, 12.0), finish=Finish.CUT))
+    early_abort.observe(sample(confident(12.0, 12.0), finish=FinishReason.ABORTED))
     assert early_abort.threshold == pytest.approx(12.0)
     early_abort.observe(sample(confident(1.0, 1.0)))
     assert early_abort.threshold == pytest.approx(12.0)
@@ -186,13 +186,15 @@ NUM_TOKENS = 100
 
 
 def healthy() -> Script:
-    return Script(text="x" * 100, seconds=100, num_tokens=NUM_TOKENS, num_chunks=20, evidence=confident(*[17.0] * 100))
+    return Script(
+        text="x" * 100, seconds=100, num_tokens=NUM_TOKENS, num_chunks=20, token_stats=confident(*[17.0] * 100)
+    )
 
 
 def losing_itself(after: int) -> Script:
     """Sure for `after` tokens, then lost."""
-    evidence = confident(*[17.0] * after, *[11.0] * (NUM_TOKENS - after))
-    return Script(text="x" * 100, seconds=100, num_tokens=NUM_TOKENS, num_chunks=20, evidence=evidence)
+    token_stats = confident(*[17.0] * after, *[11.0] * (NUM_TOKENS - after))
+    return Script(text="x" * 100, seconds=100, num_tokens=NUM_TOKENS, num_chunks=20, token_stats=token_stats)
 
 
 def play(write: Callable[[Prompt, SamplingParams], Script], seeds: list[int]) -> tuple[dict[int, Sample], float]:
@@ -206,7 +208,7 @@ def play(write: Callable[[Prompt, SamplingParams], Script], seeds: list[int]) ->
         early_abort.observe(drawn)
         samples[seed] = drawn
 
-    async def contest() -> float:
+    async def competition() -> float:
         for seed in range(100, 104):
             await attempt(seed)
         begun = trio.current_time()
@@ -215,29 +217,29 @@ def play(write: Callable[[Prompt, SamplingParams], Script], seeds: list[int]) ->
                 nursery.start_soon(attempt, seed)
         return trio.current_time() - begun
 
-    return samples, trio.run(contest, clock=trio.testing.MockClock(autojump_threshold=0))
+    return samples, trio.run(competition, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_an_attempt_that_loses_itself_is_cut_and_its_slots_time_is_saved() -> None:
     scripts = {1: losing_itself(after=30), 2: losing_itself(after=60)}
     samples, seconds = play(lambda prompt, params: scripts.get(params.seed, healthy()), [1, 2])
-    assert {samples[seed].finish for seed in scripts} == {Finish.CUT}
+    assert {samples[seed].finish for seed in scripts} == {FinishReason.ABORTED}
     assert samples[1].seconds == pytest.approx(35)  # the chunk in which the group's mean falls below
     assert samples[2].seconds == pytest.approx(65) == pytest.approx(seconds)
-    assert len(samples[1].evidence) == 35
+    assert len(samples[1].token_stats) == 35
 
 
 def test_healthy_attempts_are_not_touched() -> None:
     samples, seconds = play(lambda prompt, params: healthy(), [1, 2, 3])
-    assert {each.finish for each in samples.values()} == {Finish.STOP}
+    assert {each.finish for each in samples.values()} == {FinishReason.STOP}
     assert seconds == pytest.approx(100)
 
 
 def test_nobody_is_cut_in_the_warm_up_however_lost() -> None:
     samples, _ = play(lambda prompt, params: losing_itself(after=0), [])
-    assert {each.finish for each in samples.values()} == {Finish.STOP}
+    assert {each.finish for each in samples.values()} == {FinishReason.STOP}
 
 
-def test_without_evidence_the_kill_never_acts() -> None:
+def test_without_token_statistics_the_early_abort_never_acts() -> None:
     samples, _ = play(lambda prompt, params: Script(text="x", fault=Fault.NONE, num_chunks=5), [1, 2])
-    assert {each.finish for each in samples.values()} == {Finish.STOP}
+    assert {each.finish for each in samples.values()} == {FinishReason.STOP}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.sampling import Finish, Message, Prompt, Sample, TokenEvidence
+from kit.sampling import FinishReason, Message, Prompt, Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Vote, confidence_weight, tally
 from kit.voting.weights import (
     GROUP_TOKENS,
@@ -37,35 +37,35 @@ NATS = st.floats(0, 25)
 PROMPT = Prompt((Message("user", "What is $1+1$?"),))
 
 
-def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenEvidence:
-    return TokenEvidence(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
+def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenStats:
+    return TokenStats(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
 
 
-def confident(*confidences: float | None) -> tuple[TokenEvidence, ...]:
+def confident(*confidences: float | None) -> tuple[TokenStats, ...]:
     return tuple(token(confidence=each) for each in confidences)
 
 
 def sample(
-    evidence: tuple[TokenEvidence, ...] = (),
+    token_stats: tuple[TokenStats, ...] = (),
     *,
     mean_entropy: float | None = None,
     halting: float | None = None,
-    finish: Finish = Finish.STOP,
+    finish: FinishReason = FinishReason.STOP,
 ) -> Sample:
     return Sample(
         text="",
-        num_tokens=len(evidence),
+        num_tokens=len(token_stats),
         finish=finish,
         seconds=1.0,
         seed=0,
         mean_entropy=mean_entropy,
         halting=halting,
-        evidence=evidence,
+        token_stats=token_stats,
     )
 
 
 ANY_TOKEN = st.builds(
-    TokenEvidence,
+    TokenStats,
     logprob=ANY_FLOAT,
     entropy=ANY_FLOAT,
     confidence=st.none() | ANY_FLOAT,
@@ -111,23 +111,23 @@ def plain_bottom(confidences: list[float], window_tokens: int) -> float:
 
 @given(st.lists(NATS, min_size=1, max_size=60), st.integers(1, 70))
 def test_the_windows_of_confidence_are_those_of_the_paper(confidences: list[float], window_tokens: int) -> None:
-    evidence = confident(*confidences)
+    token_stats = confident(*confidences)
     groups = plain_groups(confidences, window_tokens)
     tail = plain_mean(confidences[max(0, len(confidences) - window_tokens) :])
     close = pytest.approx
-    assert group_confidences(evidence, window_tokens=window_tokens) == close(groups, abs=1e-10)
-    assert lowest_confidence(evidence, window_tokens=window_tokens) == close(min(groups), abs=1e-10)
-    bottom = bottom_confidence(evidence, window_tokens=window_tokens)
+    assert group_confidences(token_stats, window_tokens=window_tokens) == close(groups, abs=1e-10)
+    assert lowest_confidence(token_stats, window_tokens=window_tokens) == close(min(groups), abs=1e-10)
+    bottom = bottom_confidence(token_stats, window_tokens=window_tokens)
     assert bottom == close(plain_bottom(confidences, window_tokens), abs=1e-10)
-    assert tail_confidence(evidence, window_tokens=window_tokens) == close(tail, abs=1e-10)
-    assert mean_confidence(evidence) == close(plain_mean(confidences), abs=1e-10)
+    assert tail_confidence(token_stats, window_tokens=window_tokens) == close(tail, abs=1e-10)
+    assert mean_confidence(token_stats) == close(plain_mean(confidences), abs=1e-10)
 
 
 @given(st.lists(st.floats(0, 12), min_size=1, max_size=60), st.integers(1, 70))
 def test_the_tail_of_entropy_is_the_mean_of_its_last_tokens(entropies: list[float], window_tokens: int) -> None:
-    evidence = tuple(token(entropy=each) for each in entropies)
+    token_stats = tuple(token(entropy=each) for each in entropies)
     last = entropies[max(0, len(entropies) - window_tokens) :]
-    assert tail_entropy(evidence, window_tokens=window_tokens) == pytest.approx(plain_mean(last), abs=1e-10)
+    assert tail_entropy(token_stats, window_tokens=window_tokens) == pytest.approx(plain_mean(last), abs=1e-10)
 
 
 def test_a_long_trace_is_read_as_exactly_as_a_short_one() -> None:
@@ -148,7 +148,7 @@ def test_the_table_holds_exactly_the_names_that_a_setting_may_have() -> None:
 
 
 @given(ANY_SAMPLE, st.sampled_from(get_args(Weighing)), st.integers(0, 99_999), st.floats(0, 1, exclude_min=True))
-def test_a_weight_is_bounded_and_finite_whatever_the_evidence_holds(
+def test_a_weight_is_bounded_and_finite_whatever_the_token_stats_holds(
     any_sample: Sample, how: Weighing, answer: int, prior: float
 ) -> None:
     for weight in (WEIGHINGS[how](any_sample), weigh(any_sample, how, answer=answer, small_answer_prior=prior)):
@@ -171,16 +171,16 @@ def test_a_sample_of_which_nothing_is_known_weighs_one(how: Weighing) -> None:
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_weighs_one(how: Weighing, broken: float) -> None:
     good, bad = (token(entropy=each, confidence=each, halting=each) for each in (0.0, broken))
-    for evidence in ((bad,), (good, bad, good), (good, good, bad)):
-        assert weigh(sample(evidence, mean_entropy=broken), how) == 1.0
+    for token_stats in ((bad,), (good, bad, good), (good, good, bad)):
+        assert weigh(sample(token_stats, mean_entropy=broken), how) == 1.0
     assert weigh(sample(mean_entropy=broken, halting=broken), how) == 1.0
 
 
 def test_a_token_that_is_not_finite_before_the_tail_does_not_touch_it() -> None:
-    evidence = (token(entropy=math.nan, confidence=math.nan), *[token(entropy=0.0, confidence=30.0)] * GROUP_TOKENS)
-    assert weigh(sample(evidence), "tail_entropy") == MAX_WEIGHT
-    assert weigh(sample(evidence), "deepconf_tail") == MAX_WEIGHT
-    assert weigh(sample(evidence), "deepconf_lowest") == 1.0
+    token_stats = (token(entropy=math.nan, confidence=math.nan), *[token(entropy=0.0, confidence=30.0)] * GROUP_TOKENS)
+    assert weigh(sample(token_stats), "tail_entropy") == MAX_WEIGHT
+    assert weigh(sample(token_stats), "deepconf_tail") == MAX_WEIGHT
+    assert weigh(sample(token_stats), "deepconf_lowest") == 1.0
 
 
 def test_tokens_without_a_reading_are_left_out() -> None:
@@ -264,7 +264,7 @@ def test_the_prior_on_small_answers_is_off_unless_asked_for_and_stays_within_the
         assert weigh(trace, answer=other, small_answer_prior=SMALL_ANSWER_PRIOR) == MAX_WEIGHT
 
 
-def test_an_unknown_way_or_prior_is_refused_with_the_mend() -> None:
+def test_an_unknown_way_or_prior_is_refused_with_the_fix() -> None:
     with pytest.raises(InputError, match="did you mean 'deepconf_tail'"):
         weigh(sample(), "deepconf_tial")  # type: ignore[arg-type]
     for prior in (0.0, -1.0, 1.5, math.nan):

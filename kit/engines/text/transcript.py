@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kit.engines.text.stop_strings import end_of_stop, show
-from kit.sampling import Chunk, Finish, OnChunk, TokenEvidence
+from kit.sampling import Chunk, FinishReason, OnChunk, TokenStats
 
 _UNFINISHED = "\ufffd"  # what decoders put for bytes that are no character, or not yet
 _MAX_WAITING = 32  # tokens; a character has four bytes at most, so more of them are no character on its way
@@ -92,37 +92,37 @@ class Transcript:
 class Follower:
     """Reads an attempt's tokens as they are drawn, and says when it is to end.
 
-    evidence: of the attempt's tokens from one number up to another.
+    token_stats: of the attempt's tokens from one number up to another.
     """
 
     def __init__(
         self,
         transcript: Transcript,
         on_chunk: OnChunk | None,
-        evidence: Callable[[int, int], tuple[TokenEvidence, ...]],
+        token_stats: Callable[[int, int], tuple[TokenStats, ...]],
     ) -> None:
         self._transcript = transcript
         self._on_chunk = on_chunk
-        self._evidence = evidence
+        self._token_stats = token_stats
         self._num_tokens = 0
         self._num_shown = 0
 
-    def __call__(self, token_id: int, finish: Finish | None) -> Finish | None:
+    def __call__(self, token_id: int, finish: FinishReason | None) -> FinishReason | None:
         """Take in one token; returns why the attempt ends with it, or None. finish: what the token itself says.
 
         Raises: EngineError if the watcher does.
         """
         self._num_tokens += 1
-        is_end_token = finish is Finish.STOP
+        is_end_token = finish is FinishReason.STOP
         new = self._transcript.add([] if is_end_token else [token_id], is_last=finish is not None)
         if self._transcript.is_stopped:
-            finish = Finish.STOP
+            finish = FinishReason.STOP
         # a token that completes no character waits for the one that does; the last shows what is left
         if self._on_chunk is not None and (new or finish) and self._show(self._on_chunk, new):
-            return Finish.CUT
+            return FinishReason.ABORTED
         return finish
 
     def _show(self, on_chunk: OnChunk, text: str) -> bool:
         begin, self._num_shown = self._num_shown, self._num_tokens
-        evidence = self._evidence(begin, self._num_tokens)
-        return show(on_chunk, Chunk(text=text, num_tokens=self._num_tokens - begin, evidence=evidence))
+        token_stats = self._token_stats(begin, self._num_tokens)
+        return show(on_chunk, Chunk(text=text, num_tokens=self._num_tokens - begin, token_stats=token_stats))

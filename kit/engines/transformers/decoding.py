@@ -18,7 +18,7 @@ import torch
 from kit.engines.transformers.batch import Batch
 from kit.engines.transformers.token_sampling import Settings, draw, settings_of
 from kit.errors import EngineError
-from kit.sampling import Finish, SamplingParams
+from kit.sampling import FinishReason, SamplingParams
 
 
 class Token(NamedTuple):
@@ -47,10 +47,10 @@ class Attempt:
     params: SamplingParams
     max_new_tokens: int
     wake: Callable[[], object] = lambda: None
-    follow: Callable[[int, Finish | None], Finish | None] | None = None
+    follow: Callable[[int, FinishReason | None], FinishReason | None] | None = None
     tokens: list[Token] = field(default_factory=list)
     is_cancelled: bool = False
-    finish: Finish | None = None
+    finish: FinishReason | None = None
     error: str = ""
     cause: Exception | None = None
 
@@ -59,7 +59,7 @@ class Attempt:
         """Whether more tokens are wanted."""
         return self.finish is None and not self.is_cancelled
 
-    def end(self, finish: Finish, *, error: str = "", cause: Exception | None = None) -> None:
+    def end(self, finish: FinishReason, *, error: str = "", cause: Exception | None = None) -> None:
         """Settle the outcome and wake the caller."""
         self.error, self.cause = error, cause
         self.finish = finish  # last: a caller that sees it may read the rest
@@ -120,8 +120,8 @@ class Decoder:
         drawn = draw(logits_BV, self._settings, uniform_B.to(logits_BV.device))
         # one transfer, the only wait for the device in a step; float64 holds any token id exactly
         columns = torch.stack([column.double() for column in drawn]).tolist()
-        for attempt, token_id, *evidence in zip(self._attempts, *columns, strict=True):
-            self._record(attempt, Token(int(token_id), *evidence))
+        for attempt, token_id, *token_stats in zip(self._attempts, *columns, strict=True):
+            self._record(attempt, Token(int(token_id), *token_stats))
         rows = [row for row, attempt in enumerate(self._attempts) if attempt.is_running]
         token_B = drawn.token_B if len(rows) == len(self._attempts) else drawn.token_B[rows]
         self._keep(rows)
@@ -131,19 +131,19 @@ class Decoder:
     def _record(self, attempt: Attempt, token: Token) -> None:
         if not math.isfinite(token.entropy):
             error = f"the model's logits were NaN or infinite after {len(attempt.tokens)} new tokens"
-            attempt.end(Finish.FAILED, error=f"{error}; try dtype='float32', or check the weights")
+            attempt.end(FinishReason.FAILED, error=f"{error}; try dtype='float32', or check the weights")
             return
         attempt.tokens.append(token)
         finish = None
         if token.id in self._eos_ids:
-            finish = Finish.STOP
+            finish = FinishReason.STOP
         elif len(attempt.tokens) >= attempt.max_new_tokens:
-            finish = Finish.LENGTH
+            finish = FinishReason.LENGTH
         try:
             if attempt.follow is not None and not attempt.is_cancelled:
                 finish = attempt.follow(token.id, finish)
         except EngineError as error:
-            attempt.end(Finish.FAILED, error=str(error), cause=error)
+            attempt.end(FinishReason.FAILED, error=str(error), cause=error)
             return
         if finish is not None:
             attempt.end(finish)

@@ -27,7 +27,7 @@ from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.engines.transformers.worker import Worker
 from kit.errors import EngineError, InputError
 from kit.models.hermes import with_tool_calls
-from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence
+from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 
 _TAIL_TOKENS = 16  # of a turn gone on with: enough to tell whether the new text begins with a space
 
@@ -90,7 +90,7 @@ class TransformersEngine:
         attempt = self._attempt(self._encode(rendered.text), params, wake=_from_other_thread(done.set))
         transcript = self._transcript(attempt, rendered)
         if params.stop or on_chunk is not None:
-            attempt.follow = Follower(transcript, on_chunk, partial(self._evidence, attempt))
+            attempt.follow = Follower(transcript, on_chunk, partial(self._token_stats, attempt))
         self._worker.submit(attempt)
         try:
             with trio.move_on_after(max(0.0, timeout_s)):
@@ -146,19 +146,19 @@ class TransformersEngine:
         detokenizer = Detokenizer(self._decode, context=context)
         return Transcript(detokenizer, opening=rendered.opening, stop=attempt.params.stop)
 
-    def _evidence(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenEvidence, ...]:
+    def _token_stats(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenStats, ...]:
         """Of the attempt's tokens from one number up to another; called from the decode thread as well."""
         return tuple(
-            TokenEvidence(logprob=token.logprob, entropy=token.entropy, confidence=token.confidence)
+            TokenStats(logprob=token.logprob, entropy=token.entropy, confidence=token.confidence)
             for token in attempt.tokens[begin:end]
         )
 
     def _as_sample(self, attempt: Attempt, transcript: Transcript, *, seconds: float) -> Sample:
-        finish = attempt.finish or Finish.DEADLINE  # read before the tokens: once it is set they are whole
+        finish = attempt.finish or FinishReason.DEADLINE  # read before the tokens: once it is set they are whole
         tokens = tuple(attempt.tokens)
         if attempt.follow is None:
             # the end token is cut by its place: not every tokenizer marks every end token as special
-            text_tokens = tokens[:-1] if finish is Finish.STOP else tokens
+            text_tokens = tokens[:-1] if finish is FinishReason.STOP else tokens
             transcript.add([token.id for token in text_tokens], is_last=True)
         return Sample(
             text=transcript.text,
@@ -169,7 +169,7 @@ class TransformersEngine:
             mean_logprob=_mean([token.logprob for token in tokens]),
             mean_entropy=_mean([token.entropy for token in tokens]),
             error=attempt.error,
-            evidence=self._evidence(attempt, 0, len(tokens)),
+            token_stats=self._token_stats(attempt, 0, len(tokens)),
         )
 
 

@@ -13,7 +13,7 @@ import torch
 
 from kit.engines.transformers.decoding import Attempt, Decoder
 from kit.errors import EngineError
-from kit.sampling import Finish
+from kit.sampling import FinishReason
 
 
 class Worker:
@@ -111,4 +111,4 @@ class Worker:
 def _fail(attempts: Iterable[Attempt], cause: Exception) -> None:
     for attempt in attempts:
         message = str(cause) if isinstance(cause, EngineError) else f"the model broke: {cause!r}"
-        attempt.end(Finish.FAILED, error=message, cause=cause)
+        attempt.end(FinishReason.FAILED, error=message, cause=cause)

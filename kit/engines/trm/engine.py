@@ -18,7 +18,7 @@ from kit.engines.transformers.engine import TransformersEngine
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
 from kit.errors import EngineError, InputError
-from kit.sampling import Sample, SamplingParams, TokenEvidence
+from kit.sampling import Sample, SamplingParams, TokenStats
 from kit.trm import checkpoint
 from kit.trm.config import check_depth
 from kit.trm.language_model import RecursiveLM
@@ -99,9 +99,9 @@ class TRMEngine(TransformersEngine):
             depth=depth,
         )
 
-    def _evidence(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenEvidence, ...]:
+    def _token_stats(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenStats, ...]:
         assert isinstance(attempt, RecursiveAttempt)
-        tokens = super()._evidence(attempt, begin, end)
+        tokens = super()._token_stats(attempt, begin, end)
         recursions = attempt.recursions[begin : begin + len(tokens)]  # they may be one ahead
         return tuple(
             dataclasses.replace(token, halting=recursion.halting)
@@ -111,6 +111,6 @@ class TRMEngine(TransformersEngine):
     def _as_sample(self, attempt: Attempt, transcript: Transcript, *, seconds: float) -> Sample:
         assert isinstance(attempt, RecursiveAttempt)
         sample = super()._as_sample(attempt, transcript, seconds=seconds)
-        known = [token.halting for token in sample.evidence if token.halting is not None]
+        known = [token.halting for token in sample.token_stats if token.halting is not None]
         mean = math.fsum(known) / len(known) if known else None
         return dataclasses.replace(sample, depth=attempt.depth, halting=mean)

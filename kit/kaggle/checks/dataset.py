@@ -50,7 +50,7 @@ def verify(
     try:
         manifest = load_manifest(dataset)
     except KitError as fault:
-        finding = Finding.of(fault, file=str(dataset / MANIFEST_NAME), mend=REBUILD)
+        finding = Finding.of(fault, file=str(dataset / MANIFEST_NAME), fix=REBUILD)
         return (Check(name="manifest", detail="not readable, so nothing else was checked", findings=(finding,)),)
     total_bytes = sum(entry.size_bytes for entry in manifest.entries)
     findings = (
@@ -69,7 +69,7 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
     try:
         restore_files(dataset, manifest, scratch, max_hashed_bytes=0)  # every byte was hashed already
     except KitError as fault:
-        finding = Finding.of(fault, file=str(dataset), mend=REBUILD)
+        finding = Finding.of(fault, file=str(dataset), fix=REBUILD)
         return (Check(name="restored", detail="wheels and model were not looked at", findings=(finding,)),)
     num_files = len(tuple(manifest.paths()))
     checks = [Check(name="restored", detail=f"{num_files} files under their own names")]
@@ -93,14 +93,14 @@ def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
     try:
         link_model(source, at.mounts, into)
     except KitError as fault:
-        mend = f"add {source.ref} to the notebook's inputs"
-        check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, mend=mend),))
+        fix = f"add {source.ref} to the notebook's inputs"
+        check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, fix=fix),))
         return check if at.is_kaggle else lowered(check)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         hashes = pool.map(sha256_of, (into / file.file for file in source.files))
         altered = [file.file for file, sha256 in zip(source.files, hashes, strict=True) if sha256 != file.sha256]
-    mend = f"attach {source.ref} itself, or build the dataset with the model that is attached"
-    findings = tuple(error((into / name).resolve(), "its SHA-256 is not the manifest's", mend) for name in altered)
+    fix = f"attach {source.ref} itself, or build the dataset with the model that is attached"
+    findings = tuple(error((into / name).resolve(), "its SHA-256 is not the manifest's", fix) for name in altered)
     return Check(name="Kaggle Model", detail=f"{source.ref}, {len(source.files)} files compared", findings=findings)
 
 
@@ -118,11 +118,11 @@ def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | Non
     try:
         lock = load_lock(restored / wheels.lock)
     except KitError as fault:
-        finding = Finding.of(fault, file=wheels.lock, mend=REBUILD)
+        finding = Finding.of(fault, file=wheels.lock, fix=REBUILD)
         return Check(name="wheels", detail=wheels.target, findings=(finding,)), None
     closure = check(lock, restored / WHEELS_FOLDER)
-    mend = f"`kit wheels lock --target {wheels.target}`, then fetch, and build the dataset again"
-    findings = tuple(error(wheels.lock, fault, mend) for fault in closure.faults)
+    fix = f"`kit wheels lock --target {wheels.target}`, then fetch, and build the dataset again"
+    findings = tuple(error(wheels.lock, fault, fix) for fault in closure.faults)
     detail = f"{len(lock.wheels)} for {wheels.target}; asked: the metadata, and {closure.witness}"
     return Check(name="wheels", detail=detail, findings=findings), lock.target
 

@@ -32,7 +32,7 @@ from kit.sandbox.confinement import Confinement
 from kit.sandbox.pool import open_pool
 
 _PACKAGES = ("torch", "transformers", "polars", "grpcio", "nbclient", "matplotlib")
-_ENVIRONMENT_MEND = "make environment"
+_ENVIRONMENT_FIX = "make environment"
 
 
 def examine(environ: Mapping[str, str], *, scratch: Path) -> Iterator[Check]:
@@ -56,7 +56,7 @@ def packages() -> Check:
     """Whether a dry run finds what it imports."""
     absent = [name for name in _PACKAGES if importlib.util.find_spec(_module(name)) is None]
     seen = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES if name not in absent)
-    findings = tuple(error(name, "is not installed", _ENVIRONMENT_MEND) for name in absent)
+    findings = tuple(error(name, "is not installed", _ENVIRONMENT_FIX) for name in absent)
     return Check(name="packages", detail=seen or "none", findings=findings)
 
 
@@ -76,7 +76,7 @@ def sandbox() -> Check:
     try:
         confinement = trio.run(_confinement)
     except EngineError as fault:
-        finding = Finding.of(fault, file="sandbox", mend="prompts with tools cannot be used on this machine")
+        finding = Finding.of(fault, file="sandbox", fix="prompts with tools cannot be used on this machine")
         return Check(name="sandbox", detail="none can be started", findings=(finding,))
     if confinement is None:
         return Check(name="sandbox", detail="none was started")
@@ -85,7 +85,7 @@ def sandbox() -> Check:
         (confinement.blocks_network, "the network is blocked in Python only", "allow namespaces or seccomp"),
         (confinement.bounds_processes, "the number of processes is not bounded", "allow seccomp, or run as root"),
     )
-    findings = tuple(warning("sandbox", problem, mend) for is_kept, problem, mend in promises if not is_kept)
+    findings = tuple(warning("sandbox", problem, fix) for is_kept, problem, fix in promises if not is_kept)
     return Check(name="sandbox", detail=confinement.describe(), findings=findings)
 
 
@@ -103,7 +103,7 @@ def locks(*, project: Path = SOURCE) -> Check:
         try:
             current_lock(name, project)
         except (MissingError, InputError) as fault:
-            findings.append(Finding.of(fault, file=name, mend=f"kit wheels lock --target {name}"))
+            findings.append(Finding.of(fault, file=name, fix=f"kit wheels lock --target {name}"))
     uv = "uv found" if importlib.util.find_spec("uv") or shutil.which("uv") else "no uv, which `kit wheels lock` needs"
     return Check(name="wheel locks", detail=f"{', '.join(names)}; {uv}", findings=tuple(findings))
 
@@ -121,7 +121,7 @@ def client() -> Check:
     try:
         version = check_installed()
     except MissingError as fault:
-        finding = Finding.of(fault, file="kaggle", mend=_ENVIRONMENT_MEND)
+        finding = Finding.of(fault, file="kaggle", fix=_ENVIRONMENT_FIX)
         return Check(name="kaggle client", detail="not installed; `kit upload` needs it", findings=(finding,))
     return Check(name="kaggle client", detail=version)
 

@@ -62,8 +62,8 @@ def check_build(dataset: Path, manifest: Manifest) -> tuple[Finding, ...]:
     if len(sizes) > MAX_FILES:
         findings.append(error(dataset, f"{len(sizes)} files, Kaggle takes {MAX_FILES}", REBUILD))
     if sum(sizes.values()) > MAX_BYTES:
-        mend = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
-        findings.append(error(dataset, f"{sum(sizes.values()):,} bytes, Kaggle takes {MAX_BYTES:,}", mend))
+        fix = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
+        findings.append(error(dataset, f"{sum(sizes.values()):,} bytes, Kaggle takes {MAX_BYTES:,}", fix))
     findings += [
         error(path, "lies in a folder, which the client does not upload", "move it out of the dataset")
         for path in sizes
@@ -107,7 +107,7 @@ def _check_read(read: _Read, on_bytes: Callable[[int], None]) -> Iterator[Findin
         with read.file.open("rb") as file:
             sha256 = _hash_range(file, None, on_bytes)
     except OSError as fault:
-        yield error(read.file, f"cannot be read ({fault.strerror})", "mend its rights, or copy it again")
+        yield error(read.file, f"cannot be read ({fault.strerror})", "fix its rights, or copy it again")
         return
     if sha256 != read.sha256:
         yield error(read.file, f"its SHA-256 is not the manifest's{_blame(read)}", REBUILD)
@@ -150,7 +150,7 @@ def _check_metadata(metadata: Path, manifest: Manifest) -> Iterator[Finding]:
     try:
         _destination(json.loads(metadata.read_bytes()))
     except InputError as fault:
-        yield error(metadata, f"Kaggle's client would refuse it: {fault}", "mend it, or build the dataset again")
+        yield error(metadata, f"Kaggle's client would refuse it: {fault}", "fix it, or build the dataset again")
         return
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         yield error(metadata, f"Kaggle's client cannot read it ({fault})", "build the dataset again")

@@ -1,4 +1,4 @@
-"""What a check says: findings, each with the file to blame and the mend; values that `kit verify` and others print."""
+"""What a check says: findings, each with the file to blame and the fix; values that `kit verify` and others print."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Finding:
     severity: Severity
     file: str
     problem: str
-    mend: str
+    fix: str
 
     @classmethod
-    def of(cls, error: KitError, *, file: str, mend: str) -> Finding:
-        """An error that another part of the kit raised; `mend` if its text has none of its own after a `;`."""
+    def of(cls, error: KitError, *, file: str, fix: str) -> Finding:
+        """An error that another part of the kit raised; `fix` if its text has none of its own after a `;`."""
         text = str(error).removeprefix(f"{file}: ")
-        problem, _, own_mend = text.partition("; ")
-        return cls(severity=Severity.ERROR, file=file, problem=problem, mend=own_mend or mend)
+        problem, _, own_fix = text.partition("; ")
+        return cls(severity=Severity.ERROR, file=file, problem=problem, fix=own_fix or fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +46,14 @@ class Check:
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
-def error(file: object, problem: str, mend: str) -> Finding:
+def error(file: object, problem: str, fix: str) -> Finding:
     """A finding that fails its check."""
-    return Finding(severity=Severity.ERROR, file=str(file), problem=problem, mend=mend)
+    return Finding(severity=Severity.ERROR, file=str(file), problem=problem, fix=fix)
 
 
-def warning(file: object, problem: str, mend: str) -> Finding:
+def warning(file: object, problem: str, fix: str) -> Finding:
     """A finding that does not."""
-    return Finding(severity=Severity.WARNING, file=str(file), problem=problem, mend=mend)
+    return Finding(severity=Severity.WARNING, file=str(file), problem=problem, fix=fix)
 
 
 def lowered(check: Check) -> Check:

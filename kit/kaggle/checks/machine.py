@@ -136,22 +136,22 @@ def _check_disk(machine: Machine, needed: Needs) -> Iterator[Finding]:
 
 
 def _check_gpu(gpus: Sequence[Gpu], needed: Needs) -> Iterator[Finding]:
-    mend = "choose another accelerator in the notebook's settings, and save them: machine_shape in kernel-metadata.json"
+    fix = "choose another accelerator in the notebook's settings, and save them: machine_shape in kernel-metadata.json"
     needs_one = needed.target is not None and needed.target.cuda is not None
     if not gpus:
         if needs_one:
-            yield error("GPU", "none, and the wheels are for CUDA", mend)
+            yield error("GPU", "none, and the wheels are for CUDA", fix)
         elif needed.weights_bytes > _SMALL_BYTES:
-            yield warning("GPU", f"none: {_size(needed.weights_bytes)} of weights would run on the CPU", mend)
+            yield warning("GPU", f"none: {_size(needed.weights_bytes)} of weights would run on the CPU", fix)
         return
     oldest = min(gpus, key=lambda gpu: gpu.capability)
     if needs_one and oldest.capability < _MIN_CAPABILITY:
         capability = ".".join(map(str, oldest.capability))
-        yield error("GPU", f"{oldest.name} has compute capability {capability}, 7.5 is the least", mend)
+        yield error("GPU", f"{oldest.name} has compute capability {capability}, 7.5 is the least", fix)
     total_bytes = sum(gpu.memory_bytes for gpu in gpus)
     if needed.weights_bytes > _WEIGHTS_SHARE * total_bytes:
         problem = f"{_size(needed.weights_bytes)} of weights do not fit into {_size(total_bytes)}"
-        yield error("GPU", problem, f"choose a smaller or quantised model, or {mend}")
+        yield error("GPU", problem, f"choose a smaller or quantised model, or {fix}")
 
 
 def _check_python(host: Host, target: Target | None) -> Iterator[Finding]:
@@ -160,7 +160,7 @@ def _check_python(host: Host, target: Target | None) -> Iterator[Finding]:
     try:
         check_host(target, host)
     except KitError as fault:
-        yield Finding.of(fault, file=f"target {target.name}", mend="build the dataset for this machine")
+        yield Finding.of(fault, file=f"target {target.name}", fix="build the dataset for this machine")
 
 
 def _check_ports(busy: Sequence[int]) -> Iterator[Finding]:

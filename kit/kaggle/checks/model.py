@@ -35,7 +35,7 @@ def check_model(folder: Path) -> tuple[Finding, ...]:
         try:
             check(folder)
         except KitError as fault:
-            findings.append(Finding.of(fault, file=str(folder), mend=_RECOPY))
+            findings.append(Finding.of(fault, file=str(folder), fix=_RECOPY))
     config, settings = _object(folder / "config.json"), _object(folder / "tokenizer_config.json")
     return (
         *findings,
@@ -50,15 +50,15 @@ def check_model(folder: Path) -> tuple[Finding, ...]:
 def check_trm(trm: Path, model: Path) -> tuple[Finding, ...]:
     """All that would keep a recursive model from loading on top of `model`; reads all weights."""
     if importlib.util.find_spec("torch") is None:
-        mend = "verify where torch is installed, as it is on Kaggle"
-        return (warning(trm, "not looked at: there is no torch here", mend),)
+        fix = "verify where torch is installed, as it is on Kaggle"
+        return (warning(trm, "not looked at: there is no torch here", fix),)
     from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
 
     try:
         check_model_folder(trm)
         check_backbone(load_alone(trm).config, model)
     except KitError as fault:
-        return (Finding.of(fault, file=str(trm), mend="build the dataset again with the TRM of this very model"),)
+        return (Finding.of(fault, file=str(trm), fix="build the dataset again with the TRM of this very model"),)
     return ()
 
 
@@ -106,8 +106,8 @@ def _check_code(path: Path, settings: Mapping[str, Any]) -> Iterator[Finding]:
         repository, _, local = name.rpartition("--")
         file = path.parent / f"{local.partition('.')[0]}.py"
         if repository:
-            mend = f"copy {file.name} from {repository} beside it, and write {local!r} instead"
-            yield error(path, f"its code {name!r} would be fetched from the hub", mend)
+            fix = f"copy {file.name} from {repository} beside it, and write {local!r} instead"
+            yield error(path, f"its code {name!r} would be fetched from the hub", fix)
         elif not file.is_file():
             yield error(file, f"missing, {path.name} names it", _RECOPY)
 
@@ -115,8 +115,8 @@ def _check_code(path: Path, settings: Mapping[str, Any]) -> Iterator[Finding]:
 def _check_template(folder: Path, settings: Mapping[str, Any]) -> Iterator[Finding]:
     templates = [*folder.glob("chat_template.*"), *folder.glob("additional_chat_templates/*")]
     if not templates and "chat_template" not in settings:
-        mend = "take a model that was trained to chat, or put its chat_template.jinja beside the weights"
-        yield warning(folder, "no chat template", mend)
+        fix = "take a model that was trained to chat, or put its chat_template.jinja beside the weights"
+        yield warning(folder, "no chat template", fix)
 
 
 def _object(path: Path) -> Mapping[str, Any]:

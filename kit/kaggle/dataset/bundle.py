@@ -117,10 +117,10 @@ def check_limits(pieces: Sequence[Piece]) -> None:
     total_bytes = sum(piece.size_bytes for piece in pieces) + _MANIFEST_BYTES
     if total_bytes > MAX_BYTES:
         largest = max(pieces, key=lambda piece: piece.size_bytes)
-        mend = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
+        fix = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
         raise InputError(
             f"the dataset would have {total_bytes:,} bytes, Kaggle takes {MAX_BYTES:,}; "
-            f"the largest file is {largest.contents[0].source.file}; {mend}"
+            f"the largest file is {largest.contents[0].source.file}; {fix}"
         )
 
 
@@ -132,8 +132,8 @@ def check_space(out: Path, needed_bytes: int) -> None:
     parent = next(each for each in (out.resolve(), *out.resolve().parents) if each.exists())
     free_bytes = shutil.disk_usage(parent).free
     if needed_bytes + _SPARE_BYTES > free_bytes:
-        mend = "free some disk, or choose another --out"
-        raise StorageError(f"{out}: {needed_bytes:,} bytes to write, {free_bytes:,} are free; {mend}")
+        fix = "free some disk, or choose another --out"
+        raise StorageError(f"{out}: {needed_bytes:,} bytes to write, {free_bytes:,} are free; {fix}")
 
 
 def _check_plan(plan: _Plan) -> None:
@@ -151,7 +151,7 @@ def _check_plan(plan: _Plan) -> None:
 
 
 def _check_trm(trm: Path, model: Path) -> None:
-    """Refuse what the engine would refuse at the contest's start: a damaged TRM, or one of another model."""
+    """Refuse what the engine would refuse at the competition's start: a damaged TRM, or one of another model."""
     check_model_folder(trm)
     from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
 

@@ -100,13 +100,13 @@ def wheel_contents(name: str, lock: Lock, lock_file: Path, folder: Path) -> Cont
     Raises: MissingError or InputError naming the first wheel that is missing or has another size.
     """
     sources = [source_of(f"{name}/{lock_file.name}", lock_file)]
-    mend = f"get it with `kit wheels fetch --target {lock.target.name}`"
+    fix = f"get it with `kit wheels fetch --target {lock.target.name}`"
     for wheel in lock.wheels:
         file = folder / wheel.file
         if not file.is_file():
-            raise MissingError(f"{file}: missing, the lock names it; {mend}")
+            raise MissingError(f"{file}: missing, the lock names it; {fix}")
         if file.stat().st_size != wheel.size_bytes:
-            raise InputError(f"{file}: {file.stat().st_size} bytes, the lock says {wheel.size_bytes}; {mend}")
+            raise InputError(f"{file}: {file.stat().st_size} bytes, the lock says {wheel.size_bytes}; {fix}")
         path = f"{name}/{wheel.file}"
         sources.append(Source(path=path, file=file, size_bytes=wheel.size_bytes, sha256=wheel.sha256))
     return Contents(tuple(sorted(sources, key=lambda source: source.path)))
@@ -153,7 +153,7 @@ def _check_content(file: Path, content: IO[bytes]) -> None:
         found = _SECRETS.search(piece)
         if found is not None:
             line += piece.count(b"\n", 0, found.start())
-            mend = "take it out of the file, and make a new one if the file was ever shared"
-            raise InputError(f"{file}: line {line} holds what looks like a key or token; {mend}")
+            fix = "take it out of the file, and make a new one if the file was ever shared"
+            raise InputError(f"{file}: line {line} holds what looks like a key or token; {fix}")
         tail = piece[-_OVERLAP_BYTES:]
         line += piece.count(b"\n", 0, len(piece) - len(tail))

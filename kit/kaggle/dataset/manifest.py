@@ -5,7 +5,8 @@ Kaggle strips `+`, `~` and `=` from file names and drops folders, so the flat na
 `restoring` restores the original paths. Source: field notes kaggle.md 3 and 4.
 
 An entry is one file of the flat dataset: an original file, or an archive of several. The manifest ends with its own
-hash, so that damage to itself is found too; only `kit verify` insists on it, a contest goes on with what can be read.
+hash, so that damage to itself is found too; only `kit verify` insists on it, a competition goes on with what can be
+read.
 """
 
 from __future__ import annotations

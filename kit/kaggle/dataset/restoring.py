@@ -1,8 +1,9 @@
 """From the mounted, flat, read-only dataset back to the files under their own names, in scratch space.
 
 Files are linked, not copied; only what lies in an archive that Kaggle left packed is read out. Sizes are always
-checked; hashes up to 64 MiB a file, because hashing tens of gigabytes of weights would cost minutes of the contest's
-time, and of all that is read out anyway. A model that is attached as a Kaggle Model is linked in the place of one.
+checked; hashes up to 64 MiB a file, because hashing tens of gigabytes of weights would cost minutes of the
+competition's time, and of all that is read out anyway. A model that is attached as a Kaggle Model is linked in the
+place of one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MODEL_FOLDER = "model"
 TRM_FOLDER = "trm"
 WHEELS_FOLDER = "wheels"
 _BUFFER_BYTES = 1 << 20
-_MEND = "build and upload the dataset again"
+_FIX = "build and upload the dataset again"
 
 
 def restore(dataset: Path, into: Path, *, mounts: Path | None = None, max_hashed_bytes: int = MAX_HASHED_BYTES) -> Path:
@@ -75,19 +76,19 @@ def link_model(source: ModelSource, mounts: Path | None, into: Path) -> None:
 def _checked(place: Place, dataset: Path) -> Path:
     """The file that holds a place, checked by its size."""
     if place.file is None:
-        raise MissingError(f"{dataset / place.expected}: missing from the dataset (holds {place.path}); {_MEND}")
+        raise MissingError(f"{dataset / place.expected}: missing from the dataset (holds {place.path}); {_FIX}")
     size_bytes = place.file.stat().st_size
     if place.offset_bytes is None and size_bytes != place.size_bytes:
-        raise InputError(f"{place.file}: {size_bytes} bytes, the manifest says {place.size_bytes}; {_MEND}")
+        raise InputError(f"{place.file}: {size_bytes} bytes, the manifest says {place.size_bytes}; {_FIX}")
     if place.offset_bytes is not None and size_bytes < place.offset_bytes + place.size_bytes:
-        raise InputError(f"{place.file}: cut off at {size_bytes} bytes, {place.path} lies behind; {_MEND}")
+        raise InputError(f"{place.file}: cut off at {size_bytes} bytes, {place.path} lies behind; {_FIX}")
     return place.file
 
 
 def _check_hash(place: Place) -> None:
     assert place.file is not None  # _checked
     if sha256_of(place.file) != place.sha256:
-        raise InputError(f"{place.file}: its SHA-256 is not the manifest's; {_MEND}")
+        raise InputError(f"{place.file}: its SHA-256 is not the manifest's; {_FIX}")
 
 
 def _unpack(place: Place, target: Path) -> None:
@@ -105,7 +106,7 @@ def _unpack(place: Place, target: Path) -> None:
                 file.write(chunk)
                 left_bytes -= len(chunk)
         if digest.hexdigest() != place.sha256:
-            raise InputError(f"{place.file}: the SHA-256 of {place.path} in it is not the manifest's; {_MEND}")
+            raise InputError(f"{place.file}: the SHA-256 of {place.path} in it is not the manifest's; {_FIX}")
         partial.replace(target)
     except KitError:
         raise

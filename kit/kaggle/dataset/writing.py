@@ -280,7 +280,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError:
         raise MissingError(f"{path}: it was there a moment ago; run the command again") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend its rights") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); fix its rights") from error
     with file:
         yield file
 

@@ -102,7 +102,7 @@ def make_report(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoRuns:
-    """Two runs of one contest, as AIMO3 scores them: a problem counts 1 if both are right and 1/2 if one is.
+    """Two runs of one competition, as AIMO3 scores them: a problem counts 1 if both are right and 1/2 if one is.
 
     num_same: problems answered alike. num_same_votes: those with the very same votes, too.
     score, num_gold: None and 0 where no gold is known.

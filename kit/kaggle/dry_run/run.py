@@ -84,7 +84,7 @@ class DryRunConfig:
     Python has, as a notebook without wheels takes what the image has.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
-    seeds: one for each run; the contest is scored by two runs, whose seeds differ. layout: of the mounts.
+    seeds: one for each run; the competition is scored by two runs, whose seeds differ. layout: of the mounts.
     """
 
     problems: Path

@@ -47,8 +47,8 @@ class Predict(Protocol):
         """Answer one row."""
 
 
-class Contest:
-    """One contest: an engine on its way up, a solver, and an answer for every problem whatever happens.
+class Competition:
+    """One competition: an engine on its way up, a solver, and an answer for every problem whatever happens.
 
     num_faults: problems answered by the boundary itself because something broke.
     """
@@ -160,13 +160,13 @@ async def _solve_within(solver: Solver, problem: Problem) -> Solution:
         raise EngineError(f"something asked to end the process: {error!r}") from error
 
 
-def predict_function(contest: Contest) -> Predict:
+def predict_function(competition: Competition) -> Predict:
     """The function to hand to the inference server: a plain one named `predict`, as it demands."""
 
     def predict(id_: pl.Series, problem: pl.Series, answer: pl.Series | None = None) -> pl.DataFrame:
         """Answer one row; `answer` comes with the public reference file only and is not looked at."""
         asked = Problem(_scalar(id_), _scalar(problem))
-        solution = contest.answer(asked)
+        solution = competition.answer(asked)
         log.info("%s: %d (%s, %.1f s)", asked.id, solution.answer, solution.reason.value, solution.seconds)
         return pl.DataFrame(
             {"id": [asked.id], "answer": [solution.answer]}, schema={"id": pl.String, "answer": pl.Int64}

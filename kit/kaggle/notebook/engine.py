@@ -98,5 +98,5 @@ def _open_in_process(restored: Path, recipe: Recipe) -> AbstractAsyncContextMana
         dtype=config.dtype,
         max_batch=config.max_batch,
         max_depth=max(MAX_DEPTH, *solver.depths, solver.sampling.depth or 0),
-        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the contest minutes
+        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the competition minutes
     )

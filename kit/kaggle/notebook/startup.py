@@ -54,7 +54,7 @@ async def open_attempts(
 ) -> AsyncIterator[Engine]:
     """Do all that comes before the first attempt, and keep the model and the sandboxes until the end.
 
-    clock: the contest's. on_timing: told of each step as it ends.
+    clock: the competition's. on_timing: told of each step as it ends.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     graph = StartupGraph(clock=clock, on_end=on_timing)

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One step, from begun_s to ended_s on the contest's clock. note: its error's text."""
+    """One step, from begun_s to ended_s on the competition's clock. note: its error's text."""
 
     step: str
     begun_s: float
@@ -77,7 +77,7 @@ class Step(Generic[_ValueT]):
 class StartupGraph:
     """Steps, run at the same time as far as they may be.
 
-    clock: the contest's. on_end: told of every step that began, in the event loop's thread.
+    clock: the competition's. on_end: told of every step that began, in the event loop's thread.
     """
 
     def __init__(self, *, clock: Clock, on_end: Callable[[Timing], None]) -> None:

@@ -33,7 +33,7 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
-from kit.kaggle.notebook.boundary import Contest, predict_function
+from kit.kaggle.notebook.boundary import Competition, predict_function
 from kit.kaggle.notebook.prefetch import PrefetchConfig
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup import open_attempts
@@ -53,7 +53,7 @@ LOG_NAME = "kit.log"
 class Settings:
     """Everything a competitor may set in the notebook; the defaults are the recipe to submit.
 
-    seed: of the run; None draws one, so that the contest's two runs differ, and keeps it in the journal.
+    seed: of the run; None draws one, so that the competition's two runs differ, and keeps it in the journal.
     """
 
     budget: BudgetConfig = field(default_factory=BudgetConfig)
@@ -77,11 +77,11 @@ class InferenceServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A contest that is ready to be served."""
+    """A competition that is ready to be served."""
 
     environment: KaggleEnvironment
     mounts: Mounts
-    contest: Contest
+    competition: Competition
 
 
 def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> Session:
@@ -107,10 +107,10 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
         keep = partial(_keep, journal)
         return open_attempts(environment, mounts, recipe, clock=budget.clock, on_timing=keep)
 
-    contest = Contest(open_engine, budget=budget, journal=journal, config=recipe.solver)
-    contest.start()
+    competition = Competition(open_engine, budget=budget, journal=journal, config=recipe.solver)
+    competition.start()
     log.info("kit %s from %s; %.1f s since the process started", kit.__version__, kit.__file__, budget.clock())
-    return Session(environment, mounts, contest)
+    return Session(environment, mounts, competition)
 
 
 def serve(session: Session) -> None:
@@ -118,7 +118,7 @@ def serve(session: Session) -> None:
 
     Raises: what the gateway raises in an interactive run, whose `submission.parquet` nobody scores.
     """
-    if session.contest.is_closed:
+    if session.competition.is_closed:
         raise InputError("this session was served already; run the Prepare cell again")
     server = make_server(session)
     if session.environment.is_rerun:
@@ -128,12 +128,12 @@ def serve(session: Session) -> None:
         with contextlib.chdir(session.environment.working):
             server.run_local_gateway((str(session.mounts.test_csv()),))
     finally:
-        session.contest.close()
+        session.competition.close()
 
 
 def make_server(session: Session) -> InferenceServer:
     """The competition's own server if its package is mounted, else the kit's, on the same protocol."""
-    predict = predict_function(session.contest)
+    predict = predict_function(session.competition)
     mounted = session.mounts.kaggle_evaluation()
     if mounted is not None:
         sys.path.insert(0, str(mounted))

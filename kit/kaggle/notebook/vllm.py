@@ -161,7 +161,7 @@ def prepare_server(
         return launch, config
     from kit.engines.vllm.plugin.serving import with_recursion
 
-    # the pair was checked when the dataset was built; hashing 14 GB would cost the contest minutes
+    # the pair was checked when the dataset was built; hashing 14 GB would cost the competition minutes
     return with_recursion(launch, config, trm_folder=trm, depth=depth, depths=depths, check_hash=False)
 
 
@@ -171,7 +171,7 @@ def can_serve(python: Path | None) -> bool:
 
 
 def check_python(python: Path, *, needs_plugin: bool) -> None:
-    """Raise MissingError, with the mend, for an interpreter that cannot run the server."""
+    """Raise MissingError, with the fix, for an interpreter that cannot run the server."""
     if not python.is_file():
         raise MissingError(f"engine.vllm.python: no interpreter at {python}; name one whose packages hold vLLM")
     packages = _packages(python)

@@ -142,7 +142,7 @@ class Delivery:
         return replace(record, url=url)
 
     def _check_worth_repeating(self, problem: ClientError, *, is_new: bool, setbacks: _Setbacks) -> None:
-        """Raises: KaggleError, with the mend, for what another attempt cannot change."""
+        """Raises: KaggleError, with the fix, for what another attempt cannot change."""
         is_believed = setbacks.num_refusals >= _NUM_LOOKS
         match problem.fault:
             case Fault.PASSING | Fault.LIMITED if setbacks.in_a_row < self.remote.retry_policy.num_attempts:
@@ -152,16 +152,16 @@ class Delivery:
             case Fault.NAME_IN_USE if is_new and not is_believed and self._is_there():
                 return  # most likely by this very upload, whose answer was lost
             case Fault.PASSING | Fault.LIMITED:
-                mend = f"gave up after {setbacks.in_a_row} attempts without a byte more; {KEPT}"
+                fix = f"gave up after {setbacks.in_a_row} attempts without a byte more; {KEPT}"
             case Fault.UNAUTHENTICATED:
                 raise not_accepted(problem)
             case Fault.NAME_IN_USE:
-                mend = f"choose another --slug or --title; {KEPT}, under another name, too"
+                fix = f"choose another --slug or --title; {KEPT}, under another name, too"
             case Fault.FORBIDDEN:
-                mend = f"is --username {self.to.owner} right, and the account's phone number verified? {KEPT}"
+                fix = f"is --username {self.to.owner} right, and the account's phone number verified? {KEPT}"
             case _:
-                mend = f"{KEPT}; --fresh sends everything anew"
-        raise KaggleError(f"{self.to.ref}: {problem.fault.value}: {problem.text}\n{mend}")
+                fix = f"{KEPT}; --fresh sends everything anew"
+        raise KaggleError(f"{self.to.ref}: {problem.fault.value}: {problem.text}\n{fix}")
 
     def _is_there(self) -> bool:
         return isinstance(self.remote.status(), DatasetStatus)

@@ -1,6 +1,6 @@
 """One dataset as Kaggle shows it: status, version and files, asked with retry_policy, and waited for with a deadline.
 
-In: a client and the dataset's `owner/slug`. Out: what Kaggle says, or an error with the mend. Asks only; changes
+In: a client and the dataset's `owner/slug`. Out: what Kaggle says, or an error with the fix. Asks only; changes
 nothing on Kaggle.
 """
 
@@ -151,5 +151,5 @@ def _words(status: DatasetStatus | ClientError) -> str:
 
 def not_accepted(problem: ClientError) -> KaggleError:
     """The error for credentials that Kaggle does not accept."""
-    mend = "make a new token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token (chmod 600)"
-    return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{mend}; {KEPT}")
+    fix = "make a new token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token (chmod 600)"
+    return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{fix}; {KEPT}")

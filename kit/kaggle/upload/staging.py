@@ -96,8 +96,8 @@ def write_archive(
         out.parent.mkdir(parents=True, exist_ok=True)
         free_bytes = shutil.disk_usage(out.parent).free
         if free_bytes < staged.size_bytes:
-            mend = "free some disk, or upload without --no-upload"
-            raise StorageError(f"{out}: needs {staged.size_bytes:,} bytes, {free_bytes:,} are free; {mend}")
+            fix = "free some disk, or upload without --no-upload"
+            raise StorageError(f"{out}: needs {staged.size_bytes:,} bytes, {free_bytes:,} are free; {fix}")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             done_bytes = 0
             for name, size_bytes in staged.sizes_bytes.items():
@@ -181,8 +181,8 @@ def _check_hashes(
 def _check_secrets(present: Mapping[str, Path], sizes: Mapping[str, int], credentials: Credentials) -> None:
     for name, path in present.items():
         if sizes[name] <= _MAX_SEARCHED_BYTES and credentials.found_in(path.read_bytes()):
-            mend = "take it out, build again, and make a new key if it was ever shared"
-            raise InputError(f"{path}: holds your Kaggle credentials; {mend}")
+            fix = "take it out, build again, and make a new key if it was ever shared"
+            raise InputError(f"{path}: holds your Kaggle credentials; {fix}")
 
 
 def _add(archive: zipfile.ZipFile, path: Path) -> None:

@@ -27,7 +27,7 @@ from kit.lock import held
 PART_SUFFIX = ".part"
 _CHUNK_BYTES = 1 << 18
 _SPARE_BYTES = 64 << 20  # left free on the disk
-_RELOCK = "make the lock anew with `kit wheels lock`, or mend pip's index"
+_RELOCK = "make the lock anew with `kit wheels lock`, or fix pip's index"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,7 @@ class Index:
         try:
             context = ssl.create_default_context(cafile=self.certificates) if self.certificates else None
         except OSError as error:
-            raise InputError(
-                f"{self.certificates}: pip's `cert` cannot be read ({error}); mend pip's setting"
-            ) from None
+            raise InputError(f"{self.certificates}: pip's `cert` cannot be read ({error}); fix pip's setting") from None
         object.__setattr__(self, "_context", context)
 
     def offers(self, project: str) -> tuple[Offer, ...]:
@@ -152,8 +150,8 @@ class Index:
                 if progress() > best:
                     num_failures, best = 0, progress()
                 if num_failures == len(self.pauses_s):
-                    mend = "check the network and pip's index; the same command goes on where it stopped"
-                    raise MissingError(f"{what}: the index does not give it ({error}); {mend}") from None
+                    fix = "check the network and pip's index; the same command goes on where it stopped"
+                    raise MissingError(f"{what}: the index does not give it ({error}); {fix}") from None
                 pause(self.pauses_s[num_failures])
                 num_failures += 1
 
@@ -202,8 +200,8 @@ def _pip(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
     command = [sys.executable, "-P", "-m", "pip", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environ))
     if done.returncode:
-        mend = f"install it with `{sys.executable} -m ensurepip`"
-        raise MissingError(f"{sys.executable}: pip does not tell its index ({done.stderr.strip()[-200:]}); {mend}")
+        fix = f"install it with `{sys.executable} -m ensurepip`"
+        raise MissingError(f"{sys.executable}: pip does not tell its index ({done.stderr.strip()[-200:]}); {fix}")
     return done.stdout
 
 

@@ -61,12 +61,12 @@ def check_host(target: Target, host: Host) -> None:
         raise InputError(_other_python(target, host))
     if host.glibc is None or host.glibc < _pair(target.glibc):
         here = "another C library" if host.glibc is None else f"glibc {_text(host.glibc)}"
-        mend = "choose a newer image for the notebook, or lower `glibc` in targets.toml and lock anew"
-        raise InputError(f"target {target.name}: the wheels may ask for glibc {target.glibc}, here is {here}; {mend}")
+        fix = "choose a newer image for the notebook, or lower `glibc` in targets.toml and lock anew"
+        raise InputError(f"target {target.name}: the wheels may ask for glibc {target.glibc}, here is {here}; {fix}")
     if target.cuda is not None and host.cuda is not None and host.cuda[0] < _pair(target.cuda)[0]:
         here = f"the driver runs CUDA up to {_text(host.cuda)}"
-        mend = f"build the dataset from a target of CUDA {host.cuda[0]} in targets.toml"
-        raise InputError(f"target {target.name}: the wheels are for CUDA {target.cuda}, {here}; {mend}")
+        fix = f"build the dataset from a target of CUDA {host.cuda[0]} in targets.toml"
+        raise InputError(f"target {target.name}: the wheels are for CUDA {target.cuda}, {here}; {fix}")
 
 
 def install_from(folder: Path, lock: Path, into: Path, *, borrow: Sequence[Path] = ()) -> Path:
@@ -129,8 +129,8 @@ def _install(folder: Path, lock: Path, into: Path) -> None:
     )
     shutil.rmtree(cache, ignore_errors=True)
     if done.returncode:
-        mend = "prove the folder with `kit wheels check`, then build and upload the dataset again"
-        raise InputError(f"{folder}: its wheels do not install; {mend}:\n{done.stderr.strip()[-2000:]}")
+        fix = "prove the folder with `kit wheels check`, then build and upload the dataset again"
+        raise InputError(f"{folder}: its wheels do not install; {fix}:\n{done.stderr.strip()[-2000:]}")
 
 
 def _other_python(target: Target, host: Host) -> str:

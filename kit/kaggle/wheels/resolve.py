@@ -48,8 +48,8 @@ def _pins(target: Target, index: Index) -> dict[str, str]:
     """Each package's version, as uv resolves it for the target."""
     uv = uv_command()
     if uv is None:
-        mend = f"install it with `{sys.executable} -m pip install uv`, or put one on PATH"
-        raise MissingError(f"uv: not found, and `kit wheels lock` resolves with it; {mend}")
+        fix = f"install it with `{sys.executable} -m pip install uv`, or put one on PATH"
+        raise MissingError(f"uv: not found, and `kit wheels lock` resolves with it; {fix}")
     with tempfile.TemporaryDirectory() as scratch:
         roots, limits = Path(scratch) / "requirements.in", Path(scratch) / "constraints.txt"
         roots.write_text("\n".join(target.requirements) + "\n", encoding="utf-8")
@@ -89,8 +89,8 @@ def _find(pin: tuple[str, str], target: Target, order: Mapping[Tag, int], index:
     ranked = {rank: offer for offer in of_version if (rank := _rank(offer.file, order)) is not None}
     if not ranked:
         having = ", ".join(offer.file for offer in of_version) or "no wheel at all"
-        mend = "keep it to a version that has one, in the target's constraints"
-        raise InputError(f"{target.name}: {name} {version} has no wheel for {target.platform} ({having}); {mend}")
+        fix = "keep it to a version that has one, in the target's constraints"
+        raise InputError(f"{target.name}: {name} {version} has no wheel for {target.platform} ({having}); {fix}")
     best = ranked[min(ranked)]
     if best.sha256 is None:
         raise InputError(f"{best.file}: the index gives no SHA-256; use an index that does")

@@ -16,7 +16,7 @@ from kit.assets import TINY_MODEL
 from kit.engines.text.transcript import Detokenizer, Follower, Transcript
 from kit.engines.transformers.loading import load_tokenizer
 from kit.errors import EngineError
-from kit.sampling import Finish, TokenEvidence
+from kit.sampling import FinishReason, TokenStats
 from tests.engines import tiny
 from tests.engines.contract import Watcher
 
@@ -128,28 +128,30 @@ def test_the_opening_comes_with_the_first_text() -> None:
 
 
 def follower(watcher: Watcher, **settings: Any) -> Follower:
-    """Over two tokens a character, as in UTF-16 with the high byte first; evidence numbers its token."""
+    """Over two tokens a character, as in UTF-16 with the high byte first; token_stats numbers its token."""
 
     def decode(ids: Sequence[int]) -> str:
         return bytes(ids).decode("utf-16-be", errors="replace")
 
-    def evidence(begin: int, end: int) -> tuple[TokenEvidence, ...]:
-        return tuple(TokenEvidence(logprob=-float(number), entropy=0.0) for number in range(begin, end))
+    def token_stats(begin: int, end: int) -> tuple[TokenStats, ...]:
+        return tuple(TokenStats(logprob=-float(number), entropy=0.0) for number in range(begin, end))
 
-    return Follower(Transcript(Detokenizer(decode), **settings), watcher, evidence)
+    return Follower(Transcript(Detokenizer(decode), **settings), watcher, token_stats)
 
 
 def test_a_token_that_completes_no_character_is_shown_with_the_one_that_does() -> None:
     watcher = Watcher()
     follow = follower(watcher)
-    assert [follow(0, None), follow(97, None), follow(0, None), follow(0xFF, Finish.STOP)] == [None] * 3 + [Finish.STOP]
+    assert [follow(0, None), follow(97, None), follow(0, None), follow(0xFF, FinishReason.STOP)] == [None] * 3 + [
+        FinishReason.STOP
+    ]
     assert [(chunk.text, chunk.num_tokens) for chunk in watcher.chunks] == [("a", 2), ("\ufffd", 2)]
-    assert [[-token.logprob for token in chunk.evidence] for chunk in watcher.chunks] == [[0, 1], [2, 3]]
+    assert [[-token.logprob for token in chunk.token_stats] for chunk in watcher.chunks] == [[0, 1], [2, 3]]
 
 
 def test_a_watcher_ends_an_attempt_whatever_its_last_token_says() -> None:
-    assert follower(Watcher(enough=1))(97, Finish.LENGTH) is Finish.CUT
-    assert follower(Watcher(), stop=("\ufffd",))(97, Finish.LENGTH) is Finish.STOP
+    assert follower(Watcher(enough=1))(97, FinishReason.LENGTH) is FinishReason.ABORTED
+    assert follower(Watcher(), stop=("\ufffd",))(97, FinishReason.LENGTH) is FinishReason.STOP
 
 
 def test_a_watcher_that_raises_is_named() -> None:

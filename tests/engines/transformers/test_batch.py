@@ -14,7 +14,7 @@ from kit.engines.transformers.batch import Batch
 from kit.engines.transformers.decoding import Attempt, Decoder
 from kit.engines.transformers.token_sampling import draw, settings_of, warp
 from kit.errors import InputError
-from kit.sampling import Finish, SamplingParams
+from kit.sampling import FinishReason, SamplingParams
 from tests.engines import tiny
 from tests.oracles import generation_reference as reference
 
@@ -205,7 +205,7 @@ def test_a_row_with_broken_logits_fails_alone(bad: float) -> None:
         decoder_._batch.logits_BV[0, 5] = bad
     decoder_.step()
     run_to_the_end(decoder_)
-    assert broken.finish is Finish.FAILED
+    assert broken.finish is FinishReason.FAILED
     assert "NaN or infinite after 1 new tokens" in broken.error
     assert_equals_reference(model, [healthy])
 
@@ -268,11 +268,11 @@ def test_who_follows_an_attempt_ends_it_before_the_next_forward_pass() -> None:
     model.register_forward_pre_hook(
         lambda _module, _args, kwargs: rows.append(kwargs["input_ids"].shape[0]), with_kwargs=True
     )
-    heard: list[tuple[int, Finish | None]] = []
+    heard: list[tuple[int, FinishReason | None]] = []
 
-    def follow(token_id: int, finish: Finish | None) -> Finish | None:
+    def follow(token_id: int, finish: FinishReason | None) -> FinishReason | None:
         heard.append((token_id, finish))
-        return Finish.CUT if len(heard) == 2 else finish
+        return FinishReason.ABORTED if len(heard) == 2 else finish
 
     cut, whole = attempt(4, max_new_tokens=9), attempt(4, max_new_tokens=3)
     cut.follow = follow
@@ -281,14 +281,14 @@ def test_who_follows_an_attempt_ends_it_before_the_next_forward_pass() -> None:
     run_to_the_end(decoder_)
     assert rows == [1, 2, 1]  # the prompt they share, a pass for both, and one that only the second needs
     assert heard == [(token.id, None) for token in cut.tokens]
-    assert (cut.finish, whole.finish) == (Finish.CUT, Finish.LENGTH)
+    assert (cut.finish, whole.finish) == (FinishReason.ABORTED, FinishReason.LENGTH)
 
 
 def test_who_followed_an_attempt_that_was_left_hears_no_more_of_it() -> None:
     """The caller may have left between two looks at the batch, and be reading what it heard."""
     heard: list[int] = []
 
-    def follow(token_id: int, finish: Finish | None) -> Finish | None:
+    def follow(token_id: int, finish: FinishReason | None) -> FinishReason | None:
         heard.append(token_id)
         return finish
 

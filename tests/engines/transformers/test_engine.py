@@ -22,7 +22,7 @@ from kit.engines.transformers.decoding import Attempt
 from kit.engines.transformers.engine import TransformersEngine
 from kit.engines.transformers.loading import load_tokenizer
 from kit.errors import EngineError, InputError, MissingError
-from kit.sampling import Finish, Message, Prompt, Sample, SamplingParams, Tool, ToolCall
+from kit.sampling import FinishReason, Message, Prompt, Sample, SamplingParams, Tool, ToolCall
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject, Watcher, endless, quick
 from tests.oracles import generation_reference as reference
@@ -90,13 +90,13 @@ def test_samples_equal_one_by_one_generation_by_the_reference() -> None:
         expected = reference.generate(model, prompt_ids, params, eos_ids={tiny.EOS_ID}, context=512)
         assert sample.text == tokenizer.decode(expected.token_ids, skip_special_tokens=True)
         assert sample.num_tokens == len(expected.token_ids)
-        assert sample.finish is (Finish.STOP if expected.token_ids[-1] == tiny.EOS_ID else Finish.LENGTH)
+        assert sample.finish is (FinishReason.STOP if expected.token_ids[-1] == tiny.EOS_ID else FinishReason.LENGTH)
         assert sample.mean_logprob == pytest.approx(expected.mean_logprob, abs=1e-10)
         assert sample.mean_entropy == pytest.approx(expected.mean_entropy, abs=1e-10)
-        assert len(sample.evidence) == sample.num_tokens
-        mean = sum(token.logprob for token in sample.evidence) / sample.num_tokens
+        assert len(sample.token_stats) == sample.num_tokens
+        mean = sum(token.logprob for token in sample.token_stats) / sample.num_tokens
         assert mean == pytest.approx(expected.mean_logprob, abs=1e-10)
-    assert {sample.finish for sample in samples.values()} == {Finish.STOP, Finish.LENGTH}
+    assert {sample.finish for sample in samples.values()} == {FinishReason.STOP, FinishReason.LENGTH}
 
 
 def test_any_of_several_end_tokens_stops_a_text_and_stays_out_of_it() -> None:
@@ -106,15 +106,15 @@ def test_any_of_several_end_tokens_stops_a_text_and_stays_out_of_it() -> None:
     model.generation_config.eos_token_id = [im_end, letter_a]
     samples = run(gather(*range(24), max_new_tokens=60), model).values()
     assert all("a" not in sample.text and "<" not in sample.text for sample in samples)
-    assert any(sample.finish is Finish.STOP for sample in samples)
-    assert all(sample.num_tokens > len(sample.text) for sample in samples if sample.finish is Finish.STOP)
+    assert any(sample.finish is FinishReason.STOP for sample in samples)
+    assert all(sample.num_tokens > len(sample.text) for sample in samples if sample.finish is FinishReason.STOP)
 
 
 def test_a_text_ends_where_the_context_ends() -> None:
     model = tiny.build(endless=True, context=40)
     num_prompt = len("user\nwhat is 1+1?") + 3
     sample = run(gather(1, max_new_tokens=500), model)[1]
-    assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 40 - num_prompt)
+    assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 40 - num_prompt)
 
 
 def test_a_prompt_beyond_the_context_is_told_with_both_numbers() -> None:
@@ -169,7 +169,7 @@ def test_a_deadline_holds_while_the_model_is_stuck() -> None:
         return sample
 
     sample = run(act, model)
-    assert (sample.finish, sample.text, sample.mean_logprob) == (Finish.DEADLINE, "", None)
+    assert (sample.finish, sample.text, sample.mean_logprob) == (FinishReason.DEADLINE, "", None)
     assert sample.seconds < 5
 
 
@@ -190,7 +190,7 @@ def test_a_failure_of_the_model_fails_the_calls_in_flight_and_no_later_one() -> 
     assert isinstance(first, EngineError)
     assert "boom" in str(first)
     assert isinstance(first.__cause__, ZeroDivisionError)
-    assert second.finish in {Finish.STOP, Finish.LENGTH}
+    assert second.finish in {FinishReason.STOP, FinishReason.LENGTH}
 
 
 def test_running_out_of_memory_halves_the_batch_and_changes_no_text() -> None:
@@ -237,7 +237,7 @@ def test_broken_logits_fail_the_sample_and_not_the_engine() -> None:
         return broken, (await gather(1)(engine))[1]
 
     broken, healthy = run(act, model)
-    assert (broken.finish, broken.num_tokens) == (Finish.FAILED, 0)
+    assert (broken.finish, broken.num_tokens) == (FinishReason.FAILED, 0)
     assert "NaN" in broken.error
     assert healthy.error == ""
 
@@ -519,19 +519,19 @@ def test_characters_of_several_tokens_are_shown_whole_and_once() -> None:
     text = "na\u00efve \u6f22\u5b57 \U0001f642\U0001f468\u200d\U0001f469 x\u0305."
     watcher = Watcher()
     sample = sample_spelt(text, on_chunk=watcher)
-    assert (sample.text, sample.finish) == (text, Finish.STOP)
+    assert (sample.text, sample.finish) == (text, FinishReason.STOP)
     assert watcher.text == text
     assert not any("\ufffd" in chunk.text for chunk in watcher.chunks)
     assert all(chunk.text for chunk in watcher.chunks[:-1])  # the last shows the end token
     assert watcher.num_tokens == sample.num_tokens > len(watcher.chunks)
-    assert all(len(chunk.evidence) == chunk.num_tokens for chunk in watcher.chunks)
+    assert all(len(chunk.token_stats) == chunk.num_tokens for chunk in watcher.chunks)
 
 
 def test_a_stop_text_may_end_within_a_token_and_cost_the_tokens_that_were_drawn() -> None:
     whole = sample_spelt("so 12 + 30 = 42, and no more")
     sample = sample_spelt("so 12 + 30 = 42, and no more", params={"stop": ("30 =",)})
-    assert (sample.text, sample.finish) == ("so 12 + 30 =", Finish.STOP)
-    assert sample.num_tokens == len(sample.evidence) < whole.num_tokens
+    assert (sample.text, sample.finish) == ("so 12 + 30 =", FinishReason.STOP)
+    assert sample.num_tokens == len(sample.token_stats) < whole.num_tokens
     sample = sample_spelt("\u6f22\u5b57\u6f22", params={"stop": ("\u5b57",)})
     assert sample.text == "\u6f22\u5b57"
 
@@ -540,7 +540,7 @@ def test_a_text_cut_within_a_character_keeps_what_stands_for_it_only_at_its_own_
     """At max_new_tokens the sample's text is all that its tokens say; the chunks say the same."""
     watcher = Watcher()
     sample = sample_spelt("ab\u6f22", params={"max_new_tokens": 4}, on_chunk=watcher)
-    assert (sample.text, sample.finish) == ("ab\ufffd", Finish.LENGTH)
+    assert (sample.text, sample.finish) == ("ab\ufffd", FinishReason.LENGTH)
     assert watcher.text == sample.text
 
 

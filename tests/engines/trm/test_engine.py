@@ -16,7 +16,7 @@ from kit.engines.transformers.engine import TransformersEngine
 from kit.engines.trm.engine import TRMEngine
 from kit.errors import EngineError, InputError, MissingError
 from kit.problem import Problem
-from kit.sampling import Finish, Sample, SamplingParams
+from kit.sampling import FinishReason, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.solver import Solver
 from kit.trm import checkpoint
@@ -111,7 +111,7 @@ def test_the_halting_score_is_the_mean_over_the_tokens_drawn() -> None:
     drawn_from = output.halting_logit[0, len(prompt_ids) - 1 : -1]
     for sample in samples[1:]:
         assert sample.halting == pytest.approx(drawn_from.sigmoid().mean().item(), abs=1e-9)
-        assert [token.halting for token in sample.evidence] == pytest.approx(drawn_from.sigmoid().tolist(), abs=1e-9)
+        assert [token.halting for token in sample.token_stats] == pytest.approx(drawn_from.sigmoid().tolist(), abs=1e-9)
 
 
 def test_an_untrained_recursion_writes_what_its_backbone_writes() -> None:
@@ -196,7 +196,7 @@ def test_nan_in_the_recursion_fails_the_samples_that_recurse_and_no_other() -> N
     with torch.no_grad():
         model.trm.out.weight[0, 0] = math.nan
     broken, healthy = sample_all(TRMEngine(model, tiny.tokenizer()), [quick(1, depth=2), quick(1, depth=0)])
-    assert (broken.finish, broken.num_tokens) == (Finish.FAILED, 0)
+    assert (broken.finish, broken.num_tokens) == (FinishReason.FAILED, 0)
     assert "NaN" in broken.error
     assert healthy.error == ""
 

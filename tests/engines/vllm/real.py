@@ -30,7 +30,7 @@ from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
 from kit.engines.vllm.server.supervision import Incident, Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
-from kit.sampling import Chunk, Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Chunk, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from tests.engines import tiny
 
 log = logging.getLogger(__name__)
@@ -211,8 +211,8 @@ async def struck(real: Real, part: str, number: signal.Signals, *, num_attempts:
 def check_struck(made: Struck) -> None:
     """No token is lost and none comes twice."""
     for sample, shown in zip(made.samples, made.shown, strict=True):
-        assert (sample.finish, sample.error) == (Finish.CUT, "")
+        assert (sample.finish, sample.error) == (FinishReason.ABORTED, "")
         assert sample.text == shown
-        assert sample.num_tokens == len(sample.evidence)
+        assert sample.num_tokens == len(sample.token_stats)
         # other batches round otherwise, so a greedy text may part from the whole one, but not at once
         assert sample.text[: len(made.whole)] == made.whole[: len(sample.text)]

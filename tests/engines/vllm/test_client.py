@@ -21,11 +21,11 @@ from kit.engines.vllm.client.wire import (
     chat_request,
     completion_piece,
     completion_request,
-    token_evidence,
+    token_stats_of,
 )
 from kit.errors import EngineError
 from kit.models.harmony import HarmonyReader, is_harmony, prepared, turn_so_far
-from kit.sampling import Finish, Message, Prompt, SamplingParams, Tool, ToolCall
+from kit.sampling import FinishReason, Message, Prompt, SamplingParams, Tool, ToolCall
 from tests.engines import tiny
 from tests.engines.vllm import openai_server
 
@@ -113,11 +113,11 @@ CHAT = json.loads(
 def test_real_events_are_read() -> None:
     piece = completion_piece(COMPLETION)
     assert (piece.text, piece.token_ids, piece.num_tokens, piece.finish) == ("z", (25,), 1, "")
-    (token,) = piece.evidence
+    (token,) = piece.token_stats
     assert token.logprob == pytest.approx(-3.3793370723724365)
     assert token.confidence is None  # of fewer than twenty
     piece = chat_piece(CHAT)
-    assert (piece.text, piece.token_ids, piece.finish, len(piece.evidence)) == ("k", (10,), "length", 1)
+    assert (piece.text, piece.token_ids, piece.finish, len(piece.token_stats)) == ("k", (10,), "length", 1)
 
 
 @pytest.mark.parametrize("choices", ["x", [1], [None]])
@@ -135,7 +135,7 @@ def test_the_entropy_told_is_never_more_than_the_true_one_and_equal_where_all_is
     total = math.fsum(weights)
     logprobs = sorted((math.log(weight / total) for weight in weights), reverse=True)
     true = -math.fsum(math.exp(value) * value for value in logprobs)
-    token = token_evidence(logprobs[-1], logprobs[:20])
+    token = token_stats_of(logprobs[-1], logprobs[:20])
     assert token.entropy <= true + 1e-9
     if len(weights) <= 20:
         assert token.entropy == pytest.approx(true, abs=1e-9)
@@ -154,7 +154,7 @@ def taken(pieces: Sequence[Piece], prompt: Prompt = PROMPT, **params: Any) -> At
 def test_a_chat_servers_thought_gets_its_tags_back() -> None:
     pieces = [Piece(thought="1+1", num_tokens=1), Piece(thought=" is 2", num_tokens=1), Piece(text="2", num_tokens=1)]
     sample = taken([*pieces, Piece(finish="stop")]).as_sample(seconds=0)
-    assert (sample.text, sample.finish, sample.num_tokens) == ("<think>1+1 is 2</think>2", Finish.STOP, 4)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("<think>1+1 is 2</think>2", FinishReason.STOP, 4)
 
 
 def test_a_chat_servers_calls_are_put_together_from_their_fragments() -> None:

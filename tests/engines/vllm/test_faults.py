@@ -29,7 +29,7 @@ from kit.engines.vllm.server.settings import ServerSettings
 from kit.engines.vllm.server.supervision import Break, Incident
 from kit.engines.vllm.server.supervisor import open_server
 from kit.errors import EngineError, InputError
-from kit.sampling import Finish, Sample, SamplingParams
+from kit.sampling import FinishReason, Sample, SamplingParams
 from tests.engines import tiny
 from tests.engines.vllm.real import (
     LONG_CONTEXT,
@@ -87,7 +87,7 @@ def cut_tokenizer(model: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A start that cannot succeed. told: of its cause and its mend."""
+    """A start that cannot succeed. told: of its cause and its fix."""
 
     cause: Cause
     told: str
@@ -146,7 +146,7 @@ def outcomes(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_no_settings_mend_is_given_up_at_the_first_start(outcomes: dict[str, Outcome], name: str) -> None:
+def test_what_no_settings_fix_is_given_up_at_the_first_start(outcomes: dict[str, Outcome], name: str) -> None:
     (incident,) = outcomes[name].incidents
     assert (incident.kind, incident.diagnosis.cause) == (Break.NOT_STARTED, FAULTS[name].cause)
     with pytest.raises(EngineError, match=FAULTS[name].told):
@@ -206,7 +206,7 @@ class TestAServerThatHasToTakeLess:
         assert (small.server.settings.kv_cache_bytes, small.server.settings.max_num_seqs) == (16 << 20, 8)
         assert portal.call(small.reading).num_tokens == CACHE_TOKENS == (16 << 20) // TOKEN_BYTES
         sample = portal.call(small.sample, SamplingParams(temperature=0, max_new_tokens=50))
-        assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 50)
+        assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 50)
 
     def test_preempts_attempts_that_no_gate_holds_back(self, portal: BlockingPortal, small: Real) -> None:
         """Sixteen long prompts, of which eight may run at once and the cache holds five to their end."""
@@ -254,7 +254,7 @@ def crowded(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.
 class TestAServerOnAFullDisk:
     def test_serves(self, portal: BlockingPortal, crowded: Real) -> None:
         sample = portal.call(crowded.sample, SamplingParams(temperature=0, max_new_tokens=50))
-        assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 50)
+        assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 50)
         assert Path(crowded.process("EngineCore").cwd()) == crowded.scratch
         assert crowded.server.incidents == []
 

@@ -187,7 +187,8 @@ def test_a_server_with_one_depth_refuses_another() -> None:
 )
 def test_greedy_tokens_are_those_of_kit_trm(vllm_python: Path, tmp_path: Path, form: str, trm: dict[str, Any]) -> None:
     """200 prompts at each depth, in chunks, with cached beginnings and preemptions; the depths share batches."""
-    # -I: the kit is found where vLLM's environment has it, as in a contest; the script itself imports no test module
+    # -I: the kit is found where vLLM's environment has it, as in a competition; the script itself imports no test
+    # module
     command = [str(vllm_python), "-I", recursion_in_vllm.__file__, form, str(tmp_path), "--trm", json.dumps(trm)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=_environment())
     reports = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]

@@ -22,7 +22,7 @@ from kit.engines.vllm.client.engine import open_engine
 from kit.engines.vllm.server.supervision import Break
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Finish, Sample, SamplingParams
+from kit.sampling import FinishReason, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.solver import Solver
@@ -83,10 +83,10 @@ class TestContract(EngineContract):
             )
 
 
-def test_a_turn_without_a_stop_text_has_evidence_for_each_token(portal: BlockingPortal, real: Real) -> None:
+def test_a_turn_without_a_stop_text_has_statistics_for_each_token(portal: BlockingPortal, real: Real) -> None:
     sample = portal.call(real.sample, SamplingParams(temperature=0, max_new_tokens=12))
-    assert (sample.num_tokens, len(sample.evidence)) == (12, 12)
-    for token in sample.evidence:
+    assert (sample.num_tokens, len(sample.token_stats)) == (12, 12)
+    for token in sample.token_stats:
         assert token.confidence is not None
         assert token.logprob <= 0 <= token.entropy
         assert token.confidence >= -token.logprob  # greedy: the chosen token is the likeliest of the twenty
@@ -120,7 +120,7 @@ def test_an_attempt_ends_where_the_context_does(portal: BlockingPortal, real: Re
 
     for num_left in (20, 1):
         sample = portal.call(act, num_left)
-        assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, num_left)
+        assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, num_left)
 
 
 def test_what_the_server_refuses_is_told_and_harms_nobody(portal: BlockingPortal, address: Address, real: Real) -> None:
@@ -141,7 +141,7 @@ def test_what_the_server_refuses_is_told_and_harms_nobody(portal: BlockingPortal
 
     sample, told = portal.call(act)
     assert f"max_model_len={LONG_CONTEXT}" in told
-    assert (sample.finish, sample.num_tokens) == (Finish.LENGTH, 200)
+    assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 200)
     assert real.server.incidents == []
 
 
@@ -159,7 +159,7 @@ def test_attempts_survive_their_engine(
     assert made.incident.kind in kinds
 
 
-class Contest:
+class Competition:
     """Problems put to the kit's solver over a server that is killed under it."""
 
     def __init__(self, real: Real, journal: Journal) -> None:
@@ -172,7 +172,7 @@ class Contest:
         return {
             each["number"]: each
             for each in records
-            if each["kind"] == "sample" and each["problem"] == problem.key and each["finish"] == Finish.LENGTH
+            if each["kind"] == "sample" and each["problem"] == problem.key and each["finish"] == FinishReason.LENGTH
         }
 
     async def solve(self, problem: Problem, *, limit_s: float, num_samples: int) -> Solution:
@@ -213,29 +213,31 @@ class Contest:
         return solution, before
 
 
-def test_a_contest_goes_on_over_an_engine_that_is_killed(portal: BlockingPortal, real: Real, tmp_path: Path) -> None:
+def test_a_competition_goes_on_over_an_engine_that_is_killed(
+    portal: BlockingPortal, real: Real, tmp_path: Path
+) -> None:
     """The random model writes no answers, so they are guessed, and guessed from samples that are all there."""
 
     async def act(journal: Journal) -> None:
-        contest = Contest(real, journal)
+        competition = Competition(real, journal)
         num_incidents = len(real.server.incidents)
         long, short, last = (Problem(id=name, text=f"what is {name}+1?") for name in "123")
 
-        solution, before = await contest.solve_and_kill(long, limit_s=300, num_samples=9)
-        after = contest.samples(long)
+        solution, before = await competition.solve_and_kill(long, limit_s=300, num_samples=9)
+        after = competition.samples(long)
         assert {number: after[number] for number in before} == before
         assert sorted(after) == list(range(9))  # those under way were replayed, and none broke
         assert solution.num_samples == 9
 
         # the time is up before the server is back
-        solution, before = await contest.solve_and_kill(short, limit_s=12, num_samples=1000)
-        after = contest.samples(short)
+        solution, before = await competition.solve_and_kill(short, limit_s=12, num_samples=1000)
+        after = competition.samples(short)
         assert {number: after[number] for number in before} == before
         assert solution.num_samples >= len(after) >= 2
 
-        solution = await contest.solve(last, limit_s=300, num_samples=3)
-        assert solution.num_samples == len(contest.samples(last)) == 3
+        solution = await competition.solve(last, limit_s=300, num_samples=3)
+        assert solution.num_samples == len(competition.samples(last)) == 3
         assert len(real.server.incidents) >= num_incidents + 2
 
-    with Journal.open(tmp_path / "journal.jsonl", run={"test": "contest"}) as journal:
+    with Journal.open(tmp_path / "journal.jsonl", run={"test": "competition"}) as journal:
         portal.call(act, journal)

@@ -277,7 +277,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_what_no_other_settings_mend_is_told_at_once(name: str) -> None:
+def test_what_no_other_settings_fix_is_told_at_once(name: str) -> None:
     text, cause = SPOILT[name]
     found = diagnose(text)
     assert found.cause is cause

@@ -30,7 +30,7 @@ from kit.engines.vllm.server.supervision import Break, Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.errors import EngineError
 from kit.problem import Problem
-from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution
@@ -131,8 +131,10 @@ def test_a_server_killed_mid_answer_comes_back_and_its_attempts_end_as_if_nothin
         return whole.text, await while_sampling(made, 200, kill, num_attempts=4), made.server
 
     whole, samples, server = run(act, tmp_path)
-    assert [(sample.text, sample.num_tokens, sample.finish) for sample in samples] == [(whole, 200, Finish.LENGTH)] * 4
-    assert all(len(sample.evidence) == 200 for sample in samples)
+    assert [(sample.text, sample.num_tokens, sample.finish) for sample in samples] == [
+        (whole, 200, FinishReason.LENGTH)
+    ] * 4
+    assert all(len(sample.token_stats) == 200 for sample in samples)
     assert [incident.kind for incident in server.incidents] == [Break.EXITED]
 
 
@@ -157,7 +159,7 @@ def test_an_engine_that_dies_within_a_stream_is_told_from_a_text_that_ends(tmp_p
         return await while_sampling(made, 200, die), made.server
 
     samples, server = run(act, tmp_path)
-    assert [(sample.num_tokens, sample.finish) for sample in samples] == [(200, Finish.LENGTH)]
+    assert [(sample.num_tokens, sample.finish) for sample in samples] == [(200, FinishReason.LENGTH)]
     assert [incident.diagnosis.cause for incident in server.incidents] == [Cause.ENGINE_DIED]
 
 
@@ -169,7 +171,7 @@ def test_a_server_that_is_stopped_still_is_found_hung_and_replaced(tmp_path: Pat
         return await while_sampling(made, 200, freeze, num_attempts=2), made.server
 
     samples, server = run(act, tmp_path)
-    assert [sample.finish for sample in samples] == [Finish.LENGTH] * 2
+    assert [sample.finish for sample in samples] == [FinishReason.LENGTH] * 2
     assert [incident.kind for incident in server.incidents] == [Break.HUNG]
 
 
@@ -203,7 +205,7 @@ def test_a_server_that_refuses_all_work_is_probed_and_replaced(tmp_path: Path) -
         return samples[0], made.server
 
     sample, server = run(act, tmp_path)
-    assert (sample.num_tokens, sample.finish) == (20, Finish.LENGTH)
+    assert (sample.num_tokens, sample.finish) == (20, FinishReason.LENGTH)
     assert server.incidents[0].kind is Break.MUTE
 
 
@@ -223,7 +225,7 @@ def test_a_deadline_holds_while_the_server_is_down_and_keeps_the_text_so_far(tmp
         return samples[0], trio.current_time() - begun
 
     sample, seconds = run(act, tmp_path, "--start-s", "3")
-    assert sample.finish is Finish.DEADLINE
+    assert sample.finish is FinishReason.DEADLINE
     assert 1 <= sample.num_tokens < 4000
     assert seconds < 5
 
@@ -242,7 +244,7 @@ def test_out_of_memory_at_the_start_leads_down_the_ladder_until_it_fits(tmp_path
     assert server.settings.memory_share < settings.memory_share
 
 
-def test_a_damaged_model_is_given_up_at_once_with_cause_mend_and_log(tmp_path: Path) -> None:
+def test_a_damaged_model_is_given_up_at_once_with_cause_fix_and_log(tmp_path: Path) -> None:
     async def act(made: Bench) -> str:
         with pytest.raises(EngineError) as caught:
             await greedy(made, 5)
@@ -354,7 +356,7 @@ def test_a_smaller_context_ends_an_attempt_that_has_outgrown_it(tmp_path: Path) 
         return await while_sampling(made, 400, shrink)
 
     (sample,) = run(act, tmp_path)
-    assert sample.finish is Finish.LENGTH
+    assert sample.finish is FinishReason.LENGTH
     assert 100 <= sample.num_tokens < 400
 
 
@@ -524,14 +526,14 @@ class Answering:
         except EngineError as error:
             self.failures.append(str(error))
             raise
-        if sample.finish is not Finish.LENGTH:
+        if sample.finish is not FinishReason.LENGTH:
             self.failures.append(sample.error or sample.finish)
             return sample
-        return dataclasses.replace(sample, text="The answer is \\boxed{7}.", finish=Finish.STOP)
+        return dataclasses.replace(sample, text="The answer is \\boxed{7}.", finish=FinishReason.STOP)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
-def test_a_contest_goes_on_over_a_server_that_breaks_under_every_problem(
+def test_a_competition_goes_on_over_a_server_that_breaks_under_every_problem(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """Every problem is answered in its time, and no sample is drawn in vain."""

@@ -21,11 +21,11 @@ def test_a_token_is_told_by_its_place_and_never_shown(tmp_path: Path) -> None:
     assert TOKEN not in repr(check)
 
 
-def test_to_have_no_credentials_is_a_warning_with_the_mend(tmp_path: Path) -> None:
+def test_to_have_no_credentials_is_a_warning_with_the_fix(tmp_path: Path) -> None:
     check = doctor.credentials({"HOME": str(tmp_path)})
     assert check.is_passed
     assert [finding.severity for finding in check.findings] == [Severity.WARNING]
-    assert "access_token" in check.findings[0].mend
+    assert "access_token" in check.findings[0].fix
 
 
 def test_every_committed_lock_is_current() -> None:
@@ -43,7 +43,7 @@ def test_a_lock_older_than_its_target_is_named_with_the_command(tmp_path: Path, 
     (tmp_path / "pyproject.toml").write_text(project)
     check = doctor.locks(project=tmp_path)
     assert not check.is_passed
-    assert "kit wheels lock --target cpu" in check.findings[0].mend
+    assert "kit wheels lock --target cpu" in check.findings[0].fix
 
 
 def test_what_a_dry_run_imports_is_installed_here() -> None:
@@ -52,7 +52,7 @@ def test_what_a_dry_run_imports_is_installed_here() -> None:
     assert "torch" in check.detail
 
 
-def test_a_package_that_is_absent_fails_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_absent_fails_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no_such_package"))
     check = doctor.packages()
     assert [finding.file for finding in check.findings] == ["no_such_package"]

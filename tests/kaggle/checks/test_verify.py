@@ -1,4 +1,4 @@
-"""Verifying: whatever is wrong is found, named with its mend, and nothing is found where nothing is wrong."""
+"""Verifying: whatever is wrong is found, named with its fix, and nothing is found where nothing is wrong."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_one_flipped_byte_in_any_file_is_found_and_the_file_named(
         flipped(path, len(whole) - 1)
         found = check_files(mounted, manifest)
         assert [finding.file for finding in found] == [str(path)]
-        assert found[0].mend
+        assert found[0].fix
         path.write_bytes(whole)
     assert check_files(mounted, manifest) == ()
 
@@ -191,7 +191,7 @@ def test_without_a_manifest_or_with_a_broken_one_nothing_else_is_said(without_wh
     (check,) = verify(dataset, site(tmp_path))
     assert not check.is_passed
     assert "not valid JSON" in check.findings[0].problem
-    assert "build the dataset again" in check.findings[0].mend
+    assert "build the dataset again" in check.findings[0].fix
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_wheels_that_do_not_fit_together_are_found(tmp_path: Path) -> None:
     Lock(lock.target, (needy, *lock.wheels)).save(wheels.lock)
     built = build(tmp_path / "dataset", model=make_model(tmp_path / "model"), wheels=wheels)
     check = next(check for check in verify(built.folder, site(tmp_path)) if check.name == "wheels")
-    assert any("absent" in finding.problem and "kit wheels lock" in finding.mend for finding in check.findings)
+    assert any("absent" in finding.problem and "kit wheels lock" in finding.fix for finding in check.findings)
 
 
 # The model
@@ -287,7 +287,7 @@ def test_what_keeps_a_model_from_loading_offline_is_named(
 ) -> None:
     found = check_model(model_with(tmp_path / "model", **files))
     assert any(says in finding.problem and f"{finding.file} {finding.problem}".find(file) >= 0 for finding in found)
-    assert all(finding.mend for finding in found)
+    assert all(finding.fix for finding in found)
 
 
 def test_a_missing_shard_and_a_cut_one_are_named(tmp_path: Path) -> None:
@@ -349,17 +349,17 @@ KAGGLE = {"host": Host(python=(3, 12), machine="x86_64", glibc=(2, 35), cuda=(13
         (machine(busy_ports=(50051, 60053)), 0, None, "ports", "listens at 50051, 60053"),
     ],
 )
-def test_what_a_machine_lacks_is_an_error_with_its_mend(
+def test_what_a_machine_lacks_is_an_error_with_its_fix(
     at: Machine, weights_gb: int, target: Target | None, file: str, says: str
 ) -> None:
     needed = Needs(weights_bytes=weights_gb * 10**9, unpacked_bytes=10**9, target=target)
     found = [each for each in findings(check_machine(at, needed)) if each.severity is Severity.ERROR]
     assert [finding.file for finding in found] == [file]
     assert says in found[0].problem
-    assert found[0].mend
+    assert found[0].fix
 
 
-def test_the_contests_machine_lacks_nothing_and_a_gpu_forgives_a_full_memory() -> None:
+def test_the_competitions_machine_lacks_nothing_and_a_gpu_forgives_a_full_memory() -> None:
     needed = Needs(weights_bytes=65 * 10**9, unpacked_bytes=10**9, target=CUDA)
     assert findings(check_machine(machine(**KAGGLE), needed)) == []
     (finding,) = findings(check_machine(machine(**KAGGLE, free_memory_bytes=1), needed))
@@ -405,7 +405,7 @@ def test_the_command_says_what_it_saw_and_its_status_is_the_verdict(
     assert cli.main(["verify", str(dataset), "--scratch", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
     assert "FAILED" in printed
-    assert f"error: {dataset / 'model__config.json'}: its SHA-256 is not the manifest's\n  mend: build" in printed
+    assert f"error: {dataset / 'model__config.json'}: its SHA-256 is not the manifest's\n  fix: build" in printed
 
 
 def test_a_folder_without_a_dataset_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import trio
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import MissingError
-from kit.kaggle.notebook.boundary import Contest, OpenEngine, predict_function
+from kit.kaggle.notebook.boundary import Competition, OpenEngine, predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
@@ -52,10 +52,10 @@ class Broken:
         raise self.error
 
 
-def contest(open_engine: OpenEngine, *, limit_s: float = 60, journal: Journal | None = None) -> Contest:
+def competition(open_engine: OpenEngine, *, limit_s: float = 60, journal: Journal | None = None) -> Competition:
     start = time.monotonic()
     config = BudgetConfig(limit_s=limit_s, reserve_s=0, floor_s=0, num_problems=1)
-    return Contest(
+    return Competition(
         open_engine,
         budget=Budget(config, lambda: time.monotonic() - start),
         journal=journal,
@@ -64,14 +64,14 @@ def contest(open_engine: OpenEngine, *, limit_s: float = 60, journal: Journal | 
 
 
 def test_answers_with_one_row_of_the_right_types() -> None:
-    with contest(opened(answering(7))) as running:
+    with competition(opened(answering(7))) as running:
         frame = predict_function(running)(pl.Series(["a"]), pl.Series(["What is $3+4$?"]))
     assert frame.to_dicts() == [{"id": "a", "answer": 7}]
     assert frame.schema == {"id": pl.String, "answer": pl.Int64}
 
 
 def test_predict_is_what_kaggle_evaluation_takes_and_does_not_look_at_the_answer() -> None:
-    with contest(opened(answering(7))) as running:
+    with competition(opened(answering(7))) as running:
         predict = predict_function(running)
         assert predict.__name__ == "predict"  # type: ignore[attr-defined]
         assert type(predict).__name__ == "function"
@@ -91,7 +91,7 @@ def test_predict_is_what_kaggle_evaluation_takes_and_does_not_look_at_the_answer
     ],
 )
 def test_any_row_at_all_gets_an_answer(id_: object, problem: object) -> None:
-    with contest(opened(answering(7))) as running:
+    with competition(opened(answering(7))) as running:
         frame = predict_function(running)(id_, problem)  # type: ignore[arg-type]
     assert frame["answer"].to_list() == [7]
     assert frame.schema == {"id": pl.String, "answer": pl.Int64}
@@ -122,7 +122,7 @@ def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
 ) -> None:
     with (
         Journal.open(tmp_path / "journal", run={}) as journal,
-        contest(FAULTS[fault](), limit_s=1.5, journal=journal) as running,
+        competition(FAULTS[fault](), limit_s=1.5, journal=journal) as running,
     ):
         frames = [predict_function(running)(pl.Series([id_]), pl.Series(["?"])) for id_ in "abc"]
     assert [frame["answer"].to_list() for frame in frames] == [[0]] * 3
@@ -133,13 +133,13 @@ def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
 
 
 def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
-    with contest(fails()) as running:
+    with competition(fails()) as running:
         assert running.answer(PROBLEM).guess == "the engine did not load: model.safetensors: missing"
 
 
 def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() -> None:
     engine = Broken(KeyboardInterrupt())
-    with contest(opened(engine)) as running:
+    with competition(opened(engine)) as running:
         assert running.answer(PROBLEM).guess
         running._solver.result().engine = answering(7)
         assert running.answer(Problem("b", "?")).answer == 7
@@ -147,7 +147,7 @@ def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() ->
 
 def test_after_closing_predict_still_answers(tmp_path: Path) -> None:
     """Bug of an earlier version: the closed journal made the fallback itself raise."""
-    running = contest(opened(answering(7)), journal=Journal.open(tmp_path / "journal", run={}))
+    running = competition(opened(answering(7)), journal=Journal.open(tmp_path / "journal", run={}))
     with running:
         pass
     frame = predict_function(running)(pl.Series(["a"]), pl.Series(["?"]))
@@ -167,7 +167,7 @@ def test_votes_that_were_cast_before_something_broke_still_count() -> None:
             return await super().sample(prompt, params, timeout_s=timeout_s)
 
     engine = BreaksLater(lambda prompt, params: Script(text=f"\\boxed{{{5 + params.seed % 2}}}", seconds=0.01))
-    running = contest(opened(engine))
+    running = competition(opened(engine))
     running._config = SolverConfig(stop=StopConfig(num_samples=1000, rule="uncatchable"), width=1)
     with running:
         solution = running.answer(PROBLEM)
@@ -186,7 +186,7 @@ def test_an_event_loop_that_is_stuck_does_not_hold_the_answer_back() -> None:
             release.wait(20)  # blocks the whole loop, as a bug in C code would
             return await super().sample(prompt, params, timeout_s=timeout_s)
 
-    running = contest(opened(Wedges(lambda prompt, params: Script())), limit_s=0.3)
+    running = competition(opened(Wedges(lambda prompt, params: Script())), limit_s=0.3)
     with running:
         begun = time.monotonic()
         solution = running.answer(PROBLEM)
@@ -204,7 +204,7 @@ def test_the_first_answer_waits_for_a_slow_engine() -> None:
         loaded.set()
         return opened(answering(9))()
 
-    with contest(slow) as running:  # type: ignore[arg-type]
+    with competition(slow) as running:  # type: ignore[arg-type]
         assert not loaded.is_set()
         assert running.answer(PROBLEM).answer == 9
     assert loaded.is_set()
@@ -212,9 +212,9 @@ def test_the_first_answer_waits_for_a_slow_engine() -> None:
 
 def test_closing_ends_the_threads_even_before_the_engine_is_there() -> None:
     before = threading.active_count()
-    with contest(opened(answering())) as running:
+    with competition(opened(answering())) as running:
         running.answer(PROBLEM)
-    with contest(lambda: time.sleep(1)):  # type: ignore[arg-type, return-value]
+    with competition(lambda: time.sleep(1)):  # type: ignore[arg-type, return-value]
         pass
     deadline = time.monotonic() + 10
     while threading.active_count() > before + 2 and time.monotonic() < deadline:

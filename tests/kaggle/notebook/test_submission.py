@@ -20,7 +20,7 @@ from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.client import Client
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook import submission as notebook
-from kit.kaggle.notebook.boundary import Contest
+from kit.kaggle.notebook.boundary import Competition
 from kit.problem import Problem
 from kit.sampling import Engine
 from kit.solver.config import SolverConfig
@@ -40,9 +40,9 @@ def session(tmp_path: Path) -> notebook.Session:
         raise AssertionError("no test here loads an engine")
 
     budget = Budget(BudgetConfig(), lambda: 0.0)
-    contest = Contest(never, budget=budget, journal=None, config=SolverConfig())  # type: ignore[arg-type]
+    competition = Competition(never, budget=budget, journal=None, config=SolverConfig())  # type: ignore[arg-type]
     environment = KaggleEnvironment(tmp_path, is_rerun=False)
-    return notebook.Session(environment, Mounts.find(environment.input), contest)
+    return notebook.Session(environment, Mounts.find(environment.input), competition)
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ def test_the_server_listens_while_the_model_is_still_loading_and_the_first_call_
         assert await trio.to_thread.run_sync(is_loaded.wait, 60)
         yield engine
 
-    contest = Contest(load, budget=Budget(BudgetConfig(), process_clock()), journal=None, config=SolverConfig())
+    competition = Competition(load, budget=Budget(BudgetConfig(), process_clock()), journal=None, config=SolverConfig())
     environment = KaggleEnvironment(tmp_path, is_rerun=True)
-    with contest, ThreadPoolExecutor(1) as asking:
-        server = notebook.make_server(notebook.Session(environment, Mounts.find(environment.input), contest))
+    with competition, ThreadPoolExecutor(1) as asking:
+        server = notebook.make_server(notebook.Session(environment, Mounts.find(environment.input), competition))
         assert isinstance(server, LocalInferenceServer)
         with server:
             client = Client(ports=(server.port,), startup_limit_s=60, answer_deadline_s=60)
@@ -121,9 +121,9 @@ def test_with_no_dataset_attached_every_problem_is_still_answered(
     monkeypatch.setattr(logging.root, "handlers", [])  # prepare sets logging up for the whole process
     session = notebook.prepare(environ={"KIT_KAGGLE_ROOT": str(tmp_path)})
     try:
-        solution = session.contest.answer(Problem("a", "What is $1+1$?"))
+        solution = session.competition.answer(Problem("a", "What is $1+1$?"))
     finally:
-        session.contest.close()
+        session.competition.close()
         logging.root.handlers[1].close()
     assert solution.answer == 0
     assert solution.guess.endswith("attach the one the kit built")

@@ -114,7 +114,7 @@ def test_the_metadata_in_the_checkout_is_what_a_push_would_send(repo: Path) -> N
     assert folder / "submission.ipynb" == NOTEBOOK
 
 
-def test_no_internet_the_contests_gpu_and_a_pinned_image_whatever_is_attached() -> None:
+def test_no_internet_the_competitions_gpu_and_a_pinned_image_whatever_is_attached() -> None:
     for kernel in (MINE, Kernel(owner="ada", dataset="bob/his-kit", model_sources=(MODEL,), image=IMAGE)):
         metadata = kernel.metadata("n.ipynb")
         assert (metadata["enable_internet"], metadata["enable_gpu"], metadata["machine_shape"]) == (

@@ -179,7 +179,7 @@ def test_the_line_of_a_dropped_file_ends_the_client_and_every_other_passes() -> 
 # Credentials.
 
 
-def test_without_credentials_every_place_is_named_and_the_mend(tmp_path: Path) -> None:
+def test_without_credentials_every_place_is_named_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(MissingError) as caught:
         find_credentials({"HOME": str(tmp_path)})
     message = str(caught.value)

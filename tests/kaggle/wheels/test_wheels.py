@@ -121,7 +121,7 @@ def test_the_tags_and_markers_of_this_machine_are_those_that_packaging_finds() -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_lock_is_of_its_target_now_and_fits_it(repo: Path, name: str) -> None:
-    """Fails after a change of the kit's dependencies or of targets.toml: `kit wheels lock --target NAME` mends it."""
+    """Fails after a change of the kit's dependencies or of targets.toml: `kit wheels lock --target NAME` fixes it."""
     path = lock_path(repo / "wheels", name)
     lock = load_lock(path)
     assert lock.target == load_target(name, targets=repo / "wheels" / "targets.toml", project=repo)

@@ -2,7 +2,7 @@
 
 vLLM admits whatever comes and, when its cache is full, throws an attempt out of it and computes it again later. Held
 at the gate, an attempt costs nothing. Pure: readings of the server's metrics in, who may enter out.
-Source: the only notebook of the contest that looked at the cache (field notes peers.md 1.13).
+Source: the only notebook of the competition that looked at the cache (field notes peers.md 1.13).
 """
 
 from __future__ import annotations

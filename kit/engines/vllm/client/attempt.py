@@ -16,9 +16,14 @@ from kit.engines.vllm.client.wire import JsonObject, Piece
 from kit.errors import EngineError
 from kit.models.harmony import HarmonyReader
 from kit.models.hermes import with_tool_calls
-from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams, TokenEvidence, ToolCall
+from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats, ToolCall
 
-_FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH, "tool_calls": Finish.STOP, "function_call": Finish.STOP}
+_FINISHES = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.STOP,
+    "function_call": FinishReason.STOP,
+}
 _THINK, _END_OF_THOUGHT = "<think>", "</think>"
 _REPLAY_STRIDE = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: neighbouring seeds stay apart
 
@@ -74,12 +79,12 @@ class Attempt:
         self.prompt = prompt
         self.params = params
         self.prompt_ids = prompt_ids
-        self.finish: Finish | None = None
+        self.finish: FinishReason | None = None
         self.error = ""
         self.num_replays = 0
         self.num_tokens = 0
         self._ids: list[int] = []
-        self._evidence: list[TokenEvidence] = []
+        self._token_stats: list[TokenStats] = []
         self._calls: dict[int, dict[str, str]] = {}
         self._is_thinking = False
         self._vocabulary = None if decode else Vocabulary()
@@ -91,7 +96,9 @@ class Attempt:
         self._transcript = Transcript(detokenizer, opening=opening, stop=params.stop)
         self._follower: Follower | None = None
         if params.stop or on_chunk is not None:
-            self._follower = Follower(self._transcript, on_chunk, lambda begin, end: tuple(self._evidence[begin:end]))
+            self._follower = Follower(
+                self._transcript, on_chunk, lambda begin, end: tuple(self._token_stats[begin:end])
+            )
 
     @property
     def prefix_ids(self) -> tuple[int, ...] | None:
@@ -110,7 +117,7 @@ class Attempt:
         """Of max_new_tokens."""
         return self.params.max_new_tokens - self.num_tokens
 
-    def take(self, piece: Piece) -> Finish | None:
+    def take(self, piece: Piece) -> FinishReason | None:
         """Take in what came; returns why the attempt ends with it, or None.
 
         Raises: EngineError if the watcher does, or for a finish that means an error.
@@ -120,7 +127,7 @@ class Attempt:
         self._gather(piece.calls)
         for place, id_ in enumerate(ids := self._ids_of(piece)):
             is_last = place == len(ids) - 1
-            self._note(id_, piece.evidence[place : place + 1])
+            self._note(id_, piece.token_stats[place : place + 1])
             if self._follower is not None:
                 self.finish = self._follower(id_, ends if is_last else None)
             if self.finish is not None:
@@ -132,40 +139,40 @@ class Attempt:
 
     def as_sample(self, *, seconds: float, depth: int | None = None) -> Sample:
         """The attempt as it is now; to be asked for once. depth: of a server that recurses."""
-        finish = self.finish or Finish.DEADLINE
+        finish = self.finish or FinishReason.DEADLINE
         if self._follower is None:
             # nobody has followed it, so it is read at its end, in one go; the end token by its place is no text
-            self._transcript.add(self._ids[:-1] if finish is Finish.STOP else self._ids, is_last=True)
-        evidence = tuple(self._evidence) if len(self._evidence) == self.num_tokens else ()
+            self._transcript.add(self._ids[:-1] if finish is FinishReason.STOP else self._ids, is_last=True)
+        token_stats = tuple(self._token_stats) if len(self._token_stats) == self.num_tokens else ()
         sample = Sample(
             text=self._transcript.text,
             num_tokens=self.num_tokens,
             finish=finish,
             seconds=seconds,
             seed=self.params.seed,
-            mean_logprob=_mean([token.logprob for token in evidence]),
-            mean_entropy=_mean([token.entropy for token in evidence]),
+            mean_logprob=_mean([token.logprob for token in token_stats]),
+            mean_entropy=_mean([token.entropy for token in token_stats]),
             error=self.error,
-            evidence=evidence,
+            token_stats=token_stats,
             depth=depth,
         )
-        return self._with_tool_calls(sample) if self.prompt.tools and finish is Finish.STOP else sample
+        return self._with_tool_calls(sample) if self.prompt.tools and finish is FinishReason.STOP else sample
 
     def fail(self, error: str) -> None:
         """End it with what there is."""
-        self.finish, self.error = Finish.FAILED, error
+        self.finish, self.error = FinishReason.FAILED, error
 
-    def _finish_of(self, word: str) -> Finish | None:
+    def _finish_of(self, word: str) -> FinishReason | None:
         if not word:
             return None
         if word not in _FINISHES:  # vLLM's "abort" and "error", a hosted server's "content_filter"
             raise EngineError(f"the server ended the text with {word!r}")
         return _FINISHES[word]
 
-    def _note(self, id_: int, evidence: tuple[TokenEvidence, ...]) -> None:
+    def _note(self, id_: int, token_stats: tuple[TokenStats, ...]) -> None:
         self.num_tokens += 1
         self._ids.append(id_)
-        self._evidence += evidence
+        self._token_stats += token_stats
 
     def _ids_of(self, piece: Piece) -> tuple[int, ...]:
         """The tokens of a piece: the server's numbers, or ours for its words."""
@@ -176,7 +183,7 @@ class Attempt:
         text = self._tagged(piece)
         words = [text, *[""] * (piece.num_tokens - 1)] if piece.num_tokens else []
         # the token that ends a text has no word, and the follower drops that of the last: it must not be a real one
-        if piece.finish and _FINISHES.get(piece.finish) is Finish.STOP:
+        if piece.finish and _FINISHES.get(piece.finish) is FinishReason.STOP:
             words.append("")
         return tuple(self._vocabulary.add(word) for word in words)
 

@@ -29,7 +29,7 @@ from kit.engines.vllm.client.endpoint import Address, Endpoint
 from kit.engines.vllm.client.http import BrokenError, HttpClient
 from kit.errors import EngineError, InputError, check_fields
 from kit.models import harmony
-from kit.sampling import Finish, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
 
 _MAX_MISSED = 5  # looks at a server's cache in a row that break, before nobody is held up for them
@@ -41,7 +41,7 @@ class ClientConfig:
     """How a server is asked.
 
     num_logprobs: the likeliest tokens that are told of each; 20 is what DeepConf needs and vLLM's limit, 0 leaves
-        evidence out. tells_ids: whether the server gives token ids back, as vLLM does.
+        token statistics out. tells_ids: whether the server gives token ids back, as vLLM does.
     max_replays: of one attempt, after servers that broke under it. replay_pause_s: before the first; it doubles.
     cache_high: the share of the KV cache from which attempts wait at the gate. poll_s: between looks at it; None: the
         server has no metrics, or they are not to be looked at.
@@ -209,7 +209,7 @@ class OpenAIEngine:
         if context is None or num_before < context:
             return True
         if attempt.num_tokens:  # a server with a smaller context has come
-            attempt.finish = Finish.LENGTH
+            attempt.finish = FinishReason.LENGTH
             return False
         raise EngineError(
             f"the prompt has {num_before} tokens and the model's context holds {context}; "

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.errors import EngineError
-from kit.sampling import CONFIDENCE_TOP_K, Message, Prompt, SamplingParams, TokenEvidence, Tool
+from kit.sampling import CONFIDENCE_TOP_K, Message, Prompt, SamplingParams, TokenStats, Tool
 
 JsonObject = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class Piece:
     thought: str = ""
     token_ids: tuple[int, ...] | None = None
     num_tokens: int = 0
-    evidence: tuple[TokenEvidence, ...] = ()
+    token_stats: tuple[TokenStats, ...] = ()
     finish: str = ""
     calls: tuple[JsonObject, ...] = ()
 
@@ -96,8 +96,8 @@ def completion_piece(event: JsonObject) -> Piece:
     chosen, tops = logprobs.get("token_logprobs") or (), logprobs.get("top_logprobs") or ()
     is_whole = len(chosen) == len(tops) and None not in chosen and None not in tops
     told = zip(chosen, tops, strict=True) if is_whole else ()
-    evidence = tuple(token_evidence(one, tuple(top.values())) for one, top in told)
-    return _piece(choice, text=choice.get("text") or "", evidence=evidence)
+    token_stats = tuple(token_stats_of(one, tuple(top.values())) for one, top in told)
+    return _piece(choice, text=choice.get("text") or "", token_stats=token_stats)
 
 
 def chat_piece(event: JsonObject) -> Piece:
@@ -105,8 +105,8 @@ def chat_piece(event: JsonObject) -> Piece:
     choice = _choice(event)
     delta = choice.get("delta") or {}
     entries = (choice.get("logprobs") or {}).get("content") or ()
-    evidence = tuple(
-        token_evidence(entry["logprob"], [top["logprob"] for top in entry.get("top_logprobs") or ()])
+    token_stats = tuple(
+        token_stats_of(entry["logprob"], [top["logprob"] for top in entry.get("top_logprobs") or ()])
         for entry in entries
     )
     thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
@@ -114,12 +114,12 @@ def chat_piece(event: JsonObject) -> Piece:
         choice,
         text=delta.get("content") or "",
         thought=thought,
-        evidence=evidence,
+        token_stats=token_stats,
         calls=tuple(delta.get("tool_calls") or ()),
     )
 
 
-def token_evidence(chosen: float, top: Sequence[float]) -> TokenEvidence:
+def token_stats_of(chosen: float, top: Sequence[float]) -> TokenStats:
     """What the log-probabilities of the likeliest tokens, and of the chosen one, tell of a token.
 
     entropy: of the tokens told, with the rest as if it were one token: a lower bound, exact where the rest is nothing.
@@ -130,7 +130,7 @@ def token_evidence(chosen: float, top: Sequence[float]) -> TokenEvidence:
     entropy = -math.fsum(share * value for share, value in zip(told, known, strict=True))
     entropy -= rest * math.log(rest) if rest > 0 else 0.0
     likeliest = known[:CONFIDENCE_TOP_K]
-    return TokenEvidence(
+    return TokenStats(
         logprob=min(0.0, max(_LEAST_LOGPROB, chosen)),
         entropy=max(0.0, entropy),
         confidence=-math.fsum(likeliest) / len(likeliest) if len(likeliest) >= CONFIDENCE_TOP_K else None,
@@ -163,18 +163,18 @@ def _piece(
     choice: JsonObject,
     *,
     text: str,
-    evidence: tuple[TokenEvidence, ...],
+    token_stats: tuple[TokenStats, ...],
     thought: str = "",
     calls: tuple[JsonObject, ...] = (),
 ) -> Piece:
     ids = choice.get("token_ids")
-    num_tokens = len(ids) if ids is not None else len(evidence) or bool(text or thought or calls)
+    num_tokens = len(ids) if ids is not None else len(token_stats) or bool(text or thought or calls)
     return Piece(
         text=text,
         thought=thought,
         token_ids=None if ids is None else tuple(ids),
         num_tokens=num_tokens,
-        evidence=evidence,
+        token_stats=token_stats,
         finish=choice.get("finish_reason") or "",
         calls=calls,
     )

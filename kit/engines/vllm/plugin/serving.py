@@ -92,6 +92,6 @@ def _check_settings(settings: ServerSettings) -> None:
         (settings.speculation is not None, "speculation", "vLLM has no depths for drafts; leave it out"),
         (bool(flags), f"extra_args with {', '.join(flags)}", "the kit writes these, and vLLM keeps the last of each"),
     )
-    for is_refused, what, mend in refusals:
+    for is_refused, what, fix in refusals:
         if is_refused:
-            raise InputError(f"{what} cannot be had with a TRM in vLLM; {mend}")
+            raise InputError(f"{what} cannot be had with a TRM in vLLM; {fix}")

@@ -1,4 +1,4 @@
-"""Why a server did not start or broke: its log in, the likely cause and the mend out. Pure.
+"""Why a server did not start or broke: its log in, the likely cause and the fix out. Pure.
 
 The patterns are lines that vLLM 0.19 to 0.32, torch, CUDA and Linux really write; those that could be made to happen on
 the CPU build are kept as golden logs in the tests.
@@ -39,23 +39,23 @@ class Diagnosis:
     """line: of the log, that tells it; empty for Cause.UNKNOWN."""
 
     cause: Cause
-    mend: str
+    fix: str
     line: str = ""
 
     def __str__(self) -> str:
         told = f": {self.line}" if self.line else ""
-        return f"{self.cause.value}{told}; {self.mend}"
+        return f"{self.cause.value}{told}; {self.fix}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Sign:
     pattern: re.Pattern[str]
     cause: Cause
-    mend: str
+    fix: str
 
 
-def _sign(pattern: str, cause: Cause, mend: str) -> _Sign:
-    return _Sign(re.compile(pattern, re.IGNORECASE), cause, mend)
+def _sign(pattern: str, cause: Cause, fix: str) -> _Sign:
+    return _Sign(re.compile(pattern, re.IGNORECASE), cause, fix)
 
 
 # From the most to the least telling: a run out of memory also ends in "Engine core initialization failed".
@@ -124,7 +124,7 @@ _SIGNS = (
     _sign(
         r"unrecognized arguments|error: argument |invalid choice|validation errors? for \w*Config|^\s*Value error, ",
         Cause.SETTINGS,
-        "mend the setting that the line names",
+        "fix the setting that the line names",
     ),
     _sign(
         r"(Error|assert|exception).*(speculat|eagle|draft model|ngram)|"
@@ -157,7 +157,7 @@ def diagnose(log: str) -> Diagnosis:
         for line in reversed(lines):
             if sign.pattern.search(line) and not line.lstrip().startswith(("File ", "raise ")):
                 told = _root(lines) if sign.cause is Cause.ENGINE_DIED else ""
-                return Diagnosis(sign.cause, sign.mend, told or _shown(line))
+                return Diagnosis(sign.cause, sign.fix, told or _shown(line))
     return Diagnosis(Cause.UNKNOWN, "read the log")
 
 

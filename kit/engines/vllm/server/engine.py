@@ -48,7 +48,7 @@ class VllmConfig:
 async def open_vllm(launch: Launch, config: VllmConfig) -> AsyncIterator[tuple[OpenAIEngine, Supervisor]]:
     """An engine whose server has made its first token, and the server's supervisor, until it is left.
 
-    Raises: MissingError or InputError for a model folder that is not whole; EngineError, with the cause, the mend and
+    Raises: MissingError or InputError for a model folder that is not whole; EngineError, with the cause, the fix and
         the end of the log, for a server that does not start.
     """
     await trio.to_thread.run_sync(check_model_folder, launch.model)

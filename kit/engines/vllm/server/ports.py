@@ -1,4 +1,4 @@
-"""A free TCP port on loopback that nobody else of the contest uses.
+"""A free TCP port on loopback that nobody else of the competition uses.
 
 kaggle_evaluation listens on 50051, and where that is taken on 60053 to 60062 (field notes peers.md 0). Both lie among
 the ports that Linux hands out by itself (32768 to 60999), so ours come from below them.

@@ -5,7 +5,7 @@ In: settings, a model folder and the interpreter of vLLM's environment. Out: an 
 requests are open and no token comes for `hang_s`, or when a client says so and a probe finds it true. A broken server
 is killed with all it has started. The first break while it serves is met with the same settings, since most are
 accidents; the next within `steady_s`, and a start that fails, with a lower rung of the ladder. Only a cause that no
-settings mend, or `max_failed_starts` in a row, give it up.
+settings fix, or `max_failed_starts` in a row, give it up.
 It samples nothing and knows nothing of attempts: those are replayed by the client.
 """
 
@@ -72,7 +72,7 @@ class Supervisor:
     async def ready(self) -> Address:
         """See Endpoint.
 
-        Raises: EngineError with the cause, the mend and the end of the log, once the server is given up.
+        Raises: EngineError with the cause, the fix and the end of the log, once the server is given up.
         """
         while self._address is None:
             if self._given_up:
