@@ -25,7 +25,10 @@ _SOLUTION = re.compile(r"^ *[\d.]+ s \+")
 
 
 def run(kit: Path, *arguments: str) -> str:
-    done = subprocess.run([kit, *arguments], capture_output=True, text=True, check=False)
+    # in another folder: children of the first version import the `kit` of the current one before their own
+    with tempfile.TemporaryDirectory() as elsewhere:
+        command = [kit.absolute(), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=elsewhere)
     if done.returncode:
         raise SystemExit(f"{kit} {' '.join(arguments)}: {done.stderr or done.stdout}")
     return done.stdout
@@ -46,11 +49,18 @@ def replayed(kit: Path) -> object:
 
 def rehearsed(kit: Path, *options: str) -> object:
     with tempfile.TemporaryDirectory() as folder:
-        run(kit, "dry-run", "--out", folder, "--seed", "7", *options)
+        # with so much time that a busy machine cuts no sample short
+        run(kit, "dry-run", "--out", folder, "--seed", "7", "--set", "budget.limit_s=3600", *options)
         (journal,) = Path(folder).glob("run-*/kaggle/working/journal.jsonl")
         records = [json.loads(line) for line in journal.read_text().splitlines()]
-    samples = sorted((each["problem"], each["number"], each["text"]) for each in records if each["kind"] == "sample")
-    answers = [(each["problem"], each["answer"], each["votes"]) for each in records if each["kind"] == "solution"]
+    solutions = {each["problem"]: each for each in records if each["kind"] == "solution"}
+    answers = [(problem, each["answer"], each["votes"]) for problem, each in solutions.items()]
+    samples = sorted(
+        (each["problem"], each["number"], each["text"])
+        for each in records
+        # not those that ended, by luck, between the decision and their being cancelled
+        if each["kind"] == "sample" and each["number"] < solutions[each["problem"]]["num_samples"]
+    )
     assert samples
     return samples, answers
 
