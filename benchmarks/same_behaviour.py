@@ -54,7 +54,7 @@ def rehearsed(kit: Path, *options: str) -> object:
         (journal,) = Path(folder).glob("run-*/kaggle/working/journal.jsonl")
         records = [json.loads(line) for line in journal.read_text().splitlines()]
     solutions = {each["problem"]: each for each in records if each["kind"] == "solution"}
-    answers = [(problem, each["answer"], each["votes"]) for problem, each in solutions.items()]
+    answers = sorted((problem, each["answer"], each["votes"]) for problem, each in solutions.items())
     samples = sorted(
         (each["problem"], each["number"], each["text"])
         for each in records
