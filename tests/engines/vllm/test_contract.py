@@ -73,13 +73,3 @@ class TestAServerThatTellsWordsOnly(EngineContract):
         config = ClientConfig(tells_ids=False, poll_s=None)
         async with open_engine(endpoint(words_url), tokenizer=tiny.tokenizer(), config=config) as engine:
             yield subject_of(engine)
-
-
-class TestAChatServer(EngineContract):
-    """Whose tokenizer is not at hand."""
-
-    @pytest.fixture
-    async def subject(self, words_url: str) -> AsyncIterator[Subject]:
-        config = ClientConfig(poll_s=None)
-        async with open_engine(endpoint(words_url), config=config) as engine:
-            yield subject_of(engine)

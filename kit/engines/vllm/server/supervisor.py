@@ -22,7 +22,7 @@ from kit.engines.vllm.client.endpoint import Address
 from kit.engines.vllm.client.http import HttpClient, RefusedError
 from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.client.wire import probe_request
-from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose
+from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose, read_capacity
 from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.ports import free_port
 from kit.engines.vllm.server.process import ServerLog, ServerProcess, running
@@ -134,6 +134,7 @@ class Supervisor:
         begun_s = trio.current_time()
         self._num_failed_starts = 0
         log.info("%s answers: start %d, context %s", url, address.generation, address.context_tokens)
+        log.info("vLLM's memory: %s", read_capacity(self._log.tail) or "not told")
         self._announce(address)
         kind = await self._until_break(server)
         return kind, trio.current_time() - begun_s
