@@ -66,7 +66,7 @@ def _end_of_thought(text: str) -> int:
     while place >= 0:
         begin = text.rfind(_OPEN, 0, place)
         call = _read_call(text, begin + len(_OPEN), id_="") if begin >= 0 else None
-        if call is None or call[1] < place:
+        if call is None or call[1] <= place:
             return place
         place = text.rfind(_END_OF_THOUGHT, 0, begin)
     return 0
