@@ -94,8 +94,7 @@ class VllmChoice:
         told_of_model = read_config(model)
         family = recognise(told_of_model, read_chat_template(model))
         preset = self._preset_for(family, has_gpu=has_gpu)
-        name = family.name if family else told_of_model.get("model_type")
-        log.info("vLLM: preset %s for a %s", preset or "none", name)
+        log.info("vLLM: preset %s for a %s", preset or "none", told_of_model.get("model_type"))
         settings = PRESETS.get(preset, ServerSettings())
         limit = told_of_model.get("max_position_embeddings")
         if isinstance(limit, int) and 0 < limit < settings.max_model_len:
