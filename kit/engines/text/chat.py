@@ -43,7 +43,7 @@ def render(tokenizer: Any, prompt: Prompt) -> Rendered:
 
     Raises: EngineError for an impossible chat, one that the template refuses, or tools that it has no form for.
     """
-    messages, so_far = _split_last_turn(prompt.messages)
+    messages, so_far = split_last_turn(prompt.messages)
     text = _apply(tokenizer, messages, prompt.tools)
     if prompt.tools and text == _apply(tokenizer, messages, ()):
         raise EngineError(
@@ -55,8 +55,11 @@ def render(tokenizer: Any, prompt: Prompt) -> Rendered:
     return Rendered(text + so_far, so_far)
 
 
-def _split_last_turn(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
-    """The finished turns, and the text of the assistant's turn to continue."""
+def split_last_turn(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """The finished turns, and the text of the assistant's turn to continue.
+
+    Raises: EngineError for a chat without a turn to answer.
+    """
     so_far = ""
     if messages and messages[-1].role == "assistant":
         if messages[-1].tool_calls:

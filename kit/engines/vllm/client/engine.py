@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from kit.engines.text.chat import render
+from kit.engines.text.chat import render, split_last_turn
 from kit.engines.vllm.client import wire
 from kit.engines.vllm.client.admission import AdmissionGate, ServerMetrics, read_metrics
 from kit.engines.vllm.client.attempt import Attempt
@@ -93,35 +93,24 @@ class OpenAIEngine:
         return attempt.as_sample(seconds=trio.current_time() - begun_s, depth=depth)
 
     def _attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
+        harmony_so_far = None
         if self._markers is gpt_oss.HARMONY:
-            return self._harmony_attempt(prompt, params, on_chunk)
-        rendered = render(self._tokenizer, prompt)
-        prompt_ids = self._encode(rendered.text)
-        context = prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and self._config.tells_ids else ()
+            finished, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
+            rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
+            prompt_ids = self._encode(rendered.text + gpt_oss.turn_so_far(harmony_so_far))
+        else:
+            rendered = render(self._tokenizer, prompt)
+            prompt_ids = self._encode(rendered.text)
+        tells_ids = self._config.tells_ids
         return Attempt(
             prompt,
             params,
             on_chunk,
             prompt_ids=prompt_ids,
-            decode=self._decode if self._config.tells_ids else None,
+            decode=self._decode if tells_ids else None,
             opening=rendered.opening,
-            context=context,
-        )
-
-    def _harmony_attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
-        messages = gpt_oss.prepared(prompt.messages)
-        so_far = ""
-        if messages and messages[-1].role == "assistant" and not messages[-1].tool_calls:
-            *finished, last = messages
-            so_far, messages = last.content, tuple(finished)
-        rendered = render(self._tokenizer, Prompt(messages, prompt.tools))
-        return Attempt(
-            prompt,
-            params,
-            on_chunk,
-            prompt_ids=self._encode(rendered.text + gpt_oss.turn_so_far(so_far)),
-            decode=self._decode if self._config.tells_ids else None,
-            harmony_so_far=so_far,
+            context=prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and tells_ids else (),
+            harmony_so_far=harmony_so_far,
         )
 
     def _encode(self, text: str) -> tuple[int, ...]:

@@ -19,7 +19,6 @@ from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engi
 from kit.engines.vllm.server.settings import ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
-from kit.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +26,12 @@ class VllmConfig:
     """Everything a vLLM engine is told.
 
     template: values for the chat template, such as gpt-oss's `reasoning_effort` or Qwen3's `enable_thinking`.
-    Raises: InputError for a value that is no JSON.
     """
 
     settings: ServerSettings = field(default_factory=ServerSettings)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     client: ClientConfig = field(default_factory=ClientConfig)
     template: tuple[tuple[str, str | bool | int], ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, value in self.template:
-            if not name.isidentifier() or not isinstance(value, str | bool | int):
-                raise InputError(
-                    f"template must be pairs of a name and a text, number or bool, got {name!r}: {value!r}"
-                )
 
 
 @asynccontextmanager
