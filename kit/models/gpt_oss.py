@@ -49,8 +49,8 @@ GPT_OSS = ModelFamily(
     recognises=lambda config, chat_template: config.get("model_type") == "gpt_oss" or is_harmony(chat_template),
     markers=HARMONY,
     template_values={"reasoning_effort": "high"},
-    # MXFP4 as released. Source: https://github.com/AndreasBis/AIMO3-Solution, whose notebooks served it with these
-    # values; there an FP8 cache held 9.62 attempts of 65536 tokens, one of BF16 4.92.
+    # MXFP4 as released. Context, share and cache are those of https://github.com/AndreasBis/AIMO3-Solution, where a
+    # cache in FP8 held 9.62 whole attempts and one in BF16 4.92.
     preset=ServingPreset(
         name="gpt-oss-120b-h100",
         settings={
