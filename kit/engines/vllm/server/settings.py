@@ -166,8 +166,8 @@ CPU_TINY = ServerSettings(
     dtype="float32",
     eager=True,
     omp_threads=1,
-    # Read in pieces, a prompt of an attempt with a seed kills the CPU build ("CPU Generator does not use offset"): one
-    # longer than a step takes, several at once, or an attempt that is gone on with after a break.
+    # A prompt that is read in chunks kills the CPU build if its attempt has a seed ("CPU Generator does not use
+    # offset"): a long prompt, several at once, or a replayed attempt.
     extra_args=("--no-enable-chunked-prefill",),
     extra_environment=(("TORCHDYNAMO_DISABLE", "1"),),  # else the sampler is compiled: 21 s at the first request
 )
