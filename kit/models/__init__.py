@@ -1,1 +1,4 @@
-"""What the kit knows of model families, one file each; markers, turns and calls as data and pure functions."""
+"""What the kit knows of model families, one file each: markers, turns, calls and serving presets.
+
+`recognition` lists the families; a new one is its own file and a line there. Data and pure functions only.
+"""

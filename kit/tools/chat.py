@@ -7,10 +7,10 @@ on after it closes first what is open, so that a thought is never taken for an a
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 from kit.answers.fences import fence_closed, undelimited
+from kit.models.thoughts import THINK, is_thinking, thought_closed
 from kit.sampling import Message, Sample, ToolCall
 from kit.tools.calls import Code, call_of
 
@@ -36,31 +36,10 @@ def interrupted(messages: Sequence[Message]) -> tuple[Message, ...]:
     return (*messages[:-1], Message("assistant", f"{text}\n\n{LAST_WORDS}"))
 
 
-_CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)")
-_BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")
-
-
-def breaks_off_in_thought(text: str) -> bool:
-    """Whether the text ends inside of a thought: one in tags, or gpt-oss's before its final channel.
-
-    Without its special tokens a text of gpt-oss begins "analysis", and "assistantfinal" begins its answer.
-    """
-    if channels := list(_CHANNEL.finditer(text)):
-        return channels[-1]["name"] != "final"
-    if _BARE_ANALYSIS.match(text):
-        return "assistantfinal" not in text
-    return _is_thinking(text)
-
-
-def thought_closed(text: str) -> str:
-    """The text, with the thought closed that is open at its end."""
-    return f"{text}\n</think>" if _is_thinking(text) else text
-
-
 def later_half(text: str) -> str:
     """The later half of what a model said, for a context that holds no more; a thought cut in two stays one."""
     middle = len(text) // 2
-    return ("<think>\n" if _is_thinking(text[:middle]) else "") + text[middle:]
+    return (f"{THINK}\n" if is_thinking(text[:middle]) else "") + text[middle:]
 
 
 def transcript(given: Sequence[Message], messages: Sequence[Message]) -> str:
@@ -83,7 +62,3 @@ def _shown(message: Message) -> str:
 def _code_shown(call: ToolCall) -> str:
     read = call_of(call)
     return undelimited(read.text if isinstance(read, Code) else call.arguments).strip("\n")
-
-
-def _is_thinking(text: str) -> bool:
-    return text.rfind("<think>") > text.rfind("</think>")

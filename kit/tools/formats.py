@@ -20,12 +20,13 @@ from types import MappingProxyType
 from typing import Protocol
 
 from kit.answers.fences import Fence, fence_closed, fences, undelimited
+from kit.models.family import TAGS
+from kit.models.thoughts import END_OF_THOUGHT, thought_closed
 from kit.sampling import Message
 from kit.tools.calls import Call, Code, Refusal, call_of, rendered
-from kit.tools.chat import LAST_WORDS, interrupted, thought_closed
+from kit.tools.chat import LAST_WORDS, interrupted
 
 NO_OUTPUT = "(no output; print what you want to see)"
-_UNREAD_CALL = "<tool_call>"  # as Qwen2.5, Qwen3 and Hermes models open one
 LAST_QUESTION = "Time is up. Give your final answer now, in \\boxed{} and without any further reasoning."
 
 
@@ -118,7 +119,7 @@ class Native:
     def calls(self, messages: Sequence[Message]) -> tuple[Call, ...]:
         """All that the turn made, in order; one that the engine could not read is left in the turn's words."""
         last = messages[-1]
-        if not last.tool_calls and _UNREAD_CALL in last.content.rpartition("</think>")[2]:
+        if not last.tool_calls and TAGS.call[0] in last.content.rpartition(END_OF_THOUGHT)[2]:
             return (Refusal("The call is not valid JSON. Write it again, with \\n for a line break in the code."),)
         return tuple(call_of(call) for call in last.tool_calls)
 

@@ -17,9 +17,10 @@ import anyio
 from kit.answers.extraction import RawAnswer, Source, extract
 from kit.answers.normalisation import Rejection, normalise
 from kit.errors import EngineError
+from kit.models.thoughts import breaks_off_in_thought
 from kit.problem import ANSWER_MAX
 from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams
-from kit.tools.chat import breaks_off_in_thought, later_half, said, transcript
+from kit.tools.chat import later_half, said, transcript
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from kit.answers.fences import fences, undelimited, without_code
 from kit.sampling import FinishReason, Message, Sample, ToolCall
 from kit.tools.boxes import box_closed, is_closed
 from kit.tools.calls import Call, Code, Refusal
-from kit.tools.chat import LAST_WORDS, breaks_off_in_thought, later_half, said, transcript
+from kit.tools.chat import LAST_WORDS, later_half, said, transcript
 from kit.tools.formats import LAST_QUESTION, NO_OUTPUT, Fenced, Native, Plain
 
 ASKED = (Message("user", "What is 6 * 7?"),)
@@ -374,25 +374,6 @@ def test_a_reply_that_its_model_ended_is_always_closed_and_nothing_is_made_up(re
 def test_closing_a_box_twice_is_the_same_as_once(reply: str, is_ended: bool) -> None:
     closed = box_closed(reply, is_ended=is_ended)
     assert box_closed(closed, is_ended=is_ended) == closed
-
-
-@pytest.mark.parametrize(
-    ("text", "is_open"),
-    [
-        ("", False),
-        ("words", False),
-        ("<think>a", True),
-        ("<think>a</think>b", False),
-        ("<think>a</think>b<think>c", True),
-        ("<|channel|>analysis<|message|>a", True),
-        ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b", False),
-        ("analysisWe add", True),
-        ("analysisWe add.assistantfinalIt is", False),
-        ("analysis of the problem", False),
-    ],
-)
-def test_a_text_that_breaks_off_in_a_thought_is_told_from_one_that_does_not(text: str, is_open: bool) -> None:
-    assert breaks_off_in_thought(text) is is_open
 
 
 def test_plain_words_are_never_a_call() -> None:

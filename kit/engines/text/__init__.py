@@ -1,1 +1,1 @@
-"""What every engine needs of texts and model folders, without torch: chat, transcript, stop_strings, model_folder."""
+"""Texts and model folders for every engine, without torch: chat, transcript, stop_strings, model_folder."""

@@ -1,11 +1,10 @@
 """A prompt as the model's chat template writes it.
 
-In: a Prompt and a Hugging Face tokenizer. Out: the text that the model goes on with. Nothing is tokenised
-here, and nothing but the template knows a special token.
+In: a Prompt and a Hugging Face tokenizer. Out: the text that the model continues; nothing is tokenised here.
 
-A turn that is gone on with stands behind the template's own opening of a turn, word for word.
-transformers' `continue_final_message` is not used: it renders the turn as a finished one, and templates
-rewrite those. Qwen3's puts a closed, empty thought in front, DeepSeek-R1's throws the thought away.
+A turn to continue follows the template's opening of a turn, word for word. transformers' `continue_final_message`
+renders it as a finished turn, and templates rewrite these: Qwen3's adds a closed, empty thought, DeepSeek-R1's drops
+the thought.
 """
 
 from __future__ import annotations
@@ -18,23 +17,22 @@ from typing import Any
 from jinja2 import TemplateError
 
 from kit.errors import EngineError
+from kit.models.thoughts import THINK
 from kit.sampling import Message, Prompt, Tool, ToolCall
-
-THINK = "<think>"  # as DeepSeek-R1, QwQ and Qwen3 write it
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """text: all of the prompt. so_far: the assistant's turn that it goes on with, as it was given, or empty."""
+    """text: the whole prompt. so_far: the assistant's turn to continue, as it was given, or empty."""
 
     text: str
     so_far: str
 
     @property
     def opening(self) -> str:
-        """`<think>` where the template opens the thought, else empty; to be put in front of the new text.
+        """`<think>` if the template opens the thought, else empty; it belongs in front of the new text.
 
-        Without its tag a thought cut short reads as an answer. A turn gone on with has its tag already.
+        Without its tag a broken thought would pass for an answer. A turn to continue has its tag already.
         """
         opens = self.text.rstrip().endswith(THINK) and not self.so_far.rstrip().endswith(THINK)
         return THINK if opens else ""
@@ -43,10 +41,9 @@ class Rendered:
 def render(tokenizer: Any, prompt: Prompt) -> Rendered:
     """Write a prompt through the tokenizer's chat template.
 
-    Raises: EngineError for a chat that the template refuses, that is no chat, or that offers tools to a template
-        without a form for them.
+    Raises: EngineError for an impossible chat, one that the template refuses, or tools that it has no form for.
     """
-    messages, so_far = _split_last_turn(prompt.messages)
+    messages, so_far = split_last_turn(prompt.messages)
     text = _apply(tokenizer, messages, prompt.tools)
     if prompt.tools and text == _apply(tokenizer, messages, ()):
         raise EngineError(
@@ -58,8 +55,11 @@ def render(tokenizer: Any, prompt: Prompt) -> Rendered:
     return Rendered(text + so_far, so_far)
 
 
-def _split_last_turn(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
-    """The finished turns, and the text of the assistant's turn to go on with."""
+def split_last_turn(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """The finished turns, and the text of the assistant's turn to continue.
+
+    Raises: EngineError for a chat without a turn to answer.
+    """
     so_far = ""
     if messages and messages[-1].role == "assistant":
         if messages[-1].tool_calls:

@@ -1,6 +1,6 @@
-"""What a model folder must hold, checked without torch: config, tokenizer, whole safetensors.
+"""A model folder in Hugging Face's layout, read and checked without torch: config, tokenizer, chat template, weights.
 
-In: a folder in Hugging Face's layout. Out: nothing, or one error naming the file. Only headers are read.
+Errors name the file. Of the weights only headers are read.
 """
 
 from __future__ import annotations
@@ -46,6 +46,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises: MissingError, InputError naming it.
     """
     return _read_json(folder / "config.json")
+
+
+def read_chat_template(folder: Path) -> str:
+    """A model folder's chat template; empty without one.
+
+    Raises: InputError for a damaged tokenizer_config.json.
+    """
+    path, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    template = _read_json(config).get("chat_template") if config.is_file() else None
+    return template if isinstance(template, str) else ""
 
 
 def check_safetensors(path: Path) -> None:

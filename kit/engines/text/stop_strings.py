@@ -1,4 +1,4 @@
-"""What every engine does for those who watch and stop its texts. Pure; knows no model and no tokens."""
+"""Watchers and stop texts, for every engine; pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from kit.sampling import Chunk, OnChunk
 
 
 def show(on_chunk: OnChunk, chunk: Chunk) -> bool:
-    """What the watcher says to a chunk.
+    """Whether the watcher ends the attempt after this chunk.
 
-    Raises: EngineError for whatever it raises.
+    Raises: EngineError for whatever the watcher raises.
     """
     try:
         return on_chunk(chunk)
-    # the caller's own code: whatever breaks in it must cost this one attempt and not the thread it runs in
+    # the caller's own code: it may cost this attempt but not the thread
     except Exception as error:
         raise EngineError(f"the watcher of this attempt broke: {error!r}") from error
 
 
 def end_of_stop(text: str, stop: Sequence[str]) -> int | None:
-    """Where the first stop text to be complete ends, or None: the length of the shortest beginning that holds one."""
+    """Where the first complete stop text ends; None without one."""
     return min((text.index(one) + len(one) for one in stop if one in text), default=None)

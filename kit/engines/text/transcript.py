@@ -1,7 +1,7 @@
 """The text of an attempt while its tokens come: detokenising, stop texts, and chunks for a watcher.
 
-In: token ids, one at a time or all at once. Out: complete text, each piece once; a token costs the same however
-long the text already is. An attempt with neither stop texts nor watcher is read at its end, in one go.
+In: token ids, one or many at a time. Out: complete text, each piece once. The cost of a token does not grow with the
+text. An attempt without stop texts and watcher is read at its end, in one go.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from kit.engines.text.stop_strings import end_of_stop, show
 from kit.sampling import Chunk, FinishReason, OnChunk, TokenStats
 
-_UNFINISHED = "\ufffd"  # what decoders put for bytes that are no character, or not yet
-_MAX_WAITING = 32  # tokens; a character has four bytes at most, so more of them are no character on its way
+_UNFINISHED = "\ufffd"  # what decoders write for bytes that are no character, or no whole one
+_MAX_WAITING = 32  # tokens; a character has four bytes at most, so more tokens are no unfinished one
 
 
 class Detokenizer:
     """Token ids to text, piece by piece.
 
-    A token's text depends on its neighbours: a character may take several tokens, and some decoders drop a space in
-    front of the first. So a window is decoded with the tokens before it, and only what it adds is new.
-    decode: ids to text. context: ids that came before, whose text is known to the caller.
+    A character may take several tokens, and some decoders drop a space in front of the first token. So the tokens are
+    decoded together with those before them, and only the addition is new.
+    decode: ids to text. context: earlier ids, whose text the caller has.
     Source: the offsets of text-generation-inference and vLLM.
     """
 
@@ -31,7 +31,7 @@ class Detokenizer:
         self._waiting: list[int] = []
 
     def add(self, ids: Sequence[int], *, is_last: bool = False) -> str:
-        """The text that these ids complete; with `is_last` also what would wait for more of them."""
+        """The text that these ids complete; with `is_last` also an unfinished rest."""
         self._waiting += ids
         if not self._waiting:
             return ""
@@ -48,9 +48,9 @@ class Detokenizer:
 
 
 class Transcript:
-    """The text of one attempt as far as it is known; one thread writes it, any may read `text`.
+    """The text of one attempt so far; one thread writes it, any may read `text`.
 
-    opening: what stands in front of it all. stop: it ends after the first of these to be complete.
+    opening: what stands in front. stop: the text ends after the first of these.
     """
 
     def __init__(self, detokenizer: Detokenizer, *, opening: str = "", stop: tuple[str, ...] = ()) -> None:
@@ -68,7 +68,7 @@ class Transcript:
         return "".join(self._pieces) or self._opening
 
     def add(self, ids: Sequence[int], *, is_last: bool = False) -> str:
-        """Write on; returns what the text gained. Nothing may be added once `is_stopped`."""
+        """Continue the text; returns the addition. Not allowed once `is_stopped`."""
         assert not self.is_stopped
         new = self._up_to_stop(self._detokenizer.add(ids, is_last=is_last))
         if new and not self._pieces:
@@ -90,10 +90,7 @@ class Transcript:
 
 
 class Follower:
-    """Reads an attempt's tokens as they are drawn, and says when it is to end.
-
-    token_stats: of the attempt's tokens from one number up to another.
-    """
+    """Reads an attempt's tokens as they come, and says when it ends. token_stats: of a range of its tokens."""
 
     def __init__(
         self,
@@ -108,7 +105,7 @@ class Follower:
         self._num_shown = 0
 
     def __call__(self, token_id: int, finish: FinishReason | None) -> FinishReason | None:
-        """Take in one token; returns why the attempt ends with it, or None. finish: what the token itself says.
+        """Take in one token; returns why the attempt ends with it, or None. finish: the token's own.
 
         Raises: EngineError if the watcher does.
         """
@@ -117,7 +114,7 @@ class Follower:
         new = self._transcript.add([] if is_end_token else [token_id], is_last=finish is not None)
         if self._transcript.is_stopped:
             finish = FinishReason.STOP
-        # a token that completes no character waits for the one that does; the last shows what is left
+        # a token that completes no character waits for the next; the last token shows the rest
         if self._on_chunk is not None and (new or finish) and self._show(self._on_chunk, new):
             return FinishReason.ABORTED
         return finish

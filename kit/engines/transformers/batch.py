@@ -1,11 +1,10 @@
 """The rows that decode together: their key-value cache, their padding and the forward passes.
 
-In: token ids. Out: next-token logits, one line a row. Rows join and leave between two tokens.
-It draws nothing and knows nothing of requests, time or threads.
+In: token ids. Out: next-token logits, one line a row. Rows join and leave between two tokens. It draws nothing and
+knows no requests, time or threads.
 
-Rows end at the same column and begin at different ones: row b's first num_pads[b] columns are
-padding, masked from attention, and its token in column s stands at position s - num_pads[b]. Those
-counts and the common length say everything about mask and positions, so neither is stored.
+All rows end at the same column. The first num_pads[b] columns of row b are padding and masked; its token in column s
+has position s - num_pads[b].
 
 Letters: B rows, U rows with distinct prompts, S columns of the cache, T new columns, V vocabulary,
 H key-value heads, D head size.
@@ -27,10 +26,7 @@ from kit.errors import InputError
 
 
 class Batch:
-    """A running batch of one model.
-
-    logits_BV: the next-token logits of each row, in the model's dtype; rows are in order of arrival.
-    """
+    """A running batch of one model. logits_BV: next-token logits in the model's dtype, rows in order of arrival."""
 
     def __init__(self, model: Any) -> None:
         check_supported(model)
@@ -45,7 +41,7 @@ class Batch:
 
     @property
     def num_columns(self) -> int:
-        """How many columns the cache holds: the longest row's tokens."""
+        """Columns of the cache: the tokens of the longest row."""
         return self._num_columns
 
     def clear(self) -> None:
@@ -56,10 +52,9 @@ class Batch:
         self.logits_BV = torch.empty(0, 0, device=self._device)
 
     def add(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Prefill token sequences in one forward pass and append them as rows.
+        """Prefill token sequences in one forward pass and append them as rows; equal ones are computed once.
 
-        Equal sequences are computed once. The shorter of old and new cache is padded on the left.
-        A failure in here leaves the batch fit for nothing but `clear`.
+        After a failure only `clear` is allowed.
         """
         distinct = list(dict.fromkeys(map(tuple, sequences)))
         num_columns = max(map(len, distinct))
@@ -77,13 +72,13 @@ class Batch:
         self._append(cache, [pads_U[row] for row in rows], num_columns, logits_BV)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep only these rows, in this order, and trim the columns that are padding in all of them."""
+        """Keep only these rows, in this order, and drop the columns that are padding in all of them."""
         assert rows, "to drop every row, clear the batch"
         rows_B = self._to_device(list(rows))
         pads = [self._num_pads[row] for row in rows]
         trim = min(pads)
         for layer in self._cache.layers:
-            # trimmed before it is copied, so that no more than what stays is copied
+            # trimmed first, so that only what stays is copied
             layer.keys = layer.keys[:, :, trim:][rows_B]
             layer.values = layer.values[:, :, trim:][rows_B]
         self._num_columns -= trim
@@ -99,7 +94,7 @@ class Batch:
         """Logits after the last column, [B, V]; `cache` grows by T columns in place."""
         columns_S = torch.arange(past + ids_BT.shape[1], device=self._device)
         attention_mask_BS = (columns_S >= pads_B[:, None]).long()
-        # padding columns get position 0: any valid one will do, nothing attends to them
+        # padding columns get some valid position; nothing attends to them
         position_ids_BT = (columns_S[past:] - pads_B[:, None]).clamp(min=0)
         output = self._model(
             input_ids=ids_BT,
@@ -135,7 +130,7 @@ class Batch:
 
 
 def _stack(old_BHSD: Tensor, new_BHSD: Tensor, old_gap: int, new_gap: int) -> Tensor:
-    """Old rows above new ones, each first padded with `gap` columns on the left."""
+    """Old rows above new ones, both padded on the left by their gap."""
     # zeros, not garbage: a masked column has weight 0, and 0 times NaN would still be NaN
     return torch.cat([pad(old_BHSD, (0, 0, old_gap, 0)), pad(new_BHSD, (0, 0, new_gap, 0))])
 
@@ -143,8 +138,7 @@ def _stack(old_BHSD: Tensor, new_BHSD: Tensor, old_gap: int, new_gap: int) -> Te
 def check_supported(model: Any) -> None:
     """Raise InputError unless every layer keeps the keys and values of all columns.
 
-    Sliding windows, recurrent states and compressed caches count columns in ways that left padding
-    and trimming would silently break.
+    Left padding and trimming would silently break sliding windows, recurrent states and compressed caches.
     """
     name = type(model).__name__
     if model.config.is_encoder_decoder or "position_ids" not in inspect.signature(model.forward).parameters:

@@ -1,8 +1,7 @@
 """The decode loop's one turn: attempts become rows, rows get a token each, finished rows leave.
 
-In: attempts (token ids and params). Out: the same attempts, with tokens and a finish filled in.
-Everything happens when the caller calls; there is no thread, clock or text here. Who follows an attempt
-hears of each token before the next forward pass, so an attempt ended there costs no more of them.
+In: attempts (token ids and params). Out: the same attempts with tokens and a finish. No thread, clock or text here. A
+follower hears of each token before the next forward pass, so an attempt that it ends costs no further pass.
 """
 
 from __future__ import annotations
@@ -34,13 +33,11 @@ class Token(NamedTuple):
 class Attempt:
     """One call's generation, shared between the calling thread and the decoding one.
 
-    The decoding thread writes tokens, error, cause and finish, then calls `wake`, once. The calling
-    thread writes is_cancelled and nothing else. `tokens` only grows, so reading it at any time gives a
-    whole prefix.
-    max_new_tokens: params.max_new_tokens, or fewer where the model's context ends first.
-    follow: called with each new token's id and the finish that this brings by itself, in the decoding thread;
-        returns the finish that it is to have, and raises EngineError to fail this one attempt.
-    cause: what broke the loop, for an attempt that has no sample to show.
+    The decoding thread writes tokens, error, cause and finish, then calls `wake`, once. The calling thread writes only
+    is_cancelled. `tokens` only grows, so a reader always sees a whole prefix.
+    max_new_tokens: params.max_new_tokens, or what the model's context leaves. cause: what broke the loop.
+    follow: called in the decoding thread with each token's id and own finish; returns the finish to have, and raises
+        EngineError to fail this attempt.
     """
 
     prompt_ids: tuple[int, ...]
@@ -60,17 +57,14 @@ class Attempt:
         return self.finish is None and not self.is_cancelled
 
     def end(self, finish: FinishReason, *, error: str = "", cause: Exception | None = None) -> None:
-        """Settle the outcome and wake the caller."""
+        """Set the outcome and wake the caller."""
         self.error, self.cause = error, cause
         self.finish = finish  # last: a caller that sees it may read the rest
         self.wake()
 
 
 class Decoder:
-    """A batch of attempts and the model that continues them.
-
-    eos_ids: any of these ends a row. Not thread-safe: one thread owns it.
-    """
+    """A batch of attempts and the model that continues them; owned by one thread. eos_ids: any of them ends a row."""
 
     def __init__(self, model: Any, *, eos_ids: frozenset[int]) -> None:
         self._batch = Batch(model)
@@ -86,7 +80,7 @@ class Decoder:
 
     @property
     def num_columns(self) -> int:
-        """How many columns the cache holds."""
+        """Columns of the cache."""
         return self._batch.num_columns
 
     def clear(self) -> None:
@@ -100,10 +94,7 @@ class Decoder:
 
     @torch.inference_mode()
     def admit(self, attempts: Sequence[Attempt]) -> None:
-        """Prefill attempts and merge them into the batch.
-
-        An attempt that already has tokens goes on after them, with the noise it would have had.
-        """
+        """Prefill attempts and merge them into the batch; one that has tokens continues them, with its own noise."""
         self._batch.add([attempt.prompt_ids + tuple(t.id for t in attempt.tokens) for attempt in attempts])
         self._attempts += attempts
         self._noise += [_noise_after(attempt) for attempt in attempts]
@@ -111,14 +102,14 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Draw a token for every row, let the finished rows leave and run the model for the others."""
+        """Draw a token for every row, drop the finished rows and run the model for the others."""
         logits_BV = self._batch.logits_BV
         if self._settings is None:
             params_B = [attempt.params for attempt in self._attempts]
             self._settings = settings_of(params_B, vocab_size=logits_BV.shape[-1], device=logits_BV.device)
         uniform_B = torch.tensor([noise.random() for noise in self._noise], dtype=torch.float64)
         drawn = draw(logits_BV, self._settings, uniform_B.to(logits_BV.device))
-        # one transfer, the only wait for the device in a step; float64 holds any token id exactly
+        # one transfer a step; float64 holds any token id exactly
         columns = torch.stack([column.double() for column in drawn]).tolist()
         for attempt, token_id, *token_stats in zip(self._attempts, *columns, strict=True):
             self._record(attempt, Token(int(token_id), *token_stats))
@@ -162,10 +153,10 @@ class Decoder:
 
 
 def _noise_after(attempt: Attempt) -> Random:
-    """The attempt's own uniform numbers, one a token, from where its tokens end.
+    """The attempt's uniform numbers after its tokens, one a token.
 
-    The standard library's generator rather than torch's: the same numbers on every device and torch
-    version, well mixed for neighbouring seeds, and fifty times cheaper for one number.
+    The standard library's generator gives the same numbers on every device and torch version, mixes neighbouring seeds
+    well, and is fifty times cheaper than torch's for one number.
     """
     noise = Random(attempt.params.seed)
     for _ in attempt.tokens:

@@ -1,9 +1,8 @@
 """The transformers engine: many `sample` calls, one decode thread, one running batch.
 
-In: chats. Out: samples. A call hands its token ids to the thread and waits; the deadline is kept on
-the caller's side, so it holds even while a forward pass is stuck. Calls must come from trio (the
-kit's event loop), from any number of loops and threads. It downloads nothing and never runs a
-model's own Python code.
+In: chats. Out: samples. A call hands its token ids to the thread and waits. The caller keeps the deadline, so it holds
+while a forward pass is stuck. Calls come from trio, from any number of loops and threads. It downloads nothing and runs
+no Python code of a model.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from kit.errors import EngineError, InputError
 from kit.models.hermes import with_tool_calls
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 
-_TAIL_TOKENS = 16  # of a turn gone on with: enough to tell whether the new text begins with a space
+_TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begins with a space
 
 
 class TransformersEngine:
     """Samples from a causal language model with a chat template; see kit.sampling.Engine.
 
-    The decode thread starts with the first call. `close`, or leaving `async with`, ends it.
-    max_batch: rows that decode at once; further calls wait for a free row.
-    Raises: InputError for a tokenizer without chat template, or a model whose layers do not all keep
-        the keys and values of every position (sliding window, recurrent).
+    The decode thread starts with the first call; `close`, or leaving `async with`, ends it.
+    max_batch: rows that decode at once; further calls wait.
+    Raises: InputError for a tokenizer without chat template, or layers that do not keep the keys and values of every
+        position (sliding window, recurrent).
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, max_batch: int = 16) -> None:
@@ -51,7 +50,7 @@ class TransformersEngine:
             )
         self._tokenizer = tokenizer
         self._tokenizer_lock = threading.Lock()  # fast tokenizers fail when two threads borrow them
-        # a config may give no limit (ALiBi); then only max_new_tokens ends a row
+        # without a limit (ALiBi) only max_new_tokens ends a row
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._context: int = context or sys.maxsize
         model.eval()
@@ -81,8 +80,8 @@ class TransformersEngine:
     ) -> Sample:
         """Draw one sample; see kit.sampling.Engine.
 
-        Raises: EngineError for a chat that the template refuses or that fills the model's context, when
-            the engine is closed, and when the model breaks.
+        Raises: EngineError for a chat that the template refuses or that fills the context, for a closed engine, and
+            for a model that breaks.
         """
         begun_s = trio.current_time()
         rendered = render(self._tokenizer, prompt)
@@ -103,7 +102,7 @@ class TransformersEngine:
         return with_tool_calls(sample, prompt) if prompt.tools else sample
 
     def close(self) -> None:
-        """Fail the calls in flight, end the decode thread and wait for it (one forward pass at most)."""
+        """Fail the calls in flight, end the decode thread and wait for it, for one forward pass at most."""
         self._worker.close()
 
     async def __aenter__(self) -> Self:
@@ -117,11 +116,11 @@ class TransformersEngine:
             await trio.to_thread.run_sync(self.close)
 
     def _make_decoder(self, model: Any, *, eos_ids: frozenset[int]) -> Decoder:
-        """The constructor's last step, for engines over other rows to replace."""
+        """For engines over other rows to replace."""
         return Decoder(model, eos_ids=eos_ids)
 
     def _attempt(self, prompt_ids: tuple[int, ...], params: SamplingParams, *, wake: Callable[[], object]) -> Attempt:
-        """What the decode thread is given, for engines over other rows to extend."""
+        """For engines over other rows to extend."""
         room = self._context - len(prompt_ids)
         if room < 1:
             raise EngineError(
@@ -137,7 +136,7 @@ class TransformersEngine:
 
     def _decode(self, ids: Sequence[int]) -> str:
         with self._tokenizer_lock:
-            # the clean-up, which some tokenizers ask for, takes spaces out of code and formulas
+            # the clean-up of some tokenizers takes spaces out of code and formulas
             text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
@@ -147,7 +146,7 @@ class TransformersEngine:
         return Transcript(detokenizer, opening=rendered.opening, stop=attempt.params.stop)
 
     def _token_stats(self, attempt: Attempt, begin: int, end: int) -> tuple[TokenStats, ...]:
-        """Of the attempt's tokens from one number up to another; called from the decode thread as well."""
+        """Of a range of the attempt's tokens; the decode thread calls it too."""
         return tuple(
             TokenStats(logprob=token.logprob, entropy=token.entropy, confidence=token.confidence)
             for token in attempt.tokens[begin:end]
@@ -157,7 +156,7 @@ class TransformersEngine:
         finish = attempt.finish or FinishReason.DEADLINE  # read before the tokens: once it is set they are whole
         tokens = tuple(attempt.tokens)
         if attempt.follow is None:
-            # the end token is cut by its place: not every tokenizer marks every end token as special
+            # the end token is cut by its place, since a tokenizer may not mark it as special
             text_tokens = tokens[:-1] if finish is FinishReason.STOP else tokens
             transcript.add([token.id for token in text_tokens], is_last=True)
         return Sample(
@@ -174,14 +173,14 @@ class TransformersEngine:
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a text: chat models list several, and the tokenizer's may not be among them."""
+    """Every id that ends a text: the list of the generation config, and the tokenizer's own."""
     listed = getattr(model.generation_config, "eos_token_id", None)
     ids = listed if isinstance(listed, list) else [listed]
     return frozenset(id_ for id_ in [*ids, tokenizer.eos_token_id] if id_ is not None)
 
 
 def _from_other_thread(act: Callable[[], object]) -> Callable[[], None]:
-    """A function that has this event loop do `act` soon, and does nothing once the loop has ended."""
+    """A function that makes this event loop do `act` soon; it does nothing after the loop's end."""
     token = trio.lowlevel.current_trio_token()
 
     def call() -> None:

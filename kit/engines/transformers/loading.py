@@ -1,7 +1,7 @@
-"""Opening a local model folder: every file is checked before torch or transformers touches it.
+"""Opening a local model folder, whose files are checked first.
 
-In: a folder in Hugging Face's layout. Out: a model and a tokenizer. No network, no remote code and
-no pickles: weights are safetensors only.
+In: a folder in Hugging Face's layout. Out: a model and a tokenizer. No network, no remote code, no pickles: weights are
+safetensors only.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
 def load_tokenizer(folder: Path) -> Any:
     """Load the tokenizer of a model folder, exactly as its tokenizer.json says.
 
-    AutoTokenizer (5.19) would go by the model's type: it gives any qwen2 folder Qwen2's normaliser and
-    pre-tokenizer, whatever tokenizer.json holds, and so changes the token ids without a word.
+    AutoTokenizer (5.19) goes by the model's type: it silently gives every qwen2 folder Qwen2's normaliser and
+    pre-tokenizer, which changes the token ids.
     Raises: MissingError, InputError.
     """
     check_tokenizer_files(folder)

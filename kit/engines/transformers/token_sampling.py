@@ -1,12 +1,11 @@
-"""Next-token logits to tokens: temperature, top-k, top-p and min-p, a setting for each row.
+"""Next-token logits to tokens: temperature, top-k, top-p and min-p, with settings for each row.
 
-In: logits_BV of the unwarped model, the rows' settings, one uniform number a row.
-Out: a token a row, its log-probability, and the unwarped model's entropy and confidence (nats).
-A row's token depends on nothing but its own logits, settings and number, whoever its neighbours are.
+In: logits_BV of the unwarped model, the rows' settings, one uniform number a row. Out: a token a row, its
+log-probability, and the unwarped model's entropy and confidence (nats). A row depends on its own logits, settings and
+number only.
 
-Warps apply in the order of transformers and papers alike: temperature, top-k, top-p over what top-k
-left, min-p relative to the most probable token. Tokens tied with the last one kept are kept too, so
-the result does not depend on the order of the vocabulary.
+The warps apply in transformers' order: temperature, top-k, top-p over what top-k left, min-p relative to the likeliest
+token. Tokens tied with the last kept one are kept, so the order of the vocabulary does not matter.
 
 Letters: B rows of the batch, V vocabulary.
 Source: top-p arXiv:1904.09751 section 3.1; min-p arXiv:2407.01082 section 3; confidence arXiv:2508.15260
@@ -33,8 +32,8 @@ SMALLEST_TEMPERATURE = 1e-5
 class Settings:
     """The rows' SamplingParams as tensors, rebuilt only when rows join or leave.
 
-    temperature_B1, log_min_p_B1, top_p_B1: float64; top_k_B1: int64. "Off" is spelt as the value that
-    changes nothing: top_p inf, top_k V, log_min_p -inf. is_greedy_B: bool.
+    temperature_B1, log_min_p_B1, top_p_B1: float64; top_k_B1: int64; is_greedy_B: bool. "Off" is a value that changes
+    nothing: top_p inf, top_k V, log_min_p -inf.
     """
 
     temperature_B1: Tensor
@@ -93,10 +92,7 @@ def draw(logits_BV: Tensor, settings: Settings, uniform_B: Tensor) -> Drawn:
 
 
 def _confidence(logprob_BV: Tensor) -> Tensor:
-    """Minus the mean log-probability of the likeliest CONFIDENCE_TOP_K tokens, [B].
-
-    Always computed: it takes less than half of what the entropy takes.
-    """
+    """Minus the mean log-probability of the likeliest CONFIDENCE_TOP_K tokens, [B]; half as dear as the entropy."""
     likeliest_BK = logprob_BV.topk(min(CONFIDENCE_TOP_K, logprob_BV.shape[-1]), sorted=False).values
     return -likeliest_BK.mean(-1)
 

@@ -1,4 +1,4 @@
-"""The decode thread: takes waiting attempts, turns the decoder, survives what breaks in it.
+"""The decode thread: takes waiting attempts, runs the decoder, survives its errors.
 
 In: attempts from any thread. Out: the same attempts, ended. No text and no event loop here.
 """
@@ -19,7 +19,7 @@ from kit.sampling import FinishReason
 class Worker:
     """One thread that owns a decoder; it starts with the first attempt and ends with `close`.
 
-    max_batch: rows at once. Running out of device memory halves it for good and goes on.
+    max_batch: rows at once; running out of device memory halves it for good.
     """
 
     def __init__(self, decoder: Decoder, *, max_batch: int) -> None:
@@ -63,7 +63,7 @@ class Worker:
         _fail(left, EngineError("the engine was closed before the sample was done"))
 
     def _take(self) -> list[Attempt] | None:
-        """Attempts for the free rows; waits while there is nothing at all to do. None: closed."""
+        """Attempts for the free rows; waits while there is nothing to do. None: closed."""
         rows = self._decoder.attempts
         num_running = sum(attempt.is_running for attempt in rows)
         with self._changed:
@@ -89,7 +89,7 @@ class Worker:
             return
         except torch.OutOfMemoryError as error:
             trouble: Exception = error
-        # the loop's boundary: whatever broke becomes these calls' EngineError, and the thread lives on
+        # the loop's boundary: any fault becomes these calls' EngineError, and the thread lives on
         except Exception as error:  # noqa: BLE001
             trouble = error
         self._recover([attempt for attempt in in_flight if attempt.is_running], trouble)
@@ -104,7 +104,7 @@ class Worker:
             torch.cuda.empty_cache()
         self.max_batch = max(1, len(attempts) // 2)
         with self._changed:
-            # they go on after the tokens they have, so each still gets the text its seed gives
+            # they continue their tokens, so each still gets the text of its seed
             self._waiting.extendleft(reversed(attempts))
 
 

@@ -1,5 +1,4 @@
-"""An engine over a frozen language model with a Tiny Recursive Model; depth is each call's own.
+"""An engine over a frozen language model with a Tiny Recursive Model; each call has its own depth.
 
-Top to bottom: engine (that of kit.engines.transformers, with depth and halting score) -> decoding (its decoder, with a
-depth for each row). Batching, token sampling, the thread and the deadline are those of kit.engines.transformers.
+engine adds depth and halting score to that of kit.engines.transformers, decoding a depth for each row to its decoder.
 """

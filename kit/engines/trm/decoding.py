@@ -1,7 +1,7 @@
-"""kit.engines.transformers's decoder for a recursive model: every row at its own depth, and what halting says.
+"""The decoder of kit.engines.transformers for a recursive model: every row at its own depth, with its halting score.
 
-In: attempts (token ids and params). Out: the same attempts, with tokens and, token by token, the depth
-and the halting logit of the distribution it was drawn from. Rows, cache and drawing are the hf engine's.
+In: attempts (token ids and params). Out: the same attempts with tokens and, for each, the depth and the halting logit
+of the distribution that it was drawn from.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from kit.trm.language_model import RecursiveLM, RecursiveOutput
 
 
 class Recursion(NamedTuple):
-    """How a token's distribution came about; halting_logit is NaN where nothing recursed."""
+    """Of one token's distribution; halting_logit is NaN without recursion."""
 
     depth: int
     halting_logit: float
 
     @property
     def halting(self) -> float | None:
-        """The probability of being right that the halting logit stands for; None where nothing recursed."""
+        """The halting logit as the probability of being right; None without recursion."""
         if math.isnan(self.halting_logit):
             return None
         return 0.5 * (1.0 + math.tanh(0.5 * self.halting_logit))  # the sigmoid, without overflow
@@ -36,19 +36,18 @@ class Recursion(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RecursiveAttempt(Attempt):
-    """An attempt at one depth T; `recursions` has an entry for each token, and may be one ahead."""
+    """An attempt at one depth T; `recursions` has an entry a token, and may be one ahead."""
 
     depth: int
     recursions: list[Recursion] = field(default_factory=list)
 
 
 class Dial:
-    """A RecursiveLM as the batch calls it, with the depths of whatever rows it is called for.
+    """A RecursiveLM as the batch calls it, with a depth for each row.
 
-    depths: set by the owner before any call; given the number of rows. A row keeps its depth, so rows that are
-    all at depth 0 need nothing kept for them; they show zeros of the same shape to rows that join them.
-    reach: in the form "states", the deepest depth that any row of the batch may ever have, so that all rows
-    have equally many slots.
+    depths: set by the owner before a call; from the number of rows. A row keeps its depth, so rows at depth 0 keep
+    nothing in the cache; they show zeros of the same shape to rows that join. reach: the deepest depth of any row, so
+    that in the form "states" all rows have equally many slots.
     """
 
     def __init__(self, model: RecursiveLM, *, reach: int) -> None:
@@ -60,7 +59,7 @@ class Dial:
         self._reach = reach
 
     def __call__(self, *, past_key_values: Any, input_ids: torch.Tensor, **settings: Any) -> RecursiveOutput:
-        """One forward pass; `last` then tells of each row."""
+        """One forward pass; `last` then has an entry a row."""
         trm, depth = self._model.trm, self.depths(len(input_ids))
         recurses = max(depth) > 0
         if recurses:
@@ -78,10 +77,7 @@ class Dial:
 
 
 class RecursiveDecoder(Decoder):
-    """A decoder whose rows have depths.
-
-    It inherits, since the decode thread and the rows are the same down to the order of events.
-    """
+    """A decoder whose rows have depths; everything else is inherited."""
 
     def __init__(self, model: RecursiveLM, *, eos_ids: frozenset[int], max_depth: int) -> None:
         check_supported(model.backbone)
@@ -102,7 +98,7 @@ class RecursiveDecoder(Decoder):
                 self._next[attempt] = self._dial.last[row_of[ids]]
 
     def step(self) -> None:
-        """Draw a token for every row; note what its distribution came from before anyone can see it."""
+        """Draw a token for every row, and note its recursion before anyone sees it."""
         for attempt in self.attempts:
             assert isinstance(attempt, RecursiveAttempt)
             del attempt.recursions[len(attempt.tokens) :]  # a step that failed half-way left one too many

@@ -1,7 +1,7 @@
-"""The recursive engine: kit.engines.transformers's, with a depth for each call and a halting score for each sample.
+"""The recursive engine: that of kit.engines.transformers, with a depth for each call and a halting score.
 
-In: chats. Out: samples. A call's depth is `SamplingParams.depth`, or the engine's own. It downloads
-nothing; the TRM's checkpoint says which backbone it belongs to, and another is refused.
+In: chats. Out: samples. A call's depth is `SamplingParams.depth`, or the engine's own. The TRM's checkpoint names its
+backbone, and another one is refused.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ from kit.trm import checkpoint
 from kit.trm.config import check_depth
 from kit.trm.language_model import RecursiveLM
 
-# The top of the ladder 3 -> 5 -> 10 (R5).
+# The top of the ladder 3 -> 5 -> 10.
 MAX_DEPTH = 10
 
 
 class TRMEngine(TransformersEngine):
     """Samples from a RecursiveLM; see kit.sampling.Engine.
 
-    It inherits, since text, thread, deadline and closing are the same; only rows have depths.
-    depth: of calls that name none; None: the checkpoint's. max_depth: the deepest call it takes. In the
-        form "states" every token's cache has room for it, in the others it costs nothing.
-    Raises: InputError as TransformersEngine does, for a depth beyond `max_depth`, and for
-        cache="last_step", whose texts would depend on the batch.
+    depth: of calls that name none; None: the checkpoint's. max_depth: of any call; in the form "states" every token's
+        cache has room for it.
+    Raises: InputError as TransformersEngine does, for a depth beyond `max_depth`, and for cache="last_step", whose
+        texts would depend on the batch.
     """
 
     def __init__(
@@ -67,12 +66,11 @@ class TRMEngine(TransformersEngine):
         max_depth: int = MAX_DEPTH,
         check_hash: bool = True,
     ) -> Self:
-        """Open a TRM's folder and its backbone's; nothing is ever downloaded.
+        """Open a TRM's folder and its backbone's; nothing is downloaded.
 
-        dtype: of both; "auto" takes the backbone's. backbone: its folder; None: where the TRM says.
-        check_hash: whether to read the backbone's weights once more to see that they are the TRM's.
-        Raises: MissingError, InputError naming the file that is absent or damaged, or for a backbone that
-            is not the TRM's.
+        dtype: of both; "auto" takes the backbone's. backbone: its folder; None: where the TRM says. check_hash: whether
+        to hash the backbone's weights.
+        Raises: MissingError, InputError naming the absent or damaged file, or for another backbone than the TRM's.
         """
         folder = Path(path)
         backbone_folder = Path(backbone) if backbone is not None else checkpoint.find_backbone(folder)

@@ -1,1 +1,1 @@
-"""vLLM: a client of its OpenAI-compatible server, a server of our own under supervision, and our recursion in it."""
+"""vLLM: a client of its OpenAI-compatible server, a supervised server of our own, and our recursion in it."""

@@ -7,7 +7,6 @@ run or an upload from here, a warning what is good to know. Nothing is sent, and
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,13 +15,12 @@ from pathlib import Path
 
 import trio
 
-from kit.assets import TINY_MODEL
-from kit.engines.vllm.server.memory import H100_BYTES, SHAPES, MemoryPlan, plan, read_shape
-from kit.engines.vllm.server.settings import PRESETS
+from kit.engines.vllm.server.diagnosis import diagnose, read_capacity
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.checkout import SOURCE
 from kit.kaggle.checks.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.checks.machine import Machine, Needs, check_machine
+from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import Isolation, without_network
 from kit.kaggle.upload.client import check_installed
 from kit.kaggle.upload.credentials import find_credentials
@@ -35,13 +33,17 @@ _PACKAGES = ("torch", "transformers", "polars", "grpcio", "nbclient", "matplotli
 _ENVIRONMENT_FIX = "make environment"
 
 
-def examine(environ: Mapping[str, str], *, scratch: Path) -> Iterator[Check]:
-    """Every check of this machine and these credentials, one after another; the sandbox takes some seconds."""
+def examine(environ: Mapping[str, str], *, scratch: Path, runs: Path) -> Iterator[Check]:
+    """Every check of this machine and these credentials, one after another; the sandbox takes some seconds.
+
+    runs: the folder of the dry runs.
+    """
     yield from _machine(scratch)
     yield packages()
     yield network(scratch)
     yield sandbox()
     yield locks()
+    yield last_start(runs)
     yield client()
     yield credentials(environ)
 
@@ -108,12 +110,20 @@ def locks(*, project: Path = SOURCE) -> Check:
     return Check(name="wheel locks", detail=f"{', '.join(names)}; {uv}", findings=tuple(findings))
 
 
-def presets() -> Iterator[tuple[str, MemoryPlan]]:
-    """What each preset of vLLM would do with the memory of what it is for; arithmetic, nothing is measured."""
-    for name, shape in SHAPES.items():
-        yield name, plan(shape, PRESETS[name], device_bytes=H100_BYTES)
-    ours = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    yield "cpu-tiny (shipped model)", plan(read_shape(TINY_MODEL), PRESETS["cpu-tiny"], device_bytes=ours)
+def last_start(runs: Path) -> Check:
+    """What vLLM told of its memory when a dry run last started it. runs: the folder of the dry runs."""
+    tail = Path("kaggle", "tmp", SERVER_FOLDER, "server.log")
+    logs = [*runs.glob(f"run-*/{tail}"), *runs.glob(f"run-*/*/{tail}")]
+    if not logs:
+        return Check(name="vLLM's memory", detail=f"not started yet by a dry run in {runs}")
+    path = max(logs, key=lambda log: log.stat().st_mtime)
+    text = path.read_text(encoding="utf-8", errors="replace").rpartition("\n=== ")[2]
+    capacity = read_capacity(text)
+    if capacity is not None:
+        return Check(name="vLLM's memory", detail=str(capacity))
+    told = diagnose(text)
+    finding = warning(path, f"the last start told no cache: {told.line or told.cause.value}", told.fix)
+    return Check(name="vLLM's memory", detail="unknown", findings=(finding,))
 
 
 def client() -> Check:

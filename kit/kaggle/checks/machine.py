@@ -85,14 +85,15 @@ def needs(restored: Path, *, packed_bytes: int, target: Target | None) -> Needs:
 def check_machine(machine: Machine, needed: Needs) -> tuple[Check, ...]:
     """One check each for memory, disk, GPU, Python and ports."""
     memory, disk = _size(machine.free_memory_bytes), _size(machine.free_disk_bytes)
-    gpus = ", ".join(f"{gpu.name} ({_size(gpu.memory_bytes)})" for gpu in machine.gpus) or "none"
+    gpus = ", ".join(f"{gpu.name} ({gpu.memory_bytes:,} bytes)" for gpu in machine.gpus) or "none"
+    weights = f"; weights {needed.weights_bytes:,} bytes" if needed.weights_bytes else ""
     python = ".".join(map(str, machine.host.python))
     libc = "unknown" if machine.host.glibc is None else ".".join(map(str, machine.host.glibc))
     ports = ", ".join(map(str, machine.busy_ports)) or "none"
     return (
         _check("memory", f"{memory} free, weights {_size(needed.weights_bytes)}", _check_memory(machine, needed)),
         _check("disk", f"{disk} free, to unpack {_size(needed.unpacked_bytes)}", _check_disk(machine, needed)),
-        _check("GPU", gpus, _check_gpu(machine.gpus, needed)),
+        _check("GPU", f"{gpus}{weights}", _check_gpu(machine.gpus, needed)),
         _check("Python", f"{python}, glibc {libc}", _check_python(machine.host, needed.target)),
         _check("ports", f"in use: {ports}", _check_ports(machine.busy_ports)),
     )

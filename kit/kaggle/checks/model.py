@@ -17,13 +17,10 @@ from kit.engines.text.model_folder import check_model_folder, check_tokenizer_fi
 from kit.errors import KitError
 from kit.kaggle.checks.findings import Finding, error, warning
 from kit.kaggle.digest import sha256_of
+from kit.models.gpt_oss import VOCABULARY
 
 _RECOPY = "copy the model's folder again from where it came, then build the dataset again"
 _ADD = "put it into the model's folder and build the dataset again"
-_HARMONY = (
-    "o200k_base.tiktoken",
-    "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-)  # Source: src/tiktoken_ext/public_encodings.rs of openai_harmony 0.0.8: name and expected SHA-256
 _VOCABULARY_OF_CLASS = {"QWenTokenizer": "qwen.tiktoken", "TikTokenTokenizer": "tiktoken.model"}
 """Tokenizers written for one model, by the file that holds their vocabulary (Qwen 1, Kimi)."""
 
@@ -87,7 +84,7 @@ def _token_ids(tokenizer: Mapping[str, Any]) -> Iterator[int]:
 
 def _check_vocabulary(folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
     if config.get("model_type") == "gpt_oss":
-        name, sha256 = _HARMONY
+        name, sha256 = VOCABULARY
         if not (folder / name).is_file():
             yield error(folder / name, "missing; gpt-oss's harmony format would fetch it from the internet", _ADD)
         elif sha256_of(folder / name) != sha256:

@@ -17,14 +17,16 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kit.config import nested, replaced
-from kit.engines.text.model_folder import read_config
+from kit.engines.text.model_folder import read_chat_template, read_config
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.errors import InputError, MissingError, check_fields
 from kit.kaggle.wheels.install import driver_cuda
+from kit.models.family import ModelFamily
+from kit.models.recognition import recognise
 from kit.sampling import Engine
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ CPU_PRESET = "cpu-tiny"
 CODE_FOLDER = "kit-code"
 _PLUGIN = "kit_trm"
 _PROBE_TIMEOUT_S = 60.0
-_MODEL_PRESETS = {"gpt_oss": "gpt-oss-120b-h100", "qwen3_moe": "qwen3-30b-h100", "qwen2": "qwen2.5-math-7b-h100"}
 
 # Run by the server's Python: what it has of vLLM, without importing it, which takes seconds.
 _PROBE = (
@@ -52,22 +53,24 @@ log = logging.getLogger(__name__)
 class VllmChoice:
     """How vLLM is run.
 
-    preset: the settings to begin with; auto takes the model's own (gpt-oss, Qwen3-MoE, Qwen2.5) where there is a GPU,
-        and cpu-tiny where there is none. settings: changes to it, each `NAME=VALUE` with a name of ServerSettings.
-    template: values for the chat template's own settings, each `NAME=VALUE`, such as `reasoning_effort=high`, which is
-        what a gpt-oss gets unless something else is said.
+    preset: the settings to begin with, one of PRESETS; auto takes that of the model's family (kit.models) on a GPU, and
+        cpu-tiny without one. settings: changes to it, each `NAME=VALUE` with a name of ServerSettings.
+    template: values for the chat template's own settings, each `NAME=VALUE`, such as `reasoning_effort=high`; the
+        family has its own.
     python: an interpreter that has vLLM; empty: of the environment made from the dataset's wheels, or else ours.
     supervisor: how the server is watched.
     Raises: InputError for a setting that is unknown or has a value outside its range.
     """
 
-    preset: Literal["auto", "cpu-tiny", "gpt-oss-120b-h100", "qwen3-30b-h100", "qwen2.5-math-7b-h100"] = "auto"
+    preset: str = "auto"
     settings: tuple[str, ...] = ()
     template: tuple[str, ...] = ()
     python: str = ""
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
 
     def __post_init__(self) -> None:
+        is_known = self.preset in {"auto", *PRESETS}
+        check_fields(self, [("preset", is_known, f"one of auto, {', '.join(PRESETS)}")])
         self.changed(PRESETS.get(self.preset, ServerSettings()))
         told = nested(self.template)
         is_plain = all(name.isidentifier() and isinstance(told[name], str | bool | int) for name in told)
@@ -76,11 +79,6 @@ class VllmChoice:
     def changed(self, settings: ServerSettings) -> ServerSettings:
         """Those settings with the changes."""
         return replaced(settings, nested(self.settings), within="engine.vllm.settings: ")
-
-    def template_values(self, model_type: str) -> tuple[tuple[str, str | bool | int], ...]:
-        """What the chat template is told, for a model of this type."""
-        usual = {"reasoning_effort": "high"} if model_type == "gpt_oss" else {}
-        return tuple({**usual, **nested(self.template)}.items())
 
     def interpreter(self, made: Path | None) -> Path | None:
         """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
@@ -94,28 +92,32 @@ class VllmChoice:
             without a GPU.
         """
         told_of_model = read_config(model)
-        model_type = str(told_of_model.get("model_type", ""))
-        preset: str = self.preset
-        if preset == "auto":
-            preset = _MODEL_PRESETS.get(model_type, "") if has_gpu else CPU_PRESET
-        elif preset != CPU_PRESET and not has_gpu:
-            raise InputError(
-                f"engine.vllm.preset={preset} is for a GPU, and there is none; take {CPU_PRESET} or leave it auto"
-            )
-        log.info("vLLM: preset %s for a %s", preset or "none", model_type)
+        family = recognise(told_of_model, read_chat_template(model))
+        preset = self._preset_for(family, has_gpu=has_gpu)
+        log.info("vLLM: preset %s for a %s", preset or "none", told_of_model.get("model_type"))
         settings = PRESETS.get(preset, ServerSettings())
         limit = told_of_model.get("max_position_embeddings")
         if isinstance(limit, int) and 0 < limit < settings.max_model_len:
             settings = dataclasses.replace(settings, max_model_len=limit)
         if any(model.glob("*.tiktoken")):
-            # gpt-oss's encoding, which vLLM would else fetch, minutes after it was started (peers.md 2.3)
+            # gpt-oss's encoding; else vLLM fetches it, minutes after its start (vllm-project/vllm issue 22525)
             told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
             settings = dataclasses.replace(settings, extra_environment=(*settings.extra_environment, told))
         from kit.engines.vllm.server.engine import VllmConfig
 
-        return VllmConfig(
-            settings=self.changed(settings), supervisor=self.supervisor, template=self.template_values(model_type)
-        )
+        template = {**(family.template_values if family else {}), **nested(self.template)}
+        return VllmConfig(settings=self.changed(settings), supervisor=self.supervisor, template=tuple(template.items()))
+
+    def _preset_for(self, family: ModelFamily | None, *, has_gpu: bool) -> str:
+        """The preset's name; empty for vLLM's own defaults."""
+        if self.preset == "auto":
+            chosen = family.preset.name if family and family.preset else ""
+            return chosen if has_gpu else CPU_PRESET
+        if self.preset != CPU_PRESET and not has_gpu:
+            raise InputError(
+                f"engine.vllm.preset={self.preset} is for a GPU, and there is none; take {CPU_PRESET} or leave it auto"
+            )
+        return self.preset
 
 
 @asynccontextmanager

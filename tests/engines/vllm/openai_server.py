@@ -60,14 +60,6 @@ def encode(text: str) -> list[int]:
     return [CHARACTERS.index(each) if each in CHARACTERS else len(CHARACTERS) - 1 for each in text]
 
 
-def chat_ids(messages: list[dict[str, Any]], *, continues: bool) -> list[int]:
-    """As tests.engines.tiny.CHATML writes a chat."""
-    ids: list[int] = []
-    for message in messages[:-1] if continues else messages:
-        ids += [IM_START, *encode(f"{message['role']}\n{message['content']}"), IM_END]
-    return [*ids, IM_START, *(encode(messages[-1]["content"]) if continues else ())]
-
-
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: State
@@ -92,14 +84,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.state.count(num_requests=1)
-        is_chat = self.path.endswith("chat/completions")
-        if is_chat:
-            ids = chat_ids(body["messages"], continues=bool(body.get("continue_final_message")))
-        else:
-            ids = body["prompt"] if isinstance(body["prompt"], list) else encode(body["prompt"])
+        ids = body["prompt"] if isinstance(body["prompt"], list) else encode(body["prompt"])
         self.state.prompts.append(ids)
         context = self.state.options.context
-        if len(ids) + body["max_tokens"] > context and (not is_chat or len(ids) >= context):
+        if len(ids) + body["max_tokens"] > context:
             message = f"This model's maximum context length is {context} tokens. However, you asked for more."
             self._answer({"error": {"message": message, "type": "BadRequestError", "code": 400}}, status=400)
         elif self._is_told("refuse"):
@@ -108,9 +96,9 @@ class Handler(BaseHTTPRequestHandler):
             self._wait_while_hung()
             self._answer({"choices": [{"text": "a", "finish_reason": "length"}]})
         else:
-            self._stream(body, ids, is_chat=is_chat)
+            self._stream(body, ids)
 
-    def _stream(self, body: dict[str, Any], ids: list[int], *, is_chat: bool) -> None:
+    def _stream(self, body: dict[str, Any], ids: list[int]) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
@@ -118,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.state.count(num_streams=1)
         try:
-            for event in self._events(body, list(ids), is_chat=is_chat):
+            for event in self._events(body, list(ids)):
                 self.wfile.write(b": as some servers send\n\n" if event is None else _line(json.dumps(event)))
                 self.wfile.flush()
             self.wfile.write(_line("[DONE]"))
@@ -127,11 +115,9 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             self.state.count(num_streams=-1)
 
-    def _events(self, body: dict[str, Any], ids: list[int], *, is_chat: bool) -> Iterator[dict[str, Any] | None]:
+    def _events(self, body: dict[str, Any], ids: list[int]) -> Iterator[dict[str, Any] | None]:
         options = self.state.options
         yield None
-        if is_chat:
-            yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
         num_tokens = min(body["max_tokens"], options.context - len(ids))
         for number in range(num_tokens):
             time.sleep(options.token_s)
@@ -143,24 +129,17 @@ class Handler(BaseHTTPRequestHandler):
             token = next_token(ids, seed=body["seed"], temperature=body["temperature"])
             ids.append(token)
             self.state.count(num_tokens=1)
-            yield self._event(token, body, is_chat=is_chat, is_last=number == num_tokens - 1)
+            yield self._event(token, body, is_last=number == num_tokens - 1)
         yield {"choices": [], "usage": {"completion_tokens": num_tokens}}
 
-    def _event(self, token: int, body: dict[str, Any], *, is_chat: bool, is_last: bool) -> dict[str, Any]:
+    def _event(self, token: int, body: dict[str, Any], *, is_last: bool) -> dict[str, Any]:
         text = CHARACTERS[token]
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "length" if is_last else None}
+        choice: dict[str, Any] = {"index": 0, "text": text, "finish_reason": "length" if is_last else None}
         if self.state.options.tells_ids:
             choice["token_ids"] = [token]
         likeliest = {f"token_id:{place}": math.log(0.04) - place / 100 for place in range(20)}
-        if is_chat:
-            choice["delta"] = {"content": text}
-            if body.get("logprobs"):
-                top = [{"token": name, "logprob": value} for name, value in likeliest.items()]
-                choice["logprobs"] = {"content": [{"token": text, "logprob": -1.5, "top_logprobs": top}]}
-        else:
-            choice["text"] = text
-            if body.get("logprobs"):
-                choice["logprobs"] = {"tokens": [text], "token_logprobs": [-1.5], "top_logprobs": [likeliest]}
+        if body.get("logprobs"):
+            choice["logprobs"] = {"tokens": [text], "token_logprobs": [-1.5], "top_logprobs": [likeliest]}
         return {"choices": [choice]}
 
     def _metrics(self) -> str:

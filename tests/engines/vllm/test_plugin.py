@@ -23,7 +23,7 @@ from kit.engines.vllm.plugin.depths import RowDepths, asked_depth
 from kit.engines.vllm.plugin.joined import write_joined
 from kit.engines.vllm.plugin.serving import recursive_settings, with_recursion
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm
-from kit.engines.vllm.server.settings import CPU_TINY, QWEN25_MATH_7B_H100, Speculation
+from kit.engines.vllm.server.settings import CPU_TINY, PRESETS, Speculation
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
 from kit.sampling import Sample, SamplingParams
@@ -129,7 +129,7 @@ def _change(folder: Path, **fields: Any) -> None:
 
 
 def test_settings_name_the_depth_and_keep_graphs_off_the_recursion() -> None:
-    told = recursive_settings(QWEN25_MATH_7B_H100, TRMConfig(), depth=5).extra_args
+    told = recursive_settings(PRESETS["qwen2.5-math-7b-h100"], TRMConfig(), depth=5).extra_args
     assert json.loads(told[told.index("--hf-overrides") + 1]) == {"trm_depth": 5}
     assert json.loads(told[told.index("--compilation-config") + 1]) == {"cudagraph_mode": "PIECEWISE"}
     assert "--logits-processors" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,34 @@ def test_a_package_that_is_absent_fails_with_the_fix(monkeypatch: pytest.MonkeyP
 def test_the_network_and_the_sandbox_are_described(tmp_path: Path) -> None:
     assert doctor.network(tmp_path).detail
     assert doctor.sandbox().detail
+
+
+CACHE = "GPU KV cache size: 630,464 tokens, Maximum concurrency for 65,536 tokens per request: 9.62x\n"
+OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 46.00 MiB\n"
+
+
+def server_log(runs: Path, name: str, *starts: str, modified_s: int = 0) -> None:
+    path = runs / name / "kaggle" / "tmp" / "vllm-server" / "server.log"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"=== start on a port\n{start}" for start in starts))
+    os.utime(path, (modified_s, modified_s))
+
+
+def test_what_vllm_told_of_its_memory_is_that_of_the_last_start(tmp_path: Path) -> None:
+    assert "not started yet" in doctor.last_start(tmp_path).detail
+    server_log(tmp_path, "run-0001", OUT_OF_MEMORY, CACHE, modified_s=2)
+    server_log(tmp_path, "run-0002/1", OUT_OF_MEMORY, modified_s=1)
+    check = doctor.last_start(tmp_path)
+    assert (check.detail, check.findings) == ("a cache of 630,464 tokens, 9.62 attempts of 65,536 at once", ())
+
+
+def test_a_last_start_without_a_cache_is_told_with_its_cause_and_fix(tmp_path: Path) -> None:
+    server_log(tmp_path, "run-0001", CACHE, OUT_OF_MEMORY)
+    check = doctor.last_start(tmp_path)
+    (finding,) = check.findings
+    assert check.is_passed
+    assert "CUDA out of memory" in finding.problem
+    assert "memory_share" in finding.fix
 
 
 @pytest.mark.slow

@@ -366,6 +366,12 @@ def test_the_competitions_machine_lacks_nothing_and_a_gpu_forgives_a_full_memory
     assert finding.severity is Severity.WARNING
 
 
+def test_the_weights_stand_beside_the_card_to_the_byte() -> None:
+    needed = Needs(weights_bytes=65_280_000_001, unpacked_bytes=0, target=None)
+    (gpu,) = (check for check in check_machine(machine(**KAGGLE), needed) if check.name == "GPU")
+    assert gpu.detail == f"{H100.name} ({H100.memory_bytes:,} bytes); weights 65,280,000,001 bytes"
+
+
 def test_what_this_machine_lacks_does_not_fail_a_dataset_elsewhere(without_wheels: Path, tmp_path: Path) -> None:
     poor = machine(free_memory_bytes=0)
     on_kaggle = verify(without_wheels, site(tmp_path, machine=poor))

@@ -17,7 +17,7 @@ from kit import assets
 from kit.budget import process_clock
 from kit.commands.dry_run import _engine_changes
 from kit.config import replaced
-from kit.engines.vllm.server.settings import CPU_TINY, GPT_OSS_120B_H100, QWEN25_MATH_7B_H100
+from kit.engines.vllm.server.settings import CPU_TINY, PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle import checkout
@@ -53,7 +53,13 @@ def interpreter(path: Path, *, prints: str) -> Path:
 class TestChoice:
     @pytest.mark.parametrize(
         ("model_type", "has_gpu", "settings"),
-        [("gpt_oss", True, GPT_OSS_120B_H100), ("qwen2", True, QWEN25_MATH_7B_H100), ("qwen2", False, CPU_TINY)],
+        [
+            ("gpt_oss", True, PRESETS["gpt-oss-120b-h100"]),
+            ("qwen3_moe", True, PRESETS["qwen3-30b-h100"]),
+            ("qwen2", True, PRESETS["qwen2.5-math-7b-h100"]),
+            ("llama", True, ServerSettings()),
+            ("qwen2", False, CPU_TINY),
+        ],
     )
     def test_auto_is_the_models_preset_on_a_gpu(
         self, tmp_path: Path, model_type: str, has_gpu: bool, settings: Any
@@ -67,7 +73,7 @@ class TestChoice:
         choice = VllmChoice(settings=("max_num_seqs=7", "eager=true"), template=("reasoning_effort=low", "cut=3"))
         config = choice.config(model, has_gpu=True)
         assert (config.settings.max_num_seqs, config.settings.eager) == (7, True)
-        assert config.settings.kv_cache_dtype == GPT_OSS_120B_H100.kv_cache_dtype
+        assert config.settings.kv_cache_dtype == "fp8"
         assert ("TIKTOKEN_ENCODINGS_BASE", str(model)) in config.settings.extra_environment
         assert dict(config.template) == {"reasoning_effort": "low", "cut": 3}
         assert dict(VllmChoice().config(model, has_gpu=True).template) == {"reasoning_effort": "high"}

@@ -1,8 +1,8 @@
-"""Who may begin while the cache is nearly full: attempts are held rather than preempted and computed anew.
+"""Who may begin while the cache is nearly full; pure: readings of the server's metrics in, who may enter out.
 
-vLLM admits whatever comes and, when its cache is full, throws an attempt out of it and computes it again later. Held
-at the gate, an attempt costs nothing. Pure: readings of the server's metrics in, who may enter out.
-Source: the only notebook of the competition that looked at the cache (field notes peers.md 1.13).
+vLLM admits every request. When its cache is full it throws an attempt out and computes it anew later. An attempt that
+waits at the gate costs nothing.
+Source: https://github.com/tonghuikang/aimo3, whose notebook holds attempts above 200,000 cached tokens.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _BLOCK = re.compile(r'^vllm:cache_config_info\{[^}]*\bblock_size="(\d+)"', re.MU
 class ServerMetrics:
     """A server's cache at one moment.
 
-    usage: in [0, 1]; the fullest of several engines. num_tokens: that it holds, 0 if not known.
-    num_preempted: attempts thrown out of it so far.
+    usage: in [0, 1]; of several engines the fullest. num_tokens: its size, 0 if not known. num_preempted: attempts
+    thrown out so far.
     """
 
     usage: float
@@ -32,7 +32,7 @@ class ServerMetrics:
 
 
 def read_metrics(text: str) -> ServerMetrics | None:
-    """Out of a Prometheus page; None for one of a server that tells nothing of its cache."""
+    """The metrics on a Prometheus page; None for a server that tells nothing of its cache."""
     usages = [float(each) for each in _USAGE.findall(text)]
     if not usages:
         return None
@@ -52,12 +52,11 @@ def _num_tokens(text: str) -> int:
 
 
 class AdmissionGate:
-    """Lets attempts in while the cache has room, at least one always.
+    """Lets attempts in while the cache has room; one may always be inside.
 
-    high: the usage from which it is shut. is_watched: whether readings will come; before the first, one may enter, and
-    a wave that comes with the server's start cannot slip through. Else all may.
-    An attempt counts with its tokens from when it enters until a reading that was begun after the server had begun
-    with it: a hundred attempts at once may not slip through between two readings. Each has a ticket.
+    high: the usage from which it is shut. is_watched: whether readings will come. Then only one may enter before the
+    first reading; else all may. An attempt counts with its tokens until a reading covers it, which is one that began
+    after the server had begun the attempt: so a hundred attempts cannot enter between two readings.
     """
 
     def __init__(self, *, high: float, is_watched: bool = False) -> None:
@@ -87,28 +86,28 @@ class AdmissionGate:
         return usage < self._high
 
     def enter(self, num_tokens: int) -> int:
-        """One more, whose prompt has so many tokens; gives its ticket."""
+        """Let an attempt in whose prompt has so many tokens; returns its ticket."""
         self._num_tickets += 1
         self._inside.add(self._num_tickets)
         self._unread_tokens[self._num_tickets] = num_tokens
         return self._num_tickets
 
     def begun(self, ticket: int) -> None:
-        """The server has answered: the attempt is in its cache."""
+        """Note that the server has answered: the attempt is in its cache."""
         if ticket in self._unread_tokens:
             self._begun.add(ticket)
 
     def leave(self, ticket: int) -> None:
-        """One fewer."""
+        """Let an attempt out."""
         self._inside.remove(ticket)
         self._forget({ticket})
 
     def covered(self) -> frozenset[int]:
-        """Whom a reading that is begun now will cover."""
+        """The tickets that a reading begun now will cover."""
         return frozenset(self._begun)
 
     def read(self, reading: ServerMetrics | None, *, covered: frozenset[int]) -> None:
-        """Take in what the server said; None: that it tells nothing."""
+        """Take in a reading; None for a server that tells nothing."""
         self._reading, self._is_known = reading, True
         self._forget(covered)
 

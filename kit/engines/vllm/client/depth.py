@@ -11,7 +11,7 @@ from kit.sampling import SamplingParams
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedDepth:
-    """default: T of requests that name none. argument: by which a request names one; None: all have the default."""
+    """default: T of a request without depth. argument: in which a request names its depth; None: it cannot."""
 
     default: int
     argument: str | None
@@ -30,5 +30,5 @@ class ServedDepth:
         return depth
 
     def arguments(self, params: SamplingParams) -> dict[str, Any]:
-        """What a request says of it."""
+        """What a request adds for its depth."""
         return {} if self.argument is None else {"vllm_xargs": {self.argument: self.of(params)}}

@@ -1,4 +1,4 @@
-"""Where a server is, and whom to tell that it broke: the seam between the client and what runs the server."""
+"""The seam between the client and what runs the server: where the server is, and whom to tell that it broke."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kit.engines.vllm.client.watchdog import Watchdog
 class Address:
     """A server that answers.
 
-    url: without the `/v1`. model: what it calls its model. context_tokens: of prompt and text together; None if not
-    known. generation: which start of the server this is.
+    url: without the `/v1`. model: its name for the model. context_tokens: of prompt and text; None if not known.
+    generation: number of this start of the server.
     """
 
     url: str
@@ -27,7 +27,7 @@ class Endpoint(Protocol):
 
     @property
     def watchdog(self) -> Watchdog:
-        """Where clients tell of requests and tokens."""
+        """What clients report requests and tokens to."""
         ...
 
     async def ready(self) -> Address:
@@ -38,7 +38,7 @@ class Endpoint(Protocol):
         ...
 
     def report_broken(self, address: Address) -> None:
-        """A request there broke, and not by its own fault."""
+        """Report that a request broke there, by no fault of its own."""
         ...
 
 
@@ -51,7 +51,7 @@ class FixedEndpoint:
 
     @property
     def watchdog(self) -> Watchdog:
-        """See Endpoint; nobody looks at it."""
+        """See Endpoint; nobody reads it."""
         return self._watchdog
 
     async def ready(self) -> Address:
@@ -59,4 +59,4 @@ class FixedEndpoint:
         return self._address
 
     def report_broken(self, address: Address) -> None:
-        """Nothing that could be done about it here."""
+        """Do nothing: the server is not ours."""

@@ -1,12 +1,8 @@
 """An engine over an OpenAI-compatible server: many `sample` calls, one streamed request each.
 
-In: chats. Out: samples. The server batches what is in flight. An attempt that is cancelled, cut or out of time is
-ended by closing its stream. One whose server breaks is replayed: the next server is given the prompt and the tokens so
-far, and goes on after them. That costs one prefill, where to begin again would cost every token anew.
-
-With a tokenizer (`open_engine(tokenizer=...)`) the kit renders and tokenises itself, and the prompt is exact. Without
-one the server's chat form is used, and what the server's template makes of a chat is its own affair: there a turn that
-is gone on with may be rewritten (kit.engines.text.chat), and a broken attempt cannot be replayed.
+In: chats. Out: samples. The server batches the requests. An attempt that is cancelled, cut or out of time closes its
+stream. An attempt whose server breaks is replayed: the next server gets the prompt and the tokens so far, and continues
+them. That costs one prefill instead of all tokens.
 """
 
 from __future__ import annotations
@@ -15,12 +11,11 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import trio
 
-from kit.engines.text.chat import render
+from kit.engines.text.chat import render, split_last_turn
 from kit.engines.vllm.client import wire
 from kit.engines.vllm.client.admission import AdmissionGate, ServerMetrics, read_metrics
 from kit.engines.vllm.client.attempt import Attempt
@@ -28,24 +23,23 @@ from kit.engines.vllm.client.depth import ServedDepth
 from kit.engines.vllm.client.endpoint import Address, Endpoint
 from kit.engines.vllm.client.http import BrokenError, HttpClient
 from kit.errors import EngineError, InputError, check_fields
-from kit.models import harmony
+from kit.models import gpt_oss
+from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
 
-_MAX_MISSED = 5  # looks at a server's cache in a row that break, before nobody is held up for them
-_TAIL_TOKENS = 16  # of a turn gone on with: enough to tell whether the new text begins with a space
+_MAX_MISSED = 5  # readings of the cache that fail in a row, before the gate is opened for all
+_TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begins with a space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """How a server is asked.
 
-    num_logprobs: the likeliest tokens that are told of each; 20 is what DeepConf needs and vLLM's limit, 0 leaves
-        token statistics out. tells_ids: whether the server gives token ids back, as vLLM does.
-    max_replays: of one attempt, after servers that broke under it. replay_pause_s: before the first; it doubles.
-    cache_high: the share of the KV cache from which attempts wait at the gate. poll_s: between looks at it; None: the
-        server has no metrics, or they are not to be looked at.
-    depth: of a server that recurses; None: it does not, and what calls say of a depth is not told to it.
+    num_logprobs: likeliest tokens told of each token; 20 is vLLM's limit and DeepConf's need, 0 means no statistics.
+    tells_ids: whether the server gives token ids back, as vLLM does. max_replays: of one attempt.
+    replay_pause_s: before the first replay; it doubles. cache_high: share of the KV cache from which attempts wait.
+    poll_s: between readings of the cache; None for a server without metrics. depth: of a server that recurses.
     Raises: InputError for a value outside its range.
     """
 
@@ -77,7 +71,7 @@ class OpenAIEngine:
         self._endpoint = endpoint
         self._http = http
         self._tokenizer = tokenizer
-        self._is_harmony = tokenizer is not None and harmony.is_harmony(str(tokenizer.chat_template))
+        self._markers = markers_of(str(tokenizer.chat_template))
         self._config = config
         self._gate = AdmissionGate(high=config.cache_high, is_watched=config.poll_s is not None)
         self._queue = trio.StrictFIFOLock()
@@ -86,11 +80,10 @@ class OpenAIEngine:
     async def sample(
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
     ) -> Sample:
-        """Draw one sample; see kit.sampling.Engine. A request that waits for its server to come back waits within
-        its own time.
+        """Draw one sample; see kit.sampling.Engine. The time that a server takes to come back counts.
 
-        Raises: EngineError for a chat that the template or the server refuses, for a server that is given up, and for
-            one that breaks again and again before the first token.
+        Raises: EngineError for a chat that the template or the server refuses, for a server that is given up or breaks
+            again and again before the first token.
         """
         begun_s = trio.current_time()
         depth = self._config.depth.of(params) if self._config.depth else None
@@ -100,49 +93,37 @@ class OpenAIEngine:
         return attempt.as_sample(seconds=trio.current_time() - begun_s, depth=depth)
 
     def _attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
-        if self._tokenizer is None:
-            return Attempt(prompt, params, on_chunk)
-        if self._is_harmony:
-            return self._harmony_attempt(prompt, params, on_chunk)
-        rendered = render(self._tokenizer, prompt)
-        prompt_ids = self._encode(rendered.text)
-        context = prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and self._config.tells_ids else ()
+        harmony_so_far = None
+        if self._markers is gpt_oss.HARMONY:
+            finished, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
+            rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
+            prompt_ids = self._encode(rendered.text + gpt_oss.turn_so_far(harmony_so_far))
+        else:
+            rendered = render(self._tokenizer, prompt)
+            prompt_ids = self._encode(rendered.text)
+        tells_ids = self._config.tells_ids
         return Attempt(
             prompt,
             params,
             on_chunk,
             prompt_ids=prompt_ids,
-            decode=partial(self._decode, skip_special=True) if self._config.tells_ids else None,
+            decode=self._decode if tells_ids else None,
             opening=rendered.opening,
-            context=context,
-        )
-
-    def _harmony_attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
-        messages = harmony.prepared(prompt.messages)
-        so_far = ""
-        if messages and messages[-1].role == "assistant" and not messages[-1].tool_calls:
-            *finished, last = messages
-            so_far, messages = last.content, tuple(finished)
-        rendered = render(self._tokenizer, Prompt(messages, prompt.tools))
-        return Attempt(
-            prompt,
-            params,
-            on_chunk,
-            prompt_ids=self._encode(rendered.text + harmony.turn_so_far(so_far)),
-            decode=partial(self._decode, skip_special=False) if self._config.tells_ids else None,
-            harmony_so_far=so_far,
+            context=prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and tells_ids else (),
+            harmony_so_far=harmony_so_far,
         )
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _decode(self, ids: Sequence[int], *, skip_special: bool) -> str:
-        # the clean-up, which some tokenizers ask for, takes spaces out of code and formulas
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=skip_special, clean_up_tokenization_spaces=False)
+    def _decode(self, ids: Sequence[int]) -> str:
+        is_skipped = not self._markers.are_special
+        # the clean-up of some tokenizers takes spaces out of code and formulas
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=is_skipped, clean_up_tokenization_spaces=False)
         return text
 
     async def _draw(self, attempt: Attempt) -> None:
-        """Stream the attempt to its end, from one server after another if need be."""
+        """Stream the attempt to its end, from several servers if need be."""
         while attempt.finish is None:
             num_before = attempt.num_tokens
             try:
@@ -153,7 +134,7 @@ class OpenAIEngine:
             except BrokenError as error:
                 if not self._may_replay(attempt):
                     self._give_up(attempt, error)
-                elif attempt.num_tokens == num_before:  # else the server did something, and it is not this attempt
+                elif attempt.num_tokens == num_before:  # else this attempt is not to blame
                     await trio.sleep(self._config.replay_pause_s * 2**attempt.num_replays)
                 attempt.num_replays += 1
 
@@ -167,15 +148,15 @@ class OpenAIEngine:
         attempt.fail(told)
 
     async def _stream(self, address: Address, attempt: Attempt, ticket: int) -> None:
-        path, body, read = self._request(address, attempt)
+        body = self._request(address, attempt)
         watchdog = self._endpoint.watchdog
         watchdog.opened(trio.current_time())
         try:
-            async with self._http.stream(f"{address.url}/v1/{path}", body) as events:
+            async with self._http.stream(f"{address.url}/v1/completions", body) as events:
                 async for event in events:
                     watchdog.beat(trio.current_time())
                     self._gate.begun(ticket)
-                    if attempt.take(read(event)) is not None:
+                    if attempt.take(wire.completion_piece(event)) is not None:
                         return
             raise BrokenError("the server ended the stream without a finish")
         except BrokenError:
@@ -184,31 +165,32 @@ class OpenAIEngine:
         finally:
             watchdog.closed()
 
-    def _request(self, address: Address, attempt: Attempt) -> tuple[str, wire.JsonObject, Any]:
-        common: dict[str, Any] = {
-            "model": address.model,
-            "max_tokens": self._num_wanted(address, attempt),
-            "seed": attempt.seed,
-            "num_logprobs": self._config.num_logprobs,
-        }
-        extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}
-        if self._tokenizer is None:
-            body = wire.chat_request(attempt.prompt, attempt.params, **common)
-            return "chat/completions", {**body, **extra}, wire.chat_piece
-        prefix = attempt.prefix_ids
+    def _request(self, address: Address, attempt: Attempt) -> wire.JsonObject:
+        prefix, context = attempt.prefix_ids, address.context_tokens
         assert prefix is not None
-        body = wire.completion_request(prefix, attempt.params, shows_special=self._is_harmony, **common)
-        return "completions", {**body, **extra}, wire.completion_piece
+        wanted = attempt.num_tokens_left
+        body = wire.completion_request(
+            prefix,
+            attempt.params,
+            model=address.model,
+            # servers refuse more than the context holds
+            max_tokens=wanted if context is None else min(wanted, context - len(prefix)),
+            seed=attempt.seed,
+            num_logprobs=self._config.num_logprobs,
+            shows_special=self._markers.are_special,
+        )
+        extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}
+        return {**body, **extra}
 
     def _has_room(self, address: Address, attempt: Attempt) -> bool:
-        """Whether the context holds one more token; an attempt that fills it has ended.
+        """Whether the context holds one more token; if not, the attempt has ended.
 
-        Raises: EngineError for a prompt that does.
+        Raises: EngineError for a prompt that fills the context.
         """
         context, num_before = address.context_tokens, len(attempt.prefix_ids or ())
         if context is None or num_before < context:
             return True
-        if attempt.num_tokens:  # a server with a smaller context has come
+        if attempt.num_tokens:  # the new server has a smaller context
             attempt.finish = FinishReason.LENGTH
             return False
         raise EngineError(
@@ -216,19 +198,9 @@ class OpenAIEngine:
             "expected room for at least one new token, so shorten the prompt"
         )
 
-    def _num_wanted(self, address: Address, attempt: Attempt) -> int:
-        """The tokens to ask for: servers refuse more than the context holds."""
-        wanted = attempt.num_tokens_left
-        if address.context_tokens is None:
-            return wanted
-        if self._tokenizer is None:
-            # how long the prompt is, only the server knows; half the context leaves it the other half
-            return min(wanted, max(1, address.context_tokens // 2))
-        return min(wanted, address.context_tokens - len(attempt.prefix_ids or ()))
-
     @asynccontextmanager
     async def _admitted(self, attempt: Attempt) -> AsyncIterator[int]:
-        """Wait at the gate, in the order of coming, while the server's cache is nearly full."""
+        """Wait at the gate, first come first served, while the server's cache is nearly full."""
         async with self._queue:
             while not self._gate.is_open:
                 await self._gate_moved.wait()
@@ -244,7 +216,7 @@ class OpenAIEngine:
         self._gate_moved = trio.Event()
 
     async def watch_cache(self, poll_s: float) -> None:
-        """Look at the server's cache for as long as the engine is open, first at once."""
+        """Read the server's cache again and again, first at once."""
         num_missed, is_first = 0, True
         while True:
             if is_first or not self._gate.is_idle:
@@ -253,7 +225,7 @@ class OpenAIEngine:
                     reading = await self._reading(poll_s)
                     num_missed, is_first = 0, False
                 except BrokenError:
-                    # most often the server goes down: those who wait for the next are let in by what that one tells
+                    # usually the server goes down: the metrics of the next one open the gate
                     num_missed, reading = num_missed + 1, None
                 if num_missed in {0, _MAX_MISSED}:
                     self._gate.read(reading, covered=covered)
@@ -261,7 +233,7 @@ class OpenAIEngine:
             await trio.sleep(poll_s)
 
     async def _reading(self, poll_s: float) -> ServerMetrics | None:
-        """None for a server that has no metrics, or is given up: nobody is held up for it.
+        """The cache's state; None for a server that has no metrics or is given up.
 
         Raises: BrokenError.
         """
@@ -276,18 +248,18 @@ class OpenAIEngine:
 
 @asynccontextmanager
 async def open_engine(
-    endpoint: Endpoint, *, tokenizer: Any = None, config: ClientConfig | None = None, api_key: str = ""
+    endpoint: Endpoint, *, tokenizer: Any, config: ClientConfig | None = None
 ) -> AsyncIterator[OpenAIEngine]:
     """An engine over a server, until it is left.
 
-    tokenizer: Hugging Face's, of the model that the server serves; None leaves chats to the server.
+    tokenizer: Hugging Face's, of the model that the server serves.
     Raises: InputError for a tokenizer without chat template.
     """
     config = config or ClientConfig()
-    if tokenizer is not None and not tokenizer.chat_template:
+    if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template; put a chat_template.jinja into the model folder")
     async with background() as nursery:
-        engine = OpenAIEngine(endpoint, HttpClient(api_key), tokenizer=tokenizer, config=config)
+        engine = OpenAIEngine(endpoint, HttpClient(), tokenizer=tokenizer, config=config)
         if config.poll_s is not None:
             nursery.start_soon(engine.watch_cache, config.poll_s)
         yield engine

@@ -1,12 +1,11 @@
-"""Requests to one server over HTTP: JSON out, JSON or a stream of it back, and what went wrong in two kinds.
+"""Requests to one server over HTTP: JSON out; JSON, a stream of it, or an error of one of two kinds back.
 
-`RefusedError`: the request is at fault, and would be again. `BrokenError`: the server is, or the way to it, and another
-try may do. A stream that is left, by whatever means, is closed, and that ends the request on the server.
+`RefusedError`: the request is at fault. `BrokenError`: the server or the way to it is; another try may help. Leaving a
+stream closes it, which ends the request on the server.
 
-Each request has a connection of its own: to open one on loopback takes a fraction of a token's time, and to close it is
-the one way to abort that all servers know. No proxy is asked, whatever the environment says.
-h11 and trio rather than a larger client: httpx leaves asynchronous generators unclosed when a stream is left half-way,
-and trio, rightly, warns of each.
+Each request has its own connection: on loopback one costs a fraction of a token's time, and closing it is the one abort
+that all servers know. No proxy is asked. h11 and not httpx, which leaves an asynchronous generator open when a stream
+is left half-way; trio warns of that.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -43,11 +41,8 @@ class BrokenError(EngineError):
     """The server did not answer, or broke off."""
 
 
-@dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Asks servers; from trio. api_key: sent along, where a server wants one."""
-
-    api_key: str = ""
+    """Asks servers; from trio."""
 
     async def get_text(self, url: str, *, timeout_s: float) -> str:
         """The page at an address.
@@ -93,32 +88,16 @@ class HttpClient:
     @asynccontextmanager
     async def _reply(self, method: str, url: str, body: JsonObject | None) -> AsyncIterator[Reply]:
         target = urlsplit(url)
-        if target.scheme not in {"http", "https"} or not target.hostname:
-            raise InputError(f"a server's address must begin with http:// or https://, got {url!r}")
+        if target.scheme != "http" or not target.hostname:
+            raise InputError(f"a server's address must begin with http://, got {url!r}")
         try:
-            stream = await _connect(target)
+            stream = await trio.open_tcp_stream(target.hostname, target.port or 80)
         except OSError as error:
             raise BrokenError(f"{url}: {error}") from error
         try:
-            yield await Reply.to(self._request(method, target, body), stream, url=url)
+            yield await Reply.to(_request(method, target, body), stream, url=url)
         finally:
             await trio.aclose_forcefully(stream)
-
-    def _request(self, method: str, target: SplitResult, body: JsonObject | None) -> bytes:
-        data = b"" if body is None else json.dumps(body).encode()
-        headers = [
-            ("host", target.netloc.rpartition("@")[2]),
-            ("connection", "close"),
-            ("accept", "*/*"),
-            ("content-type", "application/json"),
-            ("content-length", str(len(data))),
-        ]
-        if self.api_key:
-            headers.append(("authorization", f"Bearer {self.api_key}"))
-        path = f"{target.path or '/'}{'?' + target.query if target.query else ''}"
-        sender = h11.Connection(our_role=h11.CLIENT)
-        parts = [h11.Request(method=method, target=path, headers=headers), h11.Data(data=data), h11.EndOfMessage()]
-        return b"".join(sender.send(part) or b"" for part in parts)
 
 
 class Reply:
@@ -208,11 +187,19 @@ class Events:
         return event
 
 
-async def _connect(target: SplitResult) -> trio.abc.Stream:
-    host = target.hostname or ""
-    if target.scheme == "https":
-        return await trio.open_ssl_over_tcp_stream(host, target.port or 443)
-    return await trio.open_tcp_stream(host, target.port or 80)
+def _request(method: str, target: SplitResult, body: JsonObject | None) -> bytes:
+    data = b"" if body is None else json.dumps(body).encode()
+    headers = [
+        ("host", target.netloc.rpartition("@")[2]),
+        ("connection", "close"),
+        ("accept", "*/*"),
+        ("content-type", "application/json"),
+        ("content-length", str(len(data))),
+    ]
+    path = f"{target.path or '/'}{'?' + target.query if target.query else ''}"
+    sender = h11.Connection(our_role=h11.CLIENT)
+    parts = [h11.Request(method=method, target=path, headers=headers), h11.Data(data=data), h11.EndOfMessage()]
+    return b"".join(sender.send(part) or b"" for part in parts)
 
 
 def _read_json(text: str) -> JsonObject:

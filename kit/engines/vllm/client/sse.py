@@ -1,14 +1,14 @@
-"""Server-sent events: bytes as they come in, the data of each event out. Pure; names, ids and retries are passed over.
+"""Server-sent events: bytes in, the data of each event out. Pure; names, ids and retries are ignored.
 
-Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream (lines that end in a
-lone carriage return, which no server writes, are not taken apart).
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, without lines that end
+in a lone carriage return.
 """
 
 from __future__ import annotations
 
 
 class EventDecoder:
-    """Takes a stream of events apart, wherever the network has cut it."""
+    """Splits a stream into events, wherever the network has cut it."""
 
     def __init__(self) -> None:
         self._rest = bytearray()

@@ -1,45 +1,39 @@
-"""Requests and answers as OpenAI-compatible servers write them; pure.
+"""Requests and answers of OpenAI-compatible servers, in the completions form; pure.
 
-In: what is to be sampled. Out: the JSON of a request, and the pieces that a stream's events hold. Two forms:
-- completions, whose prompt is token ids: exact, since the kit has rendered and tokenised it, and a turn is gone on with
-  as it stands (kit.engines.text.chat tells what templates do to it otherwise). vLLM gives token ids back
-  (`return_token_ids`); SGLang and llama.cpp take ids, and give text;
-- chat, for a server whose tokenizer is not at hand: the server renders, and reads thoughts and calls.
-Source: vLLM 0.32 entrypoints/openai/{completion,chat_completion}/protocol.py.
+In: a prompt as token ids. Out: the JSON of a request, and the pieces that the events of its stream hold. The kit
+renders and tokenises by itself, so the prompt is exact and an attempt goes on where it broke off. vLLM gives token ids
+back (`return_token_ids`); SGLang and llama.cpp take ids and give text.
+Source: vLLM 0.32, entrypoints/openai/completion/protocol.py.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kit.errors import EngineError
-from kit.sampling import CONFIDENCE_TOP_K, Message, Prompt, SamplingParams, TokenStats, Tool
+from kit.sampling import CONFIDENCE_TOP_K, SamplingParams, TokenStats
 
 JsonObject = Mapping[str, Any]
 
-_LEAST_LOGPROB = -9999.0  # what vLLM writes for minus infinity, which JSON has no word for
+_LEAST_LOGPROB = -9999.0  # what vLLM writes for minus infinity, which JSON cannot say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """What one event of a stream adds.
 
-    token_ids: None where the server does not tell them. num_tokens: as far as is known, else one for a text.
-    finish: as the server words it, empty while it goes on. thought: of the model's reasoning, told apart from the text.
-    calls: fragments of tool calls, as chat servers stream them.
+    token_ids: None where the server does not tell them. num_tokens: 1 for a text whose number is not known.
+    finish: in the server's word; empty while it goes on.
     """
 
     text: str = ""
-    thought: str = ""
     token_ids: tuple[int, ...] | None = None
     num_tokens: int = 0
     token_stats: tuple[TokenStats, ...] = ()
     finish: str = ""
-    calls: tuple[JsonObject, ...] = ()
 
 
 def completion_request(
@@ -52,36 +46,22 @@ def completion_request(
     num_logprobs: int,
     shows_special: bool,
 ) -> JsonObject:
-    """A streamed completion. Stop texts stay with us, who keep them in the text and cut at the first."""
+    """A streamed completion. The kit looks for stop texts itself, since they stay in the text."""
     return {
-        **_common(params, model=model, max_tokens=max_tokens, seed=seed),
+        "model": model,
+        "stream": True,
         "prompt": list(prompt_ids),
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "top_k": params.top_k if params.top_k else -1,
+        "min_p": params.min_p,
         "skip_special_tokens": not shows_special,
         "return_token_ids": True,
-        # else two tokens that are written alike would be one key
+        # else two tokens with the same text would be one key
         **({"logprobs": num_logprobs, "return_tokens_as_token_ids": True} if num_logprobs else {}),
     }
-
-
-def chat_request(
-    prompt: Prompt, params: SamplingParams, *, model: str, max_tokens: int, seed: int, num_logprobs: int
-) -> JsonObject:
-    """A streamed chat turn.
-
-    A turn to go on with is sent with the flags of vLLM and SGLang for it; whether the template then leaves it as it
-    is, only the completions form can promise.
-    """
-    body: dict[str, Any] = {
-        **_common(params, model=model, max_tokens=max_tokens, seed=seed),
-        "messages": [_message(message) for message in prompt.messages],
-    }
-    if num_logprobs:
-        body |= {"logprobs": True, "top_logprobs": num_logprobs}
-    if prompt.tools:
-        body["tools"] = [_tool(tool) for tool in prompt.tools]
-    if prompt.messages and prompt.messages[-1].role == "assistant":
-        body |= {"continue_final_message": True, "add_generation_prompt": False}
-    return body
 
 
 def probe_request(model: str) -> JsonObject:
@@ -92,37 +72,20 @@ def probe_request(model: str) -> JsonObject:
 def completion_piece(event: JsonObject) -> Piece:
     """What an event of a completion holds."""
     choice = _choice(event)
-    logprobs = choice.get("logprobs") or {}
-    chosen, tops = logprobs.get("token_logprobs") or (), logprobs.get("top_logprobs") or ()
-    is_whole = len(chosen) == len(tops) and None not in chosen and None not in tops
-    told = zip(chosen, tops, strict=True) if is_whole else ()
-    token_stats = tuple(token_stats_of(one, tuple(top.values())) for one, top in told)
-    return _piece(choice, text=choice.get("text") or "", token_stats=token_stats)
-
-
-def chat_piece(event: JsonObject) -> Piece:
-    """What an event of a chat turn holds."""
-    choice = _choice(event)
-    delta = choice.get("delta") or {}
-    entries = (choice.get("logprobs") or {}).get("content") or ()
-    token_stats = tuple(
-        token_stats_of(entry["logprob"], [top["logprob"] for top in entry.get("top_logprobs") or ()])
-        for entry in entries
-    )
-    thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
-    return _piece(
-        choice,
-        text=delta.get("content") or "",
-        thought=thought,
+    text, ids, token_stats = choice.get("text") or "", choice.get("token_ids"), _token_stats(choice)
+    return Piece(
+        text=text,
+        token_ids=None if ids is None else tuple(ids),
+        num_tokens=len(ids) if ids is not None else len(token_stats) or bool(text),
         token_stats=token_stats,
-        calls=tuple(delta.get("tool_calls") or ()),
+        finish=choice.get("finish_reason") or "",
     )
 
 
 def token_stats_of(chosen: float, top: Sequence[float]) -> TokenStats:
-    """What the log-probabilities of the likeliest tokens, and of the chosen one, tell of a token.
+    """The statistics of one token, from its log-probability and those of the likeliest tokens.
 
-    entropy: of the tokens told, with the rest as if it were one token: a lower bound, exact where the rest is nothing.
+    entropy: takes all other tokens for one: a lower bound, exact where there are none.
     """
     known = sorted((value for value in top if math.isfinite(value)), reverse=True)
     told = [math.exp(value) for value in known]
@@ -137,17 +100,12 @@ def token_stats_of(chosen: float, top: Sequence[float]) -> TokenStats:
     )
 
 
-def _common(params: SamplingParams, *, model: str, max_tokens: int, seed: int) -> dict[str, Any]:
-    return {
-        "model": model,
-        "stream": True,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "top_k": params.top_k if params.top_k else -1,
-        "min_p": params.min_p,
-    }
+def _token_stats(choice: JsonObject) -> tuple[TokenStats, ...]:
+    logprobs = choice.get("logprobs") or {}
+    chosen, tops = logprobs.get("token_logprobs") or (), logprobs.get("top_logprobs") or ()
+    is_whole = len(chosen) == len(tops) and None not in chosen and None not in tops
+    told = zip(chosen, tops, strict=True) if is_whole else ()
+    return tuple(token_stats_of(one, tuple(top.values())) for one, top in told)
 
 
 def _choice(event: JsonObject) -> JsonObject:
@@ -157,45 +115,3 @@ def _choice(event: JsonObject) -> JsonObject:
         case [] | None:  # such as the event that counts what was used
             return {}
     raise EngineError(f"the server sent {event.get('choices')!r} as choices, expected a list of objects")
-
-
-def _piece(
-    choice: JsonObject,
-    *,
-    text: str,
-    token_stats: tuple[TokenStats, ...],
-    thought: str = "",
-    calls: tuple[JsonObject, ...] = (),
-) -> Piece:
-    ids = choice.get("token_ids")
-    num_tokens = len(ids) if ids is not None else len(token_stats) or bool(text or thought or calls)
-    return Piece(
-        text=text,
-        thought=thought,
-        token_ids=None if ids is None else tuple(ids),
-        num_tokens=num_tokens,
-        token_stats=token_stats,
-        finish=choice.get("finish_reason") or "",
-        calls=calls,
-    )
-
-
-def _message(message: Message) -> dict[str, Any]:
-    written: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        written["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.call_id:
-        written["tool_call_id"] = message.call_id
-    return written
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    try:
-        parameters = json.loads(tool.parameters)
-    except ValueError as error:
-        raise EngineError(f"the parameters of the tool {tool.name!r} must be JSON: {error}") from error
-    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
-    return {"type": "function", "function": function}

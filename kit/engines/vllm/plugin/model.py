@@ -3,13 +3,14 @@
     h = the backbone's last hidden state after its final norm; y from kit.trm.model at depth T
     logits = lm_head(h + out(y))
 
-which is kit.trm.language_model's, over tokens that vLLM lays side by side whoever they belong to: [N, D] here is one
-row [1, N, D] there. Which tokens see which is the business of vLLM's attention. At depth 0 it is the backbone.
+as in kit.trm.language_model; [N, D] here is one row [1, N, D] there, since vLLM lays the tokens of all requests side by
+side and its attention keeps them apart. At depth 0 it is the backbone.
 
-The backbone is compiled and captured as vLLM does with any; the recursion is a Python loop outside, so its depth may
-change from step to step, and a captured graph must not span it: cudagraph_mode PIECEWISE or NONE.
+vLLM compiles and captures the backbone as usual. The recursion is a Python loop outside, whose depth may change from
+step to step; no captured graph may span it: cudagraph_mode PIECEWISE or NONE.
 
-Letters: N tokens of a step, D width. Source: field notes recursion.md 3.1.
+Letters: N tokens of a step, D width. Source: vLLM 0.32, model_executor/models/iquest_loopcoder.py, which also reads a
+cache without writing to it.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
         """The depth of each token, [1, N], or one for all."""
         rows: RowDepths | None = self._shared.get(ROW_DEPTHS)
         metadata = get_forward_context().attn_metadata
-        if rows is not None and not metadata:  # a run that vLLM makes to measure memory: the way that takes most
+        if rows is not None and not metadata:  # vLLM measures memory: take the dearest path
             dearest_1N = torch.full((1, num_tokens), max(1, self._depth), device=device)
             dearest_1N[:, -1] = 0
             return dearest_1N
@@ -129,12 +130,12 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
         if len(set(depths)) == 1:
             return depths[0]
         limit_N: Tensor = torch.tensor(depths, device=device).repeat_interleave(begins.diff().to(device))
-        padding = limit_N.new_zeros(num_tokens - len(limit_N))  # a captured graph's step has tokens of nobody
+        padding = limit_N.new_zeros(num_tokens - len(limit_N))  # a captured graph's step has surplus tokens
         limit_1N: Tensor = torch.cat([limit_N, padding])[None]
         return limit_1N
 
     def _keep(self, reader: Reader, x_1ND: Tensor) -> None:
-        """Write the anchors of tokens that do not recurse: later ones, at another depth, read them."""
+        """Write the anchors of tokens that do not recurse, since later tokens read them."""
         if isinstance(reader, AnchorReader):
             config = self.trm.config
             nothing = x_1ND.new_zeros((1, config.num_attention_heads, x_1ND.shape[1], config.head_dim))
@@ -144,7 +145,7 @@ class RecursiveQwen2ForCausalLM(Qwen2ForCausalLM):  # type: ignore[misc]  # vLLM
 
 
 def _check_backends(layers: Iterable[Any]) -> None:
-    """Refuse an attention backend that does not tell which tokens are whose, before the first request meets it."""
+    """Refuse an attention backend that does not tell where a request's tokens begin."""
     names = {layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")}
     for name in sorted(names - _BACKENDS):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The names by which the plugin's parts, and those who start vLLM, know each other."""
+"""Names that the plugin shares with those who start vLLM."""
 
 from __future__ import annotations
 

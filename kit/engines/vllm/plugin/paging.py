@@ -1,9 +1,8 @@
 """The recursion's keys and values in vLLM's paged cache.
 
-One vLLM `Attention`, which owns a cache and no weights, for each (application, layer) of the form "states", and for
-each layer of the form "anchor". A second write into one Attention would overwrite the slots of the first, so an
-application that must keep its own keys needs its own; the anchor's applications read without writing, which vLLM does
-when it is given no keys.
+One vLLM `Attention`, which owns a cache and no weights, for each (application, layer) of the form "states" and each
+layer of the form "anchor". A second write into one would overwrite the first, so each application that keeps keys needs
+its own. The anchor's applications only read, which vLLM does when it gets no keys.
 
 Letters: N tokens of a step, whoever they belong to, H key-value heads, E head size.
 """
@@ -21,7 +20,7 @@ from kit.trm.layers import KeyValue, Pages
 
 
 class PagedSlot:
-    """One Attention as a slot of kit.trm: what is put in stays, and attention over it is vLLM's."""
+    """One Attention as a slot of kit.trm."""
 
     def __init__(self, attention: Any) -> None:
         self._attention = attention
@@ -44,8 +43,7 @@ class PagedSlot:
 class PagedPlaces(nn.Module):
     """All slots of one model; see kit.trm.attention.Places.
 
-    first: the number that vLLM may give to the first of them, after the backbone's layers: a name must hold exactly
-    one number and none twice.
+    first: number of the first, after the backbone's layers; vLLM wants exactly one number in a name, and none twice.
     """
 
     def __init__(self, config: TRMConfig, vllm_config: Any, *, prefix: str, first: int) -> None:

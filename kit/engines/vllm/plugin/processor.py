@@ -1,9 +1,8 @@
-"""Each request's own depth, on the one way by which vLLM tells its worker of a request's extra arguments.
+"""Each request's own depth, by the only way in which a vLLM worker learns a request's extra arguments.
 
-A logits processor is told, before each forward pass, which request sits in which row of the batch, with the request's
-`extra_args`. This one changes no logits; it keeps the rows' depths where the model finds them. vLLM's runner V1 calls
-it so; its runner V2 has another interface, for which there is no CPU build to test it on, so whoever starts vLLM sets
-VLLM_USE_V2_MODEL_RUNNER=0 (kit.engines.vllm.server.settings).
+Before each forward pass a logits processor hears which request sits in which row, with its `extra_args`. This one
+changes no logits; it keeps the rows' depths where the model finds them. It is for vLLM's runner V1. V2 has another
+interface and no CPU build to test on, so `serving` sets VLLM_USE_V2_MODEL_RUNNER=0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""vLLM's entry point: tells it of our architecture. Cheap and repeatable, since every process of it calls this."""
+"""vLLM's entry point: registers our architecture. Cheap and repeatable, since every process of vLLM calls it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kit.engines.vllm.plugin.names import ARCHITECTURE, MODEL_TYPE
 
 
 def register() -> None:
-    """Make the architecture known; neither torch nor the model is imported before a folder asks for it."""
+    """Register the architecture, without importing the model."""
     from transformers import AutoConfig
     from vllm import ModelRegistry
 

@@ -38,9 +38,9 @@ def with_recursion(
     """The same server over the joined folder, which is written into its scratch.
 
     launch: its model is the backbone. depth: T of calls that name none; None: the TRM's own. depths: that calls may
-    name. check_hash: False skips reading all of the backbone's weights, for a pair that was checked before.
-    Raises: MissingError, InputError as `write_joined`; InputError for a depth that makes no sense or cannot be served,
-        another backbone than the TRM's, or settings that cannot be had with a TRM.
+    name. check_hash: whether to hash the backbone's weights.
+    Raises: MissingError, InputError as `write_joined`; InputError for a depth that cannot be served, another backbone
+        than the TRM's, or settings that do not go with a TRM.
     """
     trm = load_config(trm_folder)
     default = check_depth(trm.depth if depth is None else depth)

@@ -1,4 +1,1 @@
-"""A vLLM server of our own: settings, start, watch, restart; see `supervisor`.
-
-vLLM lives in another environment and another process. Nothing here imports it, or torch.
-"""
+"""A vLLM server of our own, in its own environment and process; see `supervisor`. Imports neither vLLM nor torch."""

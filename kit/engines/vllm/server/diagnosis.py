@@ -1,7 +1,7 @@
-"""Why a server did not start or broke: its log in, the likely cause and the fix out. Pure.
+"""What a server's log says: why it did not start or broke, with the fix; or how large its cache is. Pure.
 
-The patterns are lines that vLLM 0.19 to 0.32, torch, CUDA and Linux really write; those that could be made to happen on
-the CPU build are kept as golden logs in the tests.
+The patterns are lines that vLLM 0.19 to 0.32, torch, CUDA and Linux really write. The tests keep golden logs of those
+that the CPU build could be made to write.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """line: of the log, that tells it; empty for Cause.UNKNOWN."""
+    """line: the line of the log that tells it; empty for Cause.UNKNOWN."""
 
     cause: Cause
     fix: str
@@ -45,6 +45,18 @@ class Diagnosis:
     def __str__(self) -> str:
         told = f": {self.line}" if self.line else ""
         return f"{self.cause.value}{told}; {self.fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The cache that vLLM found room for. concurrency: attempts of max_model_len tokens that fit at once."""
+
+    num_tokens: int
+    max_model_len: int
+    concurrency: float
+
+    def __str__(self) -> str:
+        return f"a cache of {self.num_tokens:,} tokens, {self.concurrency:g} attempts of {self.max_model_len:,} at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ def _sign(pattern: str, cause: Cause, fix: str) -> _Sign:
     return _Sign(re.compile(pattern, re.IGNORECASE), cause, fix)
 
 
-# From the most to the least telling: a run out of memory also ends in "Engine core initialization failed".
+# The most telling first: a run out of memory also ends in "Engine core initialization failed".
 _SIGNS = (
     _sign(
         r"No space left on device|Disk quota exceeded|\[Errno 28\]",
@@ -145,6 +157,11 @@ _SIGNS = (
     ),
 )
 _MAX_LINE = 300
+# One line in 0.32, two in 0.19. Source: vLLM, v1/core/kv_cache_utils.py.
+_CAPACITY = re.compile(
+    r"KV cache size: (\d[\d,]*) tokens.*?\bMaximum concurrency for (\d[\d,]*) tokens per request: (\d+\.?\d*)x",
+    re.DOTALL,
+)
 _ROOT = re.compile(r"^\((Worker|EngineCore)\S*[^)]*\) ERROR .*\] *[\w.]*(Error|Exception): \S")
 _LATER = re.compile(r"initialization failed|EngineDeadError|hit an exception|See root cause")
 _PREFIX = re.compile(r"^(\([^)]*\) )?((ERROR|WARNING|INFO|DEBUG) \S+ \S+ \[[^\]]*\] )?")
@@ -161,8 +178,17 @@ def diagnose(log: str) -> Diagnosis:
     return Diagnosis(Cause.UNKNOWN, "read the log")
 
 
+def read_capacity(log: str) -> Capacity | None:
+    """What the last start in a log tells of its cache; None where it tells nothing."""
+    found = _CAPACITY.findall(log)
+    if not found:
+        return None
+    num_tokens, max_model_len, concurrency = found[-1]
+    return Capacity(int(num_tokens.replace(",", "")), int(max_model_len.replace(",", "")), float(concurrency))
+
+
 def _root(lines: Sequence[str]) -> str:
-    """The first error that a process of the engine itself told, or nothing: what the server says of it comes later."""
+    """The first error of one of the engine's processes, or nothing; the server's own errors come later."""
     return next((_shown(line) for line in lines if _ROOT.search(line) and not _LATER.search(line)), "")
 
 

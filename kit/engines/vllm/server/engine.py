@@ -1,7 +1,7 @@
 """The vLLM engine, whole: a supervised server, the tokenizer of its model, and the client over both.
 
-In: what to start and its settings. Out: an engine that answers. The tokenizer is loaded while the server starts, and a
-damaged model is told before anything is started.
+In: what to start and its settings. Out: an engine that answers. The tokenizer is loaded while the server starts. A
+damaged model is an error before that.
 """
 
 from __future__ import annotations
@@ -19,16 +19,13 @@ from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engi
 from kit.engines.vllm.server.settings import ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
-from kit.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmConfig:
-    """All that is to be said of a vLLM engine.
+    """Everything a vLLM engine is told.
 
-    template: values for the chat template's own settings, such as gpt-oss's `reasoning_effort` or Qwen3's
-        `enable_thinking`.
-    Raises: InputError for a value that is no JSON.
+    template: values for the chat template, such as gpt-oss's `reasoning_effort` or Qwen3's `enable_thinking`.
     """
 
     settings: ServerSettings = field(default_factory=ServerSettings)
@@ -36,20 +33,13 @@ class VllmConfig:
     client: ClientConfig = field(default_factory=ClientConfig)
     template: tuple[tuple[str, str | bool | int], ...] = ()
 
-    def __post_init__(self) -> None:
-        for name, value in self.template:
-            if not name.isidentifier() or not isinstance(value, str | bool | int):
-                raise InputError(
-                    f"template must be pairs of a name and a text, number or bool, got {name!r}: {value!r}"
-                )
-
 
 @asynccontextmanager
 async def open_vllm(launch: Launch, config: VllmConfig) -> AsyncIterator[tuple[OpenAIEngine, Supervisor]]:
-    """An engine whose server has made its first token, and the server's supervisor, until it is left.
+    """An engine and its server's supervisor, from the server's first token until it is left.
 
-    Raises: MissingError or InputError for a model folder that is not whole; EngineError, with the cause, the fix and
-        the end of the log, for a server that does not start.
+    Raises: MissingError or InputError for a damaged model folder; EngineError, with cause, fix and the end of the log,
+        for a server that does not start.
     """
     await trio.to_thread.run_sync(check_model_folder, launch.model)
     async with open_server(launch, config.settings, config.supervisor) as server:
@@ -60,14 +50,14 @@ async def open_vllm(launch: Launch, config: VllmConfig) -> AsyncIterator[tuple[O
 
 
 def with_values(chat_template: str, values: Mapping[str, Any]) -> str:
-    """A chat template in which these variables are set, whatever its own defaults."""
-    # JSON's true and false are Jinja's as well, and its texts are Jinja's texts
+    """A chat template with these variables set before its own defaults."""
+    # Jinja reads JSON's true, false and texts
     told = "".join(f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in values.items())
     return told + chat_template
 
 
 def _load_tokenizer(launch: Launch, template: Mapping[str, Any]) -> Any:
-    # Here and not above: it imports torch and transformers, which takes seconds that the server's start can hide.
+    # imported here, while the server starts: torch and transformers take seconds
     from kit.engines.transformers.loading import load_tokenizer
 
     tokenizer = load_tokenizer(launch.model)

@@ -1,8 +1,9 @@
 """From settings that broke to safer ones: speculative decoding off, eager, less memory, a smaller context. Pure.
 
-Which rung comes first follows from the cause. A rung that changes nothing is passed over; where none is left, the
-lowest settings are all there is, and they may be tried again.
-Source of the order: the peers' crashes (field notes peers.md 2.6 to 2.8).
+The cause decides which rung comes first. A rung that changes nothing is skipped. The lowest settings may be retried.
+Source of the order, what broke on others: https://github.com/vllm-project/vllm/issues 26328, 30401 and 32802 (EAGLE-3
+on MXFP4), 34259 and 33572 (kernels); Triton's MoE ran out of memory by 46 MB at a share of 0.98
+(https://github.com/AndreasBis/AIMO3-Solution).
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _MIN_CACHE_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """Safer settings, and in a few words what was given up for them."""
+    """Safer settings, and what they give up, in a few words."""
 
     settings: ServerSettings
     given_up: str
 
 
 def without_speculation(settings: ServerSettings) -> Rung | None:
-    """No draft model: its memory and its bugs are gone."""
+    """No speculative decoding."""
     if settings.speculation is None:
         return None
     return Rung(dataclasses.replace(settings, speculation=None), "speculative decoding off")
@@ -78,7 +79,7 @@ _ORDER: Mapping[Cause, tuple[Step, ...]] = {
 
 
 def next_rung(settings: ServerSettings, cause: Cause) -> Rung | None:
-    """The next safer settings after a break of this cause, or None where there are none."""
+    """The next safer settings after a break of this cause; None without any."""
     for step in _ORDER.get(cause, _DEFAULT):
         rung = step(settings)
         if rung is not None:

@@ -1,7 +1,7 @@
-"""A free TCP port on loopback that nobody else of the competition uses.
+"""A free TCP port on loopback that nobody else in the notebook uses.
 
-kaggle_evaluation listens on 50051, and where that is taken on 60053 to 60062 (field notes peers.md 0). Both lie among
-the ports that Linux hands out by itself (32768 to 60999), so ours come from below them.
+kaggle_evaluation listens on 50051 or else on 60053 to 60062 (core/relay.py of the competition's kaggle_evaluation).
+Linux hands out 32768 to 60999 by itself (/proc/sys/net/ipv4/ip_local_port_range), so ours are lower.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NUM_TRIES = 200
 def is_free(port: int) -> bool:
     """Whether a server could listen there now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # as the servers do: a port whose last connections are only winding down is free
+        # as servers do: a port whose last connections are closing is free
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -30,7 +30,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(rng: Random, *, taken: Iterable[int] = (), is_free: Callable[[int], bool] = is_free) -> int:
-    """A port out of OUR_PORTS, drawn at random so that two kits on one machine rarely meet.
+    """A random port of OUR_PORTS, so that two kits on one machine rarely collide.
 
     Raises: EngineError if none of two hundred is free.
     """

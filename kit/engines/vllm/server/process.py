@@ -1,6 +1,6 @@
-"""A server process, started under its reaper: its log as it comes, its end, and nothing left of it.
+"""A server process under its reaper: its log, its end, and nothing left of it. It knows nothing of HTTP or vLLM.
 
-In: a command line and an environment. Out: a running process. It knows nothing of HTTP or vLLM.
+In: a command line and an environment. Out: a running process.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _REAPER_SLACK_S = 5.0  # what the reaper may take beyond the grace, to kill and 
 
 
 class ServerLog:
-    """What a server has written: its last lines in memory, all of it in a file as long as the disk has room.
+    """What a server writes: its last lines in memory, everything in a file.
 
-    path: appended to; None keeps no file. A disk that is full costs the file and not the server.
+    path: appended to; None for no file. A full disk ends the file and not the server.
     """
 
     def __init__(self, path: Path | None, *, num_lines: int = 400) -> None:
@@ -42,7 +42,7 @@ class ServerLog:
 
     @property
     def tail(self) -> str:
-        """The last lines, of this start alone."""
+        """The last lines of this start."""
         return b"\n".join([*self._lines, self._rest]).decode(errors="replace")
 
     def begin(self, title: str) -> None:
@@ -83,7 +83,7 @@ class ServerLog:
 
 
 class ServerProcess:
-    """A reaper and the server under it. All of it is one process group, whose number is the reaper's."""
+    """A reaper and the server under it, in one process group."""
 
     def __init__(self, process: trio.Process, server_log: ServerLog, *, grace_s: float) -> None:
         self._process = process
@@ -101,11 +101,11 @@ class ServerProcess:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait until the server has ended; its exit status, 128 and a signal's number where one ended it."""
+        """Wait for the server's end; its exit status, 128 plus the signal's number if a signal ended it."""
         return await self._process.wait()
 
     async def stop(self, *, is_hung: bool = False) -> None:
-        """End it: SIGTERM, the grace, SIGKILL; one that hangs is killed at once. Returns when nothing is left."""
+        """End it by SIGTERM, the grace and SIGKILL; if it hangs, at once. Returns when nothing of it is left."""
         stdin = self._process.stdin
         assert stdin is not None
         grace_s = 0.0 if is_hung else self._grace_s
@@ -121,7 +121,7 @@ class ServerProcess:
         await self._process.wait()
 
     async def pump(self) -> None:
-        """Take in the log until the last writer has closed it."""
+        """Read the log until its last writer has closed it."""
         assert self._process.stdout is not None
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             async for data in self._process.stdout:
@@ -132,9 +132,9 @@ class ServerProcess:
 async def running(
     command: Sequence[str], environment: Mapping[str, str], *, log: ServerLog, folder: Path, grace_s: float
 ) -> AsyncIterator[ServerProcess]:
-    """Start a server in `folder`; on leaving it is ended and nothing of it is left.
+    """A server in `folder` until this is left; then nothing of it remains.
 
-    Raises: EngineError where it cannot be started.
+    Raises: EngineError if it cannot be started.
     """
     try:
         process = await trio.lowlevel.open_process(

@@ -1,15 +1,14 @@
-"""The parent of a server: runs one command and sees to it that nothing of it outlives the kit.
+"""The parent of a server: runs one command, of which nothing outlives the kit.
 
     python -I reaper.py GRACE_S COMMAND...
 
-A program of its own, which needs the standard library and Linux alone and imports nothing of the kit. Its standard
-input is a line to the kit: where that ends, because the kit wants the server to stop or because it was killed, the
-server gets SIGTERM, GRACE_S seconds, and SIGKILL; a `k` on the line leaves the grace out. What the server started dies
-with it, also what has moved to another process group: the reaper adopts what is orphaned (PR_SET_CHILD_SUBREAPER).
-Exit status: the server's own, 128 and the signal's number where one ended it.
+A program of its own: it needs Linux and the standard library and imports nothing of the kit. When its standard input
+ends, because the kit stops the server or was killed, the server gets SIGTERM, GRACE_S seconds, and SIGKILL; a `k` skips
+the grace. All descendants die too: the reaper adopts orphans of any process group (PR_SET_CHILD_SUBREAPER).
+Exit status: the server's own, 128 plus the signal's number if a signal ended it.
 
-Not PR_SET_PDEATHSIG on the server alone: that signal comes when the *thread* that started it ends, and trio starts
-processes from threads that come and go (man 2 prctl). The reaper has one thread.
+PR_SET_PDEATHSIG alone would not do: it fires when the *thread* ends that started the process (man 2 prctl), and trio's
+threads come and go. The reaper has one thread.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def main(argv: list[str]) -> int:
         status = _reap(server)
         if status is not None:
             break
-        # the parent is compared too: what else we were forked with may hold our line open after its death
+        # the parent is compared too, since another process may keep the line open after its death
         if word is not None or is_told or os.getppid() != parent:
             line = []
             if kill_at is None:
@@ -57,14 +56,14 @@ def main(argv: list[str]) -> int:
 
 
 def _start(command: list[str]) -> int:
-    """The server, in the reaper's process group, its standard input empty."""
+    """The server, in the reaper's process group, without standard input."""
     reaper = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != reaper:  # it died before it was asked to be told of
+        if os.getppid() != reaper:  # it died before the call above
             os._exit(1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -94,7 +93,7 @@ def _drain_signals(wakeup: int) -> bool:
 
 
 def _reap(server: int) -> int | None:
-    """Bury what died; the server's exit status once it is among them."""
+    """Reap what died; the server's exit status once it is among them."""
     found = None
     while True:
         try:
@@ -109,7 +108,7 @@ def _reap(server: int) -> int | None:
 
 
 def _end_descendants() -> None:
-    """Kill what is left, again and again: a process may have been forking as it was looked for."""
+    """Kill what is left, again and again, since a process may fork meanwhile."""
     while pids := _descendants(os.getpid()):
         for pid in pids:
             with suppress(ProcessLookupError):

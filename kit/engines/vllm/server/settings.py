@@ -1,8 +1,8 @@
-"""How one vLLM server is run: its settings in, its command line and environment out; presets for known models.
+"""How one vLLM server is run: its settings in, its command line and environment out; pure.
 
-Pure. The flags are those of vLLM 0.19 to 0.32. What the field notes say hurts is off: speculative decoding (peers.md
-2.7), the model's own sampling defaults (`--generation-config vllm`: Qwen2.5's repetition penalty would be added to
-what a prompt asks for), a log line a request.
+The flags are those of vLLM 0.19 to 0.32. Off by default: speculative decoding (on MXFP4 models it gave wrong or empty
+texts: https://github.com/vllm-project/vllm/issues 26328, 30401 and 27626), the model's own sampling defaults (Qwen2.5's
+would add a repetition penalty; hence `--generation-config vllm`), and a log line for each request.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kit.config import replaced
 from kit.errors import check_fields
+from kit.models.recognition import FAMILIES
 
 MODEL_NAME = "model"
 """What the served model is called in requests."""
 HOST = "127.0.0.1"
 
-# What a child needs of ours: where programs and drivers are. Python's own variables stay out, above all PYTHONPATH,
-# by which Kaggle's packages would come before those of vLLM's environment.
+# What a child needs of ours: where programs and drivers are. PYTHONPATH stays out, since by it Kaggle's packages would
+# come before those of vLLM's environment.
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "TIKTOKEN_")
 _INTERNAL_PORT_OFFSET = 100
@@ -29,7 +31,7 @@ _INTERNAL_PORT_OFFSET = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speculation:
-    """Speculative decoding. method: as vLLM names it (`ngram`, `eagle3`, ...). model: the draft's folder, or empty."""
+    """Speculative decoding. method: in vLLM's word (`ngram`, `eagle3`, ...). model: the draft's folder, or empty."""
 
     method: str
     num_tokens: int
@@ -53,14 +55,14 @@ class ServerSettings:
     max_model_len: tokens of prompt and text together. max_num_seqs: attempts that decode at once.
     max_num_batched_tokens: of one step; None leaves it to vLLM.
     memory_share: of the GPU's memory, weights included, in (0, 1). kv_cache_bytes: a fixed cache instead, which the
-        CPU needs (field notes vllm.md: a default would ask for 92 % of a NUMA node).
+        CPU build needs: its default asks for 92 % of a NUMA node.
     dtype, quantization: as vLLM names them; quantization None takes what the checkpoint says.
-    kv_cache_dtype: fp8 halves the cache, and on an H100 doubled the attempts in flight (peers.md 1.4).
+    kv_cache_dtype: fp8 halves the cache.
     prefix_caching: turns of one attempt, and attempts at one problem, share their beginning.
     eager: no CUDA graphs: slower, and saves memory and a minute of the start.
     stream_interval: tokens a streamed piece; more of them cost the server less (benchmarks/vllm_client.py).
     num_logprobs: the most that a request may ask for. tensor_parallel_size: GPUs.
-    omp_threads: of the CPU build; without a limit it is forty times slower (vllm.md). None off the CPU.
+    omp_threads: of the CPU build; without a limit 0.32 made 15 tokens a second instead of 550. None on a GPU.
     extra_args: flags that have no field here. extra_environment: variables likewise.
     Raises: InputError for a value outside its range.
     """
@@ -164,31 +166,15 @@ CPU_TINY = ServerSettings(
     dtype="float32",
     eager=True,
     omp_threads=1,
-    # Read in pieces, a prompt of an attempt with a seed kills the CPU build ("CPU Generator does not use offset"): one
-    # longer than a step takes, several at once, or an attempt that is gone on with after a break.
+    # A prompt that is read in chunks kills the CPU build if its attempt has a seed ("CPU Generator does not use
+    # offset"): a long prompt, several at once, or a replayed attempt.
     extra_args=("--no-enable-chunked-prefill",),
     extra_environment=(("TORCHDYNAMO_DISABLE", "1"),),  # else the sampler is compiled: 21 s at the first request
 )
-"""The shipped tiny model on a CPU (field notes vllm.md)."""
-
-GPT_OSS_120B_H100 = ServerSettings(
-    max_model_len=65536,
-    max_num_seqs=64,
-    memory_share=0.96,
-    kv_cache_dtype="fp8",
-    stream_interval=20,
-)
-"""gpt-oss-120b, MXFP4 as released, on one H100 of 80 GB; the values of peers.md 1.4."""
-
-QWEN3_30B_H100 = ServerSettings(max_model_len=40960, max_num_seqs=64, quantization="fp8", stream_interval=10)
-"""Qwen3-30B-A3B and its kin on one H100: FP8 weights, which leave room for the cache; 40960 is the model's own."""
-
-QWEN25_MATH_7B_H100 = ServerSettings(max_model_len=4096, max_num_seqs=128, memory_share=0.9, stream_interval=10)
-"""Qwen2.5-Math-7B on one H100; the model's context is 4096."""
+"""The shipped tiny model on a CPU."""
 
 PRESETS: Mapping[str, ServerSettings] = {
     "cpu-tiny": CPU_TINY,
-    "gpt-oss-120b-h100": GPT_OSS_120B_H100,
-    "qwen3-30b-h100": QWEN3_30B_H100,
-    "qwen2.5-math-7b-h100": QWEN25_MATH_7B_H100,
+    **{each.preset.name: replaced(ServerSettings(), each.preset.settings) for each in FAMILIES if each.preset},
 }
+"""By the names of `engine.vllm.preset`; those of model families stand in kit.models."""

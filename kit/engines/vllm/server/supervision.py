@@ -1,4 +1,4 @@
-"""What a supervisor is told, and what it tells: what to start, how to watch it, and how it broke."""
+"""What a supervisor is told and what it tells: what to start, how to watch it, and how it broke."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from kit.errors import check_fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorConfig:
-    """How a server is watched. In seconds.
+    """How a server is watched.
 
-    start_timeout_s: until the first token; a 120B model took 196 s (field notes peers.md 2.3).
-    hang_s: without a token while requests are open. probe_timeout_s: for one token, when a client doubts the server.
-    steady_s: a server that served so long is started again as it was. grace_s: between SIGTERM and SIGKILL.
-    pause_s: before a start that follows a failed one. max_failed_starts: in a row, before the server is given up.
-    tick_s: between two looks.
+    start_timeout_s: until the first token; a 120B model took 196 s (vllm-project/vllm issue 22525). hang_s: without a
+    token while requests are open. probe_timeout_s: for one token, when a client doubts the server. steady_s: after so
+    long a service the next start has the same settings. grace_s: between SIGTERM and SIGKILL. pause_s: after a failed
+    start. max_failed_starts: in a row, before the server is given up. tick_s: between two looks.
     Raises: InputError for a value outside its range.
     """
 
@@ -45,10 +44,10 @@ class SupervisorConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What is started. scratch: a folder for its log, caches and current folder; it is made.
+    """What is started.
 
-    python: of vLLM's environment. model: a folder in Hugging Face's layout. ours: the variables to choose from.
-    write_command: the command line of these settings on a port; None: vLLM's.
+    python: of vLLM's environment. model: a folder in Hugging Face's layout. scratch: for log and caches; it is made.
+    ours: the variables to choose from. write_command: the command line for settings and a port; None: vLLM's.
     """
 
     python: Path
@@ -76,7 +75,7 @@ class Break(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """A break, for the log and the report. served_s: how long it had been ready; 0 if it never was."""
+    """A break, for the log and the report. served_s: time from the first token; 0 without one."""
 
     kind: Break
     diagnosis: Diagnosis

@@ -1,12 +1,11 @@
-"""Keeps one vLLM server answering: starts it, watches it, and starts it again with safer settings when it breaks.
+"""Keeps one vLLM server answering: starts it, watches it, and restarts it with safer settings when it breaks.
 
-In: settings, a model folder and the interpreter of vLLM's environment. Out: an Endpoint
-(kit.engines.vllm.client.endpoint). It is ready when it has made a token; it is broken when its process ends, when
-requests are open and no token comes for `hang_s`, or when a client says so and a probe finds it true. A broken server
-is killed with all it has started. The first break while it serves is met with the same settings, since most are
-accidents; the next within `steady_s`, and a start that fails, with a lower rung of the ladder. Only a cause that no
-settings fix, or `max_failed_starts` in a row, give it up.
-It samples nothing and knows nothing of attempts: those are replayed by the client.
+In: settings, a model folder and the interpreter of vLLM's environment. Out: an Endpoint. The server is ready after its
+first token. It is broken when its process ends, when requests are open and no token comes for `hang_s`, or when a
+client says so and a probe confirms it. Then it is killed with its descendants. After the first break of a serving
+server the settings stay, since most breaks are accidents; a second break within `steady_s` and a failed start lead to a
+lower rung of the ladder. A cause that no settings fix, or `max_failed_starts` in a row, ends it.
+It knows nothing of attempts; the client replays these.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from kit.engines.vllm.client.endpoint import Address
 from kit.engines.vllm.client.http import HttpClient, RefusedError
 from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.client.wire import probe_request
-from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose
+from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose, read_capacity
 from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.ports import free_port
 from kit.engines.vllm.server.process import ServerLog, ServerProcess, running
@@ -40,7 +39,7 @@ _SHOWN_LINES = 30  # of the log, where a server is given up
 class Supervisor:
     """See the module; made by `open_server`. An Endpoint.
 
-    settings: those of the server as it is now. incidents: what broke so far.
+    settings: of the present server. incidents: all breaks so far.
     """
 
     def __init__(self, launch: Launch, settings: ServerSettings, config: SupervisorConfig) -> None:
@@ -66,7 +65,7 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it answers now, as far as is known."""
+        """Whether it answers, as far as is known."""
         return self._address is not None
 
     async def ready(self) -> Address:
@@ -81,13 +80,13 @@ class Supervisor:
         return self._address
 
     def report_broken(self, address: Address) -> None:
-        """See Endpoint: nobody is sent there until a probe has found it well."""
+        """See Endpoint: no request goes there until a probe has succeeded."""
         if self._address is not None and self._address.generation == address.generation:
             self._suspect, self._address = self._address, None
             self._move()
 
     async def run(self) -> None:
-        """Start the server and keep it; returns when it is given up."""
+        """Keep the server running; returns when it is given up."""
         self._launch.scratch.mkdir(parents=True, exist_ok=True)
         try:
             while not self._given_up:
@@ -96,7 +95,7 @@ class Supervisor:
             self._log.close()
 
     async def _one_start(self) -> None:
-        """From a start to its break, and what follows from that."""
+        """One start, up to its break and what follows."""
         self._generation += 1
         served_s = 0.0
         try:
@@ -122,7 +121,7 @@ class Supervisor:
             yield server
 
     async def _serve(self, server: ServerProcess, port: int) -> tuple[Break, float]:
-        """Watch one server until it breaks; returns how, and the seconds that it was ready."""
+        """Watch one server until it breaks; returns how, and for how many seconds it was ready."""
         url = f"http://{HOST}:{port}"
         address: Address | None = None
         kind = Break.NOT_IN_TIME
@@ -134,16 +133,17 @@ class Supervisor:
         begun_s = trio.current_time()
         self._num_failed_starts = 0
         log.info("%s answers: start %d, context %s", url, address.generation, address.context_tokens)
+        log.info("vLLM's memory: %s", read_capacity(self._log.tail) or "not told")
         self._announce(address)
         kind = await self._until_break(server)
         return kind, trio.current_time() - begun_s
 
     async def _first_token(self, server: ServerProcess, url: str) -> Address | None:
-        """Ask again and again for one token; None once the process has ended."""
+        """Ask for one token until it comes; None once the process has ended."""
         while server.returncode is None:
             try:
                 await self._http.get_text(f"{url}/health", timeout_s=self._config.probe_timeout_s)
-                # the first token may compile something: only the start's own limit holds
+                # the first token may compile something, so only the start's own limit holds
                 await self._probe(url, timeout_s=self._config.start_timeout_s)
                 return await self._address_of(url)
             except EngineError:
@@ -173,7 +173,7 @@ class Supervisor:
                 return Break.EXITED if server.returncode is not None else Break.MUTE
 
     async def _is_well(self, server: ServerProcess, suspect: Address) -> bool:
-        """Probe a server that a client doubts; one that answers is announced again."""
+        """Probe a server that a client doubts; if it answers, announce it again."""
         well = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_end, server, nursery.cancel_scope)
@@ -190,7 +190,7 @@ class Supervisor:
         return well
 
     async def _follow(self, kind: Break, served_s: float) -> None:
-        """What a break leads to: the same again, a lower rung, or the end."""
+        """After a break: the same settings, a lower rung, or the end."""
         diagnosis = diagnose(self._log.tail)
         past = [each for each in self.incidents if each.served_s]
         self.incidents.append(
@@ -210,8 +210,8 @@ class Supervisor:
                 self._lower(diagnosis.cause)
             return
         self._num_failed_starts += 1
-        # what is damaged, or not to be had, may be the draft model's: without it there is one more start. What has
-        # served once is not damaged, and its log may hold such a line all the same (a disk that is full of the log).
+        # The damaged model may be the draft, so without it there is one more start. A model that has served is not
+        # damaged, even if its log says so: the log itself may have filled the disk.
         is_final = diagnosis.cause.is_final and self.settings.speculation is None and not past
         if is_final or self._num_failed_starts >= self._config.max_failed_starts:
             self._give_up(kind, diagnosis)
@@ -259,7 +259,7 @@ async def _cancel_on_end(server: ServerProcess, scope: trio.CancelScope) -> None
 async def open_server(
     launch: Launch, settings: ServerSettings, config: SupervisorConfig | None = None
 ) -> AsyncIterator[Supervisor]:
-    """A server that is kept answering until this is left, and then ended. It starts at once; `ready` waits for it."""
+    """A server that is kept answering until this is left. It starts at once; `ready` waits for it."""
     async with background() as nursery:
         supervisor = Supervisor(launch, settings, config or SupervisorConfig())
         nursery.start_soon(supervisor.run)

@@ -1,10 +1,9 @@
-"""gpt-oss's own form of a turn, Harmony, and the kit's: channels and calls here, `<think>` and text there.
+"""gpt-oss: its form of a turn, Harmony, and the kit's form of the same; and how it is served.
 
     <|channel|>analysis<|message|>THOUGHT<|end|><|start|>assistant<|channel|>final<|message|>TEXT<|return|>
 
-A turn as the model writes it becomes `<think>THOUGHT</think>TEXT`; a call becomes what
-`kit.models.hermes` reads.
-Pure. The prompt itself is written by the model's own chat template.
+Such a turn becomes `<think>THOUGHT</think>TEXT`, and a call becomes what kit.models.hermes reads. Pure. The model's own
+chat template writes the prompt.
 Source: https://github.com/openai/harmony, docs/format.md; the chat template of openai/gpt-oss-120b.
 """
 
@@ -15,24 +14,71 @@ import json
 import re
 from collections.abc import Sequence
 
+from kit.models.family import TAGS, Markers, ModelFamily, ServingPreset
 from kit.sampling import Message
 
+VOCABULARY = (
+    "o200k_base.tiktoken",
+    "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+)
+"""The file of tokens that Harmony needs in the model's folder, and its SHA-256.
+Source: src/tiktoken_ext/public_encodings.rs of openai_harmony 0.0.8."""
+
 _MARK = re.compile(r"<\|(start|end|message|channel|constrain|return|call)\|>")
+_FINAL = "<|channel|>final<|message|>"
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.-]+)")
-_THINK, _END_OF_THOUGHT = "<think>", "</think>"
+_BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")
+_THINK, _END_OF_THOUGHT = TAGS.thought
+_CALL, _END_OF_CALL = TAGS.call
 
 
 def is_harmony(chat_template: str) -> bool:
-    """Whether a model's chat template writes turns in this form."""
+    """Whether a chat template writes turns in this form."""
     return "<|channel|>" in chat_template and "<|start|>" in chat_template
 
 
-def prepared(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The chat with finished turns as the template wants them: without tags, and without past thoughts.
+HARMONY = Markers(
+    thought=("<|channel|>analysis<|message|>", "<|end|>"),
+    call=("<|channel|>commentary to=functions.", "<|call|>"),
+    are_special=True,
+)
 
-    The template keeps the thought of a turn that called something, and would write the tags into it. A finished turn
-    that is nothing but thought, as one broken off is, is kept as its text: else the work would be lost.
+GPT_OSS = ModelFamily(
+    name="gpt-oss",
+    recognises=lambda config, chat_template: config.get("model_type") == "gpt_oss" or is_harmony(chat_template),
+    markers=HARMONY,
+    template_values={"reasoning_effort": "high"},
+    # MXFP4 as released. Context, share and cache are those of https://github.com/AndreasBis/AIMO3-Solution, where a
+    # cache in FP8 held 9.62 whole attempts and one in BF16 4.92.
+    preset=ServingPreset(
+        name="gpt-oss-120b-h100",
+        settings={
+            "max_model_len": 65536,
+            "max_num_seqs": 64,
+            "memory_share": 0.96,
+            "kv_cache_dtype": "fp8",
+            "stream_interval": 20,
+        },
+    ),
+)
+
+
+def ends_in_final(text: str) -> bool | None:
+    """Whether a text of gpt-oss ends in its final channel; None for a text that is not in its form.
+
+    Without special tokens such a text begins "analysis", and "assistantfinal" begins its answer.
+    """
+    if channels := _CHANNEL.findall(text):
+        return bool(channels[-1] == "final")
+    return "assistantfinal" in text if _BARE_ANALYSIS.match(text) else None
+
+
+def prepared(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The chat with its finished turns as the template wants them: without tags and without past thoughts.
+
+    The template itself drops a thought, unless the turn called a tool; it would write the tags into the prompt. A turn
+    that was broken off in its thought is kept as plain text, so that its work is not lost.
     """
     last = len(messages) - 1
     return tuple(
@@ -42,22 +88,21 @@ def prepared(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def turn_so_far(text: str) -> str:
-    """A turn of the kit's as the model would have written it, to stand after `<|start|>assistant`."""
+    """A turn in the kit's form as the model would have written it, to stand after `<|start|>assistant`."""
     if not text:
         return ""
     thought, has_ended, rest = text.partition(_END_OF_THOUGHT)
     if not text.startswith(_THINK):
-        return f"<|channel|>final<|message|>{text}"
-    analysis = f"<|channel|>analysis<|message|>{thought.removeprefix(_THINK)}"
-    if not has_ended:
-        return analysis
-    return f"{analysis}<|end|><|start|>assistant<|channel|>final<|message|>{rest}"
+        return f"{_FINAL}{text}"
+    begins, ends = HARMONY.thought
+    analysis = f"{begins}{thought.removeprefix(_THINK)}"
+    return f"{analysis}{ends}<|start|>assistant{_FINAL}{rest}" if has_ended else analysis
 
 
 class HarmonyReader:
-    """Turns the model's text, special tokens shown, into the kit's, piece by piece.
+    """Brings the model's text, special tokens included, into the kit's form, piece by piece.
 
-    so_far: the turn that is gone on with, in the kit's form. Special tokens come whole, as one token each.
+    so_far: the turn that the text continues, in the kit's form. A special token must come whole.
     """
 
     def __init__(self, *, so_far: str = "") -> None:
@@ -67,7 +112,7 @@ class HarmonyReader:
         self._arguments = ""
 
     def add(self, text: str, *, is_last: bool = False) -> str:
-        """What a piece means; with `is_last` a call that is open is taken as it stands."""
+        """What a piece adds; `is_last` ends an open call."""
         said, place = [], 0
         for mark in _MARK.finditer(text):
             said.append(self._words(text[place : mark.start()]))
@@ -117,10 +162,10 @@ class HarmonyReader:
         try:
             written = json.dumps({"name": name, "arguments": json.loads(arguments)}, ensure_ascii=False)
         except (ValueError, RecursionError):
-            # gpt-oss calls `python` with bare code too; what is no JSON is shown as it is, for the format to refuse
+            # gpt-oss also calls `python` with bare code; the tool format refuses any other text that is no JSON
             is_code = name == "python" and not arguments.startswith("{")
             written = json.dumps({"name": name, "arguments": {"code": arguments}}) if is_code else arguments
-        return f"\n<tool_call>\n{written}\n</tool_call>"
+        return f"\n{_CALL}\n{written}\n{_END_OF_CALL}"
 
 
 def _finished(message: Message) -> Message:
