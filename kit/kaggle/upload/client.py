@@ -1,173 +1,206 @@
-"""The real `kaggle` client, run as a process: clean environment, no questions, no secrets in what it says.
+"""The real `kaggle` client: started as a process for each call, with a clean environment, and answered in values.
 
-In: what to ask. Out: a Reply, read by `replies`. It is started as `python -m kaggle` would be (see
-`guarded`), so it is the release installed beside the kit. It has no time limits of its own: one that is silent
-for `stall_s` is ended, and its upload goes on where it was when it is started again.
-
-The client keeps the sessions of an unfinished upload in its temporary folder, one JSON a file, and forgets them
-when it ends with 0, even after Kaggle refused the dataset (200 and `status: error`). `Sessions` keeps copies.
-Source: kaggle 2.2.4 and 2.2.5, `ResumableUploadContext`.
+In: what to ask. Out: typed values, or ClientError, whose fault is decided by the HTTP status and the kind of the
+error alone. Nothing is asked of the user, and no secret stands in what is told. The client has no time limits of its
+own: one that is silent for `stall_s` is ended, and its upload goes on where it was when it is started again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import json
-import queue
-import re
-import shutil
+import os
+import select
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, StrEnum
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar
 
-from kit.errors import MissingError
-from kit.kaggle.upload import guarded
-from kit.kaggle.upload.replies import (
-    ClientError,
-    DatasetStatus,
-    Page,
-    Reply,
-    dataset_status,
-    is_bar,
-    page,
-    version_number,
-)
+from kit.errors import KitError, MissingError
 from kit.linux import end_with_parent
 
-PINS = ("kaggle==2.2.4", "six==1.17.0")  # the client imports six without declaring it
-PAGE_SIZE = 200
+PINS = ("kaggle==2.2.5", "six==1.17.0")  # the client imports six without declaring it
+_WordT = TypeVar("_WordT", bound=Enum)
+_PROCESS = Path(__file__).with_name("api_process.py")
+
+
+class KaggleError(KitError, RuntimeError):
+    """Kaggle, its client or the line to it did not do what was asked."""
+
+
+class Fault(Enum):
+    """What went wrong, by what can be done about it."""
+
+    UNAUTHENTICATED = "the credentials are not accepted"
+    FORBIDDEN = "Kaggle forbids it"
+    ABSENT = "not found"
+    NAME_IN_USE = "the name is in use"
+    LIMITED = "too many requests"
+    PASSING = "Kaggle or the line to it is failing"
+    REFUSED = "Kaggle refuses it"
+
+
+class ClientError(KaggleError):
+    """One call that failed, and why in the server's words."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(f"{fault.value}: {text}")
+        self.fault, self.text = fault, text
+
+
+_BY_STATUS = {
+    401: Fault.UNAUTHENTICATED,
+    403: Fault.FORBIDDEN,
+    404: Fault.ABSENT,
+    408: Fault.PASSING,
+    409: Fault.NAME_IN_USE,
+    429: Fault.LIMITED,
+}
+_BY_KIND = {
+    "line": Fault.PASSING,
+    "storage": Fault.PASSING,  # of one file: sent again, it may be taken
+    "credentials": Fault.UNAUTHENTICATED,
+    "request": Fault.REFUSED,
+}
+
+
+class DatasetStatus(Enum):
+    """Kaggle's word for where a dataset's newest version is. Source: kagglesdk DatabundleVersionStatus."""
+
+    NOT_YET_PERSISTED = "not_yet_persisted"
+    BLOBS_RECEIVED = "blobs_received"
+    BLOBS_DECOMPRESSED = "blobs_decompressed"
+    BLOBS_COPIED_TO_SDS = "blobs_copied_to_sds"
+    INDIVIDUAL_BLOBS_COMPRESSED = "individual_blobs_compressed"
+    READY = "ready"
+    FAILED = "failed"
+    DELETED = "deleted"
+    REPROCESSING = "reprocessing"
+
+
+class RunStatus(StrEnum):
+    """Where a notebook's latest run is. Source: kagglesdk KernelWorkerStatus."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    ERROR = "ERROR"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
+    NEW_SCRIPT = "NEW_SCRIPT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedKernel:
+    """A version of a notebook that Kaggle has taken. lost: what could not be attached to it, by kind."""
+
+    version: int
+    url: str
+    lost: Mapping[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KaggleClient:
-    """folder: where it runs. environ: all of its environment. scrub: strikes secrets from a line."""
+    """folder: where it runs. environ: all of its environment. scrub: strikes secrets from a text.
+
+    Every method raises ClientError.
+    """
 
     folder: Path
     environ: Mapping[str, str]
     scrub: Callable[[str], str]
     stall_s: float
 
-    def status(self, ref: str) -> DatasetStatus | ClientError:
-        """Where `owner/slug` is, as Kaggle says."""
-        return dataset_status(self._run("datasets", "status", ref))
+    def status(self, ref: str) -> DatasetStatus:
+        """Where the dataset `owner/slug` is, as Kaggle says."""
+        return _known(DatasetStatus, self._call("status", ref=ref))
 
-    def version_number(self, ref: str) -> int | ClientError:
-        """The number of the version that Kaggle shows."""
-        return version_number(self._run("datasets", "status", ref, "--format", "json(current_version_number)"))
+    def version_number(self, ref: str) -> int | None:
+        """The number of the version that Kaggle shows; None if it names none."""
+        number: int | None = self._call("version_number", ref=ref)
+        return number
 
-    def files(self, ref: str) -> Mapping[str, int] | ClientError:
+    def files(self, ref: str) -> Mapping[str, int]:
         """Bytes of every file of the dataset, by its name on Kaggle."""
-        sizes: dict[str, int] = {}
-        part = Page({}, "")
-        while part.next_token is not None:
-            after = ("--page-token", part.next_token) if part.next_token else ()
-            listed = page(
-                self._run("datasets", "files", ref, "--format", "json", "--page-size", str(PAGE_SIZE), *after)
-            )
-            if isinstance(listed, ClientError):
-                return listed
-            sizes |= listed.sizes_bytes
-            part = listed
-        return sizes
+        sizes_bytes: Mapping[str, int] = self._call("files", ref=ref)
+        return sizes_bytes
 
-    def create(self, files: str, *, is_public: bool, on_line: Callable[[str], None]) -> Reply:
-        """Make a dataset of the folder `files`, relative to `self.folder`; `on_line` is told every line."""
-        return self._run("datasets", "create", "-p", files, *(["--public"] if is_public else []), on_line=on_line)
+    def create(self, folder: str, *, is_public: bool, on_progress: Callable[[str, int], None]) -> str:
+        """The address of a new dataset of `folder`, relative to `self.folder`; on_progress: (file, its bytes sent)."""
+        return str(self._call("create", on_progress, folder=folder, is_public=is_public))
 
-    def add_version(self, files: str, *, notes: str, on_line: Callable[[str], None]) -> Reply:
+    def add_version(self, folder: str, *, notes: str, on_progress: Callable[[str, int], None]) -> str:
         """As `create`, for a dataset that is there."""
-        return self._run("datasets", "version", "-p", files, "-m", notes, on_line=on_line)
+        return str(self._call("add_version", on_progress, folder=folder, notes=notes))
 
-    def _run(self, *arguments: str, on_line: Callable[[str], None] = lambda _: None) -> Reply:
-        command = [
-            sys.executable,
-            "-P",
-            guarded.__file__,
-            "-W",
-            *arguments,
-        ]  # -P: no folder `kaggle` is taken for it
-        process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=dict(self.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # one pipe: bars and words in the order they were said
-            preexec_fn=partial(end_with_parent, signal.SIGKILL),
-        )
-        return self._listen(process, on_line)
+    def push(self, folder: str) -> SavedKernel:
+        """Save the notebook in `folder`, relative to `self.folder`, and have Kaggle run it."""
+        return SavedKernel(**self._call("push", folder=folder))
 
-    def _listen(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> Reply:
-        """Take in the client's lines until they end or none comes for too long."""
-        assert process.stdout is not None
-        said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        reader = threading.Thread(target=_read, args=(process.stdout, said))
-        reader.start()
-        lines: list[str] = []
-        has_ended = False
-        try:
-            has_ended = self._take(said, lines, on_line)
-        finally:
-            if not has_ended:
-                process.kill()
-            status = process.wait()
-            reader.join()
-            process.stdout.close()
-        return Reply(status=status, lines=tuple(lines), is_stalled=not has_ended)
+    def run_status(self, ref: str) -> RunStatus:
+        """Where the latest run of the notebook `owner/slug` is."""
+        return _known(RunStatus, self._call("run_status", ref=ref))
 
-    def _take(self, said: queue.SimpleQueue[str | None], lines: list[str], on_line: Callable[[str], None]) -> bool:
-        """Put what is worth keeping into `lines` until the client's end; False if it was silent for too long."""
-        while True:
+    def submit(self, competition: str, *, ref: str, version: int, file: str, message: str) -> str:
+        """Take part in the competition with the file that this version left; gives Kaggle's words."""
+        how = {"competition": competition, "ref": ref, "version": version, "file": file, "message": message}
+        return str(self._call("submit", **how))
+
+    def _call(self, call: str, on_progress: Callable[[str, int], None] = lambda *_: None, /, **arguments: Any) -> Any:
+        answers, answering = os.pipe()
+        request = json.dumps({"call": call, **arguments})
+        with open(answers, "rb", buffering=0) as stream, tempfile.TemporaryFile() as said:  # noqa: PTH123
             try:
-                line = said.get(timeout=self.stall_s)
-            except queue.Empty:
-                return False
-            if line is None:
-                return True
-            line = self.scrub(line)
-            if not is_bar(line):
-                lines.append(line)
-            on_line(line)
+                process = subprocess.Popen(
+                    [sys.executable, "-P", str(_PROCESS), str(answering), request],  # -P: no folder named `kaggle`
+                    cwd=self.folder,
+                    env=dict(self.environ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    pass_fds=(answering,),
+                    preexec_fn=partial(end_with_parent, signal.SIGKILL),
+                )
+            finally:
+                os.close(answering)
+            try:
+                answer = self._listen(stream, on_progress)
+            finally:
+                process.kill()  # at the end of its answers it has nothing more to do
+                process.wait()
+            return self._result(answer, said)
 
+    def _listen(self, stream: IO[bytes], on_progress: Callable[[str, int], None]) -> Mapping[str, Any]:
+        """The last line of the answer; empty if the process ended without one."""
+        answer: Mapping[str, Any] = {}
+        rest = b""
+        while select.select([stream], [], [], self.stall_s)[0]:
+            chunk = stream.read(1 << 16)
+            if not chunk:
+                return answer
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                answer = json.loads(line)
+                if "file" in answer:
+                    on_progress(answer["file"], answer["num_bytes"])
+        raise ClientError(Fault.PASSING, "the client was silent for too long and was ended")
 
-@dataclass(frozen=True, slots=True)
-class Sessions:
-    """The client's upload sessions in `folder`, its TMPDIR, and copies of them in `copies`."""
-
-    folder: Path
-    copies: Path
-
-    def make_room(self) -> None:
-        """Make both folders, for this user only: a session's address lets whoever has it write to the upload."""
-        for each in (self.folder, self.copies):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def keep(self) -> None:
-        """Copy the sessions there are."""
-        for session in self.folder.rglob("*.json"):
-            _copy(session, self.copies / session.relative_to(self.folder))
-
-    def bring_back(self) -> None:
-        """Restore those that the client forgot."""
-        for session in self.copies.rglob("*.json"):
-            target = self.folder / session.relative_to(self.copies)
-            if not target.exists():
-                _copy(session, target)
-
-    def forget(self, file: str | None = None) -> None:
-        """Remove the session of one file, so that it is sent from its start; or of all."""
-        for root in (self.folder, self.copies):
-            for session in root.rglob("*.json"):
-                if file is None or _file_of(session) == file:
-                    session.unlink(missing_ok=True)
+    def _result(self, answer: Mapping[str, Any], said: IO[bytes]) -> Any:
+        if "result" in answer:
+            return answer["result"]
+        if "error" not in answer:  # it broke, and Python told why last
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise ClientError(Fault.REFUSED, self.scrub(f"the client broke: {words or 'without a word'}"))
+        error = answer["error"]
+        raise ClientError(_fault(error["kind"], error["status"]), self.scrub(error["text"]))
 
 
 def check_installed() -> str:
@@ -182,26 +215,14 @@ def check_installed() -> str:
     return importlib.metadata.version("kaggle")
 
 
-def _file_of(session: Path) -> str | None:
+def _known(words: type[_WordT], said: str) -> _WordT:
     try:
-        return Path(json.loads(session.read_bytes())["path"]).name
-    except (OSError, ValueError, LookupError, TypeError):
-        return None  # cut off while it was written: the client takes no notice of it, either
+        return words(said)
+    except ValueError as error:
+        raise ClientError(Fault.REFUSED, f"it says {said!r}, which this kit does not know") from error
 
 
-def _copy(session: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):  # the client removes its sessions whenever it is through
-        shutil.copyfile(session, target)
-
-
-def _read(stream: IO[bytes], said: queue.SimpleQueue[str | None]) -> None:
-    """Put the stream's lines into the queue, and None at its end; a bar ends its lines with a carriage return."""
-    rest = b""
-    while chunk := stream.read1(1 << 16):  # type: ignore[attr-defined]
-        *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
-        for line in whole:
-            said.put(line.decode(errors="replace"))
-    if rest:
-        said.put(rest.decode(errors="replace"))
-    said.put(None)
+def _fault(kind: str, status: int | None) -> Fault:
+    if kind != "http" or status is None:
+        return _BY_KIND[kind]
+    return _BY_STATUS.get(status, Fault.PASSING if status >= 500 else Fault.REFUSED)

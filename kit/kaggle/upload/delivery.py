@@ -7,27 +7,16 @@ ready and whole; anything else raises. What is decided here, and why, is told ca
 from __future__ import annotations
 
 import json
-from collections import Counter
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kit.errors import cannot_write
 from kit.kaggle.dataset.handle import DatasetHandle
-from kit.kaggle.upload.client import KaggleClient, Sessions
+from kit.kaggle.upload.client import ClientError, DatasetStatus, Fault, KaggleClient, KaggleError
 from kit.kaggle.upload.plan import Event, Stage, Uploaded
 from kit.kaggle.upload.remote_dataset import KEPT, NotWholeError, RemoteDataset, not_accepted
-from kit.kaggle.upload.replies import (
-    ClientError,
-    DatasetStatus,
-    Fault,
-    KaggleError,
-    Reply,
-    Sending,
-    accepted_url,
-    client_error,
-    is_bar,
-)
 from kit.kaggle.upload.staging import StagedDataset
 
 STAGED_NAME = "files"
@@ -52,13 +41,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One dataset on its way. client: runs where the dataset is staged. sessions: what the client goes on from."""
+    """One dataset on its way. client: runs where the dataset is staged.
+
+    sessions: the client's temporary folder; what it keeps there of an unfinished upload it goes on from.
+    """
 
     staged: StagedDataset
     to: DatasetHandle
     remote: RemoteDataset
     client: KaggleClient
-    sessions: Sessions
+    sessions: Path
     record_path: Path
     on_event: Callable[[Event], None]
 
@@ -86,7 +78,7 @@ class Delivery:
 
     def forget(self) -> None:
         """Forget what earlier runs sent."""
-        self.sessions.forget()
+        self._forget_sessions()
         self.record_path.unlink(missing_ok=True)
 
     def _send(self, *, is_maybe_there: bool) -> Record:
@@ -99,22 +91,22 @@ class Delivery:
             record = self._prepared(is_maybe_there=is_maybe_there)
             if record.url is not None:
                 return self._handed_over(record, record.url)
-            reply, sending = self._deliver(is_new=record.is_new)
-            if (url := accepted_url(reply)) is not None:
+            progress = _Progress(self.staged, self.on_event)
+            try:
+                url = self._deliver(progress, is_new=record.is_new)
+            except ClientError as problem:
+                is_maybe_there = is_maybe_there or record.is_new
+                setbacks.count(problem, progress.num_bytes)
+                self._check_worth_repeating(problem, is_new=record.is_new, setbacks=setbacks)
+                self.remote.pause(problem, setbacks.in_a_row)
+            else:
                 return self._handed_over(record, url)
-            is_maybe_there = is_maybe_there or record.is_new
-            problem = _problem(reply, sending)
-            setbacks.count(problem, sending, sending.num_bytes(self.staged.sizes_bytes))
-            if sending.dropped is not None and (sending.is_lost or setbacks.drops[sending.dropped] > 1):
-                self.sessions.forget(sending.dropped)  # going on in the middle did not help
-            self._check_worth_repeating(problem, is_new=record.is_new, setbacks=setbacks)
-            self.remote.pause(problem, setbacks.in_a_row)
 
     def _prepared(self, *, is_maybe_there: bool) -> Record:
         """Find out whether to create or to add a version, and write it down; with an address if it is there already."""
         record = Record(ref=self.to.ref, manifest_sha256=self.staged.manifest_sha256)
         status = self.remote.status()
-        if isinstance(status, ClientError) or status is DatasetStatus.DELETED:
+        if status is None or status is DatasetStatus.DELETED:
             return self._save(record)
         self.remote.await_settled(status)
         if is_maybe_there and self.remote.is_whole():
@@ -125,20 +117,16 @@ class Delivery:
         self.record_path.unlink(missing_ok=True)  # from here on, a dataset that is there is an older one
         return replace(record, is_new=False, version_before=number)
 
-    def _deliver(self, *, is_new: bool) -> tuple[Reply, Sending]:
-        self.sessions.bring_back()
-        watch = _Watch(self.staged, self.sessions, self.on_event)
+    def _deliver(self, progress: _Progress, *, is_new: bool) -> str:
         if is_new:
-            reply = self.client.create(STAGED_NAME, is_public=self.to.is_public, on_line=watch)
-        else:
-            reply = self.client.add_version(STAGED_NAME, notes=self.to.notes, on_line=watch)
-        return reply, watch.sending
+            return self.client.create(STAGED_NAME, is_public=self.to.is_public, on_progress=progress)
+        return self.client.add_version(STAGED_NAME, notes=self.to.notes, on_progress=progress)
 
     def _handed_over(self, record: Record, url: str) -> Record:
         if not url.rstrip("/").lower().endswith(f"/{self.to.ref}"):
             raise KaggleError(f"Kaggle put the dataset at {url}, not at {self.to.ref}; delete it there, change --slug")
         self._save(replace(record, url=url))
-        self.sessions.forget()
+        self._forget_sessions()
         return replace(record, url=url)
 
     def _check_worth_repeating(self, problem: ClientError, *, is_new: bool, setbacks: _Setbacks) -> None:
@@ -149,22 +137,25 @@ class Delivery:
                 return
             case Fault.FORBIDDEN if not is_new and not is_believed:
                 return  # so Kaggle answers while a first version is processed, even some time after it is ready
-            case Fault.NAME_IN_USE if is_new and not is_believed and self._is_there():
+            case Fault.NAME_IN_USE | Fault.REFUSED if is_new and not is_believed and self.remote.status() is not None:
                 return  # most likely by this very upload, whose answer was lost
             case Fault.PASSING | Fault.LIMITED:
                 fix = f"gave up after {setbacks.in_a_row} attempts without a byte more; {KEPT}"
             case Fault.UNAUTHENTICATED:
-                raise not_accepted(problem)
+                raise not_accepted(problem) from problem
             case Fault.NAME_IN_USE:
                 fix = f"choose another --slug or --title; {KEPT}, under another name, too"
+            case Fault.REFUSED if is_new:  # a title may be in use as well, of which Kaggle has no status
+                fix = f"if the name is in use, choose another --slug or --title; else {KEPT}; --fresh sends all anew"
             case Fault.FORBIDDEN:
                 fix = f"is --username {self.to.owner} right, and the account's phone number verified? {KEPT}"
             case _:
                 fix = f"{KEPT}; --fresh sends everything anew"
-        raise KaggleError(f"{self.to.ref}: {problem.fault.value}: {problem.text}\n{fix}")
+        raise KaggleError(f"{self.to.ref}: {problem}\n{fix}") from problem
 
-    def _is_there(self) -> bool:
-        return isinstance(self.remote.status(), DatasetStatus)
+    def _forget_sessions(self) -> None:
+        shutil.rmtree(self.sessions)
+        self.sessions.mkdir(mode=0o700)
 
     def _await_whole(self, record: Record) -> None:
         try:
@@ -196,50 +187,31 @@ class Delivery:
         return record
 
 
-def _problem(reply: Reply, sending: Sending) -> ClientError:
-    """Why an upload was not accepted. A dropped file may have any cause: the client does not tell."""
-    if sending.dropped is not None:
-        return ClientError(Fault.PASSING, f"Kaggle's storage did not take {sending.dropped}")
-    return client_error(reply)
-
-
 class _Setbacks:
-    """What went wrong so far: how often in a row without a byte more, how often refused, how often by file."""
+    """What went wrong so far: how often in a row without a byte more, and how often it was a refusal."""
 
     def __init__(self) -> None:
         self.in_a_row = self.num_refusals = 0
-        self.drops: Counter[str] = Counter()
         self._most_bytes = 0
 
-    def count(self, problem: ClientError, sending: Sending, num_bytes: int) -> None:
+    def count(self, problem: ClientError, num_bytes: int) -> None:
         self.in_a_row = 1 if num_bytes > self._most_bytes else self.in_a_row + 1
         self._most_bytes = max(self._most_bytes, num_bytes)
-        self.num_refusals += problem.fault in (Fault.FORBIDDEN, Fault.NAME_IN_USE)
-        if sending.dropped is not None:
-            self.drops[sending.dropped] += 1
+        self.num_refusals += problem.fault in (Fault.FORBIDDEN, Fault.NAME_IN_USE, Fault.REFUSED)
 
 
-class _Watch:
-    """Follows an upload line by line: tells progress, and copies each session once it is there."""
+class _Progress:
+    """Bytes of each file that are through in one attempt, told as events."""
 
-    def __init__(self, staged: StagedDataset, sessions: Sessions, on_event: Callable[[Event], None]) -> None:
-        self.sending = Sending()
-        self._file = ""  # the last one begun
-        self._kept_file: str | None = None
-        self._parcel, self._sessions, self._on_event = staged, sessions, on_event
+    def __init__(self, staged: StagedDataset, on_event: Callable[[Event], None]) -> None:
+        self._sent_bytes: dict[str, int] = {}
+        self._staged, self._on_event = staged, on_event
 
-    def __call__(self, line: str) -> None:
-        before, self.sending = self.sending, self.sending.after(line)
-        if is_bar(line) and self._kept_file != self.sending.file:  # the first bar: the session is written before it
-            self._kept_file = self.sending.file
-            self._sessions.keep()
-        if self.sending != before:
-            self._on_event(self._event())
+    @property
+    def num_bytes(self) -> int:
+        return sum(self._sent_bytes.values())
 
-    def _event(self) -> Event:
-        sizes = self._parcel.sizes_bytes
-        number = len(self.sending.sent) + (self.sending.file is not None)
-        self._file = self.sending.file or self._file
-        text = f"{number} of {len(sizes)}: {self._file}"
-        done = self.sending.num_bytes(sizes)
-        return Event(stage=Stage.SENDING, text=text, done=done, total=self._parcel.size_bytes)
+    def __call__(self, file: str, num_bytes: int) -> None:
+        self._sent_bytes[file] = num_bytes
+        text = f"{len(self._sent_bytes)} of {len(self._staged.sizes_bytes)}: {file}"
+        self._on_event(Event(stage=Stage.SENDING, text=text, done=self.num_bytes, total=self._staged.size_bytes))

@@ -5,9 +5,9 @@ accepted; anything else raises. `notebooks/kernel-metadata.json` is this module'
 (a test holds that), and what is pushed is made anew each time, so there is one place that says internet off, which
 GPU, and which image.
 
-Kaggle's client calls a push a success even if an input could not be attached; here it is a failure. Which models could
-not be attached the client does not print, and whether the GPU asked for was given only a run shows: the notebook's own
-log names it. Source: field notes kaggle.md 3 and 6; kaggle 2.2.4 and 2.2.5 (`kernels_push`, `competition_submit_cli`).
+Kaggle's client calls a push a success even if an input could not be attached; here it is a failure. Whether the GPU
+asked for was given only a run shows: the notebook's own log names it. Source: field notes kaggle.md 3 and 6; kaggle
+2.2.5 (`kernels_push`, `competition_submit_code`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import InputError, MissingError, cannot_write, check_fields
@@ -25,9 +24,8 @@ from kit.kaggle.checkout import SOURCE
 from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.environment import COMPETITION, SUBMISSION_NAME
-from kit.kaggle.upload.client import KaggleClient, check_installed
+from kit.kaggle.upload.client import ClientError, KaggleClient, KaggleError, RunStatus, SavedKernel, check_installed
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
-from kit.kaggle.upload.replies import ClientError, KaggleError, Reply, client_error
 from kit.lock import held
 
 NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
@@ -109,18 +107,6 @@ class Kernel:
         return json.dumps(self.metadata(code_file), indent=2) + "\n"
 
 
-class RunStatus(StrEnum):
-    """Where a notebook's latest run is. Source: kagglesdk KernelWorkerStatus."""
-
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    COMPLETE = "COMPLETE"
-    ERROR = "ERROR"
-    CANCEL_REQUESTED = "CANCEL_REQUESTED"
-    CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
-    NEW_SCRIPT = "NEW_SCRIPT"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
     """A version that Kaggle has taken and now runs."""
@@ -139,28 +125,6 @@ class Submitted:
     words: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelClient(KaggleClient):
-    """What Kaggle's client does with notebooks and submissions; its answers unread."""
-
-    def push(self, folder: str) -> Reply:
-        """Save the notebook in `folder`, relative to `self.folder`, and have Kaggle run it."""
-        return self._run("kernels", "push", "-p", folder)
-
-    def run_status(self, ref: str) -> RunStatus | ClientError:
-        """Where the latest run of `owner/slug` is."""
-        reply = self._run("kernels", "status", ref)
-        said = re.search(r'has status "(?:KernelWorkerStatus\.)?(\w+)"', "\n".join(reply.lines))
-        if reply.status or said is None or said[1] not in RunStatus.__members__:
-            return client_error(reply)
-        return RunStatus(said[1])
-
-    def submit(self, ref: str, version: int, message: str) -> Reply:
-        """Take part in the competition with what this version computes."""
-        chosen = ("-k", ref, "-v", str(version), "-f", SUBMISSION_NAME, "-m", message)
-        return self._run("competitions", "submit", COMPETITION, *chosen)
-
-
 def push(kernel: Kernel, notebook: Path, *, work: Path, environ: Mapping[str, str]) -> Pushed:
     """Push `notebook` as `kernel`; Kaggle runs it at once, and `submit` then knows which version it was.
 
@@ -174,8 +138,12 @@ def push(kernel: Kernel, notebook: Path, *, work: Path, environ: Mapping[str, st
     with held(work):
         client = _client(work, environ, credentials)
         _stage(kernel, notebook, work / "staged")
-        reply = client.push("staged")
-        pushed = _pushed(kernel, reply)
+        try:
+            saved = client.push("staged")
+        except ClientError as problem:
+            fix = f"is --username {kernel.owner} right, and is it yours?"
+            raise KaggleError(f"{kernel.ref} was not pushed: {problem}\n{fix}") from problem
+        pushed = _pushed(kernel, saved)
         _record(work).write_text(json.dumps({"ref": pushed.ref, "version": pushed.version}), encoding="utf-8")
     return pushed
 
@@ -207,9 +175,12 @@ def submit(
         if chosen is None:
             raise MissingError(f"{work}: nothing was pushed from here; name a version of {kernel.page} with --version")
         if latest in (None, chosen):
-            _check_complete(kernel, client.run_status(kernel.ref))
-        reply = client.submit(kernel.ref, chosen, message)
-    return Submitted(ref=kernel.ref, version=chosen, words=_accepted_words(reply))
+            _check_complete(kernel, client)
+        try:
+            words = client.submit(COMPETITION, ref=kernel.ref, version=chosen, file=SUBMISSION_NAME, message=message)
+        except ClientError as problem:
+            raise KaggleError(f"not submitted: {problem}") from problem
+    return Submitted(ref=kernel.ref, version=chosen, words=words)
 
 
 def _check_notebook(notebook: Path, credentials: Credentials) -> None:
@@ -222,10 +193,10 @@ def _check_notebook(notebook: Path, credentials: Credentials) -> None:
         raise InputError(f"{notebook}: holds your Kaggle credentials; take them out")
 
 
-def _client(work: Path, environ: Mapping[str, str], credentials: Credentials) -> KernelClient:
+def _client(work: Path, environ: Mapping[str, str], credentials: Credentials) -> KaggleClient:
     scratch = work / "client"
     scratch.mkdir(mode=0o700, exist_ok=True)
-    return KernelClient(
+    return KaggleClient(
         folder=work,
         environ=client_environment(environ, scratch=scratch),
         scrub=credentials.scrubbed,
@@ -242,48 +213,27 @@ def _stage(kernel: Kernel, notebook: Path, folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def _pushed(kernel: Kernel, reply: Reply) -> Pushed:
-    """The version that was taken, with all its inputs. Source: `kernels_push_cli`, which ends with 0 either way."""
-    text = "\n".join(reply.lines)
-    taken = re.search(r"Kernel version (\d+) successfully pushed\.\s+Please check progress at (\S+)", text)
-    if reply.status or reply.is_stalled or taken is None:
-        raise _refusal(kernel, reply)
-    lost = re.findall(r"not valid (\w+) sources and could not\s+be added to the kernel: (.+)", text)
-    if lost:
-        inputs = "; ".join(f"{kind}: {names}" for kind, names in lost)
+def _pushed(kernel: Kernel, saved: SavedKernel) -> Pushed:
+    if saved.lost:
+        inputs = "; ".join(f"{kind}: {names}" for kind, names in saved.lost.items())
         raise KaggleError(
-            f"{kernel.ref}: version {taken[1]} was pushed, but without its inputs ({inputs}): it cannot be submitted\n"
-            "upload the dataset first (upload_kaggle_dataset.py), join the competition on its page, check the names, "
-            "then push again"
+            f"{kernel.ref}: version {saved.version} was pushed, but without its inputs ({inputs}): "
+            "it cannot be submitted\nupload the dataset first (upload_kaggle_dataset.py), join the competition on its "
+            "page, check the names, then push again"
         )
-    return Pushed(ref=kernel.ref, version=int(taken[1]), url=taken[2])
+    return Pushed(ref=kernel.ref, version=saved.version, url=saved.url)
 
 
-def _refusal(kernel: Kernel, reply: Reply) -> KaggleError:
-    start = "Kernel push error: "
-    told = next((line.removeprefix(start) for line in reply.lines if line.startswith(start)), None)
-    problem = client_error(reply)
-    words = told or f"{problem.fault.value}: {problem.text}"
-    return KaggleError(f"{kernel.ref} was not pushed: {words}\nis --username {kernel.owner} right, and is it yours?")
-
-
-def _check_complete(kernel: Kernel, status: RunStatus | ClientError) -> None:
-    if isinstance(status, ClientError):
-        raise KaggleError(f"{kernel.ref}: {status.fault.value}: {status.text}\npush it first, with `kit push`")
+def _check_complete(kernel: Kernel, client: KaggleClient) -> None:
+    try:
+        status = client.run_status(kernel.ref)
+    except ClientError as problem:
+        raise KaggleError(f"{kernel.ref}: {problem}\npush it first, with `kit push`") from problem
     if status is RunStatus.COMPLETE:
         return
     if status in (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.NEW_SCRIPT):
         raise KaggleError(f"{kernel.ref} is {status.lower()}; run this again when it is complete: {kernel.page}")
     raise KaggleError(f"{kernel.ref} ended with {status}; see its log at {kernel.page}, then push again")
-
-
-def _accepted_words(reply: Reply) -> str:
-    """What Kaggle said to a submission; the client prints it last, and ends with 0 after some refusals, too."""
-    said = [line for line in reply.lines if line.strip()]
-    if reply.status or reply.is_stalled or not said or not re.search("success", said[-1], re.IGNORECASE):
-        problem = client_error(replace(reply, lines=tuple(said)))
-        raise KaggleError(f"not submitted: {problem.fault.value}: {problem.text}")
-    return " ".join(said)
 
 
 def _latest(kernel: Kernel, work: Path) -> int | None:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kit.kaggle.upload.client import KaggleClient
+from kit.kaggle.upload.client import ClientError, DatasetStatus, Fault, KaggleClient, KaggleError
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
-from kit.kaggle.upload.replies import ClientError, DatasetStatus, Fault, KaggleError
 from kit.kaggle.upload.staging import differences
 
 KEPT = "what was sent is kept: the same command goes on from there"
@@ -48,26 +47,25 @@ class RemoteDataset:
         """Its address."""
         return f"https://www.kaggle.com/datasets/{self.ref}"
 
-    def status(self) -> DatasetStatus | ClientError:
-        """Where it is; a ClientError if it is not there, or hidden. Kaggle says 403 or 404 of what is not there."""
+    def status(self) -> DatasetStatus | None:
+        """Where it is; None if it is not there, or hidden. Kaggle says 403 or 404 of what is not there."""
         return self.ask(self.client.status)
 
     def version_number(self) -> int | None:
         """The version that is shown; None if Kaggle does not tell."""
-        number = self.ask(self.client.version_number)
-        return None if isinstance(number, ClientError) else number
+        return self.ask(self.client.version_number)
 
     def is_whole(self) -> bool:
         """Whether every file is listed with its size, and no other; False if they cannot be listed."""
         return self._differences() == ()
 
-    def await_settled(self, status: DatasetStatus | ClientError) -> None:
+    def await_settled(self, status: DatasetStatus | None) -> None:
         """Wait until Kaggle is through with an earlier version: it takes no other before.
 
         Raises: KaggleError at the deadline.
         """
         deadline_s = time.monotonic() + self.retry_policy.ready_s
-        while isinstance(status, DatasetStatus) and status not in _SETTLED:
+        while status is not None and status not in _SETTLED:
             self._wait(_words(status), deadline_s, "Kaggle still works on an earlier version")
             status = self.status()
 
@@ -102,7 +100,7 @@ class RemoteDataset:
     def _differences(self) -> tuple[str, ...] | None:
         """What the list says otherwise; None without a list."""
         listed = self.ask(self.client.files)
-        return None if isinstance(listed, ClientError) else differences(self.sizes_bytes, listed)
+        return None if listed is None else differences(self.sizes_bytes, listed)
 
     def _wait(self, words: str, deadline_s: float, late: str) -> None:
         left_s = deadline_s - time.monotonic()
@@ -113,29 +111,32 @@ class RemoteDataset:
             raise KaggleError(f"{late}\ngave up after {self.retry_policy.ready_s / 60:.0f} minutes; {more}")
         time.sleep(min(self.retry_policy.poll_s, left_s))
 
-    def ask(self, question: Callable[[str], _AnswerT | ClientError]) -> _AnswerT | ClientError:
-        """The answer about this dataset; a ClientError if it is absent or hidden.
+    def ask(self, question: Callable[[str], _AnswerT]) -> _AnswerT | None:
+        """The answer about this dataset; None if it is absent or hidden.
 
         Raises: KaggleError if Kaggle cannot be reached, or refuses to answer.
         """
         num_failures = 0
         while True:
-            answer = question(self.ref)
-            if not isinstance(answer, ClientError) or answer.fault in (Fault.ABSENT, Fault.FORBIDDEN):
-                return answer
-            num_failures += 1
-            if answer.fault is Fault.UNAUTHENTICATED:
-                raise not_accepted(answer)
-            if answer.fault not in (Fault.PASSING, Fault.LIMITED):
-                raise KaggleError(f"{self.ref}: {answer.fault.value}: {answer.text}")
-            if num_failures >= self.retry_policy.num_attempts:
-                raise KaggleError(f"{self.ref}: no answer from Kaggle: {answer.text}\ntry again later; {KEPT}")
-            self.pause(answer, num_failures)
+            try:
+                return question(self.ref)
+            except ClientError as problem:
+                if problem.fault in (Fault.ABSENT, Fault.FORBIDDEN):
+                    return None
+                if problem.fault is Fault.UNAUTHENTICATED:
+                    raise not_accepted(problem) from problem
+                if problem.fault not in (Fault.PASSING, Fault.LIMITED):
+                    raise KaggleError(f"{self.ref}: {problem}") from problem
+                num_failures += 1
+                if num_failures >= self.retry_policy.num_attempts:
+                    text = f"{self.ref}: no answer from Kaggle: {problem.text}\ntry again later; {KEPT}"
+                    raise KaggleError(text) from problem
+                self.pause(problem, num_failures)
 
     def pause(self, problem: ClientError, num_failures: int) -> None:
         """Say what went wrong and wait before the next attempt."""
         pause_s = self.retry_policy.pause_s(num_failures)
-        self.note(f"{problem.fault.value}: {problem.text}; trying again in {pause_s:.0f} s")
+        self.note(f"{problem}; trying again in {pause_s:.0f} s")
         time.sleep(pause_s)
 
     def note(self, text: str) -> None:
@@ -143,10 +144,8 @@ class RemoteDataset:
         self.on_event(Event(stage=Stage.NOTE, text=text))
 
 
-def _words(status: DatasetStatus | ClientError) -> str:
-    if isinstance(status, ClientError):
-        return f"not to be seen yet ({status.fault.value})"
-    return status.value.replace("_", " ")
+def _words(status: DatasetStatus | None) -> str:
+    return "not to be seen yet" if status is None else status.value.replace("_", " ")
 
 
 def not_accepted(problem: ClientError) -> KaggleError:

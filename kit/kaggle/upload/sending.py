@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kit.errors import MissingError
 from kit.kaggle.dataset.handle import DatasetHandle
-from kit.kaggle.upload.client import KaggleClient, Sessions, check_installed
+from kit.kaggle.upload.client import KaggleClient, check_installed
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.kaggle.upload.delivery import STAGED_NAME, Delivery
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
@@ -74,12 +74,11 @@ def _delivery(
     on_event: Callable[[Event], None],
 ) -> Delivery:
     """The sessions belong to the manifest, because the client knows a file by name, size and time, not content."""
-    root = work / staged.manifest_sha256[:16]
-    sessions = Sessions(root / "sessions", root / "copies")
-    sessions.make_room()
+    sessions = work / staged.manifest_sha256[:16] / "sessions"
+    sessions.mkdir(mode=0o700, parents=True, exist_ok=True)  # a session's address lets whoever has it write there
     client = KaggleClient(
         folder=work,
-        environ=client_environment(environ, scratch=sessions.folder),
+        environ=client_environment(environ, scratch=sessions),
         scrub=credentials.scrubbed,
         stall_s=retry_policy.stall_s,
     )

@@ -15,8 +15,8 @@ import pytest
 
 from kit import cli
 from kit.errors import InputError, KitError, MissingError
+from kit.kaggle.upload.client import KaggleError
 from kit.kaggle.upload.kernel import METADATA_NAME, NOBODY, NOTEBOOK, Kernel, Pushed, Submitted, push, submit
-from kit.kaggle.upload.replies import KaggleError
 from tests.kaggle.upload import kaggle_server
 from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Fault, KaggleServer
 
@@ -31,7 +31,7 @@ real_client = [
     pytest.mark.timeout(120),
     pytest.mark.skipif(
         importlib.util.find_spec("kaggle") is None or importlib.util.find_spec("six") is None,
-        reason=f"{sys.executable} has no `kaggle` client (kaggle==2.2.4 and six): NOTHING of pushing is tested",
+        reason=f"{sys.executable} has no `kaggle` client (kaggle==2.2.5 and six): NOTHING of pushing is tested",
     ),
 ]
 
@@ -45,6 +45,7 @@ class KernelServer(KaggleServer):
         self.submitted: list[Mapping[str, Any]] = []
         self.run_status = "COMPLETE"
         self.reply: Mapping[str, Any] = {}
+        self.number = 1  # of a submission; one that was not taken has none
         self.words = "Successfully submitted to AI Mathematical Olympiad - Progress Prize 3"
 
     def _save(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -57,7 +58,7 @@ class KernelServer(KaggleServer):
 
     def _submit(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         self.submitted.append(asked)
-        return 200, {"message": self.words, "ref": 1}
+        return 200, {"message": self.words, "ref": self.number}
 
     def _limits(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         return 200, {"numAllowedNow": 0}
@@ -177,6 +178,8 @@ class TestPush:
             "invalidCompetitionSources": [COMPETITION],
         }
         refused(KaggleError, "version 1 was pushed", "dataset: ['ada/mathllm-kit']", COMPETITION, by=desk.push)
+        desk.server.reply = {"invalidModelSources": [MODEL]}  # which the client does not print
+        refused(KaggleError, f"model: ['{MODEL}']", by=desk.push)
         assert not (desk.work / "pushed.json").exists()
 
     def test_a_refusal_that_ends_with_0_is_a_failure_with_kaggles_words(self, desk: Desk) -> None:
@@ -271,7 +274,7 @@ class TestSubmit:
         words = "Submission not allowed: Your team has used its daily Submission allowance (1) today."
         desk.server.faults.append(Fault("submit", 400, message=words))
         refused(KaggleError, "not submitted", words, by=desk.submit)
-        desk.server.words = "Could not submit to competition"
+        desk.server.words, desk.server.number = "Could not submit to competition", 0
         refused(KaggleError, "not submitted", "Could not submit", by=desk.submit)
 
 

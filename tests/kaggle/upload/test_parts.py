@@ -1,9 +1,8 @@
-"""The parts of an upload that start no process: what the client said, where credentials are, what may be sent."""
+"""The parts of an upload that start no process: where credentials are, what may be sent."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -17,23 +16,8 @@ from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest
 from kit.kaggle.dataset.rules import METADATA_NAME, name_on_kaggle
 from kit.kaggle.digest import sha256_of
-from kit.kaggle.upload.client import Sessions
 from kit.kaggle.upload.credentials import client_environment, find_credentials
-from kit.kaggle.upload.guarded import GuardedOutput
 from kit.kaggle.upload.plan import RetryPolicy
-from kit.kaggle.upload.replies import (
-    ClientError,
-    DatasetStatus,
-    Fault,
-    Reply,
-    Sending,
-    accepted_url,
-    client_error,
-    dataset_status,
-    is_bar,
-    page,
-    version_number,
-)
 from kit.kaggle.upload.staging import check_dataset_folder, differences, stage, write_archive
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -52,128 +36,6 @@ def make_dataset(folder: Path, files: dict[str, bytes]) -> Path:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     return make_dataset(tmp_path / "dataset", {"model__config.json": b"{}", "model__weights.safetensors": b"w" * 1000})
-
-
-# What the client said. The texts are those of kaggle 2.2.4 and 2.2.5, run against the loopback server.
-
-
-@pytest.mark.parametrize(
-    ("lines", "fault"),
-    [
-        (["404 Client Error: Not Found for url: http://localhost/api/v1/x"], Fault.ABSENT),
-        (["Dataset not found"], Fault.ABSENT),
-        (["Dataset not found", "", "The resource was not found. Check the spelling of the reference."], Fault.ABSENT),
-        (["403 - Forbidden - Permission 'datasets.update' was denied"], Fault.FORBIDDEN),
-        (["Permission 'datasets.get' was denied"], Fault.FORBIDDEN),
-        (["403 Client Error: Forbidden for url: u", "", "You don't have access to this resource."], Fault.FORBIDDEN),
-        (["409 Client Error: Conflict for url: u"], Fault.NAME_IN_USE),
-        (['Dataset creation error: The requested title "kit not found" is already in use'], Fault.NAME_IN_USE),
-        (["429 Client Error: Too Many Requests for url: u"], Fault.LIMITED),
-        (["503 Server Error: Service Unavailable for url: u"], Fault.PASSING),
-        (["('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))"], Fault.PASSING),
-        (["HTTPSConnectionPool(host='api.kaggle.com', port=443): Max retries exceeded with url: /v1/x"], Fault.PASSING),
-        (["Authentication required to call the Kaggle API.", "", "First, you will need"], Fault.UNAUTHENTICATED),
-        (["Traceback (most recent call last):", "x.HTTPError: 401 Client Error: Unauthorized"], Fault.UNAUTHENTICATED),
-        (["Invalid licence"], Fault.REFUSED),
-        (["400 Client Error: Bad Request for url: u"], Fault.REFUSED),
-        ([], Fault.REFUSED),
-    ],
-)
-def test_a_fault_is_known_by_its_code_or_by_the_words_of_the_server(lines: list[str], fault: Fault) -> None:
-    assert client_error(Reply(status=1, lines=tuple(lines))).fault is fault
-    assert client_error(Reply(status=0, lines=tuple(lines))).fault is fault
-
-
-def test_the_servers_words_are_told_rather_than_the_clients_hint() -> None:
-    lines = (
-        "Permission 'x' was denied",
-        "",
-        "You don't have access to this resource.",
-        "If this is a competition, ...",
-    )
-    assert client_error(Reply(status=1, lines=lines)) == ClientError(Fault.FORBIDDEN, "Permission 'x' was denied")
-
-
-def test_what_the_client_retried_by_itself_is_not_the_fault() -> None:
-    lines = ("Request failed: 429 Client Error: x. Will retry in 1.0 seconds", "400 Client Error: Bad Request")
-    assert client_error(Reply(status=1, lines=lines)).fault is Fault.REFUSED
-
-
-def test_a_file_whose_name_sounds_like_a_fault_is_none() -> None:
-    lines = ("Starting upload for file not found.txt", "Upload successful: not found.txt (2B)")
-    assert client_error(Reply(status=1, lines=(*lines, "400 Client Error: Bad"))).text == "400 Client Error: Bad"
-
-
-def test_only_the_plain_yes_of_a_client_that_ended_well_is_a_yes() -> None:
-    yes = "Your private Dataset is being created. Please check progress at https://www.kaggle.com/datasets/a/b"
-    version = "Dataset version is being created. Please check progress at https://www.kaggle.com/datasets/a/b"
-    url = "https://www.kaggle.com/datasets/a/b"
-    assert accepted_url(Reply(status=0, lines=(yes,))) == accepted_url(Reply(status=0, lines=(version,))) == url
-    assert accepted_url(Reply(status=1, lines=(yes,))) is None
-    assert accepted_url(Reply(status=-9, lines=(yes,))) is None
-    assert accepted_url(Reply(status=0, lines=(yes,), is_stalled=True)) is None
-    assert accepted_url(Reply(status=0, lines=("Dataset creation error: no",))) is None
-    assert accepted_url(Reply(status=0)) is None
-
-
-def test_a_status_is_one_of_kaggles_or_a_complaint() -> None:
-    assert dataset_status(Reply(status=0, lines=("ready",))) is DatasetStatus.READY
-    warned = ("Warning: Looks like you're using an outdated `kaggle` version", "blobs_received")
-    assert dataset_status(Reply(status=0, lines=warned)) is DatasetStatus.BLOBS_RECEIVED
-    assert isinstance(dataset_status(Reply(status=0, lines=("splendid",))), ClientError)
-    assert isinstance(dataset_status(Reply(status=0)), ClientError)
-    assert version_number(Reply(status=0, lines=('{"current_version_number": 7}',))) == 7
-    assert isinstance(version_number(Reply(status=0, lines=('{"current_version_number": null}',))), ClientError)
-
-
-def test_a_page_of_the_list_is_read_with_where_to_go_on() -> None:
-    text = json.dumps([{"name": "a[1].bin", "size": 3, "creationDate": "x"}], indent=2).splitlines()
-    read = page(Reply(status=0, lines=("Next Page Token = 200", *text)))
-    assert read.sizes_bytes == {"a[1].bin": 3}  # type: ignore[union-attr]
-    assert read.next_token == "200"  # type: ignore[union-attr]
-    assert page(Reply(status=0, lines=("[]",))).next_token is None  # type: ignore[union-attr]
-    for broken in (("[", "{"), ("No files found",), ('[{"name": "a"}]',)):
-        assert isinstance(page(Reply(status=0, lines=broken)), ClientError)
-
-
-def test_an_upload_is_followed_by_the_clients_lines() -> None:
-    sizes = {"a": 100, "b (c)": 1000, "d": 5}
-    sending = Sending()
-    seen = []
-    for line in (
-        "Starting upload for file a",
-        "  0%|          | 0.00/100 [00:00<?, ?B/s]",
-        " 50%|#####     | 50.0/100 [00:00<?, ?B/s]",
-        "Upload successful: a (100B)",
-        "Starting upload for file b (c)",
-        "Already uploaded 199 bytes. Will resume upload at 200.",
-        " 25%|##5       | 200/800 [00:00<?, ?B/s]",
-        "Upload successful: b (c) (1KB)",
-        "Starting upload for file d",
-        "Upload of files/d expired. Please try again.",
-        "Upload unsuccessful: d",
-    ):
-        sending = sending.after(line)
-        seen.append(sending.num_bytes(sizes))
-    assert seen == [0, 0, 50, 100, 100, 300, 500, 1100, 1100, 1100, 1100]
-    assert sending.sent == {"a", "b (c)"}
-    assert (sending.dropped, sending.is_lost) == ("d", True)
-
-
-def test_bars_are_told_from_words() -> None:
-    assert is_bar(" 45%|####5     | 1.3M/2.86M [00:00<00:00, 184MB/s]")
-    assert is_bar("0.00B [00:00, ?B/s]")
-    assert not is_bar("Upload successful: 100% (2B)")
-
-
-def test_the_line_of_a_dropped_file_ends_the_client_and_every_other_passes() -> None:
-    below = io.StringIO()
-    guarded = GuardedOutput(below)
-    print("Upload successful: a (2B)", file=guarded)
-    with pytest.raises(ValueError, match=r"^Upload unsuccessful: b$"):
-        print("Upload unsuccessful: b", file=guarded)
-    guarded.flush()
-    assert below.getvalue() == "Upload successful: a (2B)\n"
 
 
 # Credentials.
@@ -375,7 +237,7 @@ def test_an_archive_may_be_listed_as_itself_or_unpacked() -> None:
     assert found == ("docs.zip has 99 bytes instead of 100", "src.tar.gz is missing", "old.bin was not sent")
 
 
-# Settings and sessions.
+# Settings.
 
 
 @pytest.mark.parametrize(
@@ -400,29 +262,6 @@ def test_pauses_double_up_to_a_limit() -> None:
     assert [retry_policy.pause_s(number) for number in range(1, 7)] == [5, 10, 20, 40, 60, 60]
     with pytest.raises(InputError, match="poll_s must be above 0"):
         RetryPolicy(poll_s=0)
-
-
-def test_sessions_that_the_client_forgot_come_back_and_newer_ones_stay(tmp_path: Path) -> None:
-    sessions = Sessions(tmp_path / "tmp", tmp_path / "copies")
-    sessions.make_room()
-    assert sessions.folder.stat().st_mode & 0o777 == 0o700
-    inside = sessions.folder / ".kaggle" / "uploads"
-    inside.mkdir(parents=True)
-    for name in ("a", "b"):
-        (inside / f"files_{name}.json").write_text(json.dumps({"path": f"files/{name}"}))
-    (inside / "files_cut.json").write_text('{"pa')
-    sessions.keep()
-    (inside / "files_a.json").unlink()
-    (inside / "files_b.json").write_text(json.dumps({"path": "files/b", "newer": 1}))
-    sessions.bring_back()
-    assert json.loads((inside / "files_a.json").read_text()) == {"path": "files/a"}
-    assert "newer" in (inside / "files_b.json").read_text()
-    sessions.forget("a")
-    sessions.bring_back()
-    assert sorted(path.name for path in inside.iterdir()) == ["files_b.json", "files_cut.json"]
-    sessions.forget()
-    sessions.bring_back()
-    assert not list(inside.iterdir())
 
 
 def test_the_manifest_itself_is_part_of_what_is_sent(dataset: Path) -> None:

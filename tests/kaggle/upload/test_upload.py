@@ -25,8 +25,8 @@ from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.upload.client import KaggleError
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
-from kit.kaggle.upload.replies import KaggleError
 from kit.kaggle.upload.sending import upload
 from kit.lock import held
 from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Dataset, Fault, KaggleServer
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.skipif(
         importlib.util.find_spec("kaggle") is None or importlib.util.find_spec("six") is None,
-        reason=f"{sys.executable} has no `kaggle` client (kaggle==2.2.4 and six): NOTHING of uploading is tested",
+        reason=f"{sys.executable} has no `kaggle` client (kaggle==2.2.5 and six): NOTHING of uploading is tested",
     ),
 ]
 
@@ -236,6 +236,17 @@ def test_a_name_in_use_is_an_error_and_another_name_needs_no_byte_again(desk: De
     assert len(desk.server.sent_bytes(WEIGHTS)) == 1
 
 
+def test_upload_sessions_are_private_and_go_when_kaggle_has_accepted_the_dataset(desk: Desk) -> None:
+    """A session's address lets whoever has it write to the upload; the client forgets them after a refusal, too."""
+    desk.server.faults.append(Fault("create", body={"status": "error", "error": "no"}))
+    desk.refused()
+    (sessions,) = desk.work.glob("*/sessions")
+    assert sessions.stat().st_mode & 0o777 == 0o700
+    assert len(list(sessions.rglob("*.json"))) == 3
+    desk.upload()
+    assert not list(sessions.rglob("*.json"))
+
+
 def test_a_refusal_is_told_in_kaggles_words(desk: Desk) -> None:
     desk.server.faults.append(Fault("create", body={"status": "error", "error": "Please specify at least one file."}))
     assert "Please specify at least one file." in desk.refused()
@@ -308,7 +319,7 @@ def test_a_blob_refused_for_good_is_an_error_that_names_it(desk: Desk) -> None:
 
 
 def test_an_upload_session_that_expired_is_begun_anew(desk: Desk) -> None:
-    """2.2.4 meets the dead session again in every run unless it is forgotten."""
+    """2.2.4 meets the dead session again in every run unless it is forgotten; 2.2.5 begins anew by itself."""
     desk.server.faults += [Fault("put", 503, file=WEIGHTS, kept_bytes=100_000), Fault("probe", 404, file=WEIGHTS)]
     desk.upload()
     assert desk.is_whole_on_kaggle()
