@@ -13,7 +13,20 @@ import sys
 from collections.abc import Sequence
 
 from kit import __version__
-from kit.commands import build, completion, doctor, dry_run, push, settings, simulate, solve, submit, upload, verify, wheels
+from kit.commands import (
+    build,
+    completion,
+    doctor,
+    dry_run,
+    push,
+    settings,
+    simulate,
+    solve,
+    submit,
+    upload,
+    verify,
+    wheels,
+)
 from kit.errors import KitError
 
 _COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
