@@ -101,7 +101,7 @@ def load_engine(
         device=device,
         dtype=dtype,
         max_batch=max_batch,
-        max_depth=max(MAX_DEPTH, *depths),
+        max_depth=max([MAX_DEPTH, *depths]),
         check_hash=check_hash,
     )
 

@@ -59,7 +59,7 @@ def test_without_a_recipe_there_are_only_assignments() -> None:
     [
         ("[solver]\n\nwidht = 3\n", "line 3: there is no setting 'solver.widht'; did you mean 'solver.width'?"),
         ("slover.width = 3\n", "line 1: there is no setting 'slover'; did you mean 'solver'?"),
-        ("[slover]\nwidth = 3\n", "line 2: there is no setting 'slover'; did you mean 'solver'?"),
+        ("[slover]\nwidth = 3\n", "line 1: there is no setting 'slover'; did you mean 'solver'?"),
         (
             "temperature = 1.0\n",
             "line 1: there is no setting 'temperature'; did you mean 'solver.selection.temp",
