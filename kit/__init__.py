@@ -1,3 +1,53 @@
-"""MathLLM kit: from a laptop to a Kaggle submission that runs offline, on time, and loses no answer."""
+"""MathLLM kit: from a laptop to a Kaggle submission that runs offline, on time, and loses no answer.
+
+The names in `__all__` are the public API. Each is imported when it is first asked for, so that `import kit` costs
+nothing and needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kit.budget import Budget, BudgetConfig
+    from kit.engines.opening import open_engine
+    from kit.kaggle.dry_run.one_problem import solve
+    from kit.problem import Problem
+    from kit.sampling import SamplingParams
+    from kit.solver.config import SolverConfig
+    from kit.solver.solver import Solver
+    from kit.solver.vote_state import Solution
 
 __version__ = "0.1.0"
+__all__ = [
+    "Budget",
+    "BudgetConfig",
+    "Problem",
+    "SamplingParams",
+    "Solution",
+    "Solver",
+    "SolverConfig",
+    "open_engine",
+    "solve",
+]
+
+_MODULES = {
+    "Budget": "kit.budget",
+    "BudgetConfig": "kit.budget",
+    "Problem": "kit.problem",
+    "SamplingParams": "kit.sampling",
+    "Solution": "kit.solver.vote_state",
+    "Solver": "kit.solver.solver",
+    "SolverConfig": "kit.solver.config",
+    "open_engine": "kit.engines.opening",
+    "solve": "kit.kaggle.dry_run.one_problem",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'kit' has no attribute {name!r}; public are {', '.join(__all__)}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -13,10 +13,23 @@ import sys
 from collections.abc import Sequence
 
 from kit import __version__
-from kit.commands import build, doctor, dry_run, push, settings, simulate, submit, upload, verify, wheels
+from kit.commands import (
+    build,
+    completion,
+    doctor,
+    dry_run,
+    push,
+    settings,
+    simulate,
+    solve,
+    submit,
+    upload,
+    verify,
+    wheels,
+)
 from kit.errors import KitError
 
-_COMMANDS = (dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings)
+_COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,11 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kit", description="From a laptop to a Kaggle submission that runs offline.")
+    parser = argparse.ArgumentParser(
+        prog="kit",
+        description="From a laptop to a Kaggle submission that runs offline.",
+        epilog='Begin with `kit solve "What is $6 + 7$?"` and `kit dry-run`. Completion of commands and options: '
+        'eval "$(kit completion bash)" in ~/.bashrc; for zsh: `kit completion --help`.',
+    )
     parser.add_argument("--version", action="version", version=f"kit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
+    parser.set_defaults(parser=parser)  # for the command that describes all of them to a shell
     return parser
 
 

@@ -11,13 +11,14 @@ import difflib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from kit.errors import InputError
+from kit.errors import InputError, SettingError
 
 _Config = TypeVar("_Config")
 
@@ -28,7 +29,7 @@ def replaced(config: _Config, changes: Mapping[str, Any], *, within: str = "") -
     """`config` with the fields named in `changes` set; a nested mapping changes a nested config.
 
     within: what stands before a field's name in messages, such as `solver.`.
-    Raises: InputError for a name that is no field, or a value that the config refuses.
+    Raises: SettingError, naming the setting whole, for one that is no field or a value that the config refuses.
     """
     values: dict[str, Any] = {}
     kinds = get_type_hints(type(config))
@@ -37,15 +38,31 @@ def replaced(config: _Config, changes: Mapping[str, Any], *, within: str = "") -
         current = getattr(config, name)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise InputError(f"{within}{name} is a group of settings: {', '.join(_names(current))}; got {value!r}")
+                text = f"{within}{name} is a group of settings: {', '.join(_names(current))}; got {value!r}"
+                raise SettingError(text, name=within + name)
             values[name] = replaced(current, value, within=f"{within}{name}.")
         elif (group := _group(kinds[name])) is not None and isinstance(value, Mapping):
             values[name] = _made(group, value, within=f"{within}{name}.")
         elif _fits(value, kinds[name]):
             values[name] = tuple(value) if isinstance(value, list) else value
         else:
-            raise InputError(f"{within}{name} must be {_wanted(kinds[name])}, got {value!r}")
-    return dataclasses.replace(config, **values)  # type: ignore[type-var]  # every config is a dataclass
+            raise _of_wrong_kind(within + name, value, kinds[name])
+    with _named_whole(within):
+        return dataclasses.replace(config, **values)  # type: ignore[type-var]  # every config is a dataclass
+
+
+@contextmanager
+def _named_whole(within: str) -> Iterator[None]:
+    """What a config refuses of its own fields, with the name that the user sets."""
+    try:
+        yield
+    except SettingError as error:
+        text = f"{within}{error}" if str(error).startswith(error.name) else str(error)
+        raise SettingError(text, name=within + error.name) from None
+
+
+def _of_wrong_kind(name: str, value: Any, kind: Any) -> SettingError:
+    return SettingError(f"{name} must be {_wanted(kind)}, got {value!r}", name=name)
 
 
 def _group(kind: Any) -> type[Any] | None:
@@ -62,14 +79,17 @@ def _made(group: type[_Config], values: Mapping[str, Any], *, within: str) -> _C
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if absent := [name for name in needed if name not in values]:
-        raise InputError(f"{within}{absent[0]} must be set with the others of its group: {', '.join(needed)}")
+        text = f"{within}{absent[0]} must be set with the others of its group: {', '.join(needed)}"
+        raise SettingError(text, name=within + absent[0])
     kinds = get_type_hints(group)
     for name, value in values.items():
         if name not in kinds:
-            raise InputError(f"there is no setting {within + name!r}; known: {', '.join(kinds)}")
+            text = f"there is no setting {within + name!r}; known: {', '.join(kinds)}"
+            raise SettingError(text, name=within + name)
         if not _fits(value, kinds[name]):
-            raise InputError(f"{within}{name} must be {_wanted(kinds[name])}, got {value!r}")
-    return group(**values)
+            raise _of_wrong_kind(within + name, value, kinds[name])
+    with _named_whole(within):
+        return group(**values)
 
 
 def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
@@ -92,6 +112,16 @@ def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
     return result
 
 
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other, the last one winning."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(name, {}), Mapping)
+            result[name] = merged(result.get(name, {}), value) if both else value
+    return result
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -110,14 +140,14 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def described(config: object, *, within: str = "") -> list[str]:
-    """Every setting of a config and of those nested in it, as `name=value` with the name that `replaced` takes."""
-    lines = []
+def flattened(config: object, *, within: str = "") -> dict[str, Any]:
+    """The value of every setting of a config and of those nested in it, by the name that `replaced` takes."""
+    values: dict[str, Any] = {}
     for name in _names(config):
         value = getattr(config, name)
-        nested = dataclasses.is_dataclass(value)
-        lines += described(value, within=f"{within}{name}.") if nested else [f"{within}{name}={json.dumps(value)}"]
-    return lines
+        is_group = dataclasses.is_dataclass(value)
+        values |= flattened(value, within=f"{within}{name}.") if is_group else {within + name: value}
+    return values
 
 
 def _names(config: object) -> list[str]:
@@ -127,9 +157,18 @@ def _names(config: object) -> list[str]:
 def _check_name(config: object, name: str, within: str) -> None:
     names = _names(config)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {within + near[0]!r}?" if near else f"known: {', '.join(names)}"
-        raise InputError(f"there is no setting {within + name!r}; {hint}")
+        near = [within + each for each in _near(config, name)]
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
+        raise SettingError(f"there is no setting {within + name!r}; {hint}", name=within + name)
+
+
+def _near(config: object, name: str) -> list[str]:
+    """The setting of nearly this name here; else those in the groups within, such as `sampling.temperature`."""
+    if here := difflib.get_close_matches(name, _names(config), n=1):
+        return here
+    last_parts = {each: each.rpartition(".")[2] for each in flattened(config)}
+    close = difflib.get_close_matches(name, last_parts.values(), n=1)
+    return [each for each, last in last_parts.items() if last in close]
 
 
 def _fits(value: Any, kind: Any) -> bool:

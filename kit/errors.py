@@ -2,6 +2,7 @@
 
     KitError
     ├── InputError     (ValueError)    a file or value the user gave is wrong
+    │   └── SettingError               a setting is unknown, of the wrong kind or out of range
     ├── MissingError   (FileNotFoundError)  a file the user named, or that a run needs, is not there
     ├── StorageError   (OSError)       a folder cannot be written, or the disk is full
     └── EngineError    (RuntimeError)  an engine could not produce a sample
@@ -24,6 +25,14 @@ class InputError(KitError, ValueError):
     """A file or value the user gave is wrong."""
 
 
+class SettingError(InputError):
+    """A setting is unknown, of the wrong kind or out of range. name: which, as far as whoever raises it knows."""
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class MissingError(KitError, FileNotFoundError):
     """A file that the user named, or that a run needs, is not there."""
 
@@ -33,10 +42,10 @@ class StorageError(KitError, OSError):
 
 
 def check_fields(config: object, checks: Iterable[tuple[str, bool, str]]) -> None:
-    """Raise InputError for the first check, (field, whether it holds, what was expected), that does not hold."""
+    """Raise SettingError for the first check, (field, whether it holds, what was expected), that does not hold."""
     for name, holds, expected in checks:
         if not holds:
-            raise InputError(f"{name} must be {expected}, got {getattr(config, name)!r}")
+            raise SettingError(f"{name} must be {expected}, got {getattr(config, name)!r}", name=name)
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

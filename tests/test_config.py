@@ -5,8 +5,8 @@ from typing import Literal
 
 import pytest
 
-from kit.config import described, machine_facts, replaced
-from kit.errors import InputError
+from kit.config import flattened, machine_facts, merged, replaced
+from kit.errors import InputError, SettingError, check_fields
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,19 @@ class Outer:
     name: Literal["x", "y"] = "x"
     depths: tuple[int, ...] = ()
     whole: Whole | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    few: int = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self, [("few", self.few < 3, "< 3")])
+
+
+@dataclass(frozen=True)
+class WithChecked(Outer):
+    checked: Checked = field(default_factory=Checked)
 
 
 def test_changes_fields_by_name_and_nests() -> None:
@@ -62,14 +75,42 @@ def test_refuses_unknown_names_and_wrong_kinds(changes: dict[str, object], says:
 
 
 def test_lists_every_setting_by_the_name_that_changes_it() -> None:
-    assert described(Outer()) == [
-        "inner.width=2",
-        "inner.ratio=0.5",
-        "limit=null",
-        'name="x"',
-        "depths=[]",
-        "whole=null",
-    ]
+    assert flattened(Outer()) == {
+        "inner.width": 2,
+        "inner.ratio": 0.5,
+        "limit": None,
+        "name": "x",
+        "depths": (),
+        "whole": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"inner": {"widht": 1}}, "inner.widht"),
+        ({"inner": {"width": "3"}}, "inner.width"),
+        ({"whole": {"size": "x"}}, "whole.size"),
+        ({"checked": {"few": 9}}, "checked.few"),
+    ],
+)
+def test_a_refusal_carries_the_whole_name_of_the_setting(changes: dict[str, object], name: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        replaced(WithChecked(), changes)
+    assert caught.value.name == name
+    assert name in str(caught.value)
+
+
+def test_a_setting_of_a_group_within_is_found_by_its_last_name() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'inner.width'\?"):
+        replaced(Outer(), {"width": 1})
+    with pytest.raises(InputError, match=r"did you mean 'inner.width'\?"):
+        replaced(Outer(), {"widht": 1})
+
+
+def test_layers_are_laid_over_each_other() -> None:
+    assert merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": [1]}, {}) == {"a": {"b": 3, "c": 2}, "d": [1]}
+    assert merged({"a": {"b": 1}}, {"a": None}) == {"a": None}
 
 
 def test_tells_versions_and_hardware() -> None:

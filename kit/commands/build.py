@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
+from kit.commands.choosing import add_model
+from kit.commands.progress import byte_bar
 from kit.commands.wheels import OUT as WHEELS
+from kit.commands.wheels import fetched_wheelhouse
 from kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,35 +48,20 @@ def add(commands: Any) -> None:
     build.set_defaults(run=build_command, model=None)
 
 
-def add_model(command: argparse.ArgumentParser) -> None:
-    """The options that name the model to pack."""
-    command.add_argument(
-        "--model", type=Path, default=assets.TINY_MODEL, metavar="DIR",
-        help="a Hugging Face causal LM folder with safetensors (default: the shipped tiny model)",
-    )  # fmt: skip
-    command.add_argument(
-        "--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model, as kit.trm saves it"
-    )
-
-
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.dataset.handle import DatasetHandle
 
-    metadata = PLACEHOLDER
-    if args.id is not None:
-        owner, _, slug = args.id.partition("/")
-        metadata = DatasetHandle(owner=owner, slug=slug)
     default_model = assets.TINY_MODEL if args.model_source is None else None
-    with _progress() as on_bytes:
+    with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
         bundle = build(
             args.out,
             model=args.model or default_model,
             model_source=args.model_source,
             trm=args.trm,
             wheels=_wheels(args.wheels, args.wheels_folder),
-            metadata=metadata,
+            metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
             on_bytes=on_bytes,
         )
     _print(bundle)
@@ -88,31 +74,7 @@ def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
         if folder is not None:
             raise InputError("--wheels-folder needs --wheels TARGET")
         return None
-    from rich.console import Console
-
-    from kit.kaggle.checkout import SOURCE
-    from kit.kaggle.dataset.bundle import Wheelhouse
-    from kit.kaggle.wheels.commands import fetch_wheels
-    from kit.kaggle.wheels.lockfile import lock_path
-
-    folder = folder or WHEELS / target
-    fetch_wheels(target, folder, Console())
-    return Wheelhouse(lock_path(SOURCE / "wheels", target), folder)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("writing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
-        task = progress.add_task("writing", total=None, visible=False)
-
-        def on_bytes(num_bytes: int, total_bytes: int) -> None:
-            progress.update(task, advance=num_bytes, total=total_bytes, visible=total_bytes >= _SHOWN_BYTES)
-
-        yield on_bytes
+    return fetched_wheelhouse(target, folder or WHEELS / target)
 
 
 def _print(bundle: Bundle) -> None:

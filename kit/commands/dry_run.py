@@ -11,22 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.build import add_model
-from kit.commands.wheels import OUT as WHEELS
-from kit.config import nested
-from kit.errors import EngineError, InputError, MissingError
+from kit.commands.choosing import add_engine, add_model, add_settings
+from kit.commands.progress import count_bar
+from kit.commands.wheels import wheelhouse
+from kit.errors import EngineError, InputError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
-    from kit.kaggle.dataset.bundle import Wheelhouse
     from kit.kaggle.dry_run.report import Report
     from kit.kaggle.dry_run.run import DryRun
+    from kit.kaggle.notebook.recipe_file import Choices
 
-VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
 _SCORED_RUNS = 2  # the competition runs a notebook twice
 TIMELINE_NAME = "timeline.svg"
-IN_ORDER: Mapping[str, Any] = {"solver": {"in_order": True}}
-"""So that answers follow from the samples alone, and not from which of them ended first."""
 
 
 def add(commands: Any) -> None:
@@ -51,14 +48,8 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="where runs are kept (default: %(default)s)",
     )
-    dry_run.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be given again"
-    )
-    dry_run.add_argument(
-        "--engine", choices=("transformers", "trm", "vllm", "vllm-trm"), default="transformers",
-        help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10; vllm, vllm-trm: the same by a "
-        "vLLM server, from `make environment-vllm` unless --set engine.vllm.python says another (default: %(default)s)",
-    )  # fmt: skip
+    add_engine(dry_run)
+    add_settings(dry_run)
     dry_run.add_argument(
         "--wheels", metavar="TARGET",
         help="install from out/wheels/TARGET (`kit wheels fetch --target cpu`), as the notebook does on Kaggle "
@@ -89,42 +80,43 @@ def dry_run_command(args: argparse.Namespace) -> int:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: stop the notebook, keep the journal
     read_problems(args.problems)  # bad input is told before heavy imports
-    gold, changes = read_gold(args.problems), nested(args.set)
+    gold = read_gold(args.problems)
 
     from rich.console import Console
 
+    from kit.kaggle.notebook.recipe_file import chosen
     from kit.lock import held
+
+    choices = chosen(args.config, args.set)
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     with held(args.out):  # two at once would resume each other's run
-        return _perform_all(args, gold, changes, console)
+        return _perform_all(_laid_out(args, choices, console), gold, console)
 
 
-def _perform_all(args: argparse.Namespace, gold: Mapping[str, int], changes: Mapping[str, Any], console: Any) -> int:
-    from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out, merged
+def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple[DryRun, ...]:
+    from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
 
-    kind = _named(changes, "kind") or args.engine  # --set engine.kind says more than --engine
-    changes = _engine_changes(kind, changes, has_wheels=args.wheels is not None)
-    if kind.endswith("trm"):
-        args.trm = args.trm or _untrained_trm(args.model, args.out, console)
-    if args.seed is not None:
-        changes = merged(IN_ORDER, changes)
-    console.print(f"checking the input and building the dataset from {args.model} …", soft_wrap=True)
-    dry_runs = lay_out(
-        DryRunConfig(
-            problems=args.problems,
-            model=args.model,
-            trm=args.trm,
-            wheels=_wheelhouse(args.wheels),
-            out=args.out,
-            rerun=not args.interactive,
-            changes=changes,
-            fresh=args.fresh,
-            seeds=tuple(range(args.runs)) if args.seed is None else (args.seed,) * args.runs,
-            layout=Layout(args.layout),
-        )
+    config = DryRunConfig(
+        problems=args.problems,
+        model=args.model,
+        trm=args.trm,
+        engine=args.engine,
+        wheels=None if args.wheels is None else wheelhouse(args.wheels),
+        out=args.out,
+        rerun=not args.interactive,
+        changes=choices.changes,
+        fresh=args.fresh,
+        num_runs=args.runs,
+        seed=args.seed,
+        layout=Layout(args.layout),
     )
-    if kind.startswith("vllm"):
+    with choices.located():
+        return lay_out(config, tell=lambda text: console.print(text, soft_wrap=True))
+
+
+def _perform_all(dry_runs: Sequence[DryRun], gold: Mapping[str, int], console: Any) -> int:
+    if dry_runs[0].has_server:
         console.print(f"vLLM's log: {dry_runs[0].server_log} (its start takes half a minute)", soft_wrap=True)
     reports = [_report(dry_run, gold, console) for dry_run in dry_runs]
     if len(reports) == _SCORED_RUNS:
@@ -132,47 +124,6 @@ def _perform_all(args: argparse.Namespace, gold: Mapping[str, int], changes: Map
     if not all(report.num_samples for report in reports):
         raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {dry_runs[0].log}")
     return 0
-
-
-def _engine_changes(kind: str, changes: Mapping[str, Any], *, has_wheels: bool) -> Mapping[str, Any]:
-    """The settings with this engine; vLLM's Python is the checkout's own unless the wheels bring one, or it was named.
-
-    Raises: MissingError where there is none, before anything is built.
-    """
-    from kit.kaggle.checkout import SOURCE
-    from kit.kaggle.dry_run.run import RECURSIVE, merged
-    from kit.kaggle.notebook.vllm import check_python
-
-    layers: list[Mapping[str, Any]] = [{"engine": {"kind": kind}}]
-    if kind.endswith("trm"):
-        layers.append(RECURSIVE)
-    if kind.startswith("vllm") and not has_wheels:
-        python = SOURCE / VLLM_PYTHON
-        if not python.is_file() and not _named(changes, "vllm", "python"):
-            raise MissingError(f"no vLLM in {python.parent.parent}; `make environment-vllm` installs its CPU build")
-        layers.append({"engine": {"vllm": {"python": str(python)}}})
-    told = merged(*layers, changes)
-    if not (named := _named(told, "vllm", "python")):
-        return told
-    python = Path(named).absolute()  # the notebook runs in a folder of its own
-    check_python(python, needs_plugin=kind == "vllm-trm")
-    return merged(told, {"engine": {"vllm": {"python": str(python)}}})
-
-
-def _named(changes: Mapping[str, Any], *names: str) -> str:
-    """The text that is set for the engine under these names; empty where there is none."""
-    place: Any = changes.get("engine")
-    for name in names:
-        place = place.get(name) if isinstance(place, Mapping) else None
-    return place if isinstance(place, str) else ""
-
-
-def _wheelhouse(target: str | None) -> Wheelhouse | None:
-    from kit.kaggle.checkout import SOURCE
-    from kit.kaggle.dataset.bundle import Wheelhouse
-    from kit.kaggle.wheels.lockfile import lock_path
-
-    return None if target is None else Wheelhouse(lock_path(SOURCE / "wheels", target), WHEELS / target)
 
 
 def _report(dry_run: DryRun, gold: Mapping[str, int], console: Any) -> Report:
@@ -224,29 +175,15 @@ def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
         console.print(f"penalised score (1 if both are right, 1/2 if one is): {both.score:g} of {both.num_gold}")
 
 
-def _untrained_trm(model: Path, out: Path, console: Any) -> Path:
-    """A recursive model that changes nothing yet, so that the engine can be tried before one is trained."""
-    from kit.trm.checkpoint import save_untrained
-
-    folder = out / "trm-untrained"
-    console.print(f"no --trm given: making an untrained one in {folder}, which answers exactly as {model} does")
-    save_untrained(folder, backbone_folder=model)
-    return folder
-
-
 def _perform(dry_run: DryRun, console: Any) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from kit.kaggle.dry_run.run import perform
 
     total = len(dry_run.problems)
     if dry_run.resumed:
         console.print(f"resuming {dry_run.folder}: {len(dry_run.solutions())} of {total} were answered")
     console.print(f"network: {dry_run.command.isolation.value}; inputs: {dry_run.command.inputs.value}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("executing the notebook", total=total)
-        return perform(dry_run, on_progress=lambda done: progress.update(task, completed=len(done)))
+    with count_bar("executing the notebook", total, console=console) as on_count:
+        return perform(dry_run, on_progress=lambda done: on_count(len(done)))
 
 
 def _tail(path: Path, num_lines: int = 25) -> str:

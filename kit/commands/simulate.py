@@ -6,20 +6,18 @@ import argparse
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.config import nested, replaced
+from kit.commands.progress import count_bar
+from kit.config import nested
 from kit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from kit.simulation.comparison import Interval, Replicate, Row, Setting
-    from kit.simulation.policy import Policy
+    from kit.simulation.comparison import Interval, Replicate, Row
     from kit.simulation.recording import Recording
     from kit.simulation.stress import Checked
-
-_LEAST_ATTEMPTS = 4
 
 
 def add(commands: Any) -> None:
@@ -75,7 +73,9 @@ def simulate_command(args: argparse.Namespace) -> int:
     quiet()
     if args.compare:
         return _compare(args)
-    recordings = [recording for run in _runs(args).values() for recording in run]
+    from kit.simulation.recording import read_runs
+
+    recordings = [recording for run in read_runs(args.recording, gold=args.gold).values() for recording in run]
     return _check(args, recordings) if args.replay is None else _replay(args.replay, recordings)
 
 
@@ -84,12 +84,12 @@ def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> int:
 
     seeds = range(args.seed, args.seed + args.scenarios)
     checked: list[Checked] = []
-    for each in _shown(
-        check_scenarios(seeds, num_processes=args.processes, recordings=recordings), args.scenarios, "scenarios"
-    ):
-        checked.append(each)
-        for violation in each.violations:
-            print(f"seed {each.seed}: {violation}")
+    with count_bar("scenarios", args.scenarios) as on_count:
+        for each in check_scenarios(seeds, num_processes=args.processes, recordings=recordings):
+            checked.append(each)
+            on_count(len(checked))
+            for violation in each.violations:
+                print(f"seed {each.seed}: {violation}")
     faults = Counter(kind for each in checked for kind in each.faults)
     print(
         f"{len(checked):,} scenarios, {sum(each.num_problems for each in checked):,} problems, "
@@ -131,27 +131,26 @@ def _replay(seed: int, recordings: Sequence[Recording]) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from kit.simulation.comparison import at_equal_score, rows_of, run_all
+    from kit.simulation.comparison import at_equal_score, rows_of, run_all, settings_under
+    from kit.simulation.policy import chosen_policies
     from kit.simulation.recording import made_up_run
 
-    policies = _policies(args.policy, args.set)
-    runs = _comparable(_runs(args)) or {"made up": made_up_run(args.seed)}
+    policies = chosen_policies(args.policy, nested(args.set))
+    runs = _comparable(args) or {"made up": made_up_run(args.seed)}
     console = Console(width=130)
     by_share: list[list[Replicate]] = []
     rows: dict[str, list[Row]] = {}
     for share in sorted(args.share or [0.7, 1.0, math.inf]):
-        settings = _settings(runs, share, policies[0])
-        total = len(settings) * args.replicates
-        done = iter(_shown(range(total), total, "replicates"))
-        replicates = run_all(
-            policies,
-            settings,
-            num_replicates=args.replicates,
-            seed=args.seed,
-            num_processes=args.processes,
-            on_progress=lambda done=done: next(done, None),  # type: ignore[misc]
-        )
-        next(done, None)
+        settings = settings_under(share, runs, policies[0])
+        with count_bar("replicates", len(settings) * args.replicates) as on_count:
+            replicates = run_all(
+                policies,
+                settings,
+                num_replicates=args.replicates,
+                seed=args.seed,
+                num_processes=args.processes,
+                on_progress=on_count,
+            )
         rows = {name: rows_of(policies, each) for name, each in replicates.items()}
         for name, row in rows.items():
             console.print(_table(name, row))
@@ -164,59 +163,16 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _policies(names: Sequence[str], assignments: Sequence[str]) -> list[Policy]:
-    import dataclasses
+def _comparable(args: argparse.Namespace) -> Mapping[str, tuple[Recording, ...]]:
+    """The recorded runs; says which problems are left out."""
+    from kit.simulation.recording import LEAST_ATTEMPTS, comparable, read_runs
 
-    from kit.simulation.policy import BASELINE, KIT, POLICIES
-
-    known = {policy.name: policy for policy in POLICIES}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InputError(f"there is no policy {unknown[0]!r}; known: {', '.join(known)}")
-    chosen = [BASELINE, *(known[name] for name in names if name != BASELINE.name)] if names else list(POLICIES)
-    if assignments:
-        yours = dataclasses.replace(KIT, name="yours", solver=replaced(KIT.solver, nested(assignments)))
-        chosen.append(yours)
-    return chosen
-
-
-def _runs(args: argparse.Namespace) -> dict[str, tuple[Recording, ...]]:
-    from kit.simulation.recording import read_recordings
-
-    runs: dict[str, tuple[Recording, ...]] = {}
-    for path in args.recording:
-        recordings = read_recordings(path, gold=args.gold)
-        unknown = [recording.name for recording in recordings if recording.gold is None]
-        if unknown and args.compare:
-            raise InputError(f"{path}: the answer to {unknown[0]!r} is not known; give an AIMO CSV that has it: --gold")
-        runs[str(path) if path.stem in runs else path.stem] = recordings  # every journal is called journal.jsonl
-    return runs
-
-
-def _comparable(runs: Mapping[str, tuple[Recording, ...]]) -> dict[str, tuple[Recording, ...]]:
-    """Without the problems that too few attempts were made at: from one attempt every vote would be unanimous."""
-    kept = {
-        name: tuple(recording for recording in run if len(recording.attempts) >= _LEAST_ATTEMPTS)
-        for name, run in runs.items()
-    }
+    runs = read_runs(args.recording, gold=args.gold, needs_gold=True)
+    kept = comparable(runs)
     for name, run in runs.items():
         if len(kept[name]) < len(run):
-            print(f"{name}: {len(run) - len(kept[name])} problems of under {_LEAST_ATTEMPTS} attempts are left out")
-        if not kept[name]:
-            raise InputError(f"{name}: no problem has {_LEAST_ATTEMPTS} attempts; record more of each to compare")
+            print(f"{name}: {len(run) - len(kept[name])} problems of under {LEAST_ATTEMPTS} attempts are left out")
     return kept
-
-
-def _settings(runs: Mapping[str, tuple[Recording, ...]], share: float, baseline: Policy) -> list[Setting]:
-    """Each recording under one share of time."""
-    from kit.simulation.comparison import Setting, natural_share_s
-
-    settings = []
-    for name, recordings in runs.items():
-        natural_s = natural_share_s(baseline, Setting(name=name, recordings=recordings, share_s=math.inf))
-        label = "no limit" if math.isinf(share) else f"{share:g} x {natural_s:.0f} s a problem"
-        settings.append(Setting(name=f"{name}, {label}", recordings=recordings, share_s=share * natural_s))
-    return settings
 
 
 def _table(name: str, rows: Sequence[Row]) -> Any:
@@ -270,11 +226,3 @@ def _plot(rows: dict[str, list[Row]], path: Path) -> None:
         for row in last
     ]
     draw_tradeoff(points, path)
-
-
-def _shown(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-    """The items, with a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
-from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, LICENCES
-from kit.kaggle.upload.plan import DEFAULT_READY_S
+from kit.commands.progress import upload_progress
+from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, LICENCES, DatasetHandle
+from kit.kaggle.upload.plan import DEFAULT_READY_S, RetryPolicy
 
 
 def add(commands: Any) -> None:
@@ -38,7 +41,47 @@ def add(commands: Any) -> None:
 
 
 def upload_command(args: argparse.Namespace) -> int:
-    """`kit upload`: send it, or write the archive for sending it by hand."""
-    from kit.kaggle.upload.command import run
+    """`kit upload`: send it, or write the archive for sending it by hand. Raises: what `upload` raises."""
+    handle = DatasetHandle(
+        owner=args.username,
+        slug=args.slug,
+        title=args.title,
+        licence=args.licence,
+        is_public=args.public,
+        notes=args.notes,
+    )
+    return _archive(args.dataset, handle) if args.no_upload else _send(args, handle)
 
-    return run(args)
+
+def _send(args: argparse.Namespace, handle: DatasetHandle) -> int:
+    from kit.kaggle.upload.sending import upload
+
+    retry_policy = RetryPolicy(ready_s=args.ready_within * 60)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the client is ended, the sessions stay
+    with upload_progress() as on_event:
+        done = upload(
+            args.dataset,
+            handle,
+            environ=os.environ,
+            is_fresh=args.fresh,
+            retry_policy=retry_policy,
+            on_event=on_event,
+        )
+    print(f"ready: {done.num_files} files, {done.size_bytes:,} bytes, as Kaggle lists them: {done.url}")
+    return 0
+
+
+def _archive(dataset: Path, handle: DatasetHandle) -> int:
+    from kit.kaggle.upload.archive import archive
+
+    with upload_progress() as on_event:
+        done = archive(dataset, handle, environ=os.environ, on_event=on_event)
+    print(
+        f"{done.path}: {done.num_files} files, {done.size_bytes:,} bytes. Upload it by hand:\n"
+        "  1. open https://www.kaggle.com/datasets/new (for a new version: the dataset's page, New Version)\n"
+        f"  2. drop {done.path.name} there; Kaggle unpacks it\n"
+        f"  3. title {handle.metadata['title']!r}, "
+        f"{'public' if handle.is_public else 'private'}, address {handle.ref}; Create\n"
+        "  4. wait until the page no longer says that it is processing, then attach it to the notebook"
+    )
+    return 0

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.commands.progress import byte_bar
 from kit.errors import MissingError
 
 if TYPE_CHECKING:
     from kit.kaggle.checks.findings import Check
-
-_KAGGLE_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"  # Interactive or Batch, in every Kaggle notebook
 
 
 def add(commands: Any) -> None:
@@ -47,29 +44,7 @@ def verify_command(args: argparse.Namespace) -> int:
 
 def checks_of(folder: Path, *, scratch: Path) -> tuple[Check, ...]:
     """Every check of the dataset that is in this folder, or mounted below it; shows a progress bar."""
-    from kit.kaggle.checks.dataset import Site, verify
-    from kit.kaggle.checks.machine import Machine
-    from kit.kaggle.dataset.manifest import MANIFEST_NAME
-    from kit.kaggle.environment import KaggleEnvironment, Mounts
+    from kit.kaggle.checks.dataset import verify_folder
 
-    dataset = folder if (folder / MANIFEST_NAME).is_file() else Mounts.find(folder).dataset()
-    environment = KaggleEnvironment.detect(os.environ)
-    site = Site(
-        scratch=scratch,
-        mounts=environment.input,
-        is_kaggle=_KAGGLE_VARIABLE in os.environ or environment.is_rerun,
-        machine=Machine.here(scratch),
-    )
-    with _progress() as on_bytes:
-        return verify(dataset, site, on_bytes=on_bytes)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("hashing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
-        task = progress.add_task("hashing", total=None)
-        yield lambda num_bytes, total_bytes: progress.update(task, advance=num_bytes, total=total_bytes)
+    with byte_bar("hashing") as on_bytes:
+        return verify_folder(folder, scratch=scratch, environ=os.environ, on_bytes=on_bytes)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kit.kaggle.dataset.bundle import Wheelhouse
 
 OUT = Path("out/wheels")
 
@@ -44,6 +47,23 @@ def check_command(args: argparse.Namespace) -> int:
     from kit.kaggle.wheels.commands import check_wheels
 
     return check_wheels(args.target, args.folder or OUT / args.target, _console())
+
+
+def wheelhouse(target: str, folder: Path | None = None) -> Wheelhouse:
+    """The wheels of a target, in `folder` or where `kit wheels fetch` puts them."""
+    from kit.kaggle.checkout import SOURCE
+    from kit.kaggle.dataset.bundle import Wheelhouse
+    from kit.kaggle.wheels.lockfile import lock_path
+
+    return Wheelhouse(lock_path(SOURCE / "wheels", target), folder or OUT / target)
+
+
+def fetched_wheelhouse(target: str, folder: Path) -> Wheelhouse:
+    """The same, those that are missing fetched."""
+    from kit.kaggle.wheels.commands import fetch_wheels
+
+    fetch_wheels(target, folder, _console())
+    return wheelhouse(target, folder)
 
 
 def _add_step(steps: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

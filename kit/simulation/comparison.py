@@ -8,7 +8,7 @@ the luck of one scenario beside that of the recorded problems: it is wider than 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
@@ -80,6 +80,16 @@ class Row:
     num_tokens: float
 
 
+def settings_under(share: float, runs: Mapping[str, tuple[Recording, ...]], baseline: Policy) -> list[Setting]:
+    """Each recorded run under one share of time, in times of what the baseline takes without a limit."""
+    settings = []
+    for name, recordings in runs.items():
+        natural_s = natural_share_s(baseline, Setting(name=name, recordings=recordings, share_s=math.inf))
+        label = "no limit" if math.isinf(share) else f"{share:g} x {natural_s:.0f} s a problem"
+        settings.append(Setting(name=f"{name}, {label}", recordings=recordings, share_s=share * natural_s))
+    return settings
+
+
 def run_all(
     policies: Sequence[Policy],
     settings: Sequence[Setting],
@@ -87,14 +97,14 @@ def run_all(
     num_replicates: int,
     seed: int = 0,
     num_processes: int = 1,
-    on_progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[[int], object] = lambda num_done: None,
 ) -> dict[str, list[Replicate]]:
     """The replicates of each setting and, under `all`, their averages; replicate i asks the same in every setting."""
     jobs = [(policies, setting, seed + number) for setting in settings for number in range(num_replicates)]
     results: list[Replicate] = []
     for result in _mapped(jobs, num_processes):
         results.append(result)
-        on_progress()
+        on_progress(len(results))
     runs = {
         setting.name: results[place * num_replicates : (place + 1) * num_replicates]
         for place, setting in enumerate(settings)

@@ -6,10 +6,14 @@ the limit, as its authors tuned it for fifty problems in five hours.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from kit.budget import BudgetConfig
+from kit.config import replaced
+from kit.errors import InputError
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
 from kit.solver.vote_state import StopConfig, VotingConfig
@@ -75,3 +79,18 @@ POLICIES: tuple[Policy, ...] = (
     _fixed("learned 0.003 of 16, stretch", "learned(0.003)", num_samples=16, plan="stretch"),
     KIT,
 )  # fmt: skip
+
+
+def chosen_policies(names: Sequence[str], changes: Mapping[str, Any]) -> tuple[Policy, ...]:
+    """The policies of these names behind the baseline, or all of them; and `yours`, the kit's with changes, if any.
+
+    Raises: InputError for a name that is no policy's; SettingError for a change that the solver refuses.
+    """
+    known = {policy.name: policy for policy in POLICIES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"there is no policy {unknown[0]!r}; known: {', '.join(known)}")
+    chosen = (BASELINE, *(known[name] for name in names if name != BASELINE.name)) if names else POLICIES
+    if not changes:
+        return chosen
+    return (*chosen, dataclasses.replace(KIT, name="yours", solver=replaced(KIT.solver, changes)))

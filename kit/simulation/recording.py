@@ -24,6 +24,9 @@ TOKENS_PER_S = 83.0
 """Of one of eight streams of gpt-oss-120b on an H100 (667 in all, field notes peers.md 1.4): where a recording has
 tokens and no times."""
 
+LEAST_ATTEMPTS = 4
+"""At a problem, for it to be compared on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAttempt:
@@ -57,6 +60,36 @@ def read_recordings(path: Path, *, gold: Path | None = None) -> tuple[Recording,
     if not recordings:
         raise InputError(f"{path}: holds no attempt; expected a line for each")
     return recordings
+
+
+def read_runs(
+    paths: Sequence[Path], *, gold: Path | None = None, needs_gold: bool = False
+) -> dict[str, tuple[Recording, ...]]:
+    """Recorded runs by name: the file's, or its whole path where the name is taken, as every journal's soon is.
+
+    Raises: as `read_recordings`; InputError for a problem whose answer is not known, where it is needed.
+    """
+    runs: dict[str, tuple[Recording, ...]] = {}
+    for path in paths:
+        run = read_recordings(path, gold=gold)
+        unknown = [recording.name for recording in run if recording.gold is None]
+        if unknown and needs_gold:
+            raise InputError(f"{path}: the answer to {unknown[0]!r} is not known; give an AIMO CSV that has it: --gold")
+        runs[str(path) if path.stem in runs else path.stem] = run
+    return runs
+
+
+def comparable(runs: Mapping[str, tuple[Recording, ...]]) -> dict[str, tuple[Recording, ...]]:
+    """Runs without the problems that too few attempts were made at: from one every vote would be unanimous.
+
+    Raises: InputError for a run of which nothing is left.
+    """
+    kept: dict[str, tuple[Recording, ...]] = {}
+    for name, run in runs.items():
+        kept[name] = tuple(recording for recording in run if len(recording.attempts) >= LEAST_ATTEMPTS)
+        if not kept[name]:
+            raise InputError(f"{name}: no problem has {LEAST_ATTEMPTS} attempts; record more of each to compare")
+    return kept
 
 
 def endless(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat) -> Iterator[RecordedAttempt]:

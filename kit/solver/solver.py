@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -36,14 +36,24 @@ log = logging.getLogger(__name__)
 class Solver:
     """Answers problems one after another with one engine and one budget.
 
-    journal: where samples and solutions are kept; None keeps them in memory only.
+    journal: where samples and solutions are kept; None keeps them in memory only. config: None for the defaults.
+    on_record: is shown each record, such as an attempt that has ended, whether or not it is kept.
     """
 
-    def __init__(self, engine: Engine, budget: Budget, journal: Journal | None, config: SolverConfig) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        budget: Budget,
+        journal: Journal | None = None,
+        config: SolverConfig | None = None,
+        *,
+        on_record: Callable[[Record], object] = lambda record: None,
+    ) -> None:
         self.engine = engine
         self.budget = budget
         self.journal = journal
-        self.config = config
+        self.config = config = config or SolverConfig()
+        self._on_record = on_record
         self.num_done = 0
         self._pacer = Pacer(config.pacing)
         self._vote_state: VoteState | None = None  # of the problem in hand, or of the last one
@@ -166,6 +176,7 @@ class Solver:
         return iter(()) if self.journal is None else self.journal.past(kind, problem.key)
 
     def _write(self, record: Record) -> None:
+        self._on_record(record)
         try:
             if self.journal is not None:
                 # What was cut off is for the timeline only, and sixty at once may not hold up the answer.

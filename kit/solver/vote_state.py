@@ -15,7 +15,7 @@ from functools import lru_cache
 from kit.answers.extraction import extract
 from kit.answers.modulus import stated_modulus
 from kit.answers.normalisation import Rejection, normalise
-from kit.errors import check_fields
+from kit.errors import InputError, SettingError, check_fields
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample
 from kit.solver.genselect import Candidate, summary_of
@@ -60,7 +60,10 @@ class StopConfig:
     max_failures: int = 32
 
     def __post_init__(self) -> None:
-        parse_rule(self.rule)
+        try:
+            parse_rule(self.rule)
+        except InputError as error:
+            raise SettingError(f"rule: {error}", name="rule") from None
         check_fields(
             self,
             (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,12 @@ from kit.kaggle.checks.model import check_model, check_trm
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.wheels.closure import check
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.kaggle.wheels.target import Target
+
+_KAGGLE_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"  # Interactive or Batch, in every Kaggle notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,28 @@ class Site:
     mounts: Path
     is_kaggle: bool
     machine: Machine
+
+
+def verify_folder(
+    folder: Path,
+    *,
+    scratch: Path,
+    environ: Mapping[str, str],
+    on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
+) -> tuple[Check, ...]:
+    """All checks of the dataset that is in this folder, or mounted below it, for the machine that this is.
+
+    Raises: MissingError or InputError where there is no dataset, or more than one.
+    """
+    dataset = folder if (folder / MANIFEST_NAME).is_file() else Mounts.find(folder).dataset()
+    environment = KaggleEnvironment.detect(environ)
+    site = Site(
+        scratch=scratch,
+        mounts=environment.input,
+        is_kaggle=_KAGGLE_VARIABLE in environ or environment.is_rerun,
+        machine=Machine.here(scratch),
+    )
+    return verify(dataset, site, on_bytes=on_bytes)
 
 
 def verify(

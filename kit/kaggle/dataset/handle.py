@@ -51,6 +51,12 @@ class DatasetHandle:
             ),
         )
 
+    @classmethod
+    def parse(cls, ref: str) -> DatasetHandle:
+        """The handle of `owner/slug`. Raises: InputError for what is no owner, or no name of a dataset."""
+        owner, _, slug = ref.partition("/")
+        return cls(owner=owner, slug=slug)
+
     @property
     def ref(self) -> str:
         """Owner and slug, as Kaggle writes them."""

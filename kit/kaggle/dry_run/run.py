@@ -22,14 +22,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kit.assets import TINY_MODEL
-from kit.config import replaced
+from kit.config import merged, replaced
 from kit.errors import InputError, cannot_write
 from kit.kaggle.dataset.bundle import Wheelhouse, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.dry_run.choices import chosen_trm, dry_run_settings, engine_kind
 from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
-from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME, Settings
+from kit.kaggle.notebook.settings import Settings
+from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import OfflineCommand, without_network
 from kit.kaggle.upload.kernel import NOTEBOOK
@@ -40,21 +41,6 @@ OUTPUT_NAME = "output.log"
 _DESCRIPTION_NAME = "run.json"
 _POLL_S = 0.2
 _STOP_S = 15.0
-
-SQUEEZED: Mapping[str, Any] = {
-    "budget": {"limit_s": 240.0, "reserve_s": 20.0, "floor_s": 2.0},
-    "solver": {"sampling": {"temperature": 1.0, "max_new_tokens": 128}},
-    "engine": {"device": "cpu", "dtype": "float32", "num_threads": 1},
-}
-"""How a dry run differs from a submission: five hours squeezed to four minutes, no GPU, and samples as short
-and as varied as the shipped model's training. One thread: its matrices are too small to share."""
-
-AS_TRAINED: Mapping[str, Any] = {"solver": {"prompt": "plain"}}
-"""For the shipped model, which has seen one wording only."""
-
-RECURSIVE: Mapping[str, Any] = {"solver": {"depths": [3, 5, 10]}}
-"""For the recursive engines: the ladder of depths that a contested vote climbs."""
-
 
 _INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come before it")\n'
 """Where PYTHONPATH leads first, under the kit's own name: whoever takes it from there is found out."""
@@ -80,23 +66,31 @@ class DryRunConfig:
     """What to run.
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
-    trm: a recursive model for it; None for an engine that needs none. wheels: to install from; None takes what this
-    Python has, as a notebook without wheels takes what the image has.
+    trm: a recursive model for it; None: an engine that needs one gets an untrained one. engine: as `--engine` names it.
+    wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
-    changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume.
-    seeds: one for each run; the competition is scored by two runs, whose seeds differ. layout: of the mounts.
+    changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
+    num_runs: the competition scores two, whose seeds differ. seed: of every run, whose samples are then counted in
+    order; None: 0 for the first run, 1 for the second.
     """
 
     problems: Path
     model: Path
     trm: Path | None = None
+    engine: str = "transformers"
     wheels: Wheelhouse | None = None
     out: Path
     rerun: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = False
-    seeds: tuple[int, ...] = (0,)
+    num_runs: int = 1
+    seed: int | None = None
     layout: Layout = Layout.NEW
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One for each run."""
+        return tuple(range(self.num_runs)) if self.seed is None else (self.seed,) * self.num_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +107,11 @@ class DryRun:
     def is_done(self) -> bool:
         """Whether it was executed to its end, now or before the dry run was interrupted."""
         return self.submission.exists()
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a vLLM server samples."""
+        return str(self.settings["engine"]["kind"]).startswith("vllm")
 
     @property
     def working(self) -> Path:
@@ -152,19 +151,29 @@ class DryRun:
         return tuple({record["problem"]: record for record in solutions}.values())
 
 
-def lay_out(run: DryRunConfig) -> tuple[DryRun, ...]:
+def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None) -> tuple[DryRun, ...]:
     """Check the input, build the dataset, and lay everything out like Kaggle's mounts, once for each seed.
 
+    tell: is told what takes a while before it begins.
     Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
     """
     problems = read_problems(run.problems)
-    as_trained = AS_TRAINED if run.model is not None and run.model.resolve() == TINY_MODEL.resolve() else {}
-    settings = merged(SQUEEZED, as_trained, {"budget": {"num_problems": len(problems)}}, run.changes)
+    settings = dry_run_settings(
+        run.changes,
+        engine=run.engine,
+        model=run.model,
+        num_problems=len(problems),
+        has_wheels=run.wheels is not None,
+        in_order=run.seed is not None,
+    )
     if not NOTEBOOK.is_file():
         raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
+    kind = engine_kind(run.engine, run.changes)
+    trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
+    tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
-    bundle = build(out / "dataset", model=run.model, trm=run.trm, wheels=run.wheels)
+    bundle = build(out / "dataset", model=run.model, trm=trm, wheels=run.wheels)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,
@@ -217,16 +226,6 @@ def perform(dry_run: DryRun, *, on_progress: Callable[[Sequence[Record]], None])
                 time.sleep(_POLL_S)
     on_progress(dry_run.solutions())
     return process.returncode
-
-
-def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings laid over each other, the last one winning."""
-    result: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            both = isinstance(value, Mapping) and isinstance(result.get(name, {}), Mapping)
-            result[name] = merged(result.get(name, {}), value) if both else value
-    return result
 
 
 def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineCommand:

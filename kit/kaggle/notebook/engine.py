@@ -11,6 +11,7 @@ import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from kit.engines.opening import load_engine
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER
 from kit.kaggle.notebook.recipe import EngineConfig, Kind, Recipe
 from kit.kaggle.notebook.vllm import can_serve, open_served, prepare_server
@@ -56,47 +57,37 @@ def open_engine(
         packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))
         if packages not in sys.path:
             sys.path.insert(1, packages)  # after the folder of the kit itself
-    if recipe.engine.kind in ("vllm", "vllm-trm"):
-        return _open_server(restored, python, recipe, scratch=scratch)
-    return _open_in_process(restored, recipe)
+    return open_model(restored / MODEL_FOLDER, restored / TRM_FOLDER, recipe, python=python, scratch=scratch)
 
 
-def _open_server(
-    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
+def open_model(
+    model: Path, trm: Path | None, recipe: Recipe, *, python: Path | None, scratch: Path
 ) -> AbstractAsyncContextManager[Engine]:
-    launch, config = prepare_server(
-        recipe.engine.vllm,
+    """The same, over a model's folder and that of the TRM for an engine that recurses, wherever they lie.
+
+    Raises: as `open_engine`.
+    """
+    config, solver = recipe.engine, recipe.solver
+    trm = trm if config.recurses else None
+    if config.kind not in ("vllm", "vllm-trm"):
+        # torch and transformers are imported in there, so that the notebook's server listens before that
+        return load_engine(
+            model,
+            trm=trm,
+            device=config.device,
+            dtype=config.dtype,
+            max_batch=config.max_batch,
+            num_threads=config.num_threads,
+            depths=(*solver.depths, solver.sampling.depth or 0),
+            check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the competition minutes
+        )
+    launch, served = prepare_server(
+        config.vllm,
         python=python,
-        model=restored / MODEL_FOLDER,
-        trm=restored / TRM_FOLDER if recipe.engine.recurses else None,
-        depth=recipe.solver.sampling.depth,
-        depths=recipe.solver.depths,
+        model=model,
+        trm=trm,
+        depth=solver.sampling.depth,
+        depths=solver.depths,
         scratch=scratch,
     )
-    return open_served(launch, config)
-
-
-def _open_in_process(restored: Path, recipe: Recipe) -> AbstractAsyncContextManager[Engine]:
-    # Here and not above, so that the server listens before torch and transformers are imported.
-    import torch
-    import transformers
-
-    from kit.engines.transformers.engine import TransformersEngine
-    from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
-
-    log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)
-    config, solver = recipe.engine, recipe.solver
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
-    model = restored / MODEL_FOLDER
-    if not config.recurses:
-        return TransformersEngine.load(model, device=config.device, dtype=config.dtype, max_batch=config.max_batch)
-    return TRMEngine.load(
-        restored / TRM_FOLDER,
-        backbone=model,
-        device=config.device,
-        dtype=config.dtype,
-        max_batch=config.max_batch,
-        max_depth=max(MAX_DEPTH, *solver.depths, solver.sampling.depth or 0),
-        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the competition minutes
-    )
+    return open_served(launch, served)

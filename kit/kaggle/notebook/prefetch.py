@@ -33,8 +33,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefetchConfig:
-    """num_threads: 0 reads nothing ahead. read_bytes: of one read. spare_bytes: of memory left alone.
+    """How weights are read ahead.
 
+    num_threads: 0 reads nothing ahead. read_bytes: of one read. spare_bytes: of memory left alone.
     Raises: InputError for a value outside its range.
     """
 

@@ -28,7 +28,7 @@ from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import as_kind, open_engine, resolved_kind, weight_files
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
-from kit.kaggle.notebook.recipe import Kind, Recipe
+from kit.kaggle.notebook.recipe import Kind, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
 from kit.kaggle.notebook.vllm import CODE_FOLDER, unpack_kit
 from kit.kaggle.wheels.install import install_from
@@ -116,16 +116,20 @@ def _add_engine(
 def _add_sandboxes(
     graph: StartupGraph, environment: KaggleEnvironment, recipe: Recipe, hold: _Holder
 ) -> Step[Interpreters]:
+    hidden = (environment.input.resolve(), environment.working.resolve())
+    return graph.add("sandboxes", lambda: hold(open_sandboxes(recipe.tools, hidden=hidden)))
+
+
+def open_sandboxes(tools: ToolsConfig, *, hidden: tuple[Path, ...] = ()) -> AbstractAsyncContextManager[Interpreters]:
+    """The Pythons that a model may run. hidden: folders that they do not see."""
     from kit.sandbox.config import SandboxConfig
     from kit.sandbox.pool import open_pool
 
-    config = SandboxConfig(
-        memory_bytes=recipe.tools.memory_bytes,
-        output_bytes=recipe.tools.output_bytes,
-        num_spare=recipe.tools.num_spare,
-        hidden=(environment.input.resolve(), environment.working.resolve()),
+    return open_pool(
+        SandboxConfig(
+            memory_bytes=tools.memory_bytes, output_bytes=tools.output_bytes, num_spare=tools.num_spare, hidden=hidden
+        )
     )
-    return graph.add("sandboxes", lambda: hold(open_pool(config)))
 
 
 def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:

@@ -10,59 +10,38 @@ Neither raises for a broken dataset or model: every problem is then answered by 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import importlib.util
-import json
 import logging
 import os
 import secrets
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import kit
-from kit.budget import Budget, BudgetConfig, process_clock
-from kit.config import machine_facts, replaced
+from kit.budget import Budget, process_clock
+from kit.config import machine_facts
 from kit.errors import InputError, KitError, StorageError
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.digest import sha256_of
-from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
+from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import Competition, predict_function
-from kit.kaggle.notebook.prefetch import PrefetchConfig
-from kit.kaggle.notebook.recipe import EngineConfig, Recipe, ToolsConfig
+from kit.kaggle.notebook.settings import Settings, overridden
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
 from kit.sampling import Engine
-from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
-from kit.tools.reasoner import ReasoningConfig
 
 log = logging.getLogger(__name__)
 
 JOURNAL_NAME = "journal.jsonl"
 LOG_NAME = "kit.log"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything a competitor may set in the notebook; the defaults are the recipe to submit.
-
-    seed: of the run; None draws one, so that the competition's two runs differ, and keeps it in the journal.
-    """
-
-    budget: BudgetConfig = field(default_factory=BudgetConfig)
-    solver: SolverConfig = field(default_factory=SolverConfig)
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
-    sandbox: ToolsConfig = field(default_factory=ToolsConfig)
-    prefetch: PrefetchConfig = field(default_factory=PrefetchConfig)
-    seed: int | None = None
 
 
 class InferenceServer(Protocol):
@@ -90,18 +69,12 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     Raises: InputError only for settings that make no sense, before anything runs.
     """
     environment = KaggleEnvironment.detect(environ)
-    settings = _overridden(settings or Settings(), environ)
+    settings = overridden(settings or Settings(), environ)
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
     mounts = Mounts.find(environment.input)
     journal = open_journal(environment, mounts, settings)
-    recipe = Recipe(
-        solver=dataclasses.replace(settings.solver, seed=seed_of_run(settings, journal)),
-        engine=settings.engine,
-        reasoning=settings.reasoning,
-        tools=settings.sandbox,
-        prefetch=settings.prefetch,
-    )
+    recipe = settings.recipe(seed=seed_of_run(settings, journal))
 
     def open_engine() -> AbstractAsyncContextManager[Engine]:
         keep = partial(_keep, journal)
@@ -184,19 +157,6 @@ def _dataset_facts(mounts: Mounts) -> dict[str, str]:
         return {"dataset": sha256_of(dataset / MANIFEST_NAME), "commit": load_manifest(dataset).commit}
     except (KitError, OSError) as error:
         return {"dataset": str(error)}
-
-
-def _overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    text = environ.get(SETTINGS_VARIABLE)
-    if not text:
-        return settings
-    try:
-        changes = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
-    if not isinstance(changes, dict):
-        raise InputError(f"{SETTINGS_VARIABLE} must be a JSON object, got {text!r}")
-    return replaced(settings, changes)
 
 
 def _log_to(path: Path) -> None:

@@ -23,7 +23,7 @@ from kit.config import nested, replaced
 from kit.engines.text.model_folder import read_chat_template, read_config
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
-from kit.errors import InputError, MissingError, check_fields
+from kit.errors import InputError, MissingError, SettingError, check_fields
 from kit.kaggle.wheels.install import driver_cuda
 from kit.models.family import ModelFamily
 from kit.models.recognition import recognise
@@ -78,7 +78,10 @@ class VllmChoice:
 
     def changed(self, settings: ServerSettings) -> ServerSettings:
         """Those settings with the changes."""
-        return replaced(settings, nested(self.settings), within="engine.vllm.settings: ")
+        try:
+            return replaced(settings, nested(self.settings), within="engine.vllm.settings: ")
+        except InputError as error:
+            raise SettingError(str(error), name="settings") from None
 
     def interpreter(self, made: Path | None) -> Path | None:
         """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""

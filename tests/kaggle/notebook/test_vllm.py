@@ -15,20 +15,18 @@ import trio
 
 from kit import assets
 from kit.budget import process_clock
-from kit.commands.dry_run import _engine_changes
 from kit.config import replaced
 from kit.engines.vllm.server.settings import CPU_TINY, PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
-from kit.kaggle import checkout
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook import startup, vllm
 from kit.kaggle.notebook.engine import resolved_kind
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe
+from kit.kaggle.notebook.settings import Settings
 from kit.kaggle.notebook.startup import open_attempts
-from kit.kaggle.notebook.submission import Settings
 from kit.kaggle.notebook.vllm import VllmChoice, check_python, prepare_server, unpack_kit
 from kit.problem import Problem
 from kit.prompting import build_prompt
@@ -241,27 +239,3 @@ def test_a_mounted_dataset_is_served_by_the_real_vllm_with_and_without_its_trm(
     assert (alone.depth, recursive.depth) == (None, 2)
     assert alone.text
     assert alone.text != recursive.text == plain.text
-
-
-class TestDryRunsEngine:
-    def test_says_what_to_do_where_no_vllm_was_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checkout, "SOURCE", tmp_path)
-        with pytest.raises(MissingError, match=r"no vLLM in .*\.venv-vllm; `make environment-vllm`"):
-            _engine_changes("vllm", {}, has_wheels=False)
-
-    def test_takes_a_named_python_and_makes_its_path_absolute(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        python = interpreter(tmp_path / "python", prints="True kit_trm")
-        changes = {"engine": {"vllm": {"python": "python", "preset": "cpu-tiny"}}}
-        told = _engine_changes("vllm-trm", changes, has_wheels=True)
-        assert told["engine"] == {"kind": "vllm-trm", "vllm": {"python": str(python), "preset": "cpu-tiny"}}
-        assert told["solver"]["depths"] == [3, 5, 10]
-
-    def test_an_engine_that_is_set_says_more_than_the_flag(self) -> None:
-        told = _engine_changes("transformers", {"engine": {"kind": "vllm"}}, has_wheels=True)
-        assert told == {"engine": {"kind": "vllm"}}
-
-    def test_leaves_the_python_to_the_wheels(self) -> None:
-        assert _engine_changes("vllm", {}, has_wheels=True) == {"engine": {"kind": "vllm"}}

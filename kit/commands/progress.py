@@ -1,0 +1,96 @@
+"""Every progress bar of the command line: of bytes, of counts, of the stages of an upload.
+
+rich is imported when a bar is opened, so that `kit --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kit.kaggle.upload.plan import Event, Stage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+OnBytes = Callable[[int, int], None]
+"""Told how many more bytes were done, and of how many in all."""
+
+OnCount = Callable[[int], None]
+"""Told how many were done so far."""
+
+
+@contextmanager
+def byte_bar(text: str, *, least_bytes: int = 0) -> Iterator[OnBytes]:
+    """A bar of bytes and their rate, on a terminal only. least_bytes: no bar for fewer in all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, transient=True, disable=not Console().is_terminal) as progress:
+        task = progress.add_task(text, total=None, visible=not least_bytes)
+
+        def on_bytes(num_bytes: int, total_bytes: int) -> None:
+            progress.update(task, advance=num_bytes, total=total_bytes, visible=total_bytes >= least_bytes)
+
+        yield on_bytes
+
+
+@contextmanager
+def count_bar(text: str, total: int, *, console: Console | None = None) -> Iterator[OnCount]:
+    """A bar of counts. console: where it stays; None: on standard error, gone when it is full."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console or Console(stderr=True), transient=console is None) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda num_done: progress.update(task, completed=num_done)
+
+
+@contextmanager
+def upload_progress() -> Iterator[Callable[[Event], None]]:
+    """One bar for one stage after another, notes above it; without a terminal a line when something else begins."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield _Bar(progress)
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console, self._last = console, ""
+
+    def __call__(self, event: Event) -> None:
+        line = event.text if event.stage is Stage.NOTE else f"{event.stage.value}: {event.text}"
+        if line != self._last:
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+            sys.stdout.flush()
+        self._last = line
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._stage = progress, Stage.NOTE
+        self._task = progress.add_task("", visible=False, total=None)
+
+    def __call__(self, event: Event) -> None:
+        from rich.markup import escape
+
+        if event.stage is Stage.NOTE:
+            self._progress.console.print(event.text, soft_wrap=True, markup=False, highlight=False)
+            return
+        if event.stage is not self._stage:
+            self._progress.remove_task(self._task)
+            self._task, self._stage = self._progress.add_task("", total=event.total), event.stage
+        words = f"{event.stage.value}: {escape(event.text)}"
+        self._progress.update(self._task, description=words, completed=event.done, total=event.total)

@@ -1,0 +1,116 @@
+"""A model folder in, an engine out: the one way to open a model in this process, for the notebook as for a script.
+
+It loads slowly, in any thread (`load_engine`), or as an async context manager that does so beside the event loop
+(`open_engine`). torch and transformers are imported in here and not above. vLLM's server is opened elsewhere
+(kit.engines.vllm.server.engine).
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import trio
+
+from kit.assets import TINY_MODEL
+from kit.engines.text.model_folder import check_model_folder
+from kit.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from kit.engines.transformers.engine import TransformersEngine
+
+log = logging.getLogger(__name__)
+
+Device = Literal["cpu", "cuda", "auto"]
+Kind = Literal["transformers", "trm"]
+
+
+@asynccontextmanager
+async def open_engine(
+    model: Path | str = TINY_MODEL,
+    *,
+    kind: Kind | None = None,
+    trm: Path | str | None = None,
+    device: Device = "auto",
+    dtype: str = "auto",
+    max_batch: int = 16,
+    num_threads: int | None = None,
+    depths: Collection[int] = (),
+) -> AsyncIterator[TransformersEngine]:
+    """The engine over a model folder, loaded in a thread and closed at the end.
+
+    model: in Hugging Face's layout; the shipped toy model if none is named. kind: `trm` where a TRM is named, else
+    `transformers`. The rest: as `load_engine`.
+    Raises: as `load_engine`; InputError for a kind that is unknown, or does not go with `trm`.
+    """
+    _check_kind(kind, trm)
+    load = partial(
+        load_engine,
+        Path(model),
+        trm=None if trm is None else Path(trm),
+        device=device,
+        dtype=dtype,
+        max_batch=max_batch,
+        num_threads=num_threads,
+        depths=depths,
+    )
+    async with await trio.to_thread.run_sync(load, abandon_on_cancel=True) as engine:
+        yield engine
+
+
+def load_engine(
+    model: Path,
+    *,
+    trm: Path | None = None,
+    device: Device = "auto",
+    dtype: str = "auto",
+    max_batch: int = 16,
+    num_threads: int | None = None,
+    depths: Collection[int] = (),
+    check_hash: bool = True,
+) -> TransformersEngine:
+    """The engine over a model folder, with the TRM of a second folder on top if one is named; slow, in any thread.
+
+    device, dtype, max_batch: as TransformersEngine takes them. num_threads: of torch on the CPU; None leaves torch's
+    own choice. depths: T that calls may ask of a TRM, beside the usual. check_hash: whether a TRM's backbone is hashed
+    to see that it is the right one, which reads all of it once more.
+    Raises: MissingError or InputError naming the file, or the package, that is to blame.
+    """
+    check_model_folder(model)  # told before torch is imported, which takes seconds
+    try:
+        import torch
+        import transformers
+
+        from kit.engines.transformers.engine import TransformersEngine
+        from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
+    except ModuleNotFoundError as error:
+        raise MissingError(f"no engine: {error.name} is not installed; pip install 'mathllm-kit[torch]'") from error
+    log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    if trm is None:
+        return TransformersEngine.load(model, device=device, dtype=dtype, max_batch=max_batch)
+    return TRMEngine.load(
+        trm,
+        backbone=model,
+        device=device,
+        dtype=dtype,
+        max_batch=max_batch,
+        max_depth=max([MAX_DEPTH, *depths]),
+        check_hash=check_hash,
+    )
+
+
+def _check_kind(kind: str | None, trm: Path | str | None) -> None:
+    kinds = get_args(Kind)
+    if kind is not None and kind not in kinds:
+        near = difflib.get_close_matches(kind, kinds, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; a vLLM server is opened by kit.engines.vllm.server"
+        raise InputError(f"kind must be one of {', '.join(kinds)}, got {kind!r}{hint}")
+    if kind is not None and (kind == "trm") != (trm is not None):
+        raise InputError("kind='trm' needs trm=FOLDER, and only that kind takes one")

@@ -1,0 +1,50 @@
+"""`kit settings`: the list, and the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit import cli
+from kit.config import flattened
+from kit.kaggle.notebook.settings import FIRST, Settings
+
+
+def test_what_matters_first_has_help_and_everything_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["settings"]) == 0
+    out = capsys.readouterr().out
+    lines = [line.strip() for line in out.splitlines()]
+    listed = [line.partition("=")[0] for line in lines if line.partition("=")[0] in flattened(Settings())]
+    assert sorted(listed) == sorted(flattened(Settings()))
+    assert listed[:25] == [name for helps in FIRST.values() for name in helps]
+    assert any(
+        line.startswith("solver.width=6  ") and line.endswith("attempts in flight at once; fewer are each faster")
+        for line in lines
+    )
+    assert any(line.startswith("budget.limit_s=18000.0") and line.endswith("(dry run: 240.0)") for line in lines)
+
+
+def test_what_is_chosen_is_listed_as_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["settings", "--set", "solver.width=2"]) == 0
+    assert "solver.width=2 " in capsys.readouterr().out
+
+
+def test_a_recipe_is_written_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.toml"
+    assert cli.main(["settings", "--write", str(recipe), "--set", "solver.width=2"]) == 0
+    assert f"kit dry-run --config {recipe}" in capsys.readouterr().out
+    assert cli.main(["settings", "--config", str(recipe)]) == 0
+    assert "solver.width=2 " in capsys.readouterr().out
+    assert cli.main(["settings", "--write", str(recipe)]) == 1
+    assert f"{recipe}: is there already" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_not_there_is_one_error_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[solver]\nwidht = 2\n")
+    assert cli.main(["settings", "--config", str(recipe)]) == 1
+    says = f"kit: {recipe}, line 2: there is no setting 'solver.widht'; did you mean 'solver.width'?\n"
+    assert capsys.readouterr().err == says

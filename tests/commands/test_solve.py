@@ -1,0 +1,68 @@
+"""`kit solve` as a newcomer meets it."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit import cli
+
+SUM = "What is $1+1$?"
+
+
+def test_the_answer_the_votes_and_why_it_stopped_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["solve", SUM, "--samples", "3"]) == 0
+    printed = capsys.readouterr()
+    answer, votes, stopped = printed.out.splitlines()
+    assert re.fullmatch(r"answer:  \d+", answer)
+    assert re.fullmatch(r"votes:   \d+ ×\d+.*, of [123] attempts", votes)
+    assert re.fullmatch(r"stopped: .+, after [\d.]+ s and \d+ tokens", stopped)
+    assert "shipped toy model: 3 million parameters" in printed.err
+    assert "--model DIR" in printed.err
+
+
+def test_attempts_are_shown_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["solve", SUM, "--samples", "2", "--show"]) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"^--- attempt [12]: (?:no answer|answer \d+), \d+ tokens, [\d.]+ s, \w+$", out, re.M)) == 2
+    assert out.index("--- attempt") < out.index("answer:  ")
+
+
+def test_a_dash_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(SUM))
+    assert cli.main(["solve", "-", "--samples", "1"]) == 0
+    assert "answer:  " in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert cli.main(["solve", "-"]) == 1
+    assert "the problem is empty; give its text" in capsys.readouterr().err
+
+
+def test_a_recipe_and_settings_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("solver.stop.num_samples = 1\n")
+    assert cli.main(["solve", SUM, "--config", str(recipe)]) == 0
+    assert "of 1 attempts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--model", "nowhere"], "no model folder at nowhere; expected a folder with config.json and weights"),
+        (["--set", "solver.widht=1"], "--set solver.widht=1: there is no setting 'solver.widht'; did you mean"),
+        (["--samples", "0"], "solver.stop.num_samples must be >= 1, got 0"),
+        (["--config", "absent.toml"], "absent.toml: no such recipe; `kit settings --write absent.toml`"),
+        (["--engine", "vllm", "--set", "engine.vllm.python=absent"], "engine.vllm.python: no interpreter at"),
+    ],
+)
+def test_bad_input_is_one_error_that_says_the_fix(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["solve", SUM, *args]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert says in printed.err
+    assert len([line for line in printed.err.splitlines() if line.startswith("kit: ")]) == 1
