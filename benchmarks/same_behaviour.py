@@ -27,7 +27,7 @@ _SOLUTION = re.compile(r"^ *[\d.]+ s \+")
 def run(kit: Path, *arguments: str) -> str:
     # in another folder: children of the first version import the `kit` of the current one before their own
     with tempfile.TemporaryDirectory() as elsewhere:
-        command = [kit.absolute(), *arguments]
+        command = [str(kit.absolute()), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=elsewhere)
     if done.returncode:
         raise SystemExit(f"{kit} {' '.join(arguments)}: {done.stderr or done.stdout}")
