@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# Before torch and vLLM are imported; see field notes vllm.md.
+# Before torch and vLLM are imported; see docs/vllm.md#cpu-build.
 os.environ.update(
     VLLM_ENABLE_V1_MULTIPROCESSING="0",
     VLLM_USE_V2_MODEL_RUNNER="0",

@@ -1,6 +1,6 @@
 """Where a dataset goes: its owner, its name, its title and its licence, as Kaggle takes them.
 
-Source of the rules for names and titles: field notes kaggle.md 3.
+Source of the rules for names and titles: docs/kaggle.md#datasets.
 """
 
 from __future__ import annotations

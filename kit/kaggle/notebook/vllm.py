@@ -108,7 +108,7 @@ class VllmChoice:
         if isinstance(limit, int) and 0 < limit < settings.max_model_len:
             settings = dataclasses.replace(settings, max_model_len=limit)
         if any(model.glob("*.tiktoken")):
-            # gpt-oss's encoding, which vLLM would else fetch, minutes after it was started (peers.md 2.3)
+            # gpt-oss's encoding, which vLLM would else fetch, minutes after it was started (docs/peers.md#vocabulary)
             told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
             settings = dataclasses.replace(settings, extra_environment=(*settings.extra_environment, told))
         from kit.engines.vllm.server.engine import VllmConfig

@@ -147,7 +147,7 @@ def test_gpt_oss_arithmetic_by_hand() -> None:
 
 
 def test_the_arithmetic_comes_near_to_what_vllm_measured_for_gpt_oss() -> None:
-    """vLLM told "maximum concurrency 9.62x" for these settings (field notes peers.md 1.4)."""
+    """vLLM told "maximum concurrency 9.62x" for these settings (docs/peers.md#common-ancestor)."""
     made = plan(SHAPES["gpt-oss-120b-h100"], PRESETS["gpt-oss-120b-h100"], device_bytes=H100_BYTES)
     assert made.num_whole_attempts == pytest.approx(9.62, rel=0.2)
 
