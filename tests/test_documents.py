@@ -83,6 +83,12 @@ def test_every_local_link_leads_somewhere(name: str) -> None:
         assert not anchor or anchor in anchors(leads_to), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_lines_are_wrapped_but_for_tables_and_addresses(name: str) -> None:
+    lines = (REPO / name).read_text().splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|") and "https://" not in line] == []
+
+
 def test_every_citation_of_a_document_leads_to_a_section() -> None:
     lost = []
     for path in sources("kit", "tests", "benchmarks", "notebooks"):
