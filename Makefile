@@ -3,13 +3,14 @@
 #   make dry-run PROBLEMS=path/to/reference.csv    dry-run on other problems
 #   make dry-run ARGS="--interactive"              any option of `kit dry-run`
 #   make test ARGS="-k voting"                     any option of pytest
+#   make pictures                                  draw the README's pictures from a new dry run
 #   make test-vllm                                 the tests that start the real vLLM, in an environment of its own
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dry-run test test-vllm check-code environment environment-vllm clean
+.PHONY: help dry-run test test-vllm check-code pictures environment environment-vllm clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
@@ -29,6 +30,10 @@ check-code: environment
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+pictures: environment
+	$(BIN)/kit dry-run --out out/pictures $(ARGS)
+	$(BIN)/python docs/pictures.py out/pictures
 
 environment: $(VENV)/.made-by-make
 

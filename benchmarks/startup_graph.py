@@ -4,10 +4,11 @@
     python benchmarks/startup_graph.py real --wheels out/wheels/cpu [--model-mib 1000] [--repeats 5]
     python benchmarks/startup_graph.py loader [--model-mib 1000] [--repeats 5]
 
-recorded: the lengths that public AIMO3 notebooks logged (field notes peers.md 1.4, kaggle.md 5), in virtual time. How
-much of the engine's start can overlap with the reading of its weights is in no log, so both ends are shown: all of it,
-and none. real: the steps of `kit.kaggle.notebook.startup` on this machine, with the wheels of the target cpu and a
-random model, each run in a new process, taken in turn; before each the weights and wheels leave the page cache.
+recorded: the lengths that public AIMO3 notebooks logged (docs/peers.md#common-ancestor,
+docs/kaggle.md#image), in virtual time. How much of the engine's start can overlap with the reading of its weights is in
+no log, so both ends are shown: all of it, and none. real: the steps of `kit.kaggle.notebook.startup` on this machine,
+with the wheels of the target cpu and a random model, each run in a new process, taken in turn; before each the weights
+and wheels leave the page cache.
 """
 
 from __future__ import annotations

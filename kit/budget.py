@@ -1,7 +1,7 @@
 """How long a problem may take: the competition's clock, its reserve, and each problem's share.
 
 The clock counts seconds since the process started, not since the model was loaded: loading is paid
-for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument. Beside the kit's own
+for by the same five hours (docs/peers.md#clock). Pure: the clock is an argument. Beside the kit's own
 plan stand the two that the competition's winners wrote, to be compared with (`BudgetConfig.plan`).
 """
 
@@ -43,8 +43,8 @@ class BudgetConfig:
     num_problems: how many will come; None if unknown, as for a gateway that does not tell.
     horizon: with num_problems unknown, plan as if this many more were always to come.
     plan: how the share is made. `stretch`: as above. `bank`: every problem has bank_s and what earlier ones left
-    over, up to bank_high_s (the fixed clamp with bank of field notes peers.md 1.4). `linspace`: problem i must
-    end by the i-th of evenly spaced times from first_s to the cutoff, and within single_s (peers.md 1.13).
+    over, up to bank_high_s (the fixed clamp with bank of docs/peers.md#common-ancestor). `linspace`: problem i must
+    end by the i-th of evenly spaced times from first_s to the cutoff, and within single_s (docs/peers.md#tonghuikang).
     Raises: InputError for a value outside its range.
     """
 

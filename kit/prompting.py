@@ -33,7 +33,7 @@ reduce the answer by any modulus.
 - Evaluate the answer completely: leave no power, factorial, binomial, fraction, root, sum or product in the box.
 - If your result is not an integer from 0 to {ANSWER_MAX}, something was missed: read the question again."""
 """What an answer must look like. The runner-up of AIMO3 calls stating range and modulus his highest-leverage
-change; before it, unevaluated 20-digit answers scored nothing (field notes peers.md 1.6, 2.13)."""
+change; before it, unevaluated 20-digit answers scored nothing (docs/peers.md#second-place-of-aimo3)."""
 
 MODULUS_RULE = "- This problem asks for a remainder: box the answer reduced modulo {modulus}."
 

@@ -86,7 +86,7 @@ def test_allotments_never_exceed_what_remains_and_never_starve_anyone(
 
 
 class BankNotebook:
-    """The common ancestor's budget (field notes peers.md 1.4). `elapsed` counts from the notebook's start."""
+    """The common ancestor's budget (docs/peers.md#common-ancestor). `elapsed` counts from the notebook's start."""
 
     def __init__(self, *, total: float, num_problems: int, base: float, high: float) -> None:
         self.total, self.base, self.high = total, base, high
@@ -100,7 +100,7 @@ class BankNotebook:
 
 
 class LinspaceNotebook:
-    """tonghuikang's budget (field notes peers.md 1.13): a list of cutoff times, one popped for each problem."""
+    """tonghuikang's budget (docs/peers.md#tonghuikang): a list of cutoff times, one popped for each problem."""
 
     def __init__(self, *, last: float, first: float, num_problems: int, single: float) -> None:
         numpy = pytest.importorskip("numpy")
@@ -138,7 +138,7 @@ def test_linspace_is_what_tonghuikang_wrote_and_never_less_than_nothing(use: lis
 
 
 def test_the_banks_surplus_pays_for_four_hard_problems_in_a_row_and_no_more() -> None:
-    """As the field notes reckon: 17,400 - 50 * 300 = 2,400 s are four times the 600 s above the base."""
+    """As in docs/peers.md#common-ancestor: 17,400 - 50 * 300 = 2,400 s are four times the 600 s above the base."""
     budget, clock = make(limit_s=17_400, reserve_s=0, num_problems=50, plan="bank")
     for num_done in range(50):
         allotted = budget.allot_s(num_done)

@@ -1,8 +1,8 @@
 """Where things are on Kaggle, found and not assumed.
 
 Both mount layouts are met: the old `/kaggle/input/<slug>` and the new
-`/kaggle/input/{datasets/<owner>,competitions}/<slug>` (changed January–March 2026; field notes
-kaggle.md 4). A dataset is found by its manifest, the competition by its files, all in one walk.
+`/kaggle/input/{datasets/<owner>,competitions}/<slug>` (changed January–March 2026;
+docs/kaggle.md#mounts). A dataset is found by its manifest, the competition by its files, all in one walk.
 """
 
 from __future__ import annotations

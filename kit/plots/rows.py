@@ -17,10 +17,11 @@ from kit.plots import style
 from kit.plots.style import Sheet, clock_text
 from kit.plots.timeline import Attempt, Outcome, ProblemSpan, Timeline, ranked_answers
 
-WIDTH_IN = 13.0
+WIDTH_IN = 13.5
 MARGIN_IN = 0.45
 CHART_LEFT_IN = 1.6
-_CHART_IN = 6.55
+_CHART_IN = 5.9
+REASON_IN = 2.5  # of width for why sampling stopped: the longest reason of an answer that is a guess
 _COLUMNS_LEFT_IN = CHART_LEFT_IN + _CHART_IN + 0.1
 LEGEND_IN = 0.36  # its top above the panel's
 HEADING_IN = 0.78
@@ -31,6 +32,7 @@ Look = dict[str, Any]
 MAX_LANED = 60
 """More problems than these are drawn as strips, with a tick where an attempt ended, for want of height."""
 
+_SHORT_S = 10.0  # a problem that took less is told in tenths of a second
 _MIN_LANES = 4  # of a row's height, so that two lanes do not look like two walls
 _RANKS = {
     style.GREEN: "leading answer",
@@ -184,10 +186,10 @@ def _columns(timeline: Timeline) -> list[_Column]:
     columns += [
         ("votes", "left", left_in + 0.75, style.INK, _votes_text),
         ("stopped because", "left", left_in + 1.5, style.INK, reason_text),
-        ("took", "right", left_in + 3.35, style.INK, lambda each: clock_text(each.ended_s - each.begun_s, span_s=0)),
+        ("took", "right", left_in + 1.5 + REASON_IN + 0.5, style.INK, _took_text),
     ]
     if _depths(timeline.spans):
-        columns.append(("T", "right", left_in + 3.7, style.INK, _depth_text))
+        columns.append(("T", "right", left_in + 1.5 + REASON_IN + 0.8, style.INK, _depth_text))
     return columns
 
 
@@ -209,7 +211,12 @@ def reason_text(span: ProblemSpan) -> str:
     if span.verdict is None:
         return "unfinished"
     guessed = ", guessed" if span.verdict.is_guess else ""
-    return style.shortened(span.verdict.reason + guessed, 22)
+    return style.shortened(span.verdict.reason + guessed, 38)
+
+
+def _took_text(span: ProblemSpan) -> str:
+    seconds = span.ended_s - span.begun_s
+    return f"{seconds:.1f} s" if seconds < _SHORT_S else clock_text(seconds, span_s=0)
 
 
 def _depth_text(span: ProblemSpan) -> str:

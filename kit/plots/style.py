@@ -62,7 +62,8 @@ STYLE = {
 }
 
 _PNG_DPI = 150
-_TICK_STEPS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000, 86400)
+_TICKS_IN_SECONDS_BELOW_S = 10.0
+_TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000, 86400)
 
 
 def drawing() -> AbstractContextManager[None]:
@@ -143,11 +144,12 @@ def clock_text(seconds: float, *, span_s: float) -> str:
 
 def clock_axis(axes: Axes, *, end_s: float, label: str, num_ticks: int = 10) -> None:
     """Make x run from 0 to `end_s`, with ticks at round times, a faint grid and the unit in its label."""
+    unit = "h:mm" if end_s >= 3600 else "m:ss" if end_s >= _TICKS_IN_SECONDS_BELOW_S else "s"
     step_s = next((step for step in _TICK_STEPS_S if end_s / step <= num_ticks), end_s / num_ticks)
     ticks_s = [step_s * number for number in range(int(end_s / step_s) + 1)]
     axes.set_xlim(0, end_s)
-    axes.set_xticks(ticks_s, [clock_text(tick, span_s=end_s) for tick in ticks_s])
-    axes.set_xlabel(f"{label} ({'h:mm' if end_s >= 3600 else 'm:ss'})", fontsize=SMALL_PT)
+    axes.set_xticks(ticks_s, [f"{tick:g}" if unit == "s" else clock_text(tick, span_s=end_s) for tick in ticks_s])
+    axes.set_xlabel(f"{label} ({unit})", fontsize=SMALL_PT)
     axes.tick_params(labelsize=SMALL_PT, length=3)
     axes.grid(axis="x", linewidth=0.7)
 

@@ -177,5 +177,5 @@ def _draw_steps(axes: Axes, span: ProblemSpan) -> None:
     style.count_axis(axes, end=top, label="")
     style.end_labels(axes, end_s, ends[:5])
     axes.axvline(end_s, color=style.INK, linewidth=1.0)
-    verdict = reason_text(span)
-    axes.set_title(f"{style.shortened(span.problem_id, 12)}   {verdict}", loc="left", fontsize=style.TEXT_PT)
+    title = f"{style.shortened(span.problem_id, 12)}\n{reason_text(span)}"
+    axes.set_title(title, loc="left", fontsize=style.TEXT_PT)

@@ -27,7 +27,8 @@ REFERENCE_STREAMS = 8
 
 STREAM_COST = 0.2
 """What a further stream adds to a step, as a share of a step of one stream: with 0.2, one stream alone is 2.4 times as
-fast as one of eight (gpt-oss-120b on an H100: 667 tokens/s at eight, field notes peers.md 1.4; alone about 200)."""
+fast as one of eight (gpt-oss-120b on an H100: 667 tokens/s at eight, alone about 200:
+docs/peers.md#common-ancestor)."""
 
 _MARK = re.compile(r"#(\d+)#")
 

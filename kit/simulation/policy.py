@@ -58,20 +58,20 @@ def _fixed(name: str, rule: str, *, num_samples: int = 8, width: int = 8, note: 
     return Policy(name=name, solver=config, plan=plan, note=note)
 
 
-BASELINE = _fixed("4 equal of 8, bank", "votes(4)", note="the competition's common ancestor: peers.md 1.4")
+BASELINE = _fixed("4 equal of 8, bank", "votes(4)", note="docs/peers.md#common-ancestor")
 
 KIT = Policy(name="kit", solver=SolverConfig(), note="what the kit submits: its defaults")
 
 POLICIES: tuple[Policy, ...] = (
     BASELINE,
-    _fixed("4 equal of 8, linspace", "votes(4)", plan="linspace", note="peers.md 1.13"),
+    _fixed("4 equal of 8, linspace", "votes(4)", plan="linspace", note="docs/peers.md#tonghuikang"),
     _fixed("4 equal of 8, six at once", "votes(4)", width=6, note="the baseline with the kit's width"),
     _fixed("3 equal of 8, bank", "votes(3)"),
-    _fixed("6 equal of 12, bank", "votes(6)", num_samples=12, note="tried and dropped: peers.md 1.4"),
-    _fixed("lead 2 of 8, bank", "lead(2)", note="after peers.md 1.10"),
-    _fixed("uncatchable of 8, bank", "uncatchable", note="peers.md 1.6"),
+    _fixed("6 equal of 12, bank", "votes(6)", num_samples=12, note="tried and dropped: docs/peers.md#common-ancestor"),
+    _fixed("lead 2 of 8, bank", "lead(2)", note="after docs/peers.md#stream-arbitration"),
+    _fixed("uncatchable of 8, bank", "uncatchable", note="docs/peers.md#second-place-of-aimo3"),
     _fixed("k of recent, bank", "k_of_first(4, 4) | k_of_recent(4, 5) | k_of_first(5, 7) | k_of_first(6, 9)",
-           num_samples=15, note="peers.md 1.3"),
+           num_samples=15, note="docs/peers.md#second-place-of-aimo2"),
     _fixed("ESC(4) of 16, bank", "esc(4)", num_samples=16, note="arXiv 2401.10480"),
     _fixed("adaptive 0.95 of 16, bank", "adaptive(0.95)", num_samples=16, note="arXiv 2305.11860"),
     _fixed("SPRT 0.05 of 16, bank", "sprt(0.05)", num_samples=16, note="Wald; arXiv 2503.17587"),

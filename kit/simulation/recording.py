@@ -21,7 +21,7 @@ from kit.solver.journal import Record, read_records
 from kit.voting.learned import LEARNED, VoteModel
 
 TOKENS_PER_S = 83.0
-"""Of one of eight streams of gpt-oss-120b on an H100 (667 in all, field notes peers.md 1.4): where a recording has
+"""Of one of eight streams of gpt-oss-120b on an H100 (667 in all, docs/peers.md#common-ancestor): where a recording has
 tokens and no times."""
 
 LEAST_ATTEMPTS = 4

@@ -21,7 +21,7 @@ in a hundred times. The test cannot see a taste that is constant and wrong, such
 
 It asks no model: `kit.solver.genselect` does. Source: the table by this module's own formulas, checked against every
 pick that chance could make (tests/solver/test_liveness.py); the reason for the test: a public verifier that said 0.5 in
-20 of 20 rows (field notes peers.md 1.9).
+20 of 20 rows (docs/peers.md#verifier).
 """
 
 from __future__ import annotations

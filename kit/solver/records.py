@@ -23,7 +23,7 @@ def checked_sample(sample: Sample) -> Sample:
     """What an engine returned, with plain numbers where it gave those of a tensor library.
 
     Raises: EngineError for what is no sample, or for an empty text that ended by itself: engines that break
-        quietly give those at once (EAGLE-3 on MXFP4: field notes peers.md 2.7), and they are no answers.
+        quietly give those at once (EAGLE-3 on MXFP4: docs/peers.md#speculation), and they are no answers.
     """
     try:
         plain = dataclasses.replace(

@@ -6,8 +6,8 @@ Three formats behind one interface; `kit.tools.reasoner` loops over it:
   model's own turn (Qwen2.5-Math, ToRA, NuminaMath);
 - native: tool calls of the engine's chat template (Qwen3, gpt-oss), answered by messages of the role `tool`.
 
-A call that cannot be run is answered with what is wrong: it costs a turn and not the attempt (field notes
-peers.md 2.4). Several calls of one turn are answered in order.
+A call that cannot be run is answered with what is wrong: it costs a turn and not the attempt
+(docs/peers.md#harmony). Several calls of one turn are answered in order.
 Source: arXiv 2309.17452 (ToRA); QwenLM/Qwen2.5-Math, evaluation/math_eval.py.
 """
 

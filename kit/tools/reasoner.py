@@ -14,7 +14,7 @@ How an attempt of several turns ends:
 - DEADLINE, CUT: as in a single turn; what a watcher cuts gets no last call;
 - FAILED: the engine broke in a later turn, and there is no answer. What breaks the first turn is passed on.
 Nothing that Python does ends an attempt: no interpreter, a dead one or one that never answers is told to the
-model as output (field notes peers.md 2.10).
+model as output (docs/peers.md#pool).
 
 It does not word prompts, know how a model writes its calls (`kit.models`), or start processes.
 """
@@ -49,9 +49,9 @@ LAST_CALL_SHARE = 0.25
 class ReasoningConfig:
     """The caps of an attempt; SamplingParams.max_new_tokens caps its turns together.
 
-    max_turn_tokens: of one turn; a model that neither calls nor answers in so many is broken off (12288: field
-        notes peers.md 1.14). max_calls: pieces of code that are run for one attempt.
-    call_timeout_s: for one of them (6: field notes peers.md 1.4, where 12 was no better).
+    max_turn_tokens: of one turn; a model that neither calls nor answers in so many is broken off (12288:
+        docs/peers.md#turn-cap). max_calls: pieces of code that are run for one attempt.
+    call_timeout_s: for one of them (6: docs/peers.md#common-ancestor, where 12 was no better).
     lend_timeout_s: how long a call may wait until an interpreter is free.
     last_call_tokens: for the last call, over and above max_new_tokens; 0: none is made.
     last_call_s: this long before the deadline turns are broken off for it, or a quarter of the attempt's time

@@ -10,7 +10,7 @@ neither trained nor saved here.
 
 Letters: B rows, T new columns, S all columns with the past's, K the last columns, whose logits are
 wanted, D width, V vocabulary, L hidden states of the backbone that make x.
-Source: field notes 4.3; arXiv 2510.04871.
+Source: docs/recursion.md#join; arXiv 2510.04871.
 """
 
 from __future__ import annotations

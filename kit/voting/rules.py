@@ -68,7 +68,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """The leader has k votes, as in most competition notebooks (k = 4: field notes peers.md 1.4)."""
+    """The leader has k votes, as in most competition notebooks (k = 4: docs/peers.md#common-ancestor)."""
 
     k: int
 
@@ -115,7 +115,7 @@ class KOfFirst:
 
 @dataclass(frozen=True, slots=True)
 class KOfRecent:
-    """k of the last n attempts are the leader's ("4 of recent 5", AIMO2's second place: peers.md 1.3)."""
+    """k of the last n attempts are the leader's ("4 of recent 5": docs/peers.md#second-place-of-aimo2)."""
 
     k: int
     n: int

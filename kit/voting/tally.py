@@ -5,7 +5,7 @@ rule. Does not know engines, time or text.
 
 Ties: higher total weight first, then more votes, then the LARGER answer. Small integers and zero
 are what a confused model falls back on, so between equals the larger is the better bet (the second
-place of AIMO2 weighs answers up to 20 by 0.6 for the same reason: field notes peers.md 1.3).
+place of AIMO2 weighs answers up to 20 by 0.6 for the same reason: docs/peers.md#second-place-of-aimo2).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MIN_WEIGHT = 0.75
 MAX_WEIGHT = 1.25
 """Bounds of one vote's weight. Two votes of the least weight (1.5) beat one of the most (1.25), so no
 single confident attempt outvotes even two others (the entropy-weighted winners' notebooks lose votes
-to one outlier: field notes peers.md 2.14)."""
+to one outlier: docs/peers.md#outliers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def confidence_weight(mean_entropy: float | None) -> float:
     """A vote's weight from its mean token entropy in nats: lower entropy, more weight, bounded.
 
     Falls linearly from MAX_WEIGHT at 0 nats to MIN_WEIGHT at 1 nat; unknown or NaN weighs 1. The winners
-    use 1/entropy, which is unbounded (peers.md 2.14); entropies of finished attempts lie in 0.2–1.
+    use 1/entropy, which is unbounded (docs/peers.md#outliers); entropies of finished attempts lie in 0.2–1.
     """
     if mean_entropy is None or math.isnan(mean_entropy):
         return 1.0

@@ -29,7 +29,7 @@ from kit.sampling import Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
 
 TAIL_ENTROPY_TOKENS = 256
-"""Tokens whose entropy speaks for the end of a trace. Source: second place of AIMO3 (field notes peers.md 1.6)."""
+"""Tokens whose entropy speaks for the end of a trace. Source: docs/peers.md#second-place-of-aimo3."""
 
 GROUP_TOKENS = 2048
 """Tokens of one of DeepConf's groups, and of its tail. Source: WINDOW_SIZE in facebookresearch/deepconf."""
@@ -46,7 +46,7 @@ its middle. It is reasoned, not fitted: a wrong range costs slope, never order."
 
 SMALL_ANSWER = 20
 SMALL_ANSWER_PRIOR = 0.6
-"""AIMO2's second place weighs answers up to 20, and multiples of 100, by 0.6 (field notes peers.md 1.3)."""
+"""AIMO2's second place weighs answers up to 20, and multiples of 100, by 0.6 (docs/peers.md#second-place-of-aimo2)."""
 
 Weighing = Literal[
     "count",

@@ -15,9 +15,12 @@ import matplotlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 
 from kit.errors import InputError, StorageError
-from kit.plots.style import clock_text, count_text, duration_text, spread
+from kit.plots.rows import REASON_IN, reason_text
+from kit.plots.style import TEXT_PT, clock_axis, clock_text, count_text, drawing, duration_text, spread
 from kit.plots.timeline import (
     Limits,
     Outcome,
@@ -29,6 +32,7 @@ from kit.plots.timeline import (
 )
 from kit.plots.timeline_picture import draw_timeline, summary
 from kit.solver.journal import Journal, read_records
+from kit.solver.vote_state import StopReason
 
 Record = dict[str, Any]
 
@@ -367,6 +371,25 @@ def test_a_suffix_other_than_svg_or_png_is_refused(name: str, tmp_path: Path) ->
 def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
         draw_timeline(timeline_of_one(), tmp_path / "nowhere" / "competition.svg")
+
+
+@pytest.mark.parametrize("reason", StopReason)
+@pytest.mark.parametrize("guess", ["", "no votes"])
+def test_why_sampling_stopped_fits_its_column_whole(reason: StopReason, guess: str) -> None:
+    """Bug of an earlier version: "time is worth more el…"."""
+    (span,) = read_timeline([HEAD, solution("a", 1.0, 9.0, reason=reason.value, guess=guess)]).spans
+    text = reason_text(span)
+    assert text == reason.value + (", guessed" if guess else "")
+    with drawing():
+        width_pt = TextPath((0, 0), text, size=TEXT_PT).get_extents().width
+    assert width_pt <= REASON_IN * 72
+
+
+def test_a_competition_of_seconds_is_told_in_tenths() -> None:
+    axes = Figure().add_axes((0, 0, 1, 1))
+    clock_axis(axes, end_s=1.7, label="time")
+    assert [tick.get_text() for tick in axes.get_xticklabels()][:3] == ["0", "0.2", "0.4"]
+    assert axes.get_xlabel() == "time (s)"
 
 
 def test_times_and_counts_read_as_on_a_clock_and_in_three_figures() -> None:

@@ -282,7 +282,7 @@ def test_an_interpreter_that_breaks_is_told_and_replaced(error: Any) -> None:
 
 @pytest.mark.parametrize("error", [EngineError, OSError])
 def test_without_an_interpreter_the_model_is_told_and_the_attempt_goes_on(error: type[Exception]) -> None:
-    """Public kits counted such an attempt as lost (field notes peers.md 2.10)."""
+    """Public kits counted such an attempt as lost (docs/peers.md#pool)."""
     played = play(CALL, BOXED, bench=Bench(breaks="lend", error=error))
     assert "[not run: no Python could be started: no process could be started]" in played.last_prompt
     assert (played.sample.num_calls, played.sample.num_failed_calls, played.answer) == (1, 1, "42")

@@ -156,7 +156,7 @@ def test_sizes_come_from_the_backbones_config() -> None:
         config = TRMConfig.for_backbone(tiny_trm.backbone(kind, vocab_size=77).config)
         assert (config.hidden_size, config.vocab_size, config.head_dim) == (32, 77, head_dim)
         assert (config.num_attention_heads, config.num_key_value_heads) == (4, 2)
-    for hidden_size, expected in ((512, 1536), (1536, 4096), (3584, 9728)):  # field notes 1.1
+    for hidden_size, expected in ((512, 1536), (1536, 4096), (3584, 9728)):  # docs/recursion.md#sizes
         sized = TRMConfig.for_backbone(tiny_trm.backbone(hidden_size=32).config, hidden_size=hidden_size)
         assert sized.num_supervision * sized.depth * (sized.num_latent + 1) * sized.num_layers == 672
         assert default_intermediate_size(hidden_size) == expected

@@ -160,7 +160,7 @@ def _check_metadata(metadata: Path, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _destination(content: Mapping[str, Any]) -> DatasetHandle:
-    """Metadata by the client's own rules: title, slug, one licence (field notes kaggle.md 3)."""
+    """Metadata by the client's own rules: title, slug, one licence (docs/kaggle.md#datasets)."""
     owner, slug = content["id"].split("/")
     (licence,) = content["licenses"]
     return DatasetHandle(owner=owner, slug=slug, title=content["title"], licence=licence["name"])

@@ -1,6 +1,6 @@
 """Where a dataset goes: its owner, its name, its title and its licence, as Kaggle takes them.
 
-Source of the rules for names and titles: field notes kaggle.md 3.
+Source of the rules for names and titles: docs/kaggle.md#datasets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LICENCES = (
     *("GPL-2.0", "GPL-3.0", "LGPL-3.0", "AGPL-3.0", "FDL-1.3", "PDDL", "ODbL-1.0", "DbCL-1.0", "ODC-BY-1.0"),
     *("CDLA-Permissive-1.0", "CDLA-Sharing-1.0", "US-Government-Works", "EU-ODP-Legal-Notice"),
     *("copyright-authors", "other", "unknown"),
-)  # Source: docs/datasets_metadata.md of Kaggle/kaggle-cli at 07bf072; the client sends any name, Kaggle refuses others
+)  # Source: github.com/Kaggle/kaggle-cli at 07bf072, docs/datasets_metadata.md; the client sends any, Kaggle not all
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _OWNER = re.compile(r"[a-z0-9][a-z0-9-]*")
 

@@ -1,7 +1,7 @@
 """Where the files of a dataset are, whatever Kaggle made of it; and where a model that is attached by itself lies.
 
 In: a mounted dataset and its manifest. Out: a place for every original file, or that there is none. Archives are met
-both packed and unpacked, the latter in a folder of any name or right among the other files (field notes kaggle.md 3).
+both packed and unpacked, the latter in a folder of any name or right among the other files (docs/kaggle.md#datasets).
 Nothing is read but names and sizes.
 """
 

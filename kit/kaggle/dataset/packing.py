@@ -5,7 +5,7 @@ one is linked at startup and costs nothing; only if there are too many are the s
 read out at startup. The same files always give the same pieces.
 
 An archive is a tar without compression whose name hides that, so that Kaggle does not unpack it by its ending
-(field notes kaggle.md 3; wheels, which are zips, stay whole the same way). Should it be unpacked all the same,
+(docs/kaggle.md#datasets; wheels, which are zips, stay whole the same way). Should it be unpacked all the same,
 `mounted` finds its members by their names, which are unique in the whole dataset.
 """
 

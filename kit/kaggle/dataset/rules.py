@@ -1,6 +1,6 @@
 """What Kaggle takes as a dataset, and what it makes of it: how many files, how large, under which names.
 
-Source: field notes kaggle.md 3.
+Source: docs/kaggle.md#datasets.
 """
 
 from __future__ import annotations

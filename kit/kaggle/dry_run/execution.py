@@ -55,7 +55,7 @@ def kaggle_environ(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
     """The kernel's environment: nothing of the user's own, an empty home, and Kaggle's folders first on PYTHONPATH.
 
     A PYTHONPATH that is there already stays behind them, for the hook that blocks sockets may be on it.
-    Source: field notes kaggle.md 1 and 5.
+    Source: docs/kaggle.md#evaluation, docs/kaggle.md#image.
     """
     kept = {name: value for name, value in environ.items() if not name.startswith(_OF_THE_USER)}
     lib = job.root / "lib"

@@ -163,7 +163,8 @@ def as_table(report: Report) -> Table:
     columns["stopped because"] = "left"
     table = Table(title="Dry run", title_justify="left")
     for name, justify in columns.items():
-        table.add_column(name, justify="right" if justify == "right" else "left")
+        # Folded: in a narrow terminal a reason takes several lines, and nothing of it is cut.
+        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
     for line in report.lines:
         cells = _cells(line)
         table.add_row(*(cells[name] for name in columns))

@@ -47,7 +47,7 @@ _INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come 
 
 
 class Layout(StrEnum):
-    """Where Kaggle mounts inputs: it changed between January and March 2026 (field notes kaggle.md 4)."""
+    """Where Kaggle mounts inputs: it changed between January and March 2026 (docs/kaggle.md#mounts)."""
 
     OLD = "old"
     NEW = "new"

@@ -7,7 +7,7 @@ file included; strict (the dry run's way) refuses at the first answer that would
 Not here: asking the questions (`gateway`).
 
 Source: kaggle_evaluation/core/base_gateway.py 0.9.0 (error types; what is checked per answer and what only at
-the end), and trials with it (field-notes/kaggle.md, section 1).
+the end), and trials with it (docs/kaggle.md#evaluation).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Reading files into the page cache before the loader wants them: many large reads at once.
 
 In: files in the order in which they will be read. Out: how much was read, and why it ended. Kaggle's mounts are
-slow for one reader and fast for many: public notebooks read 65 GB in 62-189 s with 16 threads (field notes peers.md
-1.4). All threads work on the same few hundred MiB at the front, so a loader that started at the same moment finds
-its first file first, and never waits for one it wants later. Nothing is kept, and no error of a file is raised: the
-loader will tell it better.
+slow for one reader and fast for many: public notebooks read 65 GB in 62-189 s with 16 threads
+(docs/peers.md#common-ancestor). All threads work on the same few hundred MiB at the front, so a loader that started at
+the same moment finds its first file first, and never waits for one it wants later. Nothing is kept, and no error of a
+file is raised: the loader will tell it better.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PrefetchConfig:
     Raises: InputError for a value outside its range.
     """
 
-    num_threads: int = 16  # as the public notebooks (field notes peers.md 1.4)
+    num_threads: int = 16  # as the public notebooks (docs/peers.md#common-ancestor)
     read_bytes: int = 16 * MiB
     spare_bytes: int = 4 * GiB
 

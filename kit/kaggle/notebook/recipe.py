@@ -51,7 +51,7 @@ class ToolsConfig:
     """
 
     memory_bytes: int = 4 << 30
-    output_bytes: int = 2048  # the winners' notebooks (field notes peers.md 1.4)
+    output_bytes: int = 2048  # the winners' notebooks (docs/peers.md#common-ancestor)
     num_spare: int = 4
 
     def __post_init__(self) -> None:

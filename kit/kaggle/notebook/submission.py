@@ -3,7 +3,7 @@
 prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`session.assembly`).
 serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
 however long the model takes: the gateway gives up after 900 s without a server, but its first call has no deadline,
-so that call waits for the model (field notes kaggle.md 1).
+so that call waits for the model (docs/kaggle.md#evaluation).
 Neither raises for a broken dataset or model: every problem is then answered by a logged guess.
 """
 

@@ -6,8 +6,8 @@ accepted; anything else raises. `notebooks/kernel-metadata.json` is this module'
 GPU, and which image.
 
 Kaggle's client calls a push a success even if an input could not be attached; here it is a failure. Whether the GPU
-asked for was given only a run shows: the notebook's own log names it. Source: field notes kaggle.md 3 and 6; kaggle
-2.2.5 (`kernels_push`, `competition_submit_code`).
+asked for was given only a run shows: the notebook's own log names it. Source: docs/kaggle.md#notebooks,
+docs/kaggle.md#client; kaggle 2.2.5 (`kernels_push`, `competition_submit_code`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEFAULT_SLUG = "mathllm-kit-submission"
 DEFAULT_MESSAGE = "submitted by mathllm-kit"
 METADATA_NAME = "kernel-metadata.json"
 NOBODY = "your-username"
-MAX_BYTES = 1_000_000  # of a notebook, roughly (field notes kaggle.md 3)
+MAX_BYTES = 1_000_000  # of a notebook, roughly (docs/kaggle.md#notebooks)
 _MACHINE = "NvidiaH100"  # the competition's own, given to notebooks of this competition without internet alone
 _PUSHED_NAME = "pushed.json"
 _STALL_S = 600.0

@@ -8,7 +8,7 @@ same command after a kill goes on: files that are through are not sent again, a 
 and after the handing over nothing is sent, only waited for. A rebuilt dataset starts anew.
 
 Not done: comparing contents after the upload (Kaggle tells names and sizes only); deleting old versions.
-Source: field notes kaggle.md 3 and 6 (requests, limits, faults of the client's releases).
+Source: docs/kaggle.md#datasets, docs/kaggle.md#client (requests, limits, faults of the client's releases).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 In: the folder that `dataset.bundle.build` made. Out: its files by size, a folder of links with the client's
 `dataset-metadata.json`, an archive for uploading by hand, and what Kaggle's own list says differently.
 
-Nothing is ever written into the dataset's folder. Kaggle's limits and habits: field notes kaggle.md 3.
+Nothing is ever written into the dataset's folder. Kaggle's limits and habits: docs/kaggle.md#datasets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a folder of wheels to an environment of its own, on a machine without a network.
 
 First `check_host`: whether this machine is the one that the wheels are for, and what to do if it is not. The
-environment is a venv that sees none of Kaggle's own packages (which clash with vLLM's: field notes kaggle.md 5),
+environment is a venv that sees none of Kaggle's own packages (which clash with vLLM's: docs/kaggle.md#image),
 so nothing there is uninstalled. Whoever starts its Python must not hand on PYTHONPATH.
 """
 
@@ -73,7 +73,7 @@ def install_from(folder: Path, lock: Path, into: Path, *, borrow: Sequence[Path]
     """Make the environment `into` from the wheels in `folder`, as locked; returns its Python.
 
     One that was made from this very lock is kept; any other is replaced. Hashes are checked by the installer: uv
-    where there is one (34-40 s for vLLM against pip's 6 min: field notes kaggle.md 5), else pip.
+    where there is one (34-40 s for vLLM against pip's 6 min: docs/kaggle.md#image), else pip.
     borrow: folders of packages, or pure wheels, that come after the environment's own: for what no index has
     (the kit itself; torch for the CPU).
     Raises: InputError for another machine's wheels, or what the installer refuses; MissingError or InputError for

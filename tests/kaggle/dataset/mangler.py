@@ -1,4 +1,4 @@
-"""What Kaggle does to an uploaded folder, in every way it has been seen to (field notes kaggle.md 3 and 4).
+"""What Kaggle does to an uploaded folder, in every way it has been seen to (docs/kaggle.md#datasets).
 
 In: a build. Out: the folder as a notebook would find it mounted. Written from the notes, not from the kit's code.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.dry_run.report import as_table, guess_lines, make_report, read_submission
@@ -272,6 +274,18 @@ def test_the_report_joins_the_submission_with_gold_and_journal(tmp_path: Path) -
     table = as_table(report)
     assert table.row_count == 2
     assert list(table.columns[4].cells)[0] == "7 ×4  1 ×2  2 ×1  +1"  # noqa: RUF015
+
+
+@pytest.mark.parametrize("num_columns", [80, 100, 120])
+def test_no_cell_of_the_table_is_cut_in_a_narrow_terminal(num_columns: int, tmp_path: Path) -> None:
+    path = parquet(tmp_path / "s.parquet", {"id": ["a", "b"], "answer": [7, 5]})
+    records = [record | {"reason": "time is worth more elsewhere"} for record in (solved(A, 7), solved(B, 5, "none"))]
+    console = Console(width=num_columns, record=True, file=io.StringIO())
+    console.print(as_table(make_report((A, B), {"a": 7}, records, path)))
+    shown = console.export_text()
+    assert "…" not in shown
+    letters = "".join(line.split("│")[-2].strip() for line in shown.splitlines() if line.startswith("│"))
+    assert letters.replace(" ", "") == "timeisworthmoreelsewhere" * 2 + ";guessed"
 
 
 @pytest.mark.parametrize(

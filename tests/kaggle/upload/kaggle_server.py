@@ -5,7 +5,7 @@ The client reaches it as its HTTP proxy (`KAGGLE_API_ENVIRONMENT=LOCALHOST` make
 log of the client showed and no others: IntrospectToken, GetDatasetStatus, GetDataset, StartBlobUpload, the
 resumable PUT of Google's storage, CreateDataset, CreateDatasetVersion, ListDatasetFiles.
 
-Source: field notes kaggle.md 6, read against kaggle 2.2.4 and 2.2.5. Never compared with the live site.
+Source: docs/kaggle.md#client, read against kaggle 2.2.4 and 2.2.5. Never compared with the live site.
 """
 
 from __future__ import annotations
