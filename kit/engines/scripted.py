@@ -1,6 +1,6 @@
 """An engine that plays a script: what each attempt says, how long it takes, and how it fails.
 
-In: a function (prompt, params) -> Script. Out: the samples it describes, on anyio's clock, so that
+In: a function (prompt, params) -> Script. Out: the samples it describes, on trio's clock, so that
 on trio's autojump clock a five-hour competition takes milliseconds. Used by tests, `kit simulate` and
 the benchmarks. It does not model a batch: attempts do not slow each other down.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Self
 
-import anyio
+import trio
 
 from kit.engines.text.stop_strings import end_of_stop, show
 from kit.errors import EngineError, InputError, check_fields
@@ -68,7 +68,7 @@ class Outcome(Enum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Call:
-    """One call as the engine saw it; `outcome` is filled in when it ends. Times on anyio's clock."""
+    """One call as the engine saw it; `outcome` is filled in when it ends. Times on trio's clock."""
 
     prompt: Prompt
     params: SamplingParams
@@ -122,12 +122,12 @@ class ScriptedEngine:
         Raises: EngineError for Fault.ERROR.
         """
         script = self._write(prompt, params)
-        begun_s = anyio.current_time()
+        begun_s = trio.current_time()
         call = Call(prompt=prompt, params=params, timeout_s=timeout_s, begun_s=begun_s)
         self.calls.append(call)
         try:
             sample = await _play(script, params, timeout_s, on_chunk)
-        except anyio.get_cancelled_exc_class():
+        except trio.Cancelled:
             call.outcome = Outcome.CANCELLED
             raise
         except EngineError:
@@ -137,16 +137,16 @@ class ScriptedEngine:
             call.outcome = Outcome.RETURNED
             return sample
         finally:
-            call.ended_s = anyio.current_time()
+            call.ended_s = trio.current_time()
 
     def _count(self, outcome: Outcome) -> int:
         return sum(call.outcome is outcome for call in self.calls)
 
 
 async def _play(script: Script, params: SamplingParams, timeout_s: float, on_chunk: OnChunk | None) -> Sample:
-    begun_s = anyio.current_time()
+    begun_s = trio.current_time()
     if script.fault is Fault.HANG:
-        await anyio.sleep_forever()
+        await trio.sleep_forever()
     share, finish = _limit(script, params, timeout_s)
     share, is_cut = await _say(script, share, on_chunk)
     breaks = finish is not FinishReason.DEADLINE and not is_cut
@@ -159,7 +159,7 @@ async def _play(script: Script, params: SamplingParams, timeout_s: float, on_chu
         text=script.text[: round(len(script.text) * share)],
         num_tokens=round(script.num_tokens * share),
         finish=FinishReason.FAILED if failed else finish,
-        seconds=anyio.current_time() - begun_s,
+        seconds=trio.current_time() - begun_s,
         seed=params.seed,
         mean_logprob=script.mean_logprob,
         mean_entropy=script.mean_entropy,
@@ -172,12 +172,12 @@ async def _play(script: Script, params: SamplingParams, timeout_s: float, on_chu
 async def _say(script: Script, share: float, on_chunk: OnChunk | None) -> tuple[float, bool]:
     """Take the time that a share of the script takes; returns the share that was said and whether it was cut."""
     if on_chunk is None:
-        await anyio.sleep(script.seconds * share)
+        await trio.sleep(script.seconds * share)
         return share, False
     said = 0.0
     while said < share:
         before, said = said, min(share, said + 1 / script.num_chunks)
-        await anyio.sleep(script.seconds * (said - before))
+        await trio.sleep(script.seconds * (said - before))
         if show(on_chunk, _chunk(script, before, said)):
             return said, True
     return share, False

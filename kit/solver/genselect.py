@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-import anyio
+import trio
 
 from kit.answers.extraction import extract
 from kit.errors import EngineError, InputError, check_fields
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import Engine, FinishReason, Message, Prompt, SamplingParams
 from kit.solver.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
+from kit.tasks import nursery
 
 log = logging.getLogger(__name__)
 
@@ -112,16 +113,16 @@ async def select(
         return Selection(answer=None, liveness=Liveness.UNTESTED)
     comparison = _Comparison(engine, problem, ranked, config, seed)
     rounds = iter(comparison.rounds())
-    deadline = anyio.current_time() + timeout_s
+    deadline = trio.current_time() + timeout_s
 
     async def ask_on() -> None:
         for order, params in rounds:  # shared: whoever is free takes the next
-            await comparison.ask(order, params, deadline - anyio.current_time())
+            await comparison.ask(order, params, deadline - trio.current_time())
 
-    with anyio.move_on_after(timeout_s):
-        async with anyio.create_task_group() as group:
+    with trio.move_on_after(timeout_s):
+        async with nursery() as asking:
             for _ in range(min(width, config.num_rounds)):
-                group.start_soon(ask_on)
+                asking.start_soon(ask_on)
     return comparison.result()
 
 

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import anyio
+import trio
 
 from kit.budget import Budget
 from kit.errors import StorageError
@@ -69,7 +69,7 @@ class Solver:
         begun_s = self.budget.clock()
         allotted_s = self.budget.allot_s(self.num_done)
         vote_state = self._open_vote_state(problem)
-        deadline = anyio.current_time() + allotted_s
+        deadline = trio.current_time() + allotted_s
         reason = vote_state.verdict(self.config.stop) or await self._fill(vote_state, deadline)
         selected = await self._select(vote_state, reason, deadline)
         seconds = self.budget.clock() - begun_s
@@ -107,7 +107,7 @@ class Solver:
 
     async def _fill(self, vote_state: VoteState, deadline: float) -> StopReason:
         """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
-        if deadline <= anyio.current_time():
+        if deadline <= trio.current_time():
             return StopReason.OUT_OF_TIME
         attempt_loop = AttemptLoop(
             engine=self.engine,
@@ -120,7 +120,7 @@ class Solver:
             pacer=self._pacer,
             write=self._write,
         )
-        with anyio.CancelScope(deadline=deadline + self.config.grace_s):
+        with trio.CancelScope(deadline=deadline + self.config.grace_s):
             await attempt_loop.run()
         self._pacer.note(num_ended=attempt_loop.num_ended, running_s=attempt_loop.running_s())
         return vote_state.verdict(self.config.stop) or StopReason.OUT_OF_TIME
@@ -131,7 +131,7 @@ class Solver:
     async def _select(self, vote_state: VoteState, reason: StopReason, deadline: float) -> int | None:
         """Have the model compare the candidates of a contested vote, if that is asked for and time is left."""
         config = self.config.selection
-        timeout_s = deadline - anyio.current_time()
+        timeout_s = deadline - trio.current_time()
         if not config.num_rounds or reason in _SETTLED or timeout_s <= 0:
             return None
         seed = attempt_seed(self.config.seed, vote_state.problem, -1)

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 
-import anyio
+import trio
 
 from kit.answers.extraction import RawAnswer, Source, extract
 from kit.answers.normalisation import Rejection, normalise
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Trajectory:
-    """One attempt under way: the chat so far, what it has cost and what is left. Times on anyio's clock."""
+    """One attempt under way: the chat so far, what it has cost and what is left. Times on trio's clock."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Trajectory:
         self._prompt = prompt
         self._params = params
         self._on_chunk = on_chunk
-        self._begun = anyio.current_time()
+        self._begun = trio.current_time()
         self.deadline = self._begun + max(0.0, timeout_s)
         self.turns_end = self.deadline - reserve_s
         self.ends = self.deadline + grace_s  # whoever is late by then is not waited for
@@ -58,7 +58,7 @@ class Trajectory:
     @property
     def seconds_left(self) -> float:
         """For turns and calls; what is kept back for the last call is not among them."""
-        return self.turns_end - anyio.current_time()
+        return self.turns_end - trio.current_time()
 
     @property
     def tokens_left(self) -> int:
@@ -97,7 +97,7 @@ class Trajectory:
         """
         if finish is FinishReason.ABORTED or (finish is FinishReason.FAILED and self.num_drawn == 1):
             return False
-        if anyio.current_time() >= self.deadline:
+        if trio.current_time() >= self.deadline:
             return False
         if finish is FinishReason.STOP:
             return self.answer is None
@@ -116,8 +116,8 @@ class Trajectory:
         stop = (*self._params.stop, *stop)
         params = dataclasses.replace(self._params, seed=seed, max_new_tokens=max_tokens, stop=stop)
         prompt = dataclasses.replace(self._prompt, messages=messages)
-        timeout_s = ends - anyio.current_time()
-        with anyio.move_on_after(self.ends - anyio.current_time()):
+        timeout_s = ends - trio.current_time()
+        with trio.move_on_after(self.ends - trio.current_time()):
             try:
                 sample = await self._engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
             except Exception as error:  # a bug in an engine costs a later turn, and not what was said before it
@@ -137,7 +137,7 @@ class Trajectory:
             text=self.text,
             num_tokens=sum(turn.num_tokens for turn in self.turns),
             finish=finish,
-            seconds=anyio.current_time() - self._begun,
+            seconds=trio.current_time() - self._begun,
             seed=self._params.seed,
             mean_logprob=_mean(spoken, lambda turn: turn.mean_logprob),
             mean_entropy=_mean(spoken, lambda turn: turn.mean_entropy),
