@@ -75,14 +75,14 @@ class SandboxPool:
         return is_over
 
     async def keep_spares(self) -> None:
-        """Keep as many spares as configured; runs until cancelled, and raises nothing else."""
+        """Keep as many spares as configured; runs until cancelled. Without one, a lease forks its own."""
         while True:
             self._wanted = trio.Event()
             try:
                 while len(self._spares) < self._config.num_spare:
                     self._spares.append(await self._spawn())
                 await self._wanted.wait()
-            except Exception as error:  # noqa: BLE001  # it would cancel the body of the pool: the whole competition
+            except (EngineError, OSError) as error:
                 log.warning("no spare sandbox, another try in %g s: %r", _RETRY_S, error)
                 await trio.sleep(_RETRY_S)
 

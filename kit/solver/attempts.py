@@ -15,11 +15,11 @@ import trio
 
 from kit.budget import Clock
 from kit.errors import EngineError
-from kit.sampling import Engine, FinishReason, Prompt, Sample
+from kit.sampling import Engine, FinishReason, Prompt, Sample, call_engine, checked_sample
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import Pacer, Progress
-from kit.solver.records import cancelled_record, checked_sample, sample_record
+from kit.solver.records import cancelled_record, sample_record
 from kit.solver.vote_state import ParsedAnswer, StopReason, VoteState
 from kit.tasks import background, nursery
 from kit.voting.early_abort import EarlyAbort
@@ -150,7 +150,7 @@ class AttemptLoop:
             self._ended_s += trio.current_time() - self._begun.pop(number)
             if sample is None:  # cancelled, alone or within a group of exceptions
                 self.write(cancelled_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
-        parsed = self._read(number, sample)
+        parsed = self.vote_state.read(sample)
         ended_s = self.clock()
         self.write(
             sample_record(self.vote_state.problem, number, sample, parsed.vote, begun_s=begun_s, ended_s=ended_s)
@@ -164,7 +164,8 @@ class AttemptLoop:
         started = trio.current_time()
         try:
             return checked_sample(
-                await self.engine.sample(
+                await call_engine(
+                    self.engine,
                     self.prompt,
                     params,
                     timeout_s=self.deadline - started,
@@ -174,21 +175,10 @@ class AttemptLoop:
         except EngineError as error:
             log.warning("%s: attempt %d failed: %s", self.vote_state.problem.id, number, error)
             reason = str(error)
-        # A bug in an engine costs this attempt; let out of the task group, it costs all of them.
-        except (Exception, SystemExit, GeneratorExit) as error:
-            log.exception("%s: attempt %d broke", self.vote_state.problem.id, number)
-            reason = repr(error)
         seconds = trio.current_time() - started
         return Sample(
             text="", num_tokens=0, finish=FinishReason.FAILED, seconds=seconds, seed=params.seed, error=reason
         )
-
-    def _read(self, number: int, sample: Sample) -> ParsedAnswer:
-        try:
-            return self.vote_state.read(sample)
-        except Exception:  # a text that cannot be read, by a bug of ours, costs its own vote and not the problem
-            log.exception("%s, attempt %d: not counted", self.vote_state.problem.id, number)
-            return ParsedAnswer()
 
     def _count(self, number: int, sample: Sample, parsed: ParsedAnswer) -> None:
         self.num_ended += sample.finish is not FinishReason.FAILED

@@ -27,7 +27,7 @@ import trio
 from kit.answers.extraction import extract
 from kit.errors import EngineError, InputError, check_fields
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Engine, FinishReason, Message, Prompt, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, Prompt, SamplingParams, call_engine, checked_sample
 from kit.solver.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
 from kit.tasks import nursery
 
@@ -169,12 +169,9 @@ class _Comparison:
         """One round. What goes wrong in it is logged and leaves no pick."""
         prompt = comparison_prompt(self._problem, [self._texts[option] for option in order])
         try:
-            sample = await self._engine.sample(prompt, params, timeout_s=timeout_s)
+            sample = checked_sample(await call_engine(self._engine, prompt, params, timeout_s=timeout_s))
         except EngineError as error:
             log.warning("%s: a comparison failed: %s", self._problem.id, error)
-            return
-        except Exception:  # a bug in an engine costs this round; let out of the task group, it costs the problem
-            log.exception("%s: a comparison broke", self._problem.id)
             return
         self._num_tokens += sample.num_tokens
         if sample.finish is not FinishReason.STOP:

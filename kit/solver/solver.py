@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import trio
 
 from kit.budget import Budget
-from kit.errors import StorageError
+from kit.errors import EngineError, StorageError
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.sampling import Engine, FinishReason, Prompt
@@ -138,19 +138,15 @@ class Solver:
         candidates = vote_state.candidates(max_chars=config.summary_chars)
         # Without tools and last calls, which would put words into the judge's mouth.
         judge = self.engine.engine if isinstance(self.engine, ToolReasoner) else self.engine
-        try:
-            chosen = await select(
-                judge,
-                vote_state.problem,
-                candidates,
-                config=config,
-                seed=seed,
-                timeout_s=timeout_s,
-                width=self.config.width,
-            )
-        except Exception:  # selection is an extra: a bug in it may not cost the votes
-            log.exception("%s: selection broke; the votes decide", vote_state.problem.id)
-            return None
+        chosen = await select(
+            judge,
+            vote_state.problem,
+            candidates,
+            config=config,
+            seed=seed,
+            timeout_s=timeout_s,
+            width=self.config.width,
+        )
         vote_state.num_tokens += chosen.num_tokens
         return chosen.answer
 
@@ -181,8 +177,8 @@ _SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.NOT_WORTH, Stop
 
 @contextmanager
 def _contained(what: str) -> Iterator[None]:
-    """A text that cannot be read, by a bug of ours, costs its own vote and not the problem."""
+    """A record that was tampered with costs its own vote and not the problem."""
     try:
         yield
-    except Exception:
+    except (EngineError, KeyError, TypeError, ValueError):
         log.exception("%s: not counted", what)

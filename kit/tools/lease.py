@@ -85,7 +85,7 @@ class InterpreterLease:
             self._scope = held.enter_context(trio.move_on_after(self._bounded(timeout_s)))
             try:
                 interpreter = await held.enter_async_context(self._interpreters.lend())
-            except Exception as error:  # as in run
+            except (EngineError, OSError) as error:
                 log.warning("no interpreter: %r", error, exc_info=not isinstance(error, EngineError))
                 why = f"no Python could be started: {error}"
             else:
@@ -99,7 +99,7 @@ class InterpreterLease:
         self._scope.deadline = trio.current_time() + self._bounded(self._grace_s)
         try:
             await self._held.aclose()
-        except Exception as error:  # as in run
+        except (EngineError, OSError) as error:
             log.warning("an interpreter was given back broken: %r", error, exc_info=not isinstance(error, EngineError))
 
     def _bounded(self, seconds: float) -> float:

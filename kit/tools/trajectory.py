@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import math
 from collections.abc import Callable, Iterable
 
@@ -18,10 +17,8 @@ from kit.answers.extraction import RawAnswer, Source, extract
 from kit.answers.normalisation import Rejection, normalise
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX
-from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams, call_engine
 from kit.tools.chat import breaks_off_in_thought, later_half, said, transcript
-
-log = logging.getLogger(__name__)
 
 
 class Trajectory:
@@ -108,8 +105,7 @@ class Trajectory:
     ) -> Sample:
         """One turn; `stop` are texts that end it besides the attempt's own.
 
-        Raises: EngineError, also for an engine that does not hand it back in time and, after the first turn, for
-        whatever else breaks in it.
+        Raises: EngineError, also for an engine that does not hand it back in time.
         """
         seed = turn_seed(self._params.seed, self.num_drawn)
         self.num_drawn += 1
@@ -118,13 +114,7 @@ class Trajectory:
         prompt = dataclasses.replace(self._prompt, messages=messages)
         timeout_s = ends - trio.current_time()
         with trio.move_on_after(self.ends - trio.current_time()):
-            try:
-                sample = await self._engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
-            except Exception as error:  # a bug in an engine costs a later turn, and not what was said before it
-                if self.num_drawn == 1 or isinstance(error, EngineError):
-                    raise
-                log.exception("an engine broke in turn %d", self.num_drawn)
-                raise EngineError(f"the engine broke: {error!r}") from error
+            sample = await call_engine(self._engine, prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
             self.turns.append(sample)
             return sample
         raise EngineError(f"the engine handed nothing back in time: it was given {timeout_s:.1f} s")

@@ -600,8 +600,8 @@ def test_a_bug_in_an_engine_costs_no_more_than_the_turn_it_breaks(caplog: pytest
     assert play_buggy("I cannot say.", ValueError("odd")).finish is FinishReason.STOP
 
 
-def test_a_bug_in_an_engines_first_turn_is_passed_on_as_it_is() -> None:
-    with pytest.raises(ValueError, match="odd"):
+def test_a_bug_in_an_engines_first_turn_is_passed_on_as_an_error_of_the_engine() -> None:
+    with pytest.raises(EngineError, match="odd"):
         play_buggy(ValueError("odd"))
 
 
