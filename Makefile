@@ -21,8 +21,8 @@ dry-run: environment
 test: environment check-code
 	$(BIN)/pytest -n auto --dist loadfile -rsfE -m "not real_vllm and not long" $(ARGS)
 
-# What `make test` leaves out: the marker `long`, that is the random scenarios of `kit simulate` with the seeds from 500
-# to 10,000, and the simulations of the stop rules with more runs. They look for what is rare; each has a short sister.
+# What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 500
+# to 10,000 (`make test` runs those below 500), and two tests that fetch or install a whole wheelhouse.
 test-slow: environment
 	$(BIN)/pytest -n auto --dist load -rsfE -m long $(ARGS)
 

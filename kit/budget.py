@@ -1,8 +1,8 @@
 """How long a problem may take: the competition's clock, its reserve, and each problem's share.
 
 The clock counts seconds since the process started, not since the model was loaded: loading is paid
-for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument. Beside the kit's own
-plan stand the two that the competition's winners wrote, to be compared with (`BudgetConfig.plan`).
+for by the same five hours (field notes peers.md 2.9). Pure: the clock is an argument. Two plans that the
+competition's winners wrote are here too, for comparison with the kit's own (`BudgetConfig.plan`).
 """
 
 from __future__ import annotations

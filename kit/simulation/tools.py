@@ -57,7 +57,7 @@ class CodesFirst:
 
 
 class MoodyInterpreters:
-    """A pool whose Pythons behave as the dice fall, one behaviour a loan."""
+    """A pool whose Pythons behave as the dice fall, one behaviour a lease."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng

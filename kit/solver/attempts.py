@@ -1,7 +1,8 @@
-"""The attempts at one problem: slots that draw one after another, and an eye on what they are worth.
+"""The attempts at one problem: each slot draws one after another, until the votes are enough or not worth their time.
 
-In: an engine, a vote_state and a deadline. Out: the vote_state, filled, and a journal record for every attempt, ended
-or cut. It ends when the verdict is in or nothing is left to draw; the caller's cancel scope is the hard limit.
+In: an engine, a VoteState and a deadline. Out: the VoteState, filled, and a journal record for every attempt, whether
+it ended or was cancelled. The loop ends with the verdict, or when nothing is left to draw. The caller's cancel scope
+is the hard limit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A contested vote and the candidates' summaries in, the answer that the model itself picks out; or why not to listen.
+"""Selection by the model itself. In: the candidates of a contested vote. Out: the one it picks, or why not to trust it.
 
 GenSelect: the model reads 2 to 16 solutions and names the best, several times, and the majority of its picks is
-the answer. Each round shows the candidates in another order, and among them a planted control: a text that solves
+the answer. Each round shows the candidates in another order, together with a planted control: a text that solves
 nothing, with a random answer. What the picks say is used only if the selector passes a liveness test
 (`kit.solver.liveness`); a selector that is dead is reported and its picks are ignored.
 

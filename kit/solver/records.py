@@ -1,6 +1,6 @@
 """What the solver writes into the journal, and how it is read back.
 
-`sample`: an attempt that ended, with its vote. `cut`: one that was cancelled, since the vote was decided or
+`sample`: an attempt that ended, with its vote. `cancelled`: one that was cancelled, since the vote was decided or
 time was up. `solution`: a problem's answer. Times are seconds on the competition's clock.
 """
 

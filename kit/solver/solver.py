@@ -1,7 +1,7 @@
 """The one flow under a deadline: Problem → Prompt → Sample → answer → Tally → Solution.
 
-Attempts are tasks of one task group: each is journalled and counted as it ends, a decided vote cancels
-the rest, a freed slot draws the next, and the problem's share of the budget is the outermost cancel
+Attempts are tasks of one nursery. Each is journalled and counted as it ends; a decided vote cancels
+the rest; a freed slot draws the next; the problem's share of the budget is the outermost cancel
 scope. The clock is the event loop's, so on trio's autojump clock a whole competition runs in virtual time.
 Does not load models and does not speak to Kaggle.
 """

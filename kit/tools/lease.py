@@ -1,7 +1,7 @@
 """The interpreter of one attempt: lent at its first call, given back at its end, whatever goes wrong with it.
 
-Nothing that Python does ends an attempt: no interpreter, a dead one or one that never answers becomes the
-output of the call (field notes peers.md 2.10).
+Python never ends an attempt. An interpreter that is missing, dead or silent becomes the output of the call (field
+notes peers.md 2.10).
 """
 
 from __future__ import annotations

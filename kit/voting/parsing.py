@@ -1,7 +1,6 @@
 """Stop rules as text: "votes(4) | certificate(0.05)" in, a Rule out, and `str(rule)` is that text again.
 
-What a rule does and errs is told in `kit.voting.rules`, `kit.voting.sequential` and `kit.voting.learned`. Does not read
-files.
+The rules themselves are in `kit.voting.rules`, `kit.voting.sequential` and `kit.voting.learned`. Does not read files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stop rules that weigh the evidence of the vote counts: a posterior, Wald's test, a certificate.
 
-In and out: as `kit.voting.rules`, whose model they share. All count votes, not weights, and hold
+In and out: as `kit.voting.rules`, whose model they share. All count votes and not weights. They hold
 only if the leader by weight also leads by count. Not here: priors learned from past votes.
 
     rule                  stops at (0.95 or 0.05)     what is at most 0.05

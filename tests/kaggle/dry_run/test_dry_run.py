@@ -85,6 +85,7 @@ def test_a_relative_out_folder_and_a_path_with_a_space_work(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_everything_but_torch_is_installed_from_the_wheelhouse_in_the_dataset(csv: Path, tmp_path: Path) -> None:
     """The real wheels of the target cpu, from pip's own index: 116 MB. Torch for the CPU is on no index here."""
     if sys.version_info[:2] != (3, 11):
