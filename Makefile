@@ -3,6 +3,7 @@
 #   make dry-run PROBLEMS=path/to/reference.csv    dry-run on other problems
 #   make dry-run ARGS="--interactive"              any option of `kit dry-run`
 #   make test ARGS="-k voting"                     any option of pytest
+#   make test-slow                                 the searches that are too long for `make test`
 #   make pictures                                  draw the README's pictures from a new dry run
 #   make test-vllm                                 the tests that start the real vLLM, in an environment of its own
 
@@ -10,16 +11,21 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dry-run test test-vllm check-code pictures environment environment-vllm clean
+.PHONY: help dry-run test test-slow test-vllm check-code pictures environment environment-vllm clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
 
 test: environment check-code
-	$(BIN)/pytest -n auto --dist loadfile -rsfE -m "not real_vllm" $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile -rsfE -m "not real_vllm and not long" $(ARGS)
+
+# What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 500
+# to 10,000 (`make test` runs those below 500), and two tests that fetch or install a whole wheelhouse.
+test-slow: environment
+	$(BIN)/pytest -n auto --dist load -rsfE -m long $(ARGS)
 
 # What `make test` leaves out: the tests that start the real vLLM.
 test-vllm: environment environment-vllm

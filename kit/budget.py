@@ -1,8 +1,8 @@
 """How long a problem may take: the competition's clock, its reserve, and each problem's share.
 
 The clock counts seconds since the process started, not since the model was loaded: loading is paid
-for by the same five hours (docs/peers.md#clock). Pure: the clock is an argument. Beside the kit's own
-plan stand the two that the competition's winners wrote, to be compared with (`BudgetConfig.plan`).
+for by the same five hours (docs/peers.md#clock). Pure: the clock is an argument. Two plans that the
+competition's winners wrote are here too, for comparison with the kit's own (`BudgetConfig.plan`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -84,8 +84,8 @@ class BudgetConfig:
 class Budget:
     """The competition's time, as seen at any moment through its clock."""
 
-    config: BudgetConfig = field(default_factory=BudgetConfig)
-    clock: Clock = field(default_factory=process_clock)
+    config: BudgetConfig
+    clock: Clock
 
     @property
     def remaining_s(self) -> float:

@@ -8,13 +8,16 @@ and so does a watcher (`on_chunk`) that has seen enough.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from kit.errors import check_fields
+from kit.errors import EngineError, check_fields
+
+log = logging.getLogger(__name__)
 
 # Deeper than any published recursion (16 * 3), where float32's rounding begins to show.
 MAX_DEPTH = 64
@@ -188,3 +191,51 @@ class Engine(Protocol):
         Raises: EngineError if no sample can be drawn (the engine may still serve later calls).
         """
         ...
+
+
+async def call_engine(
+    engine: Engine, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+) -> Sample:
+    """`engine.sample` as the kit calls it: a bug in an engine costs this call and nothing else.
+
+    A cancellation and Ctrl-C pass.
+    Raises: EngineError for whatever breaks in the engine; what it does not expect itself is logged with its traceback.
+    """
+    try:
+        return await engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
+    except EngineError:
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:
+        log.exception("an engine broke")
+        raise EngineError(f"the engine broke: {error!r}") from error
+
+
+def checked_sample(sample: Sample) -> Sample:
+    """What an engine returned, with plain numbers where it gave those of a tensor library.
+
+    Raises: EngineError for what is no sample, or for an empty text that ended by itself: engines that break
+        quietly give those at once (EAGLE-3 on MXFP4: docs/peers.md#speculation), and they are no answers.
+    """
+    try:
+        plain = replace(
+            sample,
+            num_tokens=int(sample.num_tokens),
+            seconds=float(sample.seconds),
+            finish=FinishReason(sample.finish),
+            depth=None if sample.depth is None else int(sample.depth),
+            mean_logprob=_plain(sample.mean_logprob),
+            mean_entropy=_plain(sample.mean_entropy),
+            halting=_plain(sample.halting),
+        )
+        is_silent = not plain.text.strip() and not plain.tool_calls
+    except (TypeError, ValueError, AttributeError) as error:
+        raise EngineError(f"the engine returned {type(sample).__name__}, which is no sample: {error}") from error
+    if not isinstance(plain.text, str):
+        raise EngineError(f"the engine returned a text of type {type(plain.text).__name__}")
+    if is_silent and plain.finish in (FinishReason.STOP, FinishReason.LENGTH):
+        raise EngineError("the engine returned an empty text")
+    return plain
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,4 +1,4 @@
-"""Tasks that run behind a body and end with it, as if there were no nursery.
+"""Trio's nurseries without their groups of errors, and a trio loop that other threads can call.
 
 In: a body. Out: a nursery for its tasks. Trio raises what leaves a nursery as a group, a mere cancellation included,
 and callers tell a cancellation from an error by its type.
@@ -6,21 +6,33 @@ and callers tell a cancellation from an error by its type.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 import trio
+
+_ResultT = TypeVar("_ResultT")
+
+
+@asynccontextmanager
+async def nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose body is left when its tasks have ended; see `plain` for what comes out."""
+    try:
+        async with trio.open_nursery() as opened:
+            yield opened
+    except BaseExceptionGroup as group:
+        raise plain(group) from None
 
 
 @asynccontextmanager
 async def background() -> AsyncIterator[trio.Nursery]:
     """A nursery whose tasks are cancelled when the body is left; see `plain` for what comes out."""
-    try:
-        async with trio.open_nursery() as nursery:
-            yield nursery
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise plain(group) from None
+    async with nursery() as opened:
+        yield opened
+        opened.cancel_scope.cancel()
 
 
 def plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -40,3 +52,88 @@ def _single(error: BaseException) -> BaseException:
         return error
     first, *rest = map(_single, error.exceptions)
     return first if all(isinstance(leaf, trio.Cancelled) for leaf in (first, *rest)) else error
+
+
+class LoopThread:
+    """A trio loop in a thread of its own, from `start` to `stop`; every other thread may start tasks in it.
+
+    An error of a task is its future's. One that is no Exception (SystemExit and its like) ends the loop as well, and
+    tasks that are started afterwards fail with trio.RunFinishedError.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="trio loop", daemon=True)
+        self._started: Future[trio.lowlevel.TrioToken] = Future()
+        self._tasks: trio.Nursery | None = None
+        self._stopping = trio.Event()
+
+    def start(self) -> None:
+        """Start the thread; returns when the loop runs."""
+        self._thread.start()
+        self._started.result()
+
+    def start_soon(self, work: Callable[[], Awaitable[_ResultT]]) -> Future[_ResultT]:
+        """Start a task and return at once, whatever the loop is doing. Cancelling the future cancels the task.
+
+        Raises: trio.RunFinishedError if the loop has ended.
+        """
+        future: Future[_ResultT] = Future()
+        scope = trio.CancelScope()
+
+        def note_cancelled(ended: Future[_ResultT]) -> None:
+            if ended.cancelled():
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(scope.cancel)
+
+        def begin() -> None:
+            assert self._tasks is not None, "the loop serves nobody before it has its nursery"
+            try:
+                self._tasks.start_soon(_fulfil, future, scope, work)
+            except RuntimeError as error:  # the nursery is closed: the loop is about to end
+                future.set_exception(error)
+
+        future.add_done_callback(note_cancelled)
+        self._token.run_sync_soon(begin)
+        return future
+
+    def stop(self, tell: Callable[[], object] = lambda: None) -> None:
+        """Let the loop end when its tasks have, which `tell` may ask of them; returns when the thread has ended too.
+
+        Does nothing before `start`.
+        """
+        if self._started.done():
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(tell)
+                self._token.run_sync_soon(self._stopping.set)
+            self._thread.join()
+
+    @property
+    def _token(self) -> trio.lowlevel.TrioToken:
+        assert self._started.done(), "start() was not called"
+        return self._started.result()
+
+    def _run(self) -> None:
+        with suppress(BaseExceptionGroup):  # what ended the loop: the future of its task has told it
+            trio.run(self._serve)
+
+    async def _serve(self) -> None:
+        async with trio.open_nursery() as self._tasks:
+            self._started.set_result(trio.lowlevel.current_trio_token())
+            await self._stopping.wait()
+
+
+async def _fulfil(future: Future[_ResultT], scope: trio.CancelScope, work: Callable[[], Awaitable[_ResultT]]) -> None:
+    """Do the work and hand over what comes of it; nobody waits any more for a future that was cancelled."""
+    try:
+        with scope:
+            result = await work()
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+    except trio.Cancelled:
+        future.cancel()  # the loop is ending
+        raise
+    except BaseException as error:
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise

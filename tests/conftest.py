@@ -1,4 +1,4 @@
-"""Fixtures that more than one test file needs."""
+"""What holds for every test file: hypothesis's profile, and the fixtures that more than one needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The one profile. No deadline and no health check speaks of how fast a machine is. In CI the examples are the same in
+# each run, so that a red build speaks of the change; elsewhere they are new ones, which is how bugs are found.
+settings.register_profile(
+    "kit",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("kit")
 
 REPO = Path(__file__).parent.parent
 

@@ -1,11 +1,15 @@
-"""What comes out of a nursery that callers need not know of."""
+"""What comes out of a nursery that callers need not know of, and of a loop in another thread."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
 
 import pytest
 import trio
 
-from kit.tasks import background, plain
+from kit.tasks import LoopThread, background, plain
 
 pytestmark = pytest.mark.anyio
 
@@ -86,3 +90,69 @@ async def test_errors_of_body_and_task_come_out_together() -> None:
 def test_one_error_in_a_group_is_what_the_group_stands_for() -> None:
     error = KeyError()
     assert plain(BaseExceptionGroup("g", [error])) is error
+
+
+# --- a loop in a thread
+
+
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    running = LoopThread()
+    running.start()
+    yield running
+    running.stop()
+
+
+async def seven() -> int:
+    return 7
+
+
+async def fail() -> None:
+    raise KeyError("mine")
+
+
+async def leave() -> None:
+    raise SystemExit(3)
+
+
+def test_a_task_of_another_thread_gives_its_value_or_its_error(loop: LoopThread) -> None:
+    assert loop.start_soon(seven).result() == 7
+    with pytest.raises(KeyError, match="mine"):
+        loop.start_soon(fail).result()
+    assert loop.start_soon(seven).result() == 7
+
+
+def test_cancelling_the_future_cancels_the_task(loop: LoopThread) -> None:
+    begun: Future[None] = Future()
+    ended = threading.Event()
+
+    async def wait() -> None:
+        begun.set_result(None)
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    future = loop.start_soon(wait)
+    begun.result()
+    future.cancel()
+    assert ended.wait(60)
+    assert loop.start_soon(seven).result() == 7
+
+
+def test_what_asks_to_end_the_process_ends_the_loop_and_nobody_waits_for_it_in_vain(loop: LoopThread) -> None:
+    waiting = loop.start_soon(trio.sleep_forever)
+    with pytest.raises(SystemExit):
+        loop.start_soon(leave).result()
+    with pytest.raises(CancelledError):
+        waiting.result()
+    loop.stop()
+    with pytest.raises(trio.RunFinishedError):
+        loop.start_soon(seven)
+
+
+def test_stopping_waits_for_the_tasks_and_may_tell_them(loop: LoopThread) -> None:
+    told = trio.Event()
+    waiting = loop.start_soon(told.wait)
+    loop.stop(told.set)
+    assert waiting.done()

@@ -1,8 +1,8 @@
 """An engine that plays a script: what each attempt says, how long it takes, and how it fails.
 
-In: a function (prompt, params) -> Script. Out: the samples it describes, on trio's clock; on its autojump clock a
-competition of five hours takes milliseconds. For tests, `kit simulate` and the benchmarks. It models no batch: attempts
-do not slow each other down.
+In: a function (prompt, params) -> Script. Out: the samples it describes, on trio's clock, so that
+on trio's autojump clock a five-hour competition takes milliseconds. Used by tests, `kit simulate` and
+the benchmarks. It does not model a batch: attempts do not slow each other down.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Fault(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What one attempt does without limits.
+    """What one attempt does when nothing limits it.
 
-    seconds: of the whole text. num_tokens: of it, with the end-of-sequence token. num_chunks: equal pieces that a
-    watcher sees. token_stats: one entry a token, or empty.
-    Raises: InputError for a negative time, no tokens or no pieces.
+    seconds: how long the whole text takes. num_tokens: its length, end-of-sequence token included.
+    num_chunks: even pieces in which a watcher sees it. token_stats: one entry a token, or empty.
+    Raises: InputError for a negative time, or fewer tokens or pieces than one.
     """
 
     text: str = ""

@@ -1,4 +1,4 @@
-"""The warm pool: forked Pythons that wait, so that an attempt, or one whose Python died, has a fresh one at once.
+"""The warm pool: forked Pythons that wait, so that an attempt has a fresh one at once, also when its own has died.
 
 In: a configuration. Out: an implementation of kit.interpreter.Interpreters. Needs trio's event loop and Linux.
 """
@@ -22,7 +22,7 @@ from kit.tasks import background
 
 log = logging.getLogger(__name__)
 
-_LOAN_END_S = (
+_LEASE_END_S = (
     0.5  # how long leaving a lease waits for its processes to be gone; kit.tools.lease gives 2 s for all of it
 )
 _END_S = 5.0  # how long the pool looks after processes that are told to end, also when it is left itself
@@ -51,7 +51,7 @@ class SandboxPool:
 
     @asynccontextmanager
     async def _lend(self) -> AsyncIterator[Interpreter]:
-        lease = _Loan(self, await self.take())
+        lease = _Lease(self, await self.take())
         try:
             yield lease
         finally:
@@ -75,14 +75,14 @@ class SandboxPool:
         return is_over
 
     async def keep_spares(self) -> None:
-        """Keep as many spares as configured; runs until cancelled, and raises nothing else."""
+        """Keep as many spares as configured; runs until cancelled. Without one, a lease forks its own."""
         while True:
             self._wanted = trio.Event()
             try:
                 while len(self._spares) < self._config.num_spare:
                     self._spares.append(await self._spawn())
                 await self._wanted.wait()
-            except Exception as error:  # noqa: BLE001  # it would cancel the body of the pool: the whole competition
+            except (EngineError, OSError) as error:
                 log.warning("no spare sandbox, another try in %g s: %r", _RETRY_S, error)
                 await trio.sleep(_RETRY_S)
 
@@ -119,7 +119,7 @@ class SandboxPool:
             return self._forkserver
 
 
-class _Loan:
+class _Lease:
     """The Interpreter of one attempt: whatever becomes of its Python, the next call has one."""
 
     def __init__(self, pool: SandboxPool, process: Process) -> None:
@@ -140,7 +140,7 @@ class _Loan:
     async def end(self) -> None:
         """Kill it and wait until it is gone, also when cancelled; what takes long is left to the pool."""
         is_over = self._pool.retire(self._process)
-        with trio.move_on_after(_LOAN_END_S, shield=True):
+        with trio.move_on_after(_LEASE_END_S, shield=True):
             await is_over.wait()
 
 

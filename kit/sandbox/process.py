@@ -1,7 +1,7 @@
 """One sandboxed Python, seen from the kit: code in, an `Execution` out, and its end.
 
-In: the kit's ends of three channels. Out: executions; nothing that comes from the far side is trusted: it is
-bounded, compared with what was expected, and otherwise the process is ended. No timing of the far side is relied
+In: the kit's ends of three channels. Out: executions. Nothing that comes from the far side is trusted: it is
+bounded and compared with what was expected; otherwise the process is ended. No timing of the far side is relied
 on, and no descriptor blocks. It starts nothing; `kit.sandbox.forkserver` does.
 """
 

@@ -1,4 +1,4 @@
-"""The very solver on a virtual clock: scenarios replayed, made up and broken, in milliseconds each.
+"""The same solver on a virtual clock: scenarios replayed, made up and broken, in milliseconds each.
 
 recording         what attempts at a problem gave and took: recorded runs, our own journals, or drawn from a model
 engine            plays them: attempts slow each other down, and faults strike at given times

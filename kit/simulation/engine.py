@@ -1,6 +1,6 @@
 """An engine that replays attempts, shares its speed among those in flight, and breaks when it is told to.
 
-On anyio's clock, so that on trio's autojump clock five hours take milliseconds. Eight attempts in flight run
+On trio's clock, so that on trio's autojump clock five hours take milliseconds. Eight attempts in flight run
 at their recorded pace; fewer run faster and more run slower, as on a GPU whose step costs a fixed part
 (reading the weights) and a part for each stream.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -16,11 +17,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
 
-import anyio
+import trio
 
 from kit.errors import EngineError
 from kit.sampling import Chunk, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.simulation.recording import RecordedAttempt
+from kit.tasks import background
 
 REFERENCE_STREAMS = 8
 """Attempts in flight while the recordings were made."""
@@ -66,7 +68,7 @@ class _Job:
     finish: float
     is_deaf: bool
     is_empty: bool
-    done: anyio.Event = field(default_factory=anyio.Event)
+    done: trio.Event = field(default_factory=trio.Event)
     is_broken: bool = False
     is_over: bool = False
 
@@ -92,32 +94,31 @@ class ReplayEngine:
     _work: float = 0.0  # the work clock: what one stream has done since the start
     _work_at: float = 0.0
     _speed: float = 0.0
-    _changed: anyio.Event = field(default_factory=anyio.Event)
+    _changed: trio.Event = field(default_factory=trio.Event)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Let time pass for the attempts in flight."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._run)
+        async with background() as tasks:
+            tasks.start_soon(self._run)
             yield self
-            group.cancel_scope.cancel()
 
     async def sample(
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
     ) -> Sample:
         """Play the problem's next attempt; see kit.sampling.Engine."""
-        begun_s = anyio.current_time()
+        begun_s = trio.current_time()
         fault = self._fault()
         if fault is FaultKind.CRASH:
             self.num_broken += 1
             raise EngineError("the engine is down")
         job = self._begin(self._next(prompt), fault)
         try:
-            with anyio.move_on_after(None if job.is_deaf else max(0.0, timeout_s)):
+            with trio.move_on_after(math.inf if job.is_deaf else max(0.0, timeout_s)):
                 await job.done.wait()
             if not job.done.is_set():
                 await self._thaw()
-        except anyio.get_cancelled_exc_class():
+        except trio.Cancelled:
             self.num_cancelled += 1
             raise
         finally:
@@ -125,7 +126,7 @@ class ReplayEngine:
         if job.is_broken:
             self.num_broken += 1
             raise EngineError("the engine went down")
-        sample = _sample(job, share, params, seconds=anyio.current_time() - begun_s, on_chunk=on_chunk)
+        sample = _sample(job, share, params, seconds=trio.current_time() - begun_s, on_chunk=on_chunk)
         is_silent = job.is_empty and sample.finish is FinishReason.STOP  # which the solver takes for broken
         self.num_broken += is_silent
         self.num_returned += not is_silent
@@ -135,7 +136,7 @@ class ReplayEngine:
         """An engine that hangs does not look at its clock either: who is out of time is told when it moves again."""
         while self._fault() is FaultKind.HANG:
             now_s = self.clock()
-            await anyio.sleep(min(fault.end_s - now_s for fault in self.faults if fault.end_s > now_s))
+            await trio.sleep(min(fault.end_s - now_s for fault in self.faults if fault.end_s > now_s))
 
     def _next(self, prompt: Prompt) -> RecordedAttempt:
         found = next(filter(None, (_MARK.search(message.content) for message in prompt.messages)))
@@ -168,21 +169,21 @@ class ReplayEngine:
 
     def _advance(self) -> None:
         """Bring the work clock up to now, at the speed that held since the last change."""
-        now = anyio.current_time()
+        now = trio.current_time()
         self._work += (now - self._work_at) * self._speed
         self._work_at = now
 
     async def _run(self) -> None:
         """End jobs as the work clock reaches them, and strike with faults as they begin and end."""
         while True:
-            self._changed = anyio.Event()
+            self._changed = trio.Event()
             self._advance()
             fault = self._fault()
             self._speed = self._speed_under(fault)
             if fault is FaultKind.CRASH:
                 self._break_all()
             self._finish_due()
-            with anyio.move_on_after(self._wait_s()):
+            with trio.move_on_after(self._wait_s()):
                 await self._changed.wait()
 
     def _finish_due(self) -> None:

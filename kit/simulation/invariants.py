@@ -1,9 +1,9 @@
-"""What has to hold after any scenario, whatever befell it.
+"""What has to hold after any scenario, whatever went wrong in it.
 
 In: an Outcome with its journal. Out: everything that does not hold, in words. The journal is checked against the
 engine's own count of its calls, and the solutions against the journal: what was voted, when each attempt ran, why
-it was stopped. With `Scenario.wrap` a call of the solver's is no longer one of the engine's, and those counts, and
-the limit that needs the engine's faults, are left out.
+it was stopped. With `Scenario.wrap` the solver's calls are no longer the engine's: then those counts are left
+out, and so is the limit that needs the engine's faults.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
 from random import Random
 
-import anyio
+import trio
 
 from kit.errors import EngineError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter
@@ -46,7 +46,7 @@ class CodesFirst:
         if prompt.messages[-1].role == "assistant":
             return await self._engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
         is_whole = timeout_s >= _THINKING_S
-        await anyio.sleep(min(_THINKING_S, max(0.0, timeout_s)))
+        await trio.sleep(min(_THINKING_S, max(0.0, timeout_s)))
         return Sample(
             text=_CODE if is_whole else "Let me",
             num_tokens=20 if is_whole else 2,
@@ -57,7 +57,7 @@ class CodesFirst:
 
 
 class MoodyInterpreters:
-    """A pool whose Pythons behave as the dice fall, one behaviour a loan."""
+    """A pool whose Pythons behave as the dice fall, one behaviour a lease."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -80,10 +80,10 @@ class _Moody:
 
     async def run(self, code: str, *, timeout_s: float) -> Execution:
         if self._behaviour is Behaviour.HANGS:
-            await anyio.sleep_forever()
+            await trio.sleep_forever()
         status = {Behaviour.FAILS: ExecutionStatus.ERROR, Behaviour.DIES: ExecutionStatus.DIED}
         seconds = min(0.1, timeout_s)
-        await anyio.sleep(seconds)
+        await trio.sleep(seconds)
         return Execution(output="42", status=status.get(self._behaviour, ExecutionStatus.OK), seconds=seconds)
 
 

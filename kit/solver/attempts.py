@@ -1,7 +1,8 @@
-"""The attempts at one problem: slots that draw one after another, and an eye on what they are worth.
+"""The attempts at one problem: each slot draws one after another, until the votes are enough or not worth their time.
 
-In: an engine, a vote_state and a deadline. Out: the vote_state, filled, and a journal record for every attempt, ended
-or cut. It ends when the verdict is in or nothing is left to draw; the caller's cancel scope is the hard limit.
+In: an engine, a VoteState and a deadline. Out: the VoteState, filled, and a journal record for every attempt, whether
+it ended or was cancelled. The loop ends with the verdict, or when nothing is left to draw. The caller's cancel scope
+is the hard limit.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import anyio
+import trio
 
 from kit.budget import Clock
 from kit.errors import EngineError
-from kit.sampling import Engine, FinishReason, Prompt, Sample
+from kit.sampling import Engine, FinishReason, Prompt, Sample, call_engine, checked_sample
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import Pacer, Progress
-from kit.solver.records import cancelled_record, checked_sample, sample_record
+from kit.solver.records import cancelled_record, sample_record
 from kit.solver.vote_state import ParsedAnswer, StopReason, VoteState
+from kit.tasks import background, nursery
 from kit.voting.early_abort import EarlyAbort
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class AttemptLoop:
     _held: dict[int, tuple[Sample, ParsedAnswer]] = field(default_factory=dict)  # ended before their turn
     _is_over: bool = False  # an attempt has ended for want of time
     _patience_ends: float = 0.0  # with an engine that only breaks, on the loop's clock
-    _everyone: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _everyone: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def __post_init__(self) -> None:
         self._early_abort = EarlyAbort(self.config.early_abort)
@@ -68,22 +70,21 @@ class AttemptLoop:
 
     async def run(self) -> None:
         """Keep every slot at work until there is a verdict, or nothing to draw."""
-        self._patience_ends = min(self.deadline, anyio.current_time() + self.share_s())
+        self._patience_ends = min(self.deadline, trio.current_time() + self.share_s())
         try:
             with self._everyone:
-                async with anyio.create_task_group() as watching:
+                async with background() as watching:
                     watching.start_soon(self._review)
-                    async with anyio.create_task_group() as slots:
+                    async with nursery() as slots:
                         for _ in range(self._num_slots()):
                             slots.start_soon(self._draw)
-                    watching.cancel_scope.cancel()
         finally:
             for number in sorted(self._held):  # time is up: what was waited for will not come
                 self._count_held(number)
 
     def running_s(self) -> float:
         """Seconds that all attempts together have run so far."""
-        now = anyio.current_time()
+        now = trio.current_time()
         return self._ended_s + sum(now - begun for begun in self._begun.values())
 
     def _num_slots(self) -> int:
@@ -95,11 +96,11 @@ class AttemptLoop:
         """One slot: attempt after attempt, until none is left to draw; after broken ones the pauses grow."""
         num_broken = 0
         while (number := self.vote_state.take_number(self.config.stop)) is not None:
-            if self.deadline <= anyio.current_time():
+            if self.deadline <= trio.current_time():
                 return
             sample = await self._attempt(number)
             # Some engines stop a moment before the deadline; one that says so long before it was cut short otherwise.
-            is_near = self.deadline - anyio.current_time() <= _NEAR_S
+            is_near = self.deadline - trio.current_time() <= _NEAR_S
             self._is_over |= sample.finish is FinishReason.DEADLINE and is_near
             self._judge()
             if self._everyone.cancel_called or self._is_over:
@@ -107,26 +108,26 @@ class AttemptLoop:
             num_broken = num_broken + 1 if sample.finish is FinishReason.FAILED else 0
             if num_broken:
                 pause_s = min(LONGEST_PAUSE_S, self.config.retry_s * 2 ** min(num_broken - 1, _MAX_DOUBLINGS))
-                await anyio.sleep(min(pause_s, max(0.0, self.deadline - anyio.current_time())))
+                await trio.sleep(min(pause_s, max(0.0, self.deadline - trio.current_time())))
 
     async def _review(self) -> None:
         """Look at the vote again while no attempt ends: what the ones in flight promise falls as they drag on."""
         while True:
-            await anyio.sleep(self.config.pacing.review_s)
+            await trio.sleep(self.config.pacing.review_s)
             self._judge()
 
     def _judge(self) -> None:
         """Cancel everyone if the votes are enough, more of them are not worth their time, or nothing works."""
         if self.vote_state.verdict(self.config.stop) is None and not self._is_worth_more():
             self.vote_state.give_up(StopReason.NOT_WORTH)
-        if self.vote_state.num_failed >= self.config.stop.max_failures and self._patience_ends <= anyio.current_time():
+        if self.vote_state.num_failed >= self.config.stop.max_failures and self._patience_ends <= trio.current_time():
             self.vote_state.give_up(StopReason.ENGINE_FAILED)
         if self.vote_state.verdict(self.config.stop) is not None:
             self._everyone.cancel()
 
     def _is_worth_more(self) -> bool:
         num_ended = self.vote_state.num_ended
-        is_over = self._is_over or self.deadline <= anyio.current_time()  # nothing to save: let what ends now count
+        is_over = self._is_over or self.deadline <= trio.current_time()  # nothing to save: let what ends now count
         if self.config.in_order or is_over or not num_ended:
             return True
         progress = Progress(
@@ -142,15 +143,15 @@ class AttemptLoop:
     async def _attempt(self, number: int) -> Sample:
         """One attempt, journalled and counted; or journalled as cut."""
         begun_s = self.clock()
-        self._begun[number] = anyio.current_time()
+        self._begun[number] = trio.current_time()
         sample = None
         try:
             sample = await self._sample(number)
         finally:
-            self._ended_s += anyio.current_time() - self._begun.pop(number)
+            self._ended_s += trio.current_time() - self._begun.pop(number)
             if sample is None:  # cancelled, alone or within a group of exceptions
                 self.write(cancelled_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
-        parsed = self._read(number, sample)
+        parsed = self.vote_state.read(sample)
         ended_s = self.clock()
         self.write(
             sample_record(self.vote_state.problem, number, sample, parsed.vote, begun_s=begun_s, ended_s=ended_s)
@@ -161,10 +162,11 @@ class AttemptLoop:
     async def _sample(self, number: int) -> Sample:
         """What the engine gives, or a broken sample for whatever else comes of it but being cancelled."""
         params = self.config.params_of(self.vote_state.problem, number)
-        started = anyio.current_time()
+        started = trio.current_time()
         try:
             return checked_sample(
-                await self.engine.sample(
+                await call_engine(
+                    self.engine,
                     self.prompt,
                     params,
                     timeout_s=self.deadline - started,
@@ -174,21 +176,10 @@ class AttemptLoop:
         except EngineError as error:
             log.warning("%s: attempt %d failed: %s", self.vote_state.problem.id, number, error)
             reason = str(error)
-        # A bug in an engine costs this attempt; let out of the task group, it costs all of them.
-        except (Exception, SystemExit, GeneratorExit) as error:
-            log.exception("%s: attempt %d broke", self.vote_state.problem.id, number)
-            reason = repr(error)
-        seconds = anyio.current_time() - started
+        seconds = trio.current_time() - started
         return Sample(
             text="", num_tokens=0, finish=FinishReason.FAILED, seconds=seconds, seed=params.seed, error=reason
         )
-
-    def _read(self, number: int, sample: Sample) -> ParsedAnswer:
-        try:
-            return self.vote_state.read(sample)
-        except Exception:  # a text that cannot be read, by a bug of ours, costs its own vote and not the problem
-            log.exception("%s, attempt %d: not counted", self.vote_state.problem.id, number)
-            return ParsedAnswer()
 
     def _count(self, number: int, sample: Sample, parsed: ParsedAnswer) -> None:
         self.num_ended += sample.finish is not FinishReason.FAILED

@@ -1,7 +1,7 @@
-"""A contested vote and the candidates' summaries in, the answer that the model itself picks out; or why not to listen.
+"""Selection by the model itself. In: the candidates of a contested vote. Out: the one it picks, or why not to trust it.
 
 GenSelect: the model reads 2 to 16 solutions and names the best, several times, and the majority of its picks is
-the answer. Each round shows the candidates in another order, and among them a planted control: a text that solves
+the answer. Each round shows the candidates in another order, together with a planted control: a text that solves
 nothing, with a random answer. What the picks say is used only if the selector passes a liveness test
 (`kit.solver.liveness`); a selector that is dead is reported and its picks are ignored.
 
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-import anyio
+import trio
 
 from kit.answers.extraction import extract
 from kit.errors import EngineError, InputError, check_fields
 from kit.problem import ANSWER_MAX, Problem
-from kit.sampling import Engine, FinishReason, Message, Prompt, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, Prompt, SamplingParams, call_engine, checked_sample
 from kit.solver.liveness import MIN_ROUNDS, Liveness, Pick, liveness_of, rotated_orders
+from kit.tasks import nursery
 
 log = logging.getLogger(__name__)
 
@@ -112,16 +113,16 @@ async def select(
         return Selection(answer=None, liveness=Liveness.UNTESTED)
     comparison = _Comparison(engine, problem, ranked, config, seed)
     rounds = iter(comparison.rounds())
-    deadline = anyio.current_time() + timeout_s
+    deadline = trio.current_time() + timeout_s
 
     async def ask_on() -> None:
         for order, params in rounds:  # shared: whoever is free takes the next
-            await comparison.ask(order, params, deadline - anyio.current_time())
+            await comparison.ask(order, params, deadline - trio.current_time())
 
-    with anyio.move_on_after(timeout_s):
-        async with anyio.create_task_group() as group:
+    with trio.move_on_after(timeout_s):
+        async with nursery() as asking:
             for _ in range(min(width, config.num_rounds)):
-                group.start_soon(ask_on)
+                asking.start_soon(ask_on)
     return comparison.result()
 
 
@@ -168,12 +169,9 @@ class _Comparison:
         """One round. What goes wrong in it is logged and leaves no pick."""
         prompt = comparison_prompt(self._problem, [self._texts[option] for option in order])
         try:
-            sample = await self._engine.sample(prompt, params, timeout_s=timeout_s)
+            sample = checked_sample(await call_engine(self._engine, prompt, params, timeout_s=timeout_s))
         except EngineError as error:
             log.warning("%s: a comparison failed: %s", self._problem.id, error)
-            return
-        except Exception:  # a bug in an engine costs this round; let out of the task group, it costs the problem
-            log.exception("%s: a comparison broke", self._problem.id)
             return
         self._num_tokens += sample.num_tokens
         if sample.finish is not FinishReason.STOP:

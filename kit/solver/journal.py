@@ -1,6 +1,6 @@
 """Everything a run has computed, as JSON lines on disk, so that a killed process loses nothing.
 
-One line a record, synced to disk before `append` returns but where it says otherwise: a `run` record at the head,
+One line a record, synced to disk before `append` returns unless the caller says otherwise: a `run` record at the head,
 then the run's `seed`, and what `kit.solver.records` makes of attempts and answers. Opening an existing journal of the
 same run resumes it; a line torn by a kill or a full disk is skipped.
 Does not judge: answers and votes are recomputed from the samples' texts.

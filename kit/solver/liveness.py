@@ -1,4 +1,4 @@
-"""The picks of a selector in, whether they may be listened to out; and the orders that make them tell.
+"""Whether the picks of a selector may be trusted, and the orders of the candidates that make the picks telling.
 
 A selector reads K candidates and a planted control, in several rounds and in another order in each, and picks one.
 It is dead if it guesses, looks at the place and not at the content, or falls for the control.

@@ -1,4 +1,4 @@
-"""What a second is worth: whether the next vote on this problem promises more than the time would elsewhere.
+"""What a second is worth: whether the next vote on this problem is worth more than the same time elsewhere.
 
 Gain comes from the learned prior (kit.voting.learned): by how much further votes raise the chance that the
 leader is right. Time comes from the attempts themselves: how long they take here, given how long the ones

@@ -1,7 +1,7 @@
 """The one flow under a deadline: Problem → Prompt → Sample → answer → Tally → Solution.
 
-Attempts are tasks of one task group: each is journalled and counted as it ends, a decided vote cancels
-the rest, a freed slot draws the next, and the problem's share of the budget is the outermost cancel
+Attempts are tasks of one nursery. Each is journalled and counted as it ends; a decided vote cancels
+the rest; a freed slot draws the next; the problem's share of the budget is the outermost cancel
 scope. The clock is the event loop's, so on trio's autojump clock a whole competition runs in virtual time.
 Does not load models and does not speak to Kaggle.
 """
@@ -14,10 +14,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import anyio
+import trio
 
 from kit.budget import Budget
-from kit.errors import StorageError
+from kit.errors import EngineError, StorageError
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.sampling import Engine, FinishReason, Prompt
@@ -79,7 +79,7 @@ class Solver:
         begun_s = self.budget.clock()
         allotted_s = self.budget.allot_s(self.num_done)
         vote_state = self._open_vote_state(problem)
-        deadline = anyio.current_time() + allotted_s
+        deadline = trio.current_time() + allotted_s
         reason = vote_state.verdict(self.config.stop) or await self._fill(vote_state, deadline)
         selected = await self._select(vote_state, reason, deadline)
         seconds = self.budget.clock() - begun_s
@@ -117,7 +117,7 @@ class Solver:
 
     async def _fill(self, vote_state: VoteState, deadline: float) -> StopReason:
         """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
-        if deadline <= anyio.current_time():
+        if deadline <= trio.current_time():
             return StopReason.OUT_OF_TIME
         attempt_loop = AttemptLoop(
             engine=self.engine,
@@ -130,7 +130,7 @@ class Solver:
             pacer=self._pacer,
             write=self._write,
         )
-        with anyio.CancelScope(deadline=deadline + self.config.grace_s):
+        with trio.CancelScope(deadline=deadline + self.config.grace_s):
             await attempt_loop.run()
         self._pacer.note(num_ended=attempt_loop.num_ended, running_s=attempt_loop.running_s())
         return vote_state.verdict(self.config.stop) or StopReason.OUT_OF_TIME
@@ -141,26 +141,22 @@ class Solver:
     async def _select(self, vote_state: VoteState, reason: StopReason, deadline: float) -> int | None:
         """Have the model compare the candidates of a contested vote, if that is asked for and time is left."""
         config = self.config.selection
-        timeout_s = deadline - anyio.current_time()
+        timeout_s = deadline - trio.current_time()
         if not config.num_rounds or reason in _SETTLED or timeout_s <= 0:
             return None
         seed = attempt_seed(self.config.seed, vote_state.problem, -1)
         candidates = vote_state.candidates(max_chars=config.summary_chars)
         # Without tools and last calls, which would put words into the judge's mouth.
         judge = self.engine.engine if isinstance(self.engine, ToolReasoner) else self.engine
-        try:
-            chosen = await select(
-                judge,
-                vote_state.problem,
-                candidates,
-                config=config,
-                seed=seed,
-                timeout_s=timeout_s,
-                width=self.config.width,
-            )
-        except Exception:  # selection is an extra: a bug in it may not cost the votes
-            log.exception("%s: selection broke; the votes decide", vote_state.problem.id)
-            return None
+        chosen = await select(
+            judge,
+            vote_state.problem,
+            candidates,
+            config=config,
+            seed=seed,
+            timeout_s=timeout_s,
+            width=self.config.width,
+        )
         vote_state.num_tokens += chosen.num_tokens
         return chosen.answer
 
@@ -192,8 +188,8 @@ _SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.NOT_WORTH, Stop
 
 @contextmanager
 def _contained(what: str) -> Iterator[None]:
-    """A text that cannot be read, by a bug of ours, costs its own vote and not the problem."""
+    """A record that was tampered with costs its own vote and not the problem."""
     try:
         yield
-    except Exception:
+    except (EngineError, KeyError, TypeError, ValueError):
         log.exception("%s: not counted", what)

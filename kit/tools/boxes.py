@@ -1,4 +1,4 @@
-r"""What a model said inside of the box that was opened for it in, its answer and nothing more out.
+r"""Reads what a model said inside a box that was opened for it. Out: its answer in one box, and nothing more.
 
 The last call (`kit.tools.reasoner`) puts `\boxed{` into the model's mouth, and what comes back is rarely only `42}`:
 the model ends with `42` or `42$.`, goes on after the box with other boxes, or opens the box once more. Here the words

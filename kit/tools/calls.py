@@ -1,7 +1,7 @@
-"""A model's tool call in, the code that it wants to have run out, or what is wrong with the call.
+"""Reads a model's tool call. Out: the code to run, or what is wrong with the call.
 
 Tolerant of what models write: bare code for JSON, code in a fence, line breaks that are not escaped, a made-up
-name for the tool or its argument. What is left is refused with words for the model, and nothing raises.
+name for the tool or its argument. Anything else is refused with words for the model. Nothing raises.
 """
 
 from __future__ import annotations

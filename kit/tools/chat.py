@@ -1,7 +1,7 @@
 """A chat under way, as messages for the engine and as one transcript for the reader; pure.
 
-A turn of the model's may be broken off anywhere: inside of a thought (`<think>`), of a block of code. What goes
-on after it closes first what is open, so that a thought is never taken for an answer, nor an answer for code.
+A turn may be broken off anywhere: inside a thought (`<think>`) or a block of code. The next turn first closes what is
+open, so that a thought is never taken for an answer, nor an answer for code.
 """
 
 from __future__ import annotations

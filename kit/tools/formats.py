@@ -1,4 +1,4 @@
-"""The ways in which a model calls Python: a chat in, what to run and the chat to go on with out.
+"""The ways in which a model calls Python. In: a chat. Out: what to run, and the chat to go on with.
 
 Three formats behind one interface; `kit.tools.reasoner` loops over it:
 - plain: no tools, words only;

@@ -1,7 +1,7 @@
 """The interpreter of one attempt: lent at its first call, given back at its end, whatever goes wrong with it.
 
-Nothing that Python does ends an attempt: no interpreter, a dead one or one that never answers becomes the
-output of the call (docs/peers.md#pool).
+Python never ends an attempt. An interpreter that is missing, dead or silent becomes the output of the call
+(docs/peers.md#pool).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-import anyio
+import trio
 
 from kit.errors import EngineError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter, Interpreters
@@ -24,7 +24,7 @@ class InterpreterLease:
     """One attempt's interpreter, within `async with`.
 
     lend_timeout_s: how long its first call may wait until one is free. call_timeout_s: for one call. grace_s: how long
-    past its time an interpreter may take to hand back. ends: when all is over, on anyio's clock.
+    past its time an interpreter may take to hand back. ends: when all is over, on trio's clock.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class InterpreterLease:
         self._grace_s = grace_s
         self._ends = ends
         self._interpreter: Interpreter | None = None
-        self._scope = anyio.CancelScope()
+        self._scope = trio.CancelScope()
         self._held = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -55,16 +55,16 @@ class InterpreterLease:
 
     async def run(self, code: str, *, until: float) -> Execution:
         """Run code, ending by `until`; whatever goes wrong with the interpreter is the execution's status."""
-        begun = anyio.current_time()
+        begun = trio.current_time()
         if self._interpreter is None:
             why = await self._lend(until)
         if self._interpreter is None:
             return Execution(
-                output=f"[not run: {why}]", status=ExecutionStatus.DIED, seconds=anyio.current_time() - begun
+                output=f"[not run: {why}]", status=ExecutionStatus.DIED, seconds=trio.current_time() - begun
             )
-        timeout_s = max(0.0, min(self._call_timeout_s, until - anyio.current_time()))
+        timeout_s = max(0.0, min(self._call_timeout_s, until - trio.current_time()))
         why = "Python did not answer"
-        with anyio.move_on_after(self._bounded(timeout_s + self._grace_s)):
+        with trio.move_on_after(self._bounded(timeout_s + self._grace_s)):
             try:
                 return await self._interpreter.run(code, timeout_s=timeout_s)
             except Exception as error:  # whatever breaks there, a bug too, costs the call and not the attempt
@@ -72,20 +72,20 @@ class InterpreterLease:
                 why = f"Python broke: {error}"
         await self._give_back()
         lost = f"[{why}; a new one will be started, and the variables are lost]"
-        return Execution(output=lost, status=ExecutionStatus.DIED, seconds=anyio.current_time() - begun)
+        return Execution(output=lost, status=ExecutionStatus.DIED, seconds=trio.current_time() - begun)
 
     async def _lend(self, until: float) -> str:
         """Take an interpreter; returns why there is none, if there is none."""
         assert self._interpreters is not None  # ToolReasoner checks it for the formats that run code
-        timeout_s = min(self._lend_timeout_s, until - anyio.current_time())
+        timeout_s = min(self._lend_timeout_s, until - trio.current_time())
         why = "no Python was free in time"
         async with AsyncExitStack() as held:
             # The scope opens before the lease and closes after it, as scopes must nest: here it bounds the wait
             # for an interpreter, in _give_back the wait for its end.
-            self._scope = held.enter_context(anyio.move_on_after(self._bounded(timeout_s)))
+            self._scope = held.enter_context(trio.move_on_after(self._bounded(timeout_s)))
             try:
                 interpreter = await held.enter_async_context(self._interpreters.lend())
-            except Exception as error:  # as in run
+            except (EngineError, OSError) as error:
                 log.warning("no interpreter: %r", error, exc_info=not isinstance(error, EngineError))
                 why = f"no Python could be started: {error}"
             else:
@@ -96,12 +96,12 @@ class InterpreterLease:
 
     async def _give_back(self) -> None:
         self._interpreter = None
-        self._scope.deadline = anyio.current_time() + self._bounded(self._grace_s)
+        self._scope.deadline = trio.current_time() + self._bounded(self._grace_s)
         try:
             await self._held.aclose()
-        except Exception as error:  # as in run
+        except (EngineError, OSError) as error:
             log.warning("an interpreter was given back broken: %r", error, exc_info=not isinstance(error, EngineError))
 
     def _bounded(self, seconds: float) -> float:
         """Seconds from now, but no longer than the attempt may last."""
-        return max(0.0, min(seconds, self._ends - anyio.current_time()))
+        return max(0.0, min(seconds, self._ends - trio.current_time()))

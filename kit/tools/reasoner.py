@@ -1,4 +1,4 @@
-"""An engine and Python in, an engine whose attempts may run code out: the loop of tool-integrated reasoning.
+"""The loop of tool-integrated reasoning. In: an engine and Python. Out: an engine whose attempts may run code.
 
 `ToolReasoner` plays one attempt as turns of one chat: the model talks up to a call, the call is run in an
 interpreter lent to this attempt, its output is put into the chat, and the model goes on. Every cap (tokens of
@@ -11,10 +11,10 @@ How an attempt of several turns ends:
 - STOP: the model ended it itself; or the engine broke in a later turn, after a boxed integer;
 - LENGTH: the tokens of a turn or of the attempt, the context or the calls ran out; or the engine broke in a
   later turn and the last call brought an answer all the same;
-- DEADLINE, CUT: as in a single turn; what a watcher cuts gets no last call;
+- DEADLINE, ABORTED: as in a single turn; an attempt that a watcher aborts gets no last call;
 - FAILED: the engine broke in a later turn, and there is no answer. What breaks the first turn is passed on.
-Nothing that Python does ends an attempt: no interpreter, a dead one or one that never answers is told to the
-model as output (docs/peers.md#pool).
+Python never ends an attempt: the model is told of an interpreter that is missing, dead or silent as output
+(docs/peers.md#pool).
 
 It does not word prompts, know how a model writes its calls (`kit.models`), or start processes.
 """

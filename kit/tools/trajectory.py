@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import math
 from collections.abc import Callable, Iterable
 
-import anyio
+import trio
 
 from kit.answers.extraction import RawAnswer, Source, extract
 from kit.answers.normalisation import Rejection, normalise
 from kit.errors import EngineError
 from kit.models.thoughts import breaks_off_in_thought
 from kit.problem import ANSWER_MAX
-from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, Message, OnChunk, Prompt, Sample, SamplingParams, call_engine
 from kit.tools.chat import later_half, said, transcript
-
-log = logging.getLogger(__name__)
 
 
 class Trajectory:
-    """One attempt under way: the chat so far, what it has cost and what is left. Times on anyio's clock."""
+    """One attempt under way: the chat so far, what it has cost and what is left. Times on trio's clock."""
 
     def __init__(
         self,
@@ -43,7 +40,7 @@ class Trajectory:
         self._prompt = prompt
         self._params = params
         self._on_chunk = on_chunk
-        self._begun = anyio.current_time()
+        self._begun = trio.current_time()
         self.deadline = self._begun + max(0.0, timeout_s)
         self.turns_end = self.deadline - reserve_s
         self.ends = self.deadline + grace_s  # whoever is late by then is not waited for
@@ -59,7 +56,7 @@ class Trajectory:
     @property
     def seconds_left(self) -> float:
         """For turns and calls; what is kept back for the last call is not among them."""
-        return self.turns_end - anyio.current_time()
+        return self.turns_end - trio.current_time()
 
     @property
     def tokens_left(self) -> int:
@@ -98,7 +95,7 @@ class Trajectory:
         """
         if finish is FinishReason.ABORTED or (finish is FinishReason.FAILED and self.num_drawn == 1):
             return False
-        if anyio.current_time() >= self.deadline:
+        if trio.current_time() >= self.deadline:
             return False
         if finish is FinishReason.STOP:
             return self.answer is None
@@ -109,23 +106,16 @@ class Trajectory:
     ) -> Sample:
         """One turn; `stop` are texts that end it besides the attempt's own.
 
-        Raises: EngineError, also for an engine that does not hand it back in time and, after the first turn, for
-        whatever else breaks in it.
+        Raises: EngineError, also for an engine that does not hand it back in time.
         """
         seed = turn_seed(self._params.seed, self.num_drawn)
         self.num_drawn += 1
         stop = (*self._params.stop, *stop)
         params = dataclasses.replace(self._params, seed=seed, max_new_tokens=max_tokens, stop=stop)
         prompt = dataclasses.replace(self._prompt, messages=messages)
-        timeout_s = ends - anyio.current_time()
-        with anyio.move_on_after(self.ends - anyio.current_time()):
-            try:
-                sample = await self._engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
-            except Exception as error:  # a bug in an engine costs a later turn, and not what was said before it
-                if self.num_drawn == 1 or isinstance(error, EngineError):
-                    raise
-                log.exception("an engine broke in turn %d", self.num_drawn)
-                raise EngineError(f"the engine broke: {error!r}") from error
+        timeout_s = ends - trio.current_time()
+        with trio.move_on_after(self.ends - trio.current_time()):
+            sample = await call_engine(self._engine, prompt, params, timeout_s=timeout_s, on_chunk=self._on_chunk)
             self.turns.append(sample)
             return sample
         raise EngineError(f"the engine handed nothing back in time: it was given {timeout_s:.1f} s")
@@ -138,7 +128,7 @@ class Trajectory:
             text=self.text,
             num_tokens=sum(turn.num_tokens for turn in self.turns),
             finish=finish,
-            seconds=anyio.current_time() - self._begun,
+            seconds=trio.current_time() - self._begun,
             seed=self._params.seed,
             mean_logprob=_mean(spoken, lambda turn: turn.mean_logprob),
             mean_entropy=_mean(spoken, lambda turn: turn.mean_entropy),

@@ -234,8 +234,5 @@ class LearnedPrior:
             return False
         return all(LEARNED.gain(shape, num) <= self.tolerance for num in horizons(history.num_remaining))
 
-    def error_bound(self, mode: float, rivals: Sequence[float]) -> None:
-        """None: it answers for the average over problems, not for the worst one."""
-
     def __str__(self) -> str:
         return f"learned({self.tolerance!r})"

@@ -1,13 +1,11 @@
 """Stop rules as text: "votes(4) | certificate(0.05)" in, a Rule out, and `str(rule)` is that text again.
 
-What a rule does and errs is told in `kit.voting.rules`, `kit.voting.sequential` and `kit.voting.learned`. Does not read
-files.
+The rules themselves are in `kit.voting.rules`, `kit.voting.sequential` and `kit.voting.learned`. Does not read files.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,10 @@ SEPARATOR = " | "
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Enough as soon as one of the rules says so. rules: two or more, none of them an AnyOf."""
+    """Enough as soon as one of the rules says so; errs at most as often as all of them together.
+
+    rules: two or more, none of them an AnyOf.
+    """
 
     rules: tuple[Rule, ...]
 
@@ -38,12 +39,6 @@ class AnyOf:
     def is_enough(self, history: VoteHistory) -> bool:
         """One of the rules finds it enough."""
         return any(rule.is_enough(history) for rule in self.rules)
-
-    def error_bound(self, mode: float, rivals: Sequence[float]) -> float | None:
-        """The sum of the rules' bounds: whichever stops first, errs by its own. None if one of them has none."""
-        bounds = [rule.error_bound(mode, rivals) for rule in self.rules]
-        known = [bound for bound in bounds if bound is not None]
-        return min(1.0, math.fsum(known)) if len(known) == len(bounds) else None
 
     def __str__(self) -> str:
         return SEPARATOR.join(map(str, self.rules))

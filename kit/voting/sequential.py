@@ -1,6 +1,6 @@
 """Stop rules that weigh the evidence of the vote counts: a posterior, Wald's test, a certificate.
 
-In and out: as `kit.voting.rules`, whose model and lemmas they share. All count votes, not weights, and hold
+In and out: as `kit.voting.rules`, whose model they share. All count votes and not weights. They hold
 only if the leader by weight also leads by count. Not here: priors learned from past votes.
 
     rule                  stops at (0.95 or 0.05)     what is at most 0.05
@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kit.errors import check_fields
-from kit.voting.rules import VoteHistory, error_by_mirror, error_by_sum, votes_by_rank
+from kit.voting.rules import VoteHistory, votes_by_rank
 from kit.voting.tally import is_confident
 
 DEFAULT_P1 = 0.8
@@ -42,10 +41,6 @@ class AdaptiveConsistency:
     def is_enough(self, history: VoteHistory) -> bool:
         """As `kit.voting.tally.is_confident`."""
         return is_confident(history.standing(), self.threshold)
-
-    def error_bound(self, mode: float, rivals: Sequence[float]) -> float:
-        """The mirror at its least lead: n–0 has the posterior 1 - 2^-(n+1), and (n + b)–b has less."""
-        return error_by_mirror(mode, rivals, max(1, math.ceil(-math.log2(1 - self.threshold)) - 1))
 
     def __str__(self) -> str:
         return f"adaptive({self.threshold!r})"
@@ -73,16 +68,6 @@ class SPRT:
         leader, *others = votes_by_rank(history.standing())
         log_ratio = leader * math.log(2 * self.p1) + max(others, default=0) * math.log(2 - 2 * self.p1)
         return log_ratio >= -math.log(self.alpha)
-
-    def error_bound(self, mode: float, rivals: Sequence[float]) -> float:
-        """With d its least lead: the mirror, or if less the sum of alpha (2 theta)^d over the rivals.
-
-        The latter is Ville's bound at theta = 1/2 with the measure changed: a path to a–b votes is
-        (2 theta)^a (2 - 2 theta)^b <= (2 theta)^(a - b) times as likely as there.
-        """
-        margin = math.ceil(-math.log(self.alpha) / math.log(2 * self.p1) - _ROUNDING)
-        wald = error_by_sum(mode, rivals, lambda rival: self.alpha * (2 * rival / (rival + mode)) ** margin)
-        return min(wald, error_by_mirror(mode, rivals, margin))
 
     def __str__(self) -> str:
         return f"sprt({self.alpha!r})" if self.p1 == DEFAULT_P1 else f"sprt({self.alpha!r},{self.p1!r})"
@@ -122,15 +107,6 @@ class MajorityCertificate:
         """The wealth against every rank that the leader might truly have reaches its threshold."""
         return self._certifies(*votes_by_rank(history.standing()))
 
-    def error_bound(self, mode: float, rivals: Sequence[float]) -> float:
-        """alpha, or if less the mirror at its least lead d over the second.
-
-        W(d + b, b; 1) = ∫ (1+u)^d (1-u^2)^b du falls in b, so d is the least with W(d, 0; 1) >= 1 / alpha_2.
-        """
-        needed = self._log_needed()
-        margin = next(votes for votes in itertools.count(1) if log_wealth(votes, 0, odds=1) >= needed)
-        return min(self.alpha, error_by_mirror(mode, rivals, margin))
-
     def _log_needed(self) -> float:
         """log(1 / alpha_j) for j = 2; for any j it is this + 3 log(j - 1)."""
         return math.log(_ZETA_3 / self.alpha)
@@ -163,4 +139,3 @@ def log_wealth(votes: int, against: int, *, odds: int, power: int = 0) -> float:
 
 
 _ZETA_3 = 1.2020569031595943  # 1 + 1/2^3 + 1/3^3 + …, rounded up
-_ROUNDING = 1e-9  # lets an exact whole number of votes stay that number

@@ -1,4 +1,4 @@
-"""Votes in, a Tally out: who leads, by how much, and whether more samples could change it.
+"""Counts votes: who leads, by how much, and whether more samples could change it.
 
 Pure and deterministic: a tally is the same for every order of its votes, and ties are broken by
 rule. Does not know engines, time or text.

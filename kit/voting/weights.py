@@ -1,4 +1,4 @@
-"""A sample's token statistics in, a vote's weight within kit.voting.tally's bounds out.
+"""How much a vote weighs. In: a sample's token statistics. Out: a weight within kit.voting.tally's bounds.
 
 Ways to weigh (`WEIGHINGS`): count, entropy, the entropy of the tail, DeepConf's four readings of the tokens'
 confidence, and a recursive engine's halting score. Each is one absolute, monotone map, linear between two

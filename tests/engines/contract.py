@@ -4,7 +4,7 @@
         @pytest.fixture
         async def subject(self): ...   # yields a Subject
 
-Tests run on trio through anyio's plugin. Times are on anyio's clock, so a scripted engine may bring
+Tests run on trio through anyio's plugin. Times are on trio's clock, so a scripted engine may bring
 an autojump clock through its own `anyio_backend` fixture.
 """
 
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import anyio
 import pytest
+import trio
 
 from kit.errors import EngineError
 from kit.sampling import Chunk, Engine, FinishReason, Message, Prompt, Sample, SamplingParams
@@ -85,7 +85,7 @@ async def sample_all(
             subject.prompt, params[index], timeout_s=timeout_s, on_chunk=watch()
         )
 
-    async with anyio.create_task_group() as tasks:
+    async with trio.open_nursery() as tasks:
         for index in range(len(params)):
             tasks.start_soon(one, index)
     return [samples[index] for index in range(len(params))]
@@ -135,9 +135,9 @@ class EngineContract:
         assert all(sample.finish in {FinishReason.STOP, FinishReason.LENGTH} for sample in samples)
 
     async def test_a_timeout_ends_the_text_with_what_there_is(self, subject: Subject) -> None:
-        begun_s = anyio.current_time()
+        begun_s = trio.current_time()
         cut = await subject.engine.sample(subject.prompt, endless(2), timeout_s=subject.short_s)
-        assert anyio.current_time() - begun_s < subject.short_s + subject.patience_s
+        assert trio.current_time() - begun_s < subject.short_s + subject.patience_s
         assert cut.finish is FinishReason.DEADLINE
         assert cut.num_tokens > 0
         whole = await subject.engine.sample(subject.prompt, quick(2, max_new_tokens=40), timeout_s=60)
@@ -151,16 +151,16 @@ class EngineContract:
             assert sample.seconds < 1
 
     async def test_cancelled_calls_return_promptly_and_free_their_slots(self, subject: Subject) -> None:
-        begun_s = anyio.current_time()
-        with anyio.move_on_after(0.2) as scope:
+        begun_s = trio.current_time()
+        with trio.move_on_after(0.2) as scope:
             await sample_all(subject, [endless(seed) for seed in range(2 * subject.num_slots)], timeout_s=1e6)
         assert scope.cancelled_caught
-        assert anyio.current_time() - begun_s < subject.patience_s
+        assert trio.current_time() - begun_s < subject.patience_s
         sample = await subject.engine.sample(subject.prompt, quick(1), timeout_s=subject.patience_s)
         assert sample.finish is not FinishReason.DEADLINE
 
     async def test_a_prompt_it_cannot_sample_raises_and_harms_no_other_call(self, subject: Subject) -> None:
-        async with anyio.create_task_group() as tasks:
+        async with trio.open_nursery() as tasks:
             others: list[Sample] = []
 
             async def other() -> None:
@@ -248,7 +248,7 @@ class EngineContract:
         async def other() -> None:
             others.extend(await sample_all(subject, [quick(seed) for seed in range(3)]))
 
-        async with anyio.create_task_group() as tasks:
+        async with trio.open_nursery() as tasks:
             tasks.start_soon(other)
             with pytest.raises(EngineError, match=r"watcher .* broke: .*as watchers do"):
                 await subject.engine.sample(subject.prompt, endless(), timeout_s=60, on_chunk=watcher)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import anyio
 import pytest
 import trio
 from trio.testing import MockClock
@@ -117,7 +116,7 @@ def test_a_hanging_attempt_outlives_its_timeout_and_can_be_cancelled() -> None:
     engine = ScriptedEngine(lambda _prompt, _params: Script(fault=Fault.HANG))
 
     async def main() -> None:
-        with anyio.move_on_after(1000) as scope:
+        with trio.move_on_after(1000) as scope:
             await engine.sample(PROMPT, SamplingParams(), timeout_s=1)
         assert scope.cancelled_caught
 
@@ -136,11 +135,11 @@ def test_calls_are_recorded_with_how_they_ended() -> None:
             return
 
     async def main() -> None:
-        with anyio.move_on_after(10):
-            async with anyio.create_task_group() as tasks:
+        with trio.move_on_after(10):
+            async with trio.open_nursery() as tasks:
                 for seed in faults:
                     tasks.start_soon(attempt, seed)
-                await anyio.sleep(1)
+                await trio.sleep(1)
                 assert engine.num_running == 3
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

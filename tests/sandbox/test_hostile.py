@@ -28,7 +28,7 @@ from tests.sandbox.processes import Seen, escaped, sandbox_processes
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SHORT_S = 0.3  # for programs that would run on
-LONG_S = 10.0  # for programs that end by themselves, however busy the machine
+LONG_S = 100.0  # for programs that end by themselves, however busy the machine
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 KIT = Path(kit.__file__).resolve().parent
 

@@ -17,13 +17,11 @@ from kit.errors import EngineError
 from kit.interpreter import ExecutionStatus, Interpreters
 from kit.sandbox.config import GiB, SandboxConfig
 from kit.sandbox.pool import SandboxPool, open_pool
-from kit.tools.reasoner import ReasoningConfig
 from tests.sandbox.processes import MARK, sandbox_processes, settled
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-LONG_S = 10.0
-LOAN_GRACE_S = ReasoningConfig().grace_s
+LONG_S = 100.0  # for what ends by itself
 CONFIG = SandboxConfig(memory_bytes=GiB, num_spare=1)
 
 
@@ -176,7 +174,7 @@ class TestTimeAndDeath:
                 for pid in mine:
                     os.kill(pid, signal.SIGSTOP)
                 begun_s = trio.current_time()
-            assert trio.current_time() - begun_s < LOAN_GRACE_S
+            assert trio.current_time() - begun_s < 4.5  # half a second, and what a slow machine adds
             for pid in mine:
                 os.kill(pid, signal.SIGCONT)
             with trio.fail_after(LONG_S):
@@ -206,13 +204,13 @@ class TestThePool:
     async def test_runs_attempts_side_by_side(self, pool: SandboxPool) -> None:
         async def wait() -> None:
             async with pool.lend() as python:
-                await python.run("import time\ntime.sleep(1)", timeout_s=LONG_S)
+                await python.run("import time\ntime.sleep(2)", timeout_s=LONG_S)
 
         begun_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(wait)
-        assert trio.current_time() - begun_s < 6  # one after another takes 8
+        assert trio.current_time() - begun_s < 14  # one after another takes 16
 
     async def test_passes_over_a_spare_that_died(self) -> None:
         async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=2, preload=())) as pool:

@@ -22,7 +22,7 @@ from tests.sandbox.processes import settled
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-LONG_S = 10.0
+LONG_S = 100.0
 PLENTY = 12  # more descriptors than a forkserver or a sandbox takes
 BARE = SandboxConfig(memory_bytes=GiB, num_spare=0, preload=())
 Action = Callable[[], Awaitable[None]]

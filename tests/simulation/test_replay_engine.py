@@ -88,7 +88,7 @@ def faults_of(draw: st.DrawFn) -> tuple[Fault, ...]:
     return tuple(Fault(draw(kinds), begin, end) for begin, end in zip(moments[::2], moments[1::2], strict=False))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(calls=calls_of, faults=faults_of(), stream_cost=st.sampled_from([0.0, 0.2, 1.0]))
 def test_speed_is_shared_as_a_reference_shares_it(
     calls: list[Call], faults: tuple[Fault, ...], stream_cost: float

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
-import anyio
 import pytest
 import trio
 import trio.testing
@@ -88,7 +87,7 @@ def run(
             pacer=pacer or Pacer(config.pacing),
             write=records.append,
         )
-        with anyio.CancelScope(deadline=start + deadline_s + config.grace_s):
+        with trio.CancelScope(deadline=start + deadline_s + config.grace_s):
             await attempt_loop.run()
         return Ended(vote_state, records, trio.current_time() - start, attempt_loop.num_ended, attempt_loop.running_s())
 

@@ -226,7 +226,7 @@ def test_a_bug_in_an_engine_costs_the_round_only(caplog: pytest.LogCaptureFixtur
 
     selection = run(Buggy())
     assert (selection.answer, selection.num_parsed) == (RIGHT, 7)
-    assert "a comparison broke" in caplog.text
+    assert "a comparison failed: the engine broke: ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.LATE])

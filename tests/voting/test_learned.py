@@ -81,7 +81,7 @@ def test_a_shape_does_not_depend_on_the_order_or_the_names_of_answers(
     assert sum(Shape.of(answers).counts) + Shape.of(answers).num_scattered == len(answers)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 5), max_size=4).map(lambda counts: tuple(sorted(counts, reverse=True))), st.integers(0, 4)
 )

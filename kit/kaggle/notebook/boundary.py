@@ -1,8 +1,8 @@
 """The competition's boundary: `predict`, which never raises and always returns one row with an integer.
 
-kaggle_evaluation calls `predict` from a gRPC worker thread; the solver lives in a trio event loop in a
-thread of its own, and problems are handed over through a blocking portal. The engine is loaded in the
-background from `start` on, because the first call alone has no deadline. Source: docs/kaggle.md#evaluation.
+kaggle_evaluation calls `predict` from a gRPC worker thread. The solver lives in a trio loop in a thread of its own,
+and each problem is a task there. The engine is loaded in the background from `start` on, because the first call alone
+has no deadline. Source: docs/kaggle.md#evaluation.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import anyio
-import anyio.to_thread
 import polars as pl
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import trio
 
 from kit.budget import Budget
 from kit.errors import EngineError, StorageError
@@ -30,6 +29,7 @@ from kit.solver.journal import Journal
 from kit.solver.records import solution_record
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopReason, blind_guess
+from kit.tasks import LoopThread
 
 log = logging.getLogger(__name__)
 
@@ -63,25 +63,19 @@ class Competition:
         self._journal = journal
         self._config = config
         self._solver: Future[Solver] = Future()
-        self._exit = ExitStack()
-        self._portal: BlockingPortal | None = None
-        self._closing: anyio.Event | None = None
+        self._loop = LoopThread()
+        self._closing = trio.Event()
         self._one_at_a_time = threading.Lock()
         self.is_closed = False
 
     def start(self) -> None:
         """Start the solver's thread and begin to load the engine; returns at once."""
-        self._portal = self._exit.enter_context(start_blocking_portal("trio"))
-        self._closing = self._portal.call(anyio.Event)
-        self._portal.start_task_soon(self._run, self._closing)
+        self._loop.start()
+        self._loop.start_soon(self._hold_engine).add_done_callback(self._note_load)
 
     def close(self) -> None:
         """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more."""
-        if self._portal is not None and self._closing is not None:
-            with suppress(RuntimeError):  # the portal is gone already
-                self._portal.call(self._closing.set)
-        self._exit.close()
-        self._portal = None
+        self._loop.stop(self._closing.set)
         self.is_closed = True
         if self._journal is not None:
             self._journal.close()
@@ -110,10 +104,9 @@ class Competition:
         return solution
 
     def _ask_solver(self, problem: Problem) -> Solution:
-        assert self._portal is not None, "start() was not called"
         solver = self._solver.result(timeout=self._budget.remaining_s + SLACK_S)
         longest_s = self._budget.allot_s(solver.num_done) + self._config.grace_s + SLACK_S
-        pending = self._portal.start_task_soon(_solve_within, solver, problem)
+        pending = self._loop.start_soon(partial(_solve_within, solver, problem))
         try:
             return pending.result(timeout=longest_s)
         finally:
@@ -139,21 +132,24 @@ class Competition:
             return "the engine was still loading"
         return f"the engine did not load: {self._solver.exception()}"
 
-    async def _run(self, closing: anyio.Event) -> None:
+    async def _hold_engine(self) -> None:
         """Load the engine, publish the solver, and keep both until closing."""
-        try:
-            async with await anyio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
-                self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
-                await closing.wait()
-        except Exception as error:
-            if self._solver.done():
-                raise
-            log.exception("the engine did not load; every answer will be a guess")
-            self._solver.set_exception(error)
+        async with await trio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
+            self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
+            await self._closing.wait()
+
+    def _note_load(self, held: Future[None]) -> None:
+        if self._solver.done():
+            return
+        error = EngineError("the solver's loop ended") if held.cancelled() else held.exception()
+        log.error("the engine did not load; every answer will be a guess", exc_info=error)
+        if not isinstance(error, Exception):  # which `answer` would let through
+            error = EngineError(f"it asked to end the process: {error!r}")
+        self._solver.set_exception(error)
 
 
 async def _solve_within(solver: Solver, problem: Problem) -> Solution:
-    """Solve, letting nothing but an Exception out: SystemExit and its like would end the portal for good."""
+    """Solve, letting nothing but an Exception out: SystemExit and its like would end the loop for good."""
     try:
         return await solver.solve(problem)
     except (SystemExit, KeyboardInterrupt, GeneratorExit, BaseExceptionGroup) as error:

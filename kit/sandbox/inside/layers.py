@@ -174,10 +174,11 @@ def _try(action: Callable[[], None]) -> str:
     if pid == 0:
         try:
             action()
-        except Exception as error:  # noqa: BLE001  # whatever it is, this layer does not work here
+            os._exit(0)
+        except OSError as error:  # this layer does not work here
             os.write(writing, (str(error) or type(error).__name__).encode()[:500])
+        finally:  # whatever else it was: the child may not go on as its parent would
             os._exit(1)
-        os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as file:
         why = file.read().decode(errors="replace")

@@ -50,7 +50,7 @@ def letters(ids: Sequence[int]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "byte-fallback"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=texts)
 def test_the_pieces_of_a_text_are_the_text_and_none_is_half_a_character(kind: str, text: str) -> None:
     decode, ids = decoder_of(kind), encode(kind, text)
@@ -59,7 +59,7 @@ def test_the_pieces_of_a_text_are_the_text_and_none_is_half_a_character(kind: st
     assert sum(piece.count("\ufffd") for piece in told) == decode(ids).count("\ufffd")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_the_pieces_of_any_tokens_are_their_text(data: st.DataObject) -> None:
     """Also of special tokens and of bytes that are no text."""
@@ -96,7 +96,7 @@ def test_a_token_costs_the_same_however_many_came_before(ids: list[int]) -> None
     assert Detokenizer(decode).add(list("é".encode()), is_last=True) == "é"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     text=st.text("ab", max_size=12),
     stop=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3).map(tuple),

@@ -100,7 +100,7 @@ def test_greedy_rows_equal_one_by_one_generation_token_for_token(kind: str) -> N
     assert_equals_reference(model, attempts)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_whatever_the_schedule_a_row_equals_one_by_one_generation(data: st.DataObject) -> None:
     model = tiny.build("qwen2", seed=1)
@@ -217,7 +217,7 @@ def test_minus_infinity_for_a_forbidden_token_is_no_fault() -> None:
     assert math.isfinite(drawn.entropy_B.item())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     logits=st.lists(st.integers(-12, 12).map(lambda n: n / 4), min_size=2, max_size=12),
     params=params_strategy,
@@ -239,7 +239,7 @@ def test_warps_equal_the_definition_whoever_the_neighbour_is(
     assert masses[drawn] - expected[drawn] - 1e-12 <= uniform <= masses[drawn] + 1e-12
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logits=st.lists(st.floats(-30, 30), min_size=2, max_size=60))
 def test_confidence_is_minus_the_mean_log_probability_of_the_likeliest_twenty(logits: list[float]) -> None:
     """Of the unwarped model, whatever the settings."""

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 import torch
 import trio
-from anyio.from_thread import start_blocking_portal
 
 from kit.assets import TINY_MODEL
 from kit.engines.text.chat import Rendered
@@ -23,6 +21,7 @@ from kit.engines.transformers.engine import TransformersEngine
 from kit.engines.transformers.loading import load_tokenizer
 from kit.errors import EngineError, InputError, MissingError
 from kit.sampling import FinishReason, Message, Prompt, Sample, SamplingParams, Tool, ToolCall
+from kit.tasks import LoopThread
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject, Watcher, endless, quick
 from tests.oracles import generation_reference as reference
@@ -282,18 +281,19 @@ def test_an_engine_nobody_used_has_no_thread_and_closes() -> None:
     engine.close()
 
 
-def test_it_serves_an_event_loop_that_lives_in_a_portals_thread() -> None:
+def test_it_serves_an_event_loop_that_lives_in_another_thread() -> None:
     """As in the gateway: gRPC's thread calls, trio runs in another, the decode thread is a third."""
     engine = TransformersEngine(tiny.build(), tiny.tokenizer())
 
     async def call(seed: int) -> Sample:
         return await engine.sample(PROMPT, quick(seed), timeout_s=60)
 
-    with start_blocking_portal("trio") as portal:
-        futures = [portal.start_task_soon(call, seed) for seed in range(4)]
-        assert [future.result().seed for future in futures] == [0, 1, 2, 3]
-    with start_blocking_portal("trio") as portal:
-        assert portal.call(call, 9).seed == 9
+    for seeds in (range(4), range(9, 10)):
+        loop = LoopThread()
+        loop.start()
+        futures = [loop.start_soon(partial(call, seed)) for seed in seeds]
+        assert [future.result().seed for future in futures] == list(seeds)
+        loop.stop()
     engine.close()
 
 
@@ -303,7 +303,7 @@ def test_a_loop_that_ended_early_does_not_harm_the_engine() -> None:
     engine = TransformersEngine(model, tiny.tokenizer())
 
     async def leave_early() -> None:
-        with anyio.move_on_after(0.005):
+        with trio.move_on_after(0.005):
             await engine.sample(PROMPT, quick(), timeout_s=60)
 
     async def stay() -> Sample:

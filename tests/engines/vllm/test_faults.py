@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from kit.engines.text.model_folder import check_model_folder
 from kit.engines.vllm.client.engine import ClientConfig, open_engine
@@ -31,6 +30,7 @@ from kit.engines.vllm.server.supervisor import open_server
 from kit.errors import EngineError, InputError
 from kit.sampling import FinishReason, Sample, SamplingParams
 from tests.engines import tiny
+from tests.engines.vllm.portal import Portal, open_portal
 from tests.engines.vllm.real import (
     LONG_CONTEXT,
     SUPERVISION,
@@ -177,13 +177,13 @@ def test_the_damage_that_the_server_has_to_find_is_one_that_we_do_not(tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal("trio") as portal:
+def portal() -> Iterator[Portal]:
+    with open_portal() as portal:
         yield portal
 
 
 @pytest.fixture(scope="class")
-def small(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def small(vllm_python: Path, portal: Portal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """A server of whose cache only a quarter fits into the memory that there is."""
     if not MEMORY.is_file():
         pytest.skip(f"the server does not look for its memory in {MEMORY} here")
@@ -194,13 +194,13 @@ def small(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.Te
     page.write_text("".join(f"Node 0 {name}: {kilobytes} kB\n" for name, kilobytes in free.items()))
     wrapped = in_own_mounts(f"mount --bind {shlex.quote(str(page))} {MEMORY}")
     settings = dataclasses.replace(WITHOUT_WORKER, max_model_len=4096, kv_cache_bytes=64 << 20, max_num_seqs=32)
-    with portal.wrap_async_context_manager(open_real(vllm_python, folder, settings, wrapped=wrapped)) as made:
+    with portal.holding(open_real(vllm_python, folder, settings, wrapped=wrapped)) as made:
         yield made
     assert not processes()
 
 
 class TestAServerThatHasToTakeLess:
-    def test_goes_down_the_ladder_until_it_fits_and_serves(self, portal: BlockingPortal, small: Real) -> None:
+    def test_goes_down_the_ladder_until_it_fits_and_serves(self, portal: Portal, small: Real) -> None:
         assert [incident.kind for incident in small.server.incidents] == [Break.NOT_STARTED] * 2
         assert {incident.diagnosis.cause for incident in small.server.incidents} == {Cause.OUT_OF_MEMORY}
         assert (small.server.settings.kv_cache_bytes, small.server.settings.max_num_seqs) == (16 << 20, 8)
@@ -208,7 +208,7 @@ class TestAServerThatHasToTakeLess:
         sample = portal.call(small.sample, SamplingParams(temperature=0, max_new_tokens=50))
         assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 50)
 
-    def test_preempts_attempts_that_no_gate_holds_back(self, portal: BlockingPortal, small: Real) -> None:
+    def test_preempts_attempts_that_no_gate_holds_back(self, portal: Portal, small: Real) -> None:
         """Sixteen long prompts, of which eight may run at once and the cache holds five to their end."""
 
         async def num_preempted(config: ClientConfig) -> int:
@@ -238,7 +238,7 @@ class TestAServerThatHasToTakeLess:
 
 
 @pytest.fixture(scope="class")
-def crowded(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def crowded(vllm_python: Path, portal: Portal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """A server with a worker, where neither log nor caches nor the current folder take a byte."""
     folder = tmp_path_factory.mktemp("vllm")
     save_endless_model(folder / "model", max_position_embeddings=LONG_CONTEXT)
@@ -246,17 +246,17 @@ def crowded(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.
     scratch.mkdir()
     (scratch / "server.log").symlink_to("/dev/full")
     wrapped = in_own_mounts(full_disk(scratch), f"cd {shlex.quote(str(scratch))}")
-    with portal.wrap_async_context_manager(open_real(vllm_python, folder, WITH_WORKER, wrapped=wrapped)) as made:
+    with portal.holding(open_real(vllm_python, folder, WITH_WORKER, wrapped=wrapped)) as made:
         yield made
     assert not processes()
 
 
 class TestAServerOnAFullDisk:
-    def test_serves(self, portal: BlockingPortal, crowded: Real) -> None:
+    def test_serves(self, portal: Portal, crowded: Real) -> None:
         sample = portal.call(crowded.sample, SamplingParams(temperature=0, max_new_tokens=50))
         assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 50)
         assert Path(crowded.process("EngineCore").cwd()) == crowded.scratch
         assert crowded.server.incidents == []
 
-    def test_is_replaced_when_its_worker_is_killed(self, portal: BlockingPortal, crowded: Real) -> None:
+    def test_is_replaced_when_its_worker_is_killed(self, portal: Portal, crowded: Real) -> None:
         check_struck(portal.call(struck, crowded, "Worker", signal.SIGKILL))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from kit.budget import Budget, BudgetConfig
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
@@ -29,6 +28,7 @@ from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopConfig
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject
+from tests.engines.vllm.portal import Portal, open_portal
 from tests.engines.vllm.real import (
     HANG_S,
     LONG_CONTEXT,
@@ -49,22 +49,22 @@ TOO_LONG = tiny.chat("x" * LONG_CONTEXT)
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal("trio") as portal:
+def portal() -> Iterator[Portal]:
+    with open_portal() as portal:
         yield portal
 
 
 @pytest.fixture(scope="module")
-def real(vllm_python: Path, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def real(vllm_python: Path, portal: Portal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     folder = tmp_path_factory.mktemp("vllm")
     save_endless_model(folder / "model", max_position_embeddings=LONG_CONTEXT)
-    with portal.wrap_async_context_manager(open_real(vllm_python, folder, WITHOUT_WORKER)) as made:
+    with portal.holding(open_real(vllm_python, folder, WITHOUT_WORKER)) as made:
         yield made
     assert not processes()
 
 
 @pytest.fixture(scope="module")
-def address(portal: BlockingPortal, real: Real) -> Address:
+def address(portal: Portal, real: Real) -> Address:
     return portal.call(real.server.ready)
 
 
@@ -83,7 +83,7 @@ class TestContract(EngineContract):
             )
 
 
-def test_a_turn_without_a_stop_text_has_statistics_for_each_token(portal: BlockingPortal, real: Real) -> None:
+def test_a_turn_without_a_stop_text_has_statistics_for_each_token(portal: Portal, real: Real) -> None:
     sample = portal.call(real.sample, SamplingParams(temperature=0, max_new_tokens=12))
     assert (sample.num_tokens, len(sample.token_stats)) == (12, 12)
     for token in sample.token_stats:
@@ -92,13 +92,13 @@ def test_a_turn_without_a_stop_text_has_statistics_for_each_token(portal: Blocki
         assert token.confidence >= -token.logprob  # greedy: the chosen token is the likeliest of the twenty
 
 
-def test_the_server_tells_of_its_cache(portal: BlockingPortal, real: Real) -> None:
+def test_the_server_tells_of_its_cache(portal: Portal, real: Real) -> None:
     reading = portal.call(real.reading)
     assert reading.num_tokens >= LONG_CONTEXT
     assert 0 <= reading.usage < 1
 
 
-def test_an_attempt_that_is_left_makes_no_more_tokens(portal: BlockingPortal, real: Real) -> None:
+def test_an_attempt_that_is_left_makes_no_more_tokens(portal: Portal, real: Real) -> None:
     async def act() -> int:
         before = await real.count("generation_tokens_total")
         with trio.move_on_after(0.5):
@@ -110,7 +110,7 @@ def test_an_attempt_that_is_left_makes_no_more_tokens(portal: BlockingPortal, re
     assert portal.call(act) < LONG_CONTEXT // 2
 
 
-def test_an_attempt_ends_where_the_context_does(portal: BlockingPortal, real: Real) -> None:
+def test_an_attempt_ends_where_the_context_does(portal: Portal, real: Real) -> None:
     """And begins where a single token is left of it."""
 
     async def act(num_left: int) -> Sample:
@@ -123,7 +123,7 @@ def test_an_attempt_ends_where_the_context_does(portal: BlockingPortal, real: Re
         assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, num_left)
 
 
-def test_what_the_server_refuses_is_told_and_harms_nobody(portal: BlockingPortal, address: Address, real: Real) -> None:
+def test_what_the_server_refuses_is_told_and_harms_nobody(portal: Portal, address: Address, real: Real) -> None:
     """A client that does not know the context asks for more than there is."""
 
     async def act() -> tuple[Sample, str]:
@@ -151,9 +151,7 @@ def test_what_the_server_refuses_is_told_and_harms_nobody(portal: BlockingPortal
     [(signal.SIGKILL, {Break.EXITED, Break.MUTE, Break.HUNG}), (signal.SIGSTOP, {Break.HUNG})],
     ids=["killed", "stopped"],
 )
-def test_attempts_survive_their_engine(
-    portal: BlockingPortal, real: Real, number: signal.Signals, kinds: set[Break]
-) -> None:
+def test_attempts_survive_their_engine(portal: Portal, real: Real, number: signal.Signals, kinds: set[Break]) -> None:
     made = portal.call(struck, real, "EngineCore", number)
     check_struck(made)
     assert made.incident.kind in kinds
@@ -213,9 +211,7 @@ class Competition:
         return solution, before
 
 
-def test_a_competition_goes_on_over_an_engine_that_is_killed(
-    portal: BlockingPortal, real: Real, tmp_path: Path
-) -> None:
+def test_a_competition_goes_on_over_an_engine_that_is_killed(portal: Portal, real: Real, tmp_path: Path) -> None:
     """The random model writes no answers, so they are guessed, and guessed from samples that are all there."""
 
     async def act(journal: Journal) -> None:

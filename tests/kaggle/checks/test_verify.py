@@ -132,7 +132,7 @@ def test_one_flipped_byte_anywhere_in_a_build_is_found(without_wheels: Path, tmp
 
 
 @given(share=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_manifest_with_one_other_byte_is_never_taken_for_the_one_that_was_written(share: float, byte: int) -> None:
     entries = (Entry("model/config.json", "model__config.json", 3, "0" * 64),)
     with tempfile.TemporaryDirectory() as folder:

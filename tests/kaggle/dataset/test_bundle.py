@@ -71,7 +71,7 @@ paths = (
 
 
 @given(st.dictionaries(paths, st.integers(0, 5000), min_size=1, max_size=40), st.integers(1, 20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_file_is_in_one_piece_under_a_name_of_its_own_that_survives(
     sizes: dict[str, int], max_pieces: int
 ) -> None:

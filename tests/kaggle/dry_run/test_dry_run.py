@@ -87,6 +87,7 @@ def test_a_relative_out_folder_and_a_path_with_a_space_work(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_everything_but_torch_is_installed_from_the_wheelhouse_in_the_dataset(csv: Path, tmp_path: Path) -> None:
     """The real wheels of the target cpu, from pip's own index: 116 MB. Torch for the CPU is on no index here."""
     if sys.version_info[:2] != (3, 11):
@@ -156,7 +157,7 @@ def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: 
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     run = out / "run-0001"
     journal = run / "kaggle" / "working" / "journal.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 6000
     while not (journal.exists() and samples(run)):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
@@ -178,15 +179,15 @@ def test_no_process_outlives_a_dry_run_that_is_killed(csv: Path, tmp_path: Path,
     """Bug of an earlier version: the kernel went on writing the journal that the next run resumed."""
     process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = tmp_path / "out" / "run-0001" / "kaggle" / "working" / "kit.log"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not log.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     inside = descendants(process.pid)
     assert len(inside) >= 3  # the executor, the gateway, the kernel
     process.send_signal(ending)
-    process.wait(30)
-    deadline = time.monotonic() + 30
+    process.wait(600)
+    deadline = time.monotonic() + 600
     while left := [pid for pid in inside if is_running(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
@@ -196,13 +197,13 @@ def test_no_process_outlives_a_dry_run_that_is_killed(csv: Path, tmp_path: Path,
 def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     output = tmp_path / "out" / "run-0001" / "output.log"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (output.exists() and output.stat().st_size):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     inside = descendants(process.pid)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130
     assert b"the same command goes on" in stderr
     assert inside

@@ -556,14 +556,14 @@ def test_a_gateway_process_asks_a_serving_process_that_starts_later(
     port = free_port()
     command = [sys.executable, "-W", "error", "-m", "kit.kaggle.evaluation_double.gateway", "--csv", str(questions)]
     gateway = subprocess.Popen(
-        [*command, "--out", "out.parquet", "--seed", "1", "--ports", str(port), "--startup-limit-s", "20"],
+        [*command, "--out", "out.parquet", "--seed", "1", "--ports", str(port), "--startup-limit-s", "600"],
         env={**os.environ, "PYTHONPATH": str(repo)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     server = start_server(port)
-    told, complaints = gateway.communicate(timeout=30)
+    told, complaints = gateway.communicate(timeout=600)
     assert (gateway.returncode, complaints) == (0, "")
     assert told.splitlines()[-1].startswith("12/12 q")
     assert dict(pl.read_parquet(folder / "out.parquet").iter_rows()) == {id_: int(id_[1:]) for id_ in IDS}
@@ -571,7 +571,7 @@ def test_a_gateway_process_asks_a_serving_process_that_starts_later(
 
     assert server.poll() is None  # after the last question it still serves
     server.send_signal(signal.SIGINT)
-    output, complaints = server.communicate(timeout=10)
+    output, complaints = server.communicate(timeout=600)
     assert complaints.rstrip().endswith("KeyboardInterrupt")
     assert "fork" not in complaints
     assert output == ""
@@ -584,7 +584,7 @@ def test_a_server_that_dies_midway_is_a_failed_connection(
     start_server(port, dies_at=3)
     told: list[Progress] = []
     gateway = LocalGateway(
-        (questions,), settings=GatewaySettings(ports=(port,), startup_limit_s=20), on_answer=told.append
+        (questions,), settings=GatewaySettings(ports=(port,), startup_limit_s=600), on_answer=told.append
     )
     with pytest.raises(GatewayError, match="SERVER_CONNECTION_FAILED: UNAVAILABLE"):
         gateway.run()
@@ -606,7 +606,7 @@ def test_ctrl_c_ends_a_waiting_gateway_process(repo: Path, questions: Path, fold
 
     def predict(id_: pl.Series, problem: pl.Series) -> pl.DataFrame:
         asked.set()
-        release.wait(20)
+        release.wait(600)  # longer than anything below waits: an answer would let the gateway end well
         return right(id_, problem)
 
     with LocalInferenceServer(predict, ports=(0,)) as server:
@@ -618,9 +618,9 @@ def test_ctrl_c_ends_a_waiting_gateway_process(repo: Path, questions: Path, fold
             text=True,
         )
         try:
-            assert asked.wait(20)
+            assert asked.wait(600)
             gateway.send_signal(signal.SIGINT)
-            _, complaints = gateway.communicate(timeout=10)
+            _, complaints = gateway.communicate(timeout=300)
         finally:
             gateway.kill()
             release.set()

@@ -581,6 +581,7 @@ def test_a_lock_that_is_older_than_its_target_is_not_fetched(project: Path, tmp_
 
 @pytest.mark.slow
 @pytest.mark.skipif(PYTHON != "3.11", reason="the target cpu is for Python 3.11")
+@pytest.mark.long
 def test_the_cpu_target_is_fetched_proved_installed_and_imported(repo: Path, tmp_path: Path) -> None:
     """The real thing from pip's own index: 116 MB."""
     try:
