@@ -30,7 +30,6 @@ from kit.budget import Budget, BudgetConfig, process_clock
 from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import Competition, predict_function
@@ -38,6 +37,7 @@ from kit.kaggle.notebook.prefetch import PrefetchConfig
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
+from kit.kaggle.transfer import sha256_of
 from kit.sampling import Engine
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
