@@ -89,10 +89,12 @@ def locked_target(path: Path) -> Target:
 
     Raises: as `load_lock`.
     """
-    head = _read(path).get("tool", {}).get(_TOOL, {})
+    content = _read(path)
     try:
-        return Target(**{key: tuple(each) if isinstance(each, list) else each for key, each in head.items()})
-    except TypeError as error:
+        head: dict[str, Any] = content.get("tool", {}).get(_TOOL, {})
+        values: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in head.items()}
+        return Target(**values)
+    except (AttributeError, TypeError) as error:
         raise InputError(f"{path}: its table tool.{_TOOL} tells no target ({error}); {_RELOCK}") from None
 
 
