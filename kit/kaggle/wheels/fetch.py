@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.transfer import Transfer, check_space, partial_of, sha256_of, size_of, storing
 from kit.kaggle.wheels.index import BeyondEndError, DroppedError, Index
 from kit.kaggle.wheels.lockfile import Lock, Wheel, requirements_path
 from kit.lock import held
+
+_ResultT = TypeVar("_ResultT")
 
 _CHUNK_BYTES = 1 << 18
 _RELOCK = "make the lock anew with `kit wheels lock`, or fix pip's index"
@@ -50,19 +52,14 @@ def fetch(
     transfer = Transfer(on_bytes)
     download = _Download(into, index, transfer)
 
-    def run(move: Callable[[Wheel], bool], wheels: tuple[Wheel, ...]) -> list[bool]:
-        return transfer.run(
-            move, wheels, size_bytes=lambda wheel: wheel.size_bytes, num_workers=num_parallel, ends_all=_ends_all
-        )
-
     with held(into):
-        present = run(download.is_present, lock.wheels)
+        present = download.each(download.is_present, lock.wheels, num_parallel)
         wanted = tuple(wheel for wheel, is_there in zip(lock.wheels, present, strict=True) if not is_there)
         begun_bytes = sum(size_of(download.partial(wheel)) for wheel in wanted)
         on_bytes(begun_bytes)
         needed_bytes = sum(wheel.size_bytes for wheel in wanted) - begun_bytes
         check_space(into, needed_bytes, purpose="fetch", fix="free some disk")
-        run(download.fetch, wanted)
+        download.each(download.fetch, wanted, num_parallel)
         save_requirements(lock, into)
     return Fetched(len(lock.wheels) - len(wanted), len(wanted), transfer.num_bytes)
 
@@ -86,6 +83,12 @@ class _Download:
     index: Index
     transfer: Transfer
 
+    def each(self, move: Callable[[Wheel], _ResultT], wheels: tuple[Wheel, ...], num_parallel: int) -> list[_ResultT]:
+        """Do one thing with every wheel, in parallel."""
+        return self.transfer.run(
+            move, wheels, size_bytes=lambda wheel: wheel.size_bytes, num_workers=num_parallel, ends_all=_ends_all
+        )
+
     def partial(self, wheel: Wheel) -> Path:
         """Where a wheel grows."""
         return partial_of(self.into / wheel.file)
@@ -100,7 +103,7 @@ class _Download:
             path.unlink(missing_ok=True)
         return False
 
-    def fetch(self, wheel: Wheel) -> bool:
+    def fetch(self, wheel: Wheel) -> None:
         """Download the rest of a wheel; a partial one that turns out wrong is thrown away once."""
         url, partial = self._url(wheel), self.partial(wheel)
         if size_of(partial) > wheel.size_bytes:
@@ -117,7 +120,7 @@ class _Download:
             if found == wheel.sha256:
                 with storing(partial):
                     partial.replace(self.into / wheel.file)
-                return True
+                return
             self.transfer.discard(partial)
             if not was_begun:
                 raise InputError(f"{wheel.file}: its SHA-256 is {found}, the lock says {wheel.sha256}; {_RELOCK}")
