@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         description="The wheels of one target of wheels/targets.toml, from the index that pip is configured with.",
     )
     steps = wheels.add_subparsers(title="steps", required=True, metavar="STEP")
-    _add_step(steps, "lock", lock_command, "resolve the target anew, into wheels/lock-TARGET.txt (needs uv)")
+    _add_step(steps, "lock", lock_command, "resolve the target anew, into wheels/pylock.TARGET.toml (needs uv)")
     fetch = _add_step(steps, "fetch", fetch_command, "download exactly what the lock names; interrupted, go on")
     fetch.add_argument("--out", type=Path, metavar="DIR", help="default: out/wheels/TARGET")
     check = _add_step(steps, "check", check_command, "prove that the folder alone is enough to install the lock")

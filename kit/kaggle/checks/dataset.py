@@ -21,8 +21,8 @@ from kit.kaggle.checks.machine import Machine, check_machine, needs
 from kit.kaggle.checks.model import check_model, check_trm
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.closure import check
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.kaggle.wheels.target import Target
@@ -148,7 +148,7 @@ def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | Non
     closure = check(lock, restored / WHEELS_FOLDER)
     fix = f"`kit wheels lock --target {wheels.target}`, then fetch, and build the dataset again"
     findings = tuple(error(wheels.lock, fault, fix) for fault in closure.faults)
-    detail = f"{len(lock.wheels)} for {wheels.target}; asked: the metadata, and {closure.witness}"
+    detail = f"{len(lock.wheels)} for {wheels.target}; asked: {closure.witness}"
     return Check(name="wheels", detail=detail, findings=findings), lock.target
 
 

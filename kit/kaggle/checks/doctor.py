@@ -25,6 +25,7 @@ from kit.kaggle.offline import Isolation, without_network
 from kit.kaggle.upload.client import check_installed
 from kit.kaggle.upload.credentials import find_credentials
 from kit.kaggle.wheels.commands import current_lock
+from kit.kaggle.wheels.lockfile import lock_path
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
 from kit.sandbox.pool import open_pool
@@ -98,8 +99,7 @@ async def _confinement() -> Confinement | None:
 
 def locks(*, project: Path = SOURCE) -> Check:
     """Whether every lock is as young as what it was made from."""
-    names = sorted(path.stem.removeprefix("lock-") for path in (project / "wheels").glob("lock-*.txt"))
-    names = [name for name in names if name != "dev"]  # which is not a target's
+    names = sorted(path.name.split(".")[1] for path in (project / "wheels").glob(lock_path(Path(), "*").name))
     findings = []
     for name in names:
         try:

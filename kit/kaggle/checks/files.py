@@ -21,7 +21,7 @@ from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, is_intact
 from kit.kaggle.dataset.mounted import Place, files_below, places
 from kit.kaggle.dataset.rules import MAX_BYTES, MAX_FILES, METADATA_NAME
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 
 REBUILD = "build the dataset again, and upload it again"
 _BUFFER_BYTES = 1 << 20

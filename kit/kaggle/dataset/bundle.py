@@ -23,7 +23,7 @@ from pathlib import Path
 
 import kit
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
-from kit.errors import InputError, KitError, StorageError, cannot_write
+from kit.errors import InputError, KitError, cannot_write
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
 from kit.kaggle.dataset.handle import DEFAULT_SLUG, DatasetHandle
@@ -33,11 +33,10 @@ from kit.kaggle.dataset.packing import Piece, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
 from kit.kaggle.dataset.rules import MAX_BYTES, METADATA_NAME
 from kit.kaggle.dataset.writing import Record, reuse, write
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import check_space, sha256_of
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.lock import held
 
-_SPARE_BYTES = 64 << 20  # left free on the disk
 _MANIFEST_BYTES = 1 << 20  # more than any manifest has
 PLACEHOLDER = DatasetHandle(owner="your-username", slug=DEFAULT_SLUG)
 """What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
@@ -124,18 +123,6 @@ def check_limits(pieces: Sequence[Piece]) -> None:
         )
 
 
-def check_space(out: Path, needed_bytes: int) -> None:
-    """Refuse to begin what would fill the disk.
-
-    Raises: StorageError.
-    """
-    parent = next(each for each in (out.resolve(), *out.resolve().parents) if each.exists())
-    free_bytes = shutil.disk_usage(parent).free
-    if needed_bytes + _SPARE_BYTES > free_bytes:
-        fix = "free some disk, or choose another --out"
-        raise StorageError(f"{out}: {needed_bytes:,} bytes to write, {free_bytes:,} are free; {fix}")
-
-
 def _check_plan(plan: _Plan) -> None:
     if plan.model is None and plan.model_source is None:
         raise InputError("no model: name a folder with --model, or a Kaggle Model with --model-source")
@@ -197,7 +184,8 @@ def _build(
     total_bytes = sum(piece.size_bytes for piece in pieces)
     record = Record(work / "record.json")
     found = {piece.file for piece in pieces if record.entry(piece, work / "dataset") or record.entry(piece, target)}
-    check_space(out, total_bytes - sum(piece.size_bytes for piece in pieces if piece.file in found))
+    needed_bytes = total_bytes - sum(piece.size_bytes for piece in pieces if piece.file in found)
+    check_space(out, needed_bytes, purpose="write", fix="free some disk, or choose another --out")
     with held(work):
         try:
             _recover(target, work)

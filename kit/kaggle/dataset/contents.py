@@ -8,6 +8,7 @@ is refused, because leaving it out would break the model.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import IO
 from zipfile import ZipFile
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.wheels.lockfile import Lock
+from kit.kaggle.wheels.lockfile import Lock, requirements_path
 
 KINDS = frozenset(
     ".safetensors .json .txt .model .vocab .bpe .tiktoken .jinja .py .md".split()
@@ -95,20 +96,21 @@ def model_contents(name: str, folder: Path) -> Contents:
 
 
 def wheel_contents(name: str, lock: Lock, lock_file: Path, folder: Path) -> Contents:
-    """The locked wheels in `folder` and the lock itself, below `name`; other files there are not looked at.
+    """The locked wheels in `folder`, the lock itself and its export for pip, below `name`; no other files.
 
     Raises: MissingError or InputError naming the first wheel that is missing or has another size.
     """
     sources = [source_of(f"{name}/{lock_file.name}", lock_file)]
     fix = f"get it with `kit wheels fetch --target {lock.target.name}`"
-    for wheel in lock.wheels:
-        file = folder / wheel.file
+    export = lock.requirements().encode()
+    wanted = [(folder / wheel.file, wheel.size_bytes, wheel.sha256) for wheel in lock.wheels]
+    wanted.append((requirements_path(folder, lock.target.name), len(export), hashlib.sha256(export).hexdigest()))
+    for file, size_bytes, sha256 in wanted:
         if not file.is_file():
             raise MissingError(f"{file}: missing, the lock names it; {fix}")
-        if file.stat().st_size != wheel.size_bytes:
-            raise InputError(f"{file}: {file.stat().st_size} bytes, the lock says {wheel.size_bytes}; {fix}")
-        path = f"{name}/{wheel.file}"
-        sources.append(Source(path=path, file=file, size_bytes=wheel.size_bytes, sha256=wheel.sha256))
+        if file.stat().st_size != size_bytes:
+            raise InputError(f"{file}: {file.stat().st_size} bytes, the lock says {size_bytes}; {fix}")
+        sources.append(Source(path=f"{name}/{file.name}", file=file, size_bytes=size_bytes, sha256=sha256))
     return Contents(tuple(sorted(sources, key=lambda source: source.path)))
 
 

@@ -16,7 +16,7 @@ from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.folders import walk
 from kit.kaggle.dataset.manifest import Entry, Manifest, Member, ModelSource
 from kit.kaggle.dataset.rules import name_on_kaggle
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 
 _REF = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+/\d+")
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kit.errors import InputError, KitError, MissingError, StorageError, cannot_write
+from kit.errors import InputError, MissingError, cannot_write
 from kit.kaggle.dataset.manifest import Manifest, ModelSource, load_manifest
 from kit.kaggle.dataset.mounted import Place, find_model, places
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import check_space, partial_of, sha256_of, storing
 
 MAX_HASHED_BYTES = 64 << 20
 MODEL_FOLDER = "model"
@@ -50,7 +49,8 @@ def restore_files(dataset: Path, manifest: Manifest, into: Path, *, max_hashed_b
     found = places(dataset, manifest)
     sources = [_checked(place, dataset) for place in found]
     packed = [place for place in found if place.offset_bytes is not None]
-    _check_space(into, sum(place.size_bytes for place in packed))
+    packed_bytes = sum(place.size_bytes for place in packed)
+    check_space(into, packed_bytes, purpose="unpack", fix="choose a larger disk")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashed = [place for place in found if place.offset_bytes is None and place.size_bytes <= max_hashed_bytes]
         list(pool.map(_check_hash, hashed))  # the list raises what a thread raised
@@ -95,9 +95,9 @@ def _unpack(place: Place, target: Path) -> None:
     """Read a file out of its archive; it gets its name when it is whole."""
     assert place.file is not None  # _checked
     assert place.offset_bytes is not None
-    partial = target.with_name(f"{target.name}.partial")
+    partial = partial_of(target)
     digest, left_bytes = hashlib.sha256(), place.size_bytes
-    try:
+    with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with place.file.open("rb") as archive, partial.open("wb") as file:
             archive.seek(place.offset_bytes)
@@ -108,17 +108,6 @@ def _unpack(place: Place, target: Path) -> None:
         if digest.hexdigest() != place.sha256:
             raise InputError(f"{place.file}: the SHA-256 of {place.path} in it is not the manifest's; {_FIX}")
         partial.replace(target)
-    except KitError:
-        raise
-    except OSError as error:
-        raise cannot_write(target, error) from error
-
-
-def _check_space(into: Path, needed_bytes: int) -> None:
-    parent = next(each for each in (into.absolute(), *into.absolute().parents) if each.exists())
-    free_bytes = shutil.disk_usage(parent).free
-    if needed_bytes > free_bytes:
-        raise StorageError(f"{into}: {needed_bytes:,} bytes to unpack, {free_bytes:,} are free; choose a larger disk")
 
 
 def _link(source: Path, target: Path) -> None:

@@ -5,42 +5,30 @@ under a temporary name and gets its own when it is whole, so whatever ends a run
 that are missing. A piece counts as written while neither its sources nor itself have changed: by size and times (of a
 source also the time of change, which nobody can set back), not by reading it again. What a power cut may do
 to it, `kit verify` and the upload find, which read every byte.
-
-Memory: one buffer a thread, whatever the size of a file. Large files are written past the page cache, which would
-otherwise lose all it holds to a copy that nobody reads soon, and costs more than the disk (benchmarks/bundle_speed.py).
 """
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import hashlib
 import json
 import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from kit.errors import InputError, KitError, MissingError, cannot_write
+from kit.errors import InputError, MissingError, cannot_write
+from kit.kaggle.dataset.contents import Source
 from kit.kaggle.dataset.manifest import Entry, Member
 from kit.kaggle.dataset.packing import END, Packed, Piece, header, padding_bytes
+from kit.kaggle.transfer import Transfer, growing, partial_of, write_all
 
 _BUFFER_BYTES = 4 << 20
-_MIN_DIRECT_BYTES = 64 << 20
 _MAX_WORKERS = 8
-_PARTIAL = ".partial"
-_BLOCK_BYTES = 4096  # no disk has larger ones
-_LIBC = ctypes.CDLL(None)
 _FORMAT = 1  # of the record; another one counts as empty
-
-
-class StoppedError(Exception):
-    """Another piece's fault, or the user, ended the writing."""
 
 
 class Record:
@@ -70,7 +58,7 @@ class Record:
                 "target": _times(folder / piece.file),
                 "entry": asdict(entry),
             }
-            partial = self._path.with_name(self._path.name + _PARTIAL)
+            partial = partial_of(self._path)
             partial.write_text(json.dumps({"format": _FORMAT, "pieces": self._written}), encoding="utf-8")
             partial.replace(self._path)
 
@@ -106,93 +94,68 @@ def write(
     on_bytes: told of the bytes read, from any thread. num_workers: threads; 0 for one a core, at most 8.
     Raises: InputError for a source that changed meanwhile, or is not the one that is expected; StorageError.
     """
-    run = _Run(folder, record, on_bytes)
-    pool = ThreadPoolExecutor(num_workers or min(_MAX_WORKERS, os.cpu_count() or 1))
-    by_size = sorted(pieces, key=lambda piece: -piece.size_bytes)
-    futures = [pool.submit(run.write, piece) for piece in by_size]
-    try:
-        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-            future.result()
-        return {piece.file: future.result() for piece, future in zip(by_size, futures, strict=True)}
-    finally:  # Ctrl-C arrives here too
-        run.stop.set()
-        pool.shutdown(cancel_futures=True)
+    transfer = Transfer(on_bytes)
 
-
-class _Run:
-    """What the threads of one writing share."""
-
-    def __init__(self, folder: Path, record: Record, on_bytes: Callable[[int], None]) -> None:
-        self.stop = threading.Event()
-        self._folder = folder
-        self._record = record
-        self._on_bytes = on_bytes
-
-    def write(self, piece: Piece) -> Entry:
-        target = self._folder / piece.file
-        partial = target.with_name(target.name + _PARTIAL)
+    def move(piece: Piece) -> Entry:
         before = _identity(piece)
-        with _storing(target):
-            with partial.open("wb", buffering=0) as file:
-                _reserve(file, piece.size_bytes)
-                if piece.size_bytes >= _MIN_DIRECT_BYTES and not piece.is_archive:  # members begin at odd places
-                    _bypass_cache(file, os.O_DIRECT)
-                entry = self._archive(piece, file) if piece.is_archive else self._file(piece, file)
+        with growing(folder / piece.file, piece.size_bytes, aligned=not piece.is_archive) as file:
+            entry = _write_archive(piece, file, transfer) if piece.is_archive else _write_file(piece, file, transfer)
             _check_unchanged(piece, before)
-            partial.replace(target)
-            self._record.add(piece, before, self._folder, entry)
+        record.add(piece, before, folder, entry)
         return entry
 
-    def _file(self, piece: Piece, file: IO[bytes]) -> Entry:
-        (packed,) = piece.contents
-        sha256 = self._copy(packed, file)
-        return Entry(packed.source.path, piece.file, packed.source.size_bytes, sha256)
+    num_workers = num_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+    entries = transfer.run(move, pieces, size_bytes=lambda piece: piece.size_bytes, num_workers=num_workers)
+    return {piece.file: entry for piece, entry in zip(pieces, entries, strict=True)}
 
-    def _archive(self, piece: Piece, file: IO[bytes]) -> Entry:
-        whole = hashlib.sha256()
-        members = []
-        for packed in piece.contents:
-            begin = header(packed)
-            whole.update(begin)
-            _write_all(file, begin)
-            source, offset_bytes = packed.source, file.tell()
-            sha256 = self._copy(packed, file, whole)
-            end = bytes(padding_bytes(source.size_bytes))
-            whole.update(end)
-            _write_all(file, end)
-            member = Member(
-                path=source.path,
-                file=packed.name,
-                size_bytes=source.size_bytes,
-                sha256=sha256,
-                offset_bytes=offset_bytes,
-            )
-            members.append(member)
-        whole.update(END)
-        _write_all(file, END)
-        return Entry(piece.file, piece.file, piece.size_bytes, whole.hexdigest(), tuple(members))
 
-    def _copy(self, packed: Packed, target: IO[bytes], *also: Any) -> str:
-        """Append a source to `target`; returns its SHA-256. also: further digests to feed."""
-        source, digest = packed.source, hashlib.sha256()
-        num_bytes = 0
-        with _reading(source.file) as file:
-            buffer = memoryview(mmap.mmap(-1, min(_BUFFER_BYTES, source.size_bytes + 1)))  # aligned, as disks ask
-            while num_read := _read(file, buffer, source.file):
-                if self.stop.is_set():
-                    raise StoppedError
-                chunk = buffer[:num_read]
-                for each in (digest, *also):
-                    each.update(chunk)
-                _write_all(target, chunk)
-                num_bytes += num_read
-                self._on_bytes(num_read)
-        sha256 = digest.hexdigest()
-        if num_bytes != source.size_bytes:
-            raise InputError(f"{source.file}: it changed while it was copied; run the command again")
-        if source.sha256 not in (None, sha256):
-            raise InputError(f"{source.file}: not the locked file; `kit wheels fetch` gets it anew")
-        return sha256
+def _write_file(piece: Piece, file: IO[bytes], transfer: Transfer) -> Entry:
+    (packed,) = piece.contents
+    sha256 = _copy(packed.source, file, transfer)
+    return Entry(packed.source.path, piece.file, packed.source.size_bytes, sha256)
+
+
+def _write_archive(piece: Piece, file: IO[bytes], transfer: Transfer) -> Entry:
+    whole, members = hashlib.sha256(), []
+
+    def frame(content: bytes) -> None:
+        whole.update(content)
+        write_all(file, content)
+
+    for packed in piece.contents:
+        frame(header(packed))
+        source, offset_bytes = packed.source, file.tell()
+        member = Member(
+            path=source.path,
+            file=packed.name,
+            size_bytes=source.size_bytes,
+            sha256=_copy(source, file, transfer, whole),
+            offset_bytes=offset_bytes,
+        )
+        members.append(member)
+        frame(bytes(padding_bytes(source.size_bytes)))
+    frame(END)
+    return Entry(piece.file, piece.file, piece.size_bytes, whole.hexdigest(), tuple(members))
+
+
+def _copy(source: Source, target: IO[bytes], transfer: Transfer, *also: Any) -> str:
+    """Append a source to `target`; returns its SHA-256. also: further digests to feed."""
+    digest = hashlib.sha256()
+    with _reading(source.file) as file:
+        num_bytes = transfer.append(_chunks(file, source), target, digest, *also)
+    if num_bytes != source.size_bytes:
+        raise InputError(f"{source.file}: it changed while it was copied; run the command again")
+    sha256 = digest.hexdigest()
+    if source.sha256 not in (None, sha256):
+        raise InputError(f"{source.file}: not the locked file; `kit wheels fetch` gets it anew")
+    return sha256
+
+
+def _chunks(file: IO[bytes], source: Source) -> Iterator[memoryview]:
+    """The bytes of a source, each time in the same buffer, which is aligned as disks ask."""
+    buffer = memoryview(mmap.mmap(-1, min(_BUFFER_BYTES, source.size_bytes + 1)))
+    while num_read := _read(file, buffer, source.file):
+        yield buffer[:num_read]
 
 
 def _linked(path: Path, existing: Path) -> bool:
@@ -210,31 +173,6 @@ def _read(file: IO[bytes], buffer: memoryview, path: Path) -> int:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); copy it again from where it came") from error
     return num_read
-
-
-def _reserve(file: IO[bytes], num_bytes: int) -> None:
-    """Ask the disk for all of a file's space at once; one that cannot do that changes nothing.
-
-    Not os.posix_fallocate, which would then write into every block.
-    """
-    if hasattr(_LIBC, "fallocate64"):
-        _LIBC.fallocate64(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(num_bytes))
-
-
-def _bypass_cache(file: IO[bytes], flag: int) -> None:
-    """Write past the page cache (flag: O_DIRECT) or through it (0); a disk without the former goes on as before."""
-    flags = fcntl.fcntl(file, fcntl.F_GETFL) & ~os.O_DIRECT
-    with suppress(OSError):
-        fcntl.fcntl(file, fcntl.F_SETFL, flags | flag)
-
-
-def _write_all(file: IO[bytes], chunk: bytes | memoryview) -> None:
-    """Write without a buffer; a write may take a part only, and past the cache only whole blocks."""
-    rest = memoryview(chunk)
-    while rest:
-        if len(rest) % _BLOCK_BYTES:
-            _bypass_cache(file, 0)
-        rest = rest[file.write(rest) :]
 
 
 def _identity(piece: Piece) -> list[list[object]]:
@@ -283,13 +221,3 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); fix its rights") from error
     with file:
         yield file
-
-
-@contextmanager
-def _storing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except KitError:
-        raise
-    except OSError as error:
-        raise cannot_write(path, error) from error

@@ -26,13 +26,13 @@ from kit.config import merged, replaced
 from kit.errors import InputError, cannot_write
 from kit.kaggle.dataset.bundle import Wheelhouse, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.dry_run.choices import chosen_trm, dry_run_settings, engine_kind
 from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
 from kit.kaggle.notebook.settings import Settings
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import OfflineCommand, without_network
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.kernel import NOTEBOOK
 from kit.problem import Problem, read_problems
 from kit.solver.journal import Record, read_records

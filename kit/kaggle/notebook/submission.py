@@ -28,13 +28,13 @@ from kit.budget import Budget, process_clock
 from kit.config import machine_facts
 from kit.errors import InputError, KitError, StorageError
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import Competition, predict_function
 from kit.kaggle.notebook.settings import Settings, overridden
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
+from kit.kaggle.transfer import sha256_of
 from kit.sampling import Engine
 from kit.solver.journal import Journal
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from kit.errors import InputError, MissingError, StorageError, cannot_write
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, load_manifest
 from kit.kaggle.dataset.rules import MAX_BYTES, MAX_FILES, METADATA_NAME, UNPACKED, name_on_kaggle
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.credentials import Credentials
 
 _NOT_UPLOADED = (

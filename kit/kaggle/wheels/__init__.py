@@ -1,11 +1,11 @@
 """The wheelhouse: wheels for a machine without a network, locked, fetched, proved complete and installed.
 
 target      what it is for: a Python, a C library, a CUDA, and the requirements at its root
-lockfile    the set, as text that pip and uv read too
-index       the package index that pip is configured with
+lockfile    the set, as PEP 751 has it, and its export for pip
 resolve     from a target to its lock, by uv
+index       the package index that pip is configured with
 fetch       from a lock to a folder of wheels
-closure     the proof that the folder alone is enough
+closure     the proof that the folder alone is enough, by uv or pip
 install     from the folder to an environment of its own, and whether this machine is the one it is for
 commands    `kit wheels lock | fetch | check`
 

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
@@ -33,9 +32,8 @@ def lock_wheels(name: str, console: Console, *, project: Path = SOURCE, index: I
     Raises: as `resolve`, and for a target that is not there.
     """
     target, index = _target(name, project), index or configured_index()
-    with Progress(_TEXT, _BAR, MofNCompleteColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(f"resolving {name}", total=None)
-        lock = resolve(target, index, on_wheel=lambda done, total: progress.update(task, completed=done, total=total))
+    with console.status(f"resolving {name}"):
+        lock = resolve(target, index)
     path = lock_path(project / "wheels", name)
     lock.save(path)
     console.print(f"{len(lock.wheels)} wheels, {lock.size_bytes:,} bytes: {path}", soft_wrap=True)
@@ -74,7 +72,7 @@ def check_wheels(name: str, folder: Path, console: Console, *, project: Path = S
         console.print(fault, style="red", markup=False, highlight=False, soft_wrap=True)
     verdict = f"{len(closure.faults)} faults" if closure.faults else "nothing missing, no conflict"
     console.print(
-        f"{name}: {len(lock.wheels)} wheels in {folder}: {verdict} (asked: the metadata, and {closure.witness})",
+        f"{name}: {len(lock.wheels)} wheels in {folder}: {verdict} (asked: {closure.witness})",
         soft_wrap=True,
     )
     return 1 if closure.faults else 0

@@ -1,8 +1,9 @@
 """The package index that pip is configured with: which files it offers of a project, and their bytes.
 
-Speaks the simple repository API as JSON or HTML (PEP 503, PEP 691) over HTTP. No index is named here: the
-address comes from pip's own configuration and, where that says nothing, from pip's own default. Only the main
-index is asked, so that a lock does not depend on what else a machine is configured with. Addresses may hold
+Needed besides uv and pip because neither goes on, in a later run, with a file that it had half; a lock names no
+address, so the files are looked up by name. Speaks the simple repository API as JSON over HTTP (PEP 691). No index is
+named here: the address comes from pip's own configuration and, where that says nothing, from pip's own default. Only
+the main index is asked, so that a fetch does not depend on what else a machine is configured with. Addresses may hold
 passwords, so no message shows one.
 """
 
@@ -21,18 +22,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any, TypeVar
 
 from kit.errors import InputError, MissingError
 
 _Result = TypeVar("_Result")
 
-_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+_ACCEPT = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 30.0  # of one connection or read, not of a file
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP statuses worth asking again
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -49,12 +48,11 @@ class BeyondEndError(DroppedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A file that an index offers; sha256 and size_bytes are None where it does not say."""
+    """A file that an index offers; sha256 is None where it does not say."""
 
     file: str
     url: str
     sha256: str | None
-    size_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,37 +80,17 @@ class Index:
         """Every file of a project, in the index's order.
 
         Raises: MissingError if the index has no such project or cannot be reached; InputError if it does not
-        speak the simple API.
+        speak the simple API as JSON.
         """
         address = f"{self.url.rstrip('/')}/{project}/"
 
         def attempt() -> tuple[Offer, ...]:
             with self.opened(address, what=project, headers={"Accept": _ACCEPT}) as page:
-                content, base = page.read(), page.url
-                if "json" in page.headers.get("Content-Type", ""):
-                    return _from_json(content, base, project)
-                return _from_html(content, base)
+                return _offers(page.read(), page.url, project)
 
         return self.retried(attempt, what=project)
 
-    def size_bytes(self, offer: Offer) -> int:
-        """The size of a file, asked for if the index's page does not say it.
-
-        Raises: MissingError if the index cannot be reached; InputError if it does not say the size at all.
-        """
-        if offer.size_bytes is not None:
-            return offer.size_bytes
-
-        def attempt() -> int:
-            with self.opened(offer.url, what=offer.file, method="HEAD") as answer:
-                length = answer.headers.get("Content-Length", "")
-            if not length.isdecimal():
-                raise InputError(f"{offer.file}: the index does not say its size; use an index that does")
-            return int(length)
-
-        return self.retried(attempt, what=offer.file)
-
-    def opened(self, url: str, *, what: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Any:
+    def opened(self, url: str, *, what: str, headers: Mapping[str, str]) -> Any:
         """The open answer to one request, to be closed by the caller.
 
         what: what is asked for, in messages.
@@ -120,7 +98,7 @@ class Index:
         """
         address, authorisation = _without_password(url)
         own = authorisation or (_without_password(self.url)[1] if _host(url) == _host(self.url) else {})
-        request = urllib.request.Request(address, headers={**own, **(headers or {})}, method=method)
+        request = urllib.request.Request(address, headers={**own, **headers})
         with passing_faults():
             try:
                 return urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=self._context)
@@ -205,45 +183,19 @@ def _pip(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def _from_json(content: bytes, base: str, project: str) -> tuple[Offer, ...]:
+def _offers(content: bytes, base: str, project: str) -> tuple[Offer, ...]:
     try:
         return tuple(
             Offer(
                 file=each["filename"],
                 url=urllib.parse.urljoin(base, each["url"]),
                 sha256=each["hashes"].get("sha256"),
-                size_bytes=each.get("size"),
             )
             for each in json.loads(content)["files"]
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{project}: the index's page is no page of the simple API ({error})") from None
-
-
-def _from_html(content: bytes, base: str) -> tuple[Offer, ...]:
-    links = _Links()
-    links.feed(content.decode("utf-8", errors="replace"))
-    return tuple(_from_link(urllib.parse.urljoin(base, link)) for link in links.found)
-
-
-def _from_link(link: str) -> Offer:
-    url, fragment = urllib.parse.urldefrag(link)
-    file = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
-    algorithm, _, digest = fragment.partition("=")
-    return Offer(file=file, url=url, sha256=digest if algorithm == "sha256" else None, size_bytes=None)
-
-
-class _Links(HTMLParser):
-    """The addresses of a page's links."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Iterable[tuple[str, str | None]]) -> None:
-        """Keep the address of an anchor."""
-        if tag == "a":
-            self.found += [value for name, value in attrs if name == "href" and value]
+        fix = "set PIP_INDEX_URL to one that does"
+        raise InputError(f"{project}: pip's index does not speak the simple API as JSON ({error}); {fix}") from None
 
 
 def _refusal(status: int, what: str) -> Exception:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.errors import InputError, cannot_write
-from kit.kaggle.digest import sha256_of
+from kit.errors import InputError, MissingError
+from kit.kaggle.transfer import sha256_of, storing
 from kit.kaggle.wheels.installers import undirected, uv_command
-from kit.kaggle.wheels.lockfile import load_lock
+from kit.kaggle.wheels.lockfile import locked_target, requirements_path
 from kit.kaggle.wheels.target import Target
 
 _MARK = "kit-environment.txt"  # in a finished environment: what it was made from
@@ -70,16 +70,16 @@ def check_host(target: Target, host: Host) -> None:
 
 
 def install_from(folder: Path, lock: Path, into: Path, *, borrow: Sequence[Path] = ()) -> Path:
-    """Make the environment `into` from the wheels in `folder`, as locked; returns its Python.
+    """Make the environment `into` from the wheels in `folder` and the export for pip beside them; returns its Python.
 
     One that was made from this very lock is kept; any other is replaced. Hashes are checked by the installer: uv
     where there is one (34-40 s for vLLM against pip's 6 min: docs/kaggle.md#image), else pip.
     borrow: folders of packages, or pure wheels, that come after the environment's own: for what no index has
     (the kit itself; torch for the CPU).
     Raises: InputError for another machine's wheels, or what the installer refuses; MissingError or InputError for
-    a lock that is not there or damaged; StorageError if `into` cannot be written.
+    a lock or export that is not there or damaged; StorageError if `into` cannot be written.
     """
-    target = load_lock(lock).target
+    target = locked_target(lock)
     check_host(target, Host.here())
     python, mark = into / "bin" / "python", into / _MARK
     paths = "".join(f"{each}\n" for each in borrow)
@@ -87,13 +87,11 @@ def install_from(folder: Path, lock: Path, into: Path, *, borrow: Sequence[Path]
     if mark.is_file() and mark.read_text(encoding="utf-8") == recipe:
         return python
     _check_replaceable(into)
-    try:
+    with storing(into):
         venv.create(into, clear=True, symlinks=True, with_pip=False)  # Kaggle has no ensurepip
-        _install(folder, lock, into)
+        _install(folder, requirements_path(folder, target.name), into)
         (_site_packages(into, target) / _BORROWED).write_text(paths, encoding="utf-8")
         mark.write_text(recipe, encoding="utf-8")
-    except (OSError, shutil.Error) as error:
-        raise cannot_write(into, error) from error
     return python
 
 
@@ -116,17 +114,18 @@ def _check_replaceable(into: Path) -> None:
         raise InputError(f"{into}: holds files but no environment; choose an empty folder")
 
 
-def _install(folder: Path, lock: Path, into: Path) -> None:
+def _install(folder: Path, requirements: Path, into: Path) -> None:
+    if not requirements.is_file():
+        raise MissingError(f"{requirements}: not found; `kit wheels fetch` writes it")
     uv, python = uv_command(), str(into / "bin" / "python")
     cache = into / "uv-cache"  # on the same disk, so that files are linked and not copied
     if uv is None:
         command = [sys.executable, "-P", "-m", "pip", "--python", python, "install", "--no-compile"]
     else:
         command = [*uv, "pip", "install", "--python", python, "--no-config", "--offline", "--cache-dir", str(cache)]
-    exactly = ["--no-index", "--find-links", str(folder), "--no-deps", "--require-hashes", "--requirement", str(lock)]
-    done = subprocess.run(
-        [*command, "--quiet", *exactly], capture_output=True, text=True, check=False, env=undirected(os.environ)
-    )
+    source = ["--no-index", "--find-links", str(folder), "--no-deps"]
+    whole = [*command, "--quiet", *source, "--require-hashes", "--requirement", str(requirements)]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False, env=undirected(os.environ))
     shutil.rmtree(cache, ignore_errors=True)
     if done.returncode:
         fix = "prove the folder with `kit wheels check`, then build and upload the dataset again"

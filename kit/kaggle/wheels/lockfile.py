@@ -1,33 +1,26 @@
-"""A resolved set of wheels as text: one line a wheel, which pip and uv read as a requirements file with hashes.
+"""A resolved set of wheels as a lock by PEP 751, `pylock.TARGET.toml`: a file a package, with its size and SHA-256.
 
-    # target: cpu
-    # python: 3.11
-    …
-    anyio==4.16.0 --hash=sha256:59bb…  # anyio-4.16.0-py3-none-any.whl 114502
-
-The head repeats the target, because a machine on Kaggle has this file and not `targets.toml`. No address of an
-index is in it: whoever fetches uses their own. The same set always gives the same bytes.
+A wheel's path is its bare name, so the lock holds beside its wheels, where uv installs from it as it is, and names no
+index: whoever fetches uses their own. The table `tool.mathllm-kit` repeats the target, because a machine on Kaggle
+has this file and not `targets.toml`. For pip, the same set is exported as requirements with hashes. The same set
+always gives the same bytes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
-from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
-
-from kit.errors import InputError, MissingError, cannot_write
+from kit.errors import InputError, MissingError
+from kit.kaggle.transfer import storing
 from kit.kaggle.wheels.target import Target
 
-_TITLE = "# Wheels of one target of targets.toml, made by `kit wheels lock`; do not edit."
-_WHEEL = re.compile(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})  # (\S+\.whl) (\d+)")
-_ONE = ("target", "python", "glibc", "cuda")
-_MANY = ("requirement", "constraint")
-_NO_CUDA = "none"
+_TOOL = "mathllm-kit"
+_RELOCK = "make the lock anew with `kit wheels lock --target NAME`, from an index that gives sizes and SHA-256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +32,6 @@ class Wheel:
     file: str
     size_bytes: int
     sha256: str
-
-    def tags(self) -> frozenset[Tag]:
-        """The machines it is for."""
-        return parse_wheel_filename(self.file)[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,79 +51,103 @@ class Lock:
 
         Raises: StorageError if it cannot be written.
         """
-        target = self.target
         head = [
-            _TITLE,
-            *(f"# {key}: {value}" for key, value in _head_of(target)),
-            *(f"# requirement: {text}" for text in target.requirements),
-            *(f"# constraint: {text}" for text in target.constraints),
+            "# Wheels of one target of targets.toml, made by `kit wheels lock`; do not edit.",
+            'lock-version = "1.0"\ncreated-by = "kit wheels lock"',
+            f'requires-python = "=={self.target.python}.*"\n\n[tool.{_TOOL}]',
+            *(f"{key} = {_toml(value)}" for key, value in asdict(self.target).items() if value is not None),
         ]
-        try:
-            path.write_text("\n".join([*head, *map(_line, self.wheels)]) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with storing(path):
+            path.write_text("\n".join([*head, *map(_package, self.wheels)]) + "\n", encoding="utf-8")
+
+    def requirements(self) -> str:
+        """The set as pip takes it with --require-hashes."""
+        return "".join(f"{each.name}=={each.version} --hash=sha256:{each.sha256}\n" for each in self.wheels)
 
 
 def lock_path(wheels: Path, target: str) -> Path:
     """Where the folder `wheels` keeps the lock of a target."""
-    return wheels / f"lock-{target}.txt"
+    return wheels / f"pylock.{target}.toml"
+
+
+def requirements_path(folder: Path, target: str) -> Path:
+    """Where a folder of fetched wheels keeps the export for pip."""
+    return folder / f"requirements-{target}.txt"
 
 
 def load_lock(path: Path) -> Lock:
     """Read a lock.
 
-    Raises: MissingError if there is none; InputError naming the line that is not of a lock.
+    Raises: MissingError if there is none; InputError if it is no lock of wheels that fit its target.
     """
+    target = locked_target(path)
+    return Lock(target, wheels_of(_read(path), target, source=path))
+
+
+def locked_target(path: Path) -> Target:
+    """What a lock is for; needs the standard library and `packaging` of any age.
+
+    Raises: as `load_lock`.
+    """
+    content = _read(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        head: dict[str, Any] = content.get("tool", {}).get(_TOOL, {})
+        values: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in head.items()}
+        return Target(**values)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{path}: its table tool.{_TOOL} tells no target ({error}); {_RELOCK}") from None
+
+
+def wheels_of(content: Mapping[str, Any], target: Target, *, source: Path | str) -> tuple[Wheel, ...]:
+    """Of each package of a lock, the wheel that fits the target best, sorted by name.
+
+    Raises: InputError naming `source` for what is no lock, or a package without a wheel for the target.
+    """
+    from packaging.pylock import (  # here, because only who reads a lock needs a `packaging` of 2026
+        Package,
+        PackageWheel,
+        Pylock,
+        PylockSelectError,
+        PylockValidationError,
+    )  # fmt: skip
+
+    def wheel(package: Package, found: object) -> Wheel:
+        if not isinstance(found, PackageWheel) or found.size is None or "sha256" not in found.hashes:
+            raise InputError(f"{source}: {package.name} has no wheel with size and SHA-256; {_RELOCK}")
+        if found.path not in (None, found.filename):
+            raise InputError(f"{source}: {found.path!r} leads out of the folder; {_RELOCK}")
+        return Wheel(
+            name=package.name,
+            version=str(package.version),
+            file=found.filename,
+            size_bytes=found.size,
+            sha256=found.hashes["sha256"],
+        )
+
+    try:
+        chosen = Pylock.from_dict(content).select(environment=cast("Any", target.markers()), tags=target.tags())
+        return tuple(sorted((wheel(*each) for each in chosen), key=lambda each: each.name))
+    except PylockSelectError as error:
+        fix = "keep it to a version that has one, in the target's constraints, and lock anew"
+        raise InputError(f"{source}: does not fit {target.name} ({error}); {fix}") from None
+    except PylockValidationError as error:
+        raise InputError(f"{source}: not a lock ({error}); {_RELOCK}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path}: not found; make it with `kit wheels lock --target NAME`") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; make the lock anew") from None
-    wheels = tuple(_wheel(path, line) for line in lines if not line.startswith("#"))
-    names = [wheel.name for wheel in wheels]
-    if names != sorted(set(names)):
-        raise InputError(f"{path}: its wheels are not sorted, or one is there twice; make the lock anew")
-    return Lock(_target(path, (line for line in lines if line.startswith("#"))), wheels)
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise InputError(f"{path}: not valid TOML ({error}); {_RELOCK}") from None
 
 
-def _head_of(target: Target) -> Iterable[tuple[str, str]]:
-    return zip(_ONE, (target.name, target.python, target.glibc, target.cuda or _NO_CUDA), strict=True)
+def _package(wheel: Wheel) -> str:
+    file = f"path = {_toml(wheel.file)}, size = {wheel.size_bytes}, hashes = {{ sha256 = {_toml(wheel.sha256)} }}"
+    return f"\n[[packages]]\nname = {_toml(wheel.name)}\nversion = {_toml(wheel.version)}\nwheels = [{{ {file} }}]"
 
 
-def _line(wheel: Wheel) -> str:
-    return f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}  # {wheel.file} {wheel.size_bytes}"
-
-
-def _wheel(path: Path, line: str) -> Wheel:
-    found = _WHEEL.fullmatch(line)
-    if found is None:
-        raise InputError(f"{path}: {line[:80]!r} is not a line of a lock; make the lock anew")
-    name, version, sha256, file, size_bytes = found.groups()
-    try:
-        own_name, own_version, _, _ = parse_wheel_filename(file)
-        same = own_name == name == canonicalize_name(name) and own_version == Version(version)
-    except (InvalidWheelFilename, InvalidVersion) as error:
-        raise InputError(f"{path}: {file!r} is not a wheel's name ({error}); make the lock anew") from None
-    if not same or "/" in file:
-        raise InputError(f"{path}: {file!r} is not {name} {version}; make the lock anew")
-    return Wheel(name=name, version=version, file=file, size_bytes=int(size_bytes), sha256=sha256)
-
-
-def _target(path: Path, head: Iterable[str]) -> Target:
-    values: dict[str, list[str]] = {key: [] for key in (*_ONE, *_MANY)}
-    for line in head:
-        key, _, value = line.removeprefix("# ").partition(": ")
-        if key in values:
-            values[key].append(value)
-    if any(len(values[key]) != 1 for key in _ONE):
-        raise InputError(f"{path}: its head must say {', '.join(_ONE)} once each; make the lock anew")
-    name, python, glibc, cuda = (values[key][0] for key in _ONE)
-    return Target(
-        name=name,
-        python=python,
-        glibc=glibc,
-        cuda=None if cuda == _NO_CUDA else cuda,
-        requirements=tuple(values["requirement"]),
-        constraints=tuple(values["constraint"]),
-    )
+def _toml(value: object) -> str:
+    """Text, or a list of texts, which TOML writes as JSON does."""
+    return json.dumps(value, indent=1 if value else None)

@@ -36,7 +36,7 @@ class Target:
     name: str
     python: str
     glibc: str
-    cuda: str | None
+    cuda: str | None = None
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
 

@@ -38,7 +38,7 @@ def test_every_committed_lock_is_current() -> None:
 def test_a_lock_older_than_its_target_is_named_with_the_command(tmp_path: Path, repo: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    for name in ("targets.toml", "lock-cpu.txt"):
+    for name in ("targets.toml", "pylock.cpu.toml"):
         (wheels / name).write_text((repo / "wheels" / name).read_text())
     project = (repo / "pyproject.toml").read_text().replace('"rich>=13.9"', '"rich>=13.10"')
     (tmp_path / "pyproject.toml").write_text(project)

@@ -22,6 +22,7 @@ from kit.kaggle.checks.model import check_model, check_trm
 from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, is_intact, load_manifest
 from kit.kaggle.dataset.rules import METADATA_NAME
+from kit.kaggle.wheels.fetch import save_requirements
 from kit.kaggle.wheels.install import Host
 from kit.kaggle.wheels.lockfile import Lock, load_lock
 from kit.kaggle.wheels.target import Target
@@ -233,7 +234,9 @@ def test_wheels_that_do_not_fit_together_are_found(tmp_path: Path) -> None:
     wheels = make_wheelhouse(tmp_path, num_wheels=2)
     lock = load_lock(wheels.lock)
     needy = make_wheel(wheels.folder, "needy", requires=("absent>=1",))
-    Lock(lock.target, (needy, *lock.wheels)).save(wheels.lock)
+    lock = Lock(lock.target, (needy, *lock.wheels))
+    lock.save(wheels.lock)
+    save_requirements(lock, wheels.folder)
     built = build(tmp_path / "dataset", model=make_model(tmp_path / "model"), wheels=wheels)
     check = next(check for check in verify(built.folder, site(tmp_path)) if check.name == "wheels")
     assert any("absent" in finding.problem and "kit wheels lock" in finding.fix for finding in check.findings)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from kit.kaggle.dataset.bundle import Wheelhouse
+from kit.kaggle.wheels.fetch import save_requirements
 from kit.kaggle.wheels.lockfile import Lock
 from kit.kaggle.wheels.target import Target
 from tests.kaggle.wheels.simple_index import make_wheel
@@ -42,5 +43,6 @@ def make_wheelhouse(folder: Path, *, num_wheels: int = 60) -> Wheelhouse:
     wheels.append(make_wheel(folder / "wheels", "torch", "2.9.1+cu128", payload=b"weights" * 20_000))
     target = Target(name="test", python="3.11", glibc="2.17", cuda=None, requirements=("torch", "package-000"))
     lock = Lock(target, tuple(sorted(wheels, key=lambda wheel: wheel.name)))
-    lock.save(folder / "lock-test.txt")
-    return Wheelhouse(folder / "lock-test.txt", folder / "wheels")
+    lock.save(folder / "pylock.test.toml")
+    save_requirements(lock, folder / "wheels")
+    return Wheelhouse(folder / "pylock.test.toml", folder / "wheels")

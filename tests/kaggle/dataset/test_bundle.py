@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from kit import assets, cli
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits, check_space
+from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits
 from kit.kaggle.dataset.contents import Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
 from kit.kaggle.dataset.rules import METADATA_NAME
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import check_space, sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
 from tests.kaggle.dataset.datasets import make_model, make_shard, make_wheelhouse
@@ -131,7 +131,7 @@ def test_many_wheels_become_few_files_in_archives_that_any_tar_reads(packed: Bun
 def test_the_manifest_tells_wheels_versions_and_the_machine_they_are_for(packed: Bundle) -> None:
     wheels = load_manifest(packed.folder).wheels
     assert wheels is not None
-    assert (wheels.target, wheels.python, wheels.lock) == ("test", "3.11", "wheels/lock-test.txt")
+    assert (wheels.target, wheels.python, wheels.lock) == ("test", "3.11", "wheels/pylock.test.toml")
     assert "torch==2.9.1+cu128" in wheels.versions
     assert is_intact(packed.folder)
 
@@ -429,10 +429,10 @@ def test_what_is_too_large_for_kaggle_is_refused_before_anything_is_written(tmp_
 
 
 def test_what_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
-    out = tmp_path / "not" / "yet" / "there"
+    out, fix = tmp_path / "not" / "yet" / "there", "free some disk, or choose another --out"
     with pytest.raises(StorageError, match=r"bytes to write, [\d,]+ are free; free some disk, or choose another --out"):
-        check_space(out, shutil.disk_usage(tmp_path).total)
-    check_space(out, 0)
+        check_space(out, shutil.disk_usage(tmp_path).total, purpose="write", fix=fix)
+    check_space(out, 0, purpose="write", fix=fix)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.kaggle.dataset.rules import METADATA_NAME
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 from kit.trm.checkpoint import save_untrained
 
 

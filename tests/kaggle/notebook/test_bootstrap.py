@@ -13,15 +13,15 @@ import pytest
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.notebook.bootstrap import install_kit
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.installers import uv_command
 from tests.kaggle.wheels.simple_index import make_wheel
 
 pytestmark = pytest.mark.slow
 UV = uv_command()
 needs_uv = pytest.mark.skipif(UV is None, reason="there is no uv here: installing with it is NOT TESTED")
-LOCK = "wheels/lock-toy.txt"
+LOCK = "wheels/pylock.toy.toml"
 WHEELS = WheelSet(target="toy", python="3.11", glibc="2.17", cuda=None, lock=LOCK, versions=("app==1.0",))
 
 

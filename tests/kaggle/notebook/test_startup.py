@@ -15,13 +15,14 @@ from kit import assets
 from kit.budget import process_clock
 from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet, load_manifest
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import open_engine, weight_files
 from kit.kaggle.notebook.prefetch import PrefetchConfig
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.startup import install, open_attempts
 from kit.kaggle.notebook.startup_graph import Outcome, Timing
+from kit.kaggle.transfer import sha256_of
+from kit.kaggle.wheels.fetch import save_requirements
 from kit.kaggle.wheels.lockfile import Lock
 from kit.kaggle.wheels.target import Target
 from kit.problem import Problem
@@ -129,9 +130,11 @@ def test_the_datasets_wheels_become_an_environment_and_without_any_the_images_pa
     target = Target(name="toy", python=PYTHON, glibc="2.17", cuda=None, requirements=("app",))
     wheel = make_wheel(restored / "wheels", "app")
     make_wheel(restored, "mathllm_kit")
-    Lock(target, (wheel,)).save(restored / "wheels" / "lock-toy.txt")
+    lock = Lock(target, (wheel,))
+    lock.save(restored / "wheels" / "pylock.toy.toml")
+    save_requirements(lock, restored / "wheels")
     wheels = WheelSet(
-        target="toy", python=PYTHON, glibc="2.17", cuda=None, lock="wheels/lock-toy.txt", versions=("app==1.0",)
+        target="toy", python=PYTHON, glibc="2.17", cuda=None, lock="wheels/pylock.toy.toml", versions=("app==1.0",)
     )
     entries = load_manifest(dataset).entries
     Manifest(kit_version="1", commit="test", entries=entries, wheels=wheels).save(dataset)

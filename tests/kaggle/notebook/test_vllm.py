@@ -20,7 +20,6 @@ from kit.engines.vllm.server.settings import CPU_TINY, PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest
-from kit.kaggle.digest import sha256_of
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook import startup, vllm
 from kit.kaggle.notebook.engine import resolved_kind
@@ -28,6 +27,7 @@ from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.settings import Settings
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.vllm import VllmChoice, check_python, prepare_server, unpack_kit
+from kit.kaggle.transfer import sha256_of
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Sample, SamplingParams

@@ -15,7 +15,7 @@ from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest
 from kit.kaggle.dataset.rules import METADATA_NAME, name_on_kaggle
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.credentials import client_environment, find_credentials
 from kit.kaggle.upload.plan import RetryPolicy
 from kit.kaggle.upload.staging import check_dataset_folder, differences, stage, write_archive

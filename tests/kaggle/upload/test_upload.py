@@ -24,7 +24,7 @@ import pytest
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import Entry, Manifest
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.client import KaggleError
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
 from kit.kaggle.upload.sending import upload

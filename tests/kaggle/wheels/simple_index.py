@@ -17,7 +17,7 @@ from zipfile import ZipFile, ZipInfo
 
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 
-from kit.kaggle.digest import sha256_of
+from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.lockfile import Wheel
 
 
@@ -74,7 +74,7 @@ class SimpleIndex:
     """Serves the wheels of a folder. What was asked for is in `gets`: (file, where its range begins)."""
 
     folder: Path
-    speaks_json: bool = False
+    speaks_json: bool = True
     ignores_ranges: bool = False
     mistakes_ranges: bool = False  # answers a range as one, but from the first byte on
     says_size: bool = True
@@ -142,17 +142,14 @@ class _Handler(BaseHTTPRequestHandler):
             offers = [self._offer(file) for file in files]
             page = json.dumps({"meta": {"api-version": "1.1"}, "name": project, "files": offers}).encode()
             return self._send(200, page, kind="application/vnd.pypi.simple.v1+json")
-        links = "".join(f'<a href="../../files/{file}{self._fragment(file)}">{file}</a>\n' for file in files)
-        return self._send(200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), kind="text/html")
+        links = "".join(f'<a href="../../files/{file}">{file}</a>' for file in files)
+        return self._send(200, links.encode(), kind="text/html")
 
     def _offer(self, file: str) -> dict[str, object]:
-        hashes = {"sha256": _sha256(self.simple_index.content(file))} if self.simple_index.says_hash else {}
-        size = {"size": len(self.simple_index.content(file))} if self.simple_index.says_size else {}
+        content = (self.simple_index.folder / file).read_bytes()
+        hashes = {"sha256": hashlib.sha256(content).hexdigest()} if self.simple_index.says_hash else {}
+        size = {"size": len(content)} if self.simple_index.says_size else {}
         return {"filename": file, "url": f"../../files/{file}", "hashes": hashes, **size}
-
-    def _fragment(self, file: str) -> str:
-        algorithm = "sha256" if self.simple_index.says_hash else "md5"
-        return f"#{algorithm}={hashlib.new(algorithm, (self.simple_index.folder / file).read_bytes()).hexdigest()}"
 
     def _send_file(self, file: str, *, with_body: bool) -> None:
         index = self.simple_index
@@ -202,10 +199,6 @@ def _project(file: str) -> str:
     if file.endswith(".whl"):
         return parse_wheel_filename(file)[0]
     return canonicalize_name(parse_sdist_filename(file)[0]) if file.endswith(".tar.gz") else ""
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _record_hash(content: bytes) -> str:

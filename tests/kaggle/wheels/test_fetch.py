@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.digest import sha256_of
-from kit.kaggle.wheels.fetch import PART_SUFFIX, Fetched, fetch
+from kit.kaggle.transfer import partial_of, sha256_of
+from kit.kaggle.wheels.fetch import Fetched, fetch
 from kit.kaggle.wheels.index import Index
-from kit.kaggle.wheels.lockfile import Lock, Wheel
+from kit.kaggle.wheels.lockfile import Lock, Wheel, requirements_path
 from kit.kaggle.wheels.target import Target
 from kit.lock import held
 from tests.kaggle.wheels.simple_index import Fault, SimpleIndex, make_wheel, served
@@ -48,7 +48,9 @@ def client(index: SimpleIndex, num_attempts: int = 3) -> Index:
 
 
 def assert_whole(lock: Lock, into: Path) -> None:
-    assert {path.name for path in into.iterdir()} == {".lock", *(wheel.file for wheel in lock.wheels)}
+    export = requirements_path(into, lock.target.name)
+    assert {path.name for path in into.iterdir()} == {".lock", export.name, *(wheel.file for wheel in lock.wheels)}
+    assert export.read_text() == lock.requirements()
     for wheel in lock.wheels:
         assert sha256_of(into / wheel.file) == wheel.sha256
 
@@ -56,16 +58,14 @@ def assert_whole(lock: Lock, into: Path) -> None:
 def begin_with(lock: Lock, into: Path, num_bytes: int, source: Path) -> Path:
     """A part as an interrupted fetch leaves it."""
     into.mkdir()
-    part = into / f"{lock.wheels[0].file}{PART_SUFFIX}"
+    part = partial_of(into / lock.wheels[0].file)
     part.write_bytes((source / lock.wheels[0].file).read_bytes()[:num_bytes])
     return part
 
 
-@pytest.mark.parametrize("speaks_json", [False, True])
 def test_an_empty_folder_gets_all_and_the_next_fetch_asks_for_nothing(
-    index: SimpleIndex, lock: Lock, into: Path, speaks_json: bool
+    index: SimpleIndex, lock: Lock, into: Path
 ) -> None:
-    index.speaks_json = speaks_json
     told: list[int] = []
     assert fetch(lock, into, client(index), on_bytes=told.append) == Fetched(0, 2, lock.size_bytes)
     assert_whole(lock, into)
@@ -244,7 +244,7 @@ except KitError as error:
 
 
 def in_a_process(index: SimpleIndex, lock: Lock, into: Path, *, limit_bytes: int = 0) -> subprocess.Popen[str]:
-    path = into.with_name("lock-toy.txt")
+    path = into.with_name("pylock.toy.toml")
     lock.save(path)
     command = [sys.executable, "-c", CHILD, index.url, str(path), str(into), str(limit_bytes)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -257,7 +257,7 @@ def test_a_killed_fetch_goes_on_and_asks_for_no_verified_file_again(
 ) -> None:
     big, small = lock.wheels
     index.pause_s = 0.1  # 16 KiB at a time: some twenty seconds for the big one
-    part = into / f"{big.file}{PART_SUFFIX}"
+    part = partial_of(into / big.file)
     with in_a_process(index, lock, into) as child:
         wait_until(lambda: part.exists() and part.stat().st_size > 200_000 and (into / small.file).exists())
         child.send_signal(ending)
@@ -281,7 +281,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_written_is_used(index: Simple
     assert "StorageError" in told
     assert "cannot write" in told
     assert "free some disk" in told
-    assert (into / f"{big.file}{PART_SUFFIX}").stat().st_size == 1_000_001
+    assert (partial_of(into / big.file)).stat().st_size == 1_000_001
     index.gets.clear()
     fetch(lock, into, client(index))
     assert_whole(lock, into)
