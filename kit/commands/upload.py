@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, LICENCES
+from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG
+from kit.kaggle.facts import LICENCES
 from kit.kaggle.upload.plan import DEFAULT_READY_S
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import MissingError
+from kit.kaggle.facts import KERNEL_VARIABLE
 
 if TYPE_CHECKING:
-    from kit.kaggle.checks.findings import Check
-
-_KAGGLE_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"  # Interactive or Batch, in every Kaggle notebook
+    from kit.kaggle.findings import Check
 
 
 def add(commands: Any) -> None:
@@ -57,7 +56,7 @@ def checks_of(folder: Path, *, scratch: Path) -> tuple[Check, ...]:
     site = Site(
         scratch=scratch,
         mounts=environment.input,
-        is_kaggle=_KAGGLE_VARIABLE in os.environ or environment.is_rerun,
+        is_kaggle=KERNEL_VARIABLE in os.environ or environment.is_rerun,
         machine=Machine.here(scratch),
     )
     with _progress() as on_bytes:

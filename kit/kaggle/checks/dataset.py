@@ -7,6 +7,7 @@ folder that is deleted again. Not proved: that the model answers well, and that 
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -14,14 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.errors import KitError
-from kit.kaggle.checks.files import REBUILD, check_build, check_files
-from kit.kaggle.checks.findings import Check, Finding, error, lowered
+from kit.errors import InputError, KitError
 from kit.kaggle.checks.machine import Machine, check_machine, needs
 from kit.kaggle.checks.model import check_model, check_trm
+from kit.kaggle.dataset.handle import DatasetHandle
+from kit.kaggle.dataset.integrity import REBUILD, check_dataset
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.facts import DATASET_METADATA
+from kit.kaggle.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.wheels.closure import check
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.kaggle.wheels.target import Target
@@ -53,15 +56,33 @@ def verify(
         finding = Finding.of(fault, file=str(dataset / MANIFEST_NAME), fix=REBUILD)
         return (Check(name="manifest", detail="not readable, so nothing else was checked", findings=(finding,)),)
     total_bytes = sum(entry.size_bytes for entry in manifest.entries)
-    findings = (
-        *check_files(dataset, manifest, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes)),
-        *check_build(dataset, manifest),
+    metadata = dataset / DATASET_METADATA
+    is_build = metadata.is_file()  # Kaggle's client does not upload it
+    found = check_dataset(
+        dataset, manifest, is_build=is_build, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes)
     )
+    findings = (*found, *(_check_metadata(metadata, manifest) if is_build else ()))
     made_by = f"kit {manifest.kit_version} at {manifest.commit[:12]}"
     detail = f"{len(manifest.entries)} files, {total_bytes:,} bytes, {made_by}"
     files = Check(name="files", detail=detail, findings=findings)
     with tempfile.TemporaryDirectory(dir=at.scratch) as scratch:
         return (files, *_check_restored(dataset, manifest, at, Path(scratch)))
+
+
+def _check_metadata(metadata: Path, manifest: Manifest) -> Iterator[Finding]:
+    """By the client's own rules: title, slug, one licence."""
+    try:
+        content = json.loads(metadata.read_bytes())
+        owner, slug = content["id"].split("/")
+        (licence,) = content["licenses"]
+        DatasetHandle(owner=owner, slug=slug, title=content["title"], licence=licence["name"])
+    except InputError as fault:
+        yield error(metadata, f"Kaggle's client would refuse it: {fault}", f"fix it, or {REBUILD}")
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        yield error(metadata, f"Kaggle's client cannot read it ({fault})", REBUILD)
+    else:
+        if manifest.metadata_sha256 not in (None, sha256_of(metadata)):
+            yield warning(metadata, "it was changed after the build", "nothing to do if that was you; else build again")
 
 
 def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) -> tuple[Check, ...]:

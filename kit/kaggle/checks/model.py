@@ -15,8 +15,8 @@ from typing import Any
 
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import KitError
-from kit.kaggle.checks.findings import Finding, error, warning
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.findings import Finding, error, warning
 
 _RECOPY = "copy the model's folder again from where it came, then build the dataset again"
 _ADD = "put it into the model's folder and build the dataset again"

@@ -24,14 +24,14 @@ from pathlib import Path
 import kit
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, StorageError, cannot_write
+from kit.kaggle import facts
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
-from kit.kaggle.dataset.handle import DEFAULT_SLUG, DatasetHandle
+from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
-from kit.kaggle.dataset.rules import MAX_BYTES, METADATA_NAME
 from kit.kaggle.dataset.writing import Record, reuse, write
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.wheels.lockfile import load_lock
@@ -39,7 +39,7 @@ from kit.lock import held
 
 _SPARE_BYTES = 64 << 20  # left free on the disk
 _MANIFEST_BYTES = 1 << 20  # more than any manifest has
-PLACEHOLDER = DatasetHandle(owner="your-username", slug=DEFAULT_SLUG)
+PLACEHOLDER = DatasetHandle(owner=NOBODY)
 """What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
 
 
@@ -115,11 +115,11 @@ def check_limits(pieces: Sequence[Piece]) -> None:
     Raises: InputError.
     """
     total_bytes = sum(piece.size_bytes for piece in pieces) + _MANIFEST_BYTES
-    if total_bytes > MAX_BYTES:
+    if total_bytes > facts.MAX_BYTES:
         largest = max(pieces, key=lambda piece: piece.size_bytes)
         fix = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
         raise InputError(
-            f"the dataset would have {total_bytes:,} bytes, Kaggle takes {MAX_BYTES:,}; "
+            f"the dataset would have {total_bytes:,} bytes, Kaggle takes {facts.MAX_BYTES:,}; "
             f"the largest file is {largest.contents[0].source.file}; {fix}"
         )
 
@@ -172,7 +172,7 @@ def _check_out(out: Path) -> None:
         return
     if MANIFEST_NAME not in present:
         raise InputError(f"{out}: holds files but no build of the kit; choose an empty folder for --out")
-    others = present - {MANIFEST_NAME, METADATA_NAME} - {entry.file for entry in load_manifest(out).entries}
+    others = present - {MANIFEST_NAME, facts.DATASET_METADATA} - {entry.file for entry in load_manifest(out).entries}
     if others:
         raise InputError(f"{out}: holds {min(others)!r}, which no build put there; move it or choose another --out")
 
@@ -218,7 +218,7 @@ def _build(
 
 def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:
     metadata = (json.dumps(plan.metadata.metadata, indent=1) + "\n").encode()
-    (folder / METADATA_NAME).write_bytes(metadata)
+    (folder / facts.DATASET_METADATA).write_bytes(metadata)
     manifest = Manifest(
         kit_version=kit.__version__,
         commit=commit(),

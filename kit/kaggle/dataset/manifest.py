@@ -2,7 +2,7 @@
 
 The manifest is also the marker by which a mounted dataset is found (mount paths changed during 2026).
 Kaggle strips `+`, `~` and `=` from file names and drops folders, so the flat names avoid all of them and
-`restoring` restores the original paths. Source: field notes kaggle.md 3 and 4.
+`restoring` restores the original paths (`facts`).
 
 An entry is one file of the flat dataset: an original file, or an archive of several. The manifest ends with its own
 hash, so that damage to itself is found too; only `kit verify` insists on it, a competition goes on with what can be

@@ -1,13 +1,12 @@
 """Where the files of a dataset are, whatever Kaggle made of it; and where a model that is attached by itself lies.
 
 In: a mounted dataset and its manifest. Out: a place for every original file, or that there is none. Archives are met
-both packed and unpacked, the latter in a folder of any name or right among the other files (field notes kaggle.md 3).
+both packed and unpacked, the latter in a folder of any name or right among the other files.
 Nothing is read but names and sizes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,8 @@ from pathlib import Path
 from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.folders import walk
 from kit.kaggle.dataset.manifest import Entry, Manifest, Member, ModelSource
-from kit.kaggle.dataset.rules import name_on_kaggle
 from kit.kaggle.digest import sha256_of
-
-_REF = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+/\d+")
+from kit.kaggle.facts import MODEL_REF, name_on_kaggle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +23,7 @@ class Place:
     """Where an original file is. path: where it belongs. file: what holds it; None if nothing does.
 
     offset_bytes: where it begins in `file`, which is an archive; None if `file` is the file itself.
-    expected: its name in the dataset, for an error's text.
+    file_bytes, file_sha256: of all of `file`. expected: its name in the dataset, for an error's text.
     """
 
     path: str
@@ -34,6 +31,8 @@ class Place:
     offset_bytes: int | None
     size_bytes: int
     sha256: str
+    file_bytes: int
+    file_sha256: str
     expected: str
 
 
@@ -54,7 +53,7 @@ def check_ref(ref: str) -> None:
 
     Raises: InputError.
     """
-    if not _REF.fullmatch(ref):
+    if not MODEL_REF.fullmatch(ref):
         expected = "owner/model/framework/variation/version, as the model's page shows it"
         raise InputError(f"model source must be {expected}, got {ref!r}")
 
@@ -108,22 +107,27 @@ class _Index:
 def _of_entry(entry: Entry, index: _Index) -> Iterator[Place]:
     packed = index.find(entry.file, entry.size_bytes)
     if not entry.members:
-        yield _place(entry, packed, None, entry.file)
+        yield _place(entry, packed, entry, None, entry.file)
         return
     for member in entry.members:
         if packed is not None:
-            yield _place(member, packed, member.offset_bytes, entry.file)
+            yield _place(member, packed, entry, member.offset_bytes, entry.file)
         else:
-            yield _place(member, index.find(member.file, member.size_bytes), None, f"{member.file} of {entry.file}")
+            file = index.find(member.file, member.size_bytes)
+            yield _place(member, file, member, None, f"{member.file} of {entry.file}")
 
 
-def _place(file: Entry | Member, found: Path | None, offset_bytes: int | None, expected: str) -> Place:
+def _place(
+    original: Entry | Member, file: Path | None, whole: Entry | Member, offset_bytes: int | None, expected: str
+) -> Place:
     return Place(
-        path=file.path,
-        file=found,
+        path=original.path,
+        file=file,
         offset_bytes=offset_bytes,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
+        size_bytes=original.size_bytes,
+        sha256=original.sha256,
+        file_bytes=whole.size_bytes,
+        file_sha256=whole.sha256,
         expected=expected,
     )
 

@@ -4,8 +4,8 @@ In: the files that enter. Out: pieces, each one file of the dataset. A file stay
 one is linked at startup and costs nothing; only if there are too many are the smallest put into archives, which are
 read out at startup. The same files always give the same pieces.
 
-An archive is a tar without compression whose name hides that, so that Kaggle does not unpack it by its ending
-(field notes kaggle.md 3; wheels, which are zips, stay whole the same way). Should it be unpacked all the same,
+An archive is a tar without compression whose name hides that, so that Kaggle does not unpack it by its ending (wheels,
+which are zips, stay whole the same way). Should it be unpacked all the same,
 `mounted` finds its members by their names, which are unique in the whole dataset.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from kit.errors import InputError
 from kit.kaggle.dataset.contents import Source
-from kit.kaggle.dataset.rules import MAX_FILES, UNPACKED
+from kit.kaggle.facts import MAX_FILES, UNPACKED
 
 ARCHIVE_BYTES = 4 << 30
 """An archive is closed before it would be larger, so that a broken upload repeats a few GB at most."""

@@ -25,10 +25,12 @@ from typing import Any
 from kit.assets import TINY_MODEL
 from kit.config import replaced
 from kit.errors import InputError, cannot_write
+from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
+from kit.kaggle.dataset.handle import DEFAULT_SLUG
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
 from kit.kaggle.digest import sha256_of
-from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
+from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME, Settings
 from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import OfflineCommand, without_network
@@ -61,18 +63,20 @@ _INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come 
 
 
 class Layout(StrEnum):
-    """Where Kaggle mounts inputs: it changed between January and March 2026 (field notes kaggle.md 4)."""
+    """Where Kaggle mounts inputs: it changed between January and March 2026."""
 
     OLD = "old"
     NEW = "new"
 
     def dataset(self, inputs: Path) -> Path:
         """A dataset's folder."""
-        return inputs / ("datasets/you/mathllm-kit" if self is Layout.NEW else "mathllm-kit")
+        new = facts.DATASETS.format(owner="you", slug=DEFAULT_SLUG)
+        return inputs / (new if self is Layout.NEW else DEFAULT_SLUG)
 
     def competition(self, inputs: Path) -> Path:
         """The competition's folder."""
-        return inputs / ("competitions" if self is Layout.NEW else "") / COMPETITION
+        new = facts.COMPETITIONS.format(slug=facts.COMPETITION)
+        return inputs / (new if self is Layout.NEW else facts.COMPETITION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ class DryRun:
     @property
     def working(self) -> Path:
         """The notebook's output folder."""
-        return self.folder / "kaggle" / "working"
+        return self.folder / "kaggle" / facts.WORKING
 
     @property
     def journal(self) -> Path:
@@ -127,7 +131,7 @@ class DryRun:
     @property
     def submission(self) -> Path:
         """What Kaggle would score."""
-        return self.working / SUBMISSION_NAME
+        return self.working / facts.SUBMISSION_NAME
 
     @property
     def log(self) -> Path:
@@ -137,7 +141,7 @@ class DryRun:
     @property
     def server_log(self) -> Path:
         """What a vLLM server wrote."""
-        return self.folder / "kaggle" / "tmp" / SERVER_FOLDER / "server.log"
+        return self.folder / "kaggle" / facts.SCRATCH / SERVER_FOLDER / "server.log"
 
     @property
     def output(self) -> Path:
@@ -233,7 +237,7 @@ def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineComm
     argv = [sys.executable, "-m", "kit.kaggle.dry_run.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
     if rerun_csv is not None:
         argv += ["--rerun-csv", str(rerun_csv)]
-    return without_network(argv, scratch=folder / "no-network", read_only=[root / "input"])
+    return without_network(argv, scratch=folder / "no-network", read_only=[root / facts.INPUT])
 
 
 @contextmanager
@@ -273,20 +277,20 @@ def _folders(folder: Path, num_runs: int) -> list[Path]:
 
 def _is_unfinished(folder: Path, description: str, num_runs: int) -> bool:
     described = folder / _DESCRIPTION_NAME
-    finished = [each / "kaggle" / "working" / SUBMISSION_NAME for each in _folders(folder, num_runs)]
+    finished = [each / "kaggle" / facts.WORKING / facts.SUBMISSION_NAME for each in _folders(folder, num_runs)]
     is_same = described.is_file() and described.read_text(encoding="utf-8") == description
     return is_same and not all(each.exists() for each in finished)
 
 
 def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layout) -> Path:
     """Lay dataset and problems out as Kaggle mounts them, and Kaggle's own folders beside; returns the test.csv."""
-    inputs, intruder = root / "input", root / "lib" / "kit.py"
-    test_csv = layout.competition(inputs) / "test.csv"
+    inputs, libraries = root / facts.INPUT, [root / folder for folder in facts.LIBRARIES]
+    test_csv = layout.competition(inputs) / facts.TEST_NAME
     shutil.rmtree(inputs, ignore_errors=True)
     try:
-        (root / "working").mkdir(parents=True, exist_ok=True)
-        (root / "lib" / "kagglegym").mkdir(parents=True, exist_ok=True)
-        intruder.write_text(_INTRUDER, encoding="utf-8")
+        (root / facts.WORKING).mkdir(parents=True, exist_ok=True)
+        libraries[0].mkdir(parents=True, exist_ok=True)
+        (libraries[-1] / "kit.py").write_text(_INTRUDER, encoding="utf-8")
         shutil.copytree(dataset, layout.dataset(inputs))
         test_csv.parent.mkdir(parents=True)
         with test_csv.open("w", encoding="utf-8", newline="") as file:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from kit.errors import MissingError
 from kit.kaggle.dataset.handle import DatasetHandle
+from kit.kaggle.facts import SITE
 from kit.kaggle.upload.credentials import Credentials, find_credentials
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
 from kit.kaggle.upload.sending import upload
@@ -71,7 +72,7 @@ def _archive(dataset: Path, handle: DatasetHandle) -> int:
         write_archive(staged, out, on_progress=tell("writing the archive"))
     print_line(
         f"{out}: {len(staged.sizes_bytes)} files, {staged.size_bytes:,} bytes. Upload it by hand:\n"
-        "  1. open https://www.kaggle.com/datasets/new (for a new version: the dataset's page, New Version)\n"
+        f"  1. open {SITE}/datasets/new (for a new version: the dataset's page, New Version)\n"
         f"  2. drop {out.name} there; Kaggle unpacks it\n"
         f"  3. title {handle.metadata['title']!r}, "
         f"{'public' if handle.is_public else 'private'}, address {handle.ref}; Create\n"
