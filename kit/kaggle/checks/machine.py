@@ -6,7 +6,6 @@ In: what the machine has (`Machine.here` asks it) and what the dataset needs. Ou
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 from kit.errors import KitError
 from kit.kaggle import facts
+from kit.kaggle.disk import free_bytes
 from kit.kaggle.findings import Check, Finding, error, warning
 from kit.kaggle.notebook.prefetch import memory_available_bytes
 from kit.kaggle.wheels.install import Host, check_host
@@ -53,11 +53,10 @@ class Machine:
         """The machine that runs this."""
         from kit.kaggle.evaluation_double.protocol import speaks_http2  # here, because it loads protobuf
 
-        existing = next(each for each in (scratch.absolute(), *scratch.absolute().parents) if each.exists())
         return cls(
             host=Host.here(),
             free_memory_bytes=memory_available_bytes(),
-            free_disk_bytes=shutil.disk_usage(existing).free,
+            free_disk_bytes=free_bytes(scratch),
             gpus=_gpus(),
             busy_ports=tuple(port for port in facts.EVALUATION_PORTS if speaks_http2(port)),
         )

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import kit
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
-from kit.errors import InputError, KitError, StorageError, cannot_write
+from kit.errors import InputError, KitError, cannot_write
 from kit.kaggle import facts
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
@@ -34,10 +34,10 @@ from kit.kaggle.dataset.packing import Piece, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
 from kit.kaggle.dataset.writing import Record, reuse, write
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.disk import check_space
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.lock import held
 
-_SPARE_BYTES = 64 << 20  # left free on the disk
 _MANIFEST_BYTES = 1 << 20  # more than any manifest has
 PLACEHOLDER = DatasetHandle(owner=NOBODY)
 """What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
@@ -124,18 +124,6 @@ def check_limits(pieces: Sequence[Piece]) -> None:
         )
 
 
-def check_space(out: Path, needed_bytes: int) -> None:
-    """Refuse to begin what would fill the disk.
-
-    Raises: StorageError.
-    """
-    parent = next(each for each in (out.resolve(), *out.resolve().parents) if each.exists())
-    free_bytes = shutil.disk_usage(parent).free
-    if needed_bytes + _SPARE_BYTES > free_bytes:
-        fix = "free some disk, or choose another --out"
-        raise StorageError(f"{out}: {needed_bytes:,} bytes to write, {free_bytes:,} are free; {fix}")
-
-
 def _check_plan(plan: _Plan) -> None:
     if plan.model is None and plan.model_source is None:
         raise InputError("no model: name a folder with --model, or a Kaggle Model with --model-source")
@@ -147,11 +135,14 @@ def _check_plan(plan: _Plan) -> None:
     if plan.trm is not None:
         if plan.model is None:
             raise InputError(f"{plan.trm}: a TRM is checked against its model; name that with --model, too")
-        _check_trm(plan.trm, plan.model)
+        check_trm(plan.trm, plan.model)
 
 
-def _check_trm(trm: Path, model: Path) -> None:
-    """Refuse what the engine would refuse at the competition's start: a damaged TRM, or one of another model."""
+def check_trm(trm: Path, model: Path) -> None:
+    """Refuse what the engine would refuse at the competition's start: a damaged TRM, or one of another model.
+
+    Reads all weights. Raises: MissingError or InputError.
+    """
     check_model_folder(trm)
     from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
 
@@ -197,7 +188,8 @@ def _build(
     total_bytes = sum(piece.size_bytes for piece in pieces)
     record = Record(work / "record.json")
     found = {piece.file for piece in pieces if record.entry(piece, work / "dataset") or record.entry(piece, target)}
-    check_space(out, total_bytes - sum(piece.size_bytes for piece in pieces if piece.file in found))
+    missing_bytes = sum(piece.size_bytes for piece in pieces if piece.file not in found)
+    check_space(target, missing_bytes, fix="free some disk, or choose another --out")
     with held(work):
         try:
             _recover(target, work)

@@ -9,14 +9,14 @@ place of one.
 from __future__ import annotations
 
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kit.errors import InputError, KitError, MissingError, StorageError, cannot_write
+from kit.errors import InputError, KitError, MissingError, cannot_write
 from kit.kaggle.dataset.integrity import REBUILD, check_files, sha256_of_range
 from kit.kaggle.dataset.manifest import Manifest, ModelSource, load_manifest
 from kit.kaggle.dataset.mounted import Place, find_model, places
+from kit.kaggle.disk import check_space
 from kit.kaggle.findings import raise_first
 
 MAX_HASHED_BYTES = 64 << 20
@@ -48,7 +48,7 @@ def restore_files(dataset: Path, manifest: Manifest, into: Path, *, max_hashed_b
     found = places(dataset, manifest)
     raise_first(check_files(dataset, found, max_hashed_bytes=max_hashed_bytes))
     packed = [place for place in found if place.offset_bytes is not None]
-    _check_space(into, sum(place.size_bytes for place in packed))
+    check_space(into, sum(place.size_bytes for place in packed), fix="choose a larger disk")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         list(pool.map(lambda place: _unpack(place, into / place.path), packed))  # raises what a thread raised
     for place in found:
@@ -86,13 +86,6 @@ def _unpack(place: Place, target: Path) -> None:
         raise
     except OSError as error:
         raise cannot_write(target, error) from error
-
-
-def _check_space(into: Path, needed_bytes: int) -> None:
-    parent = next(each for each in (into.absolute(), *into.absolute().parents) if each.exists())
-    free_bytes = shutil.disk_usage(parent).free
-    if needed_bytes > free_bytes:
-        raise StorageError(f"{into}: {needed_bytes:,} bytes to unpack, {free_bytes:,} are free; choose a larger disk")
 
 
 def _link(source: Path, target: Path) -> None:

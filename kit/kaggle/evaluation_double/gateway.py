@@ -5,7 +5,7 @@ Out: submission.parquet with the columns id (String) and answer (Int64), rows in
 
 Within one process it is run by `LocalInferenceServer.run_local_gateway`; as a process of its own it plays the
 gateway of the competition rerun against a kernel that serves:
-    python -m kit.kaggle.evaluation_double.gateway --csv test.csv --out submission.parquet --seed 1
+    python -m kit.kaggle.evaluation_double.gateway --csv test.csv --out submission.parquet
 
 Unlike the real one it names a wrong or second server instead of asking whichever answers first, reads ids as
 text even if they look like numbers, and, unless told to be lenient, refuses at once what would be scored wrong.
@@ -40,8 +40,6 @@ class GatewaySettings:
     """How to ask. The defaults are the public run's, in the strict way."""
 
     out: Path = Path(SUBMISSION_NAME)
-    seed: int | None = None  # of the order; None takes one from the system, as Kaggle does
-    shuffle: bool = True  # False keeps the file's order, as the private rerun does
     strict: bool = True  # False lets pass what the real gateway lets pass
     ports: tuple[int, ...] = EVALUATION_PORTS
     startup_limit_s: float = STARTUP_LIMIT_S
@@ -88,10 +86,7 @@ class LocalGateway:
             raise MissingError(f"the folder {self._settings.out.parent} of the submission is not there; make it")
         self._settings.out.unlink(missing_ok=True)
         questions = read_questions(self._csv)
-        if self._settings.shuffle:
-            seed = self._settings.seed
-            seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
-            questions = questions.sample(fraction=1.0, shuffle=True, seed=seed)
+        questions = questions.sample(fraction=1.0, shuffle=True, seed=int.from_bytes(os.urandom(4), "big"))
         sheet = AnswerSheet(strict=self._settings.strict)
         client = Client(
             ports=self._settings.ports,
@@ -153,12 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = GatewaySettings(
             out=options.out,
-            seed=options.seed,
-            shuffle=not options.keep_order,
-            strict=not options.lenient,
             ports=options.ports,
             startup_limit_s=options.startup_limit_s,
-            answer_deadline_s=options.answer_deadline_s,
         )
         LocalGateway(options.csv, settings=settings, on_answer=_tell).run()
     except KitError as error:
@@ -177,12 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     defaults = GatewaySettings()
     parser.add_argument("--csv", type=Path, required=True, help="questions: id,problem[,answer]")
     parser.add_argument("--out", type=Path, default=defaults.out)
-    parser.add_argument("--seed", type=int, help="of the order; random if left out")
-    parser.add_argument("--keep-order", action="store_true", help="the file's order, as in the private rerun")
-    parser.add_argument("--lenient", action="store_true", help="accept whatever the real gateway accepts")
     parser.add_argument("--ports", type=_ports, default=defaults.ports, help="asked in order, with commas between")
     parser.add_argument("--startup-limit-s", type=float, default=defaults.startup_limit_s)
-    parser.add_argument("--answer-deadline-s", type=float, default=defaults.answer_deadline_s)
     return parser
 
 

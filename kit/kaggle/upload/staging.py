@@ -20,6 +20,7 @@ from kit.errors import InputError, StorageError, cannot_write
 from kit.kaggle.dataset.integrity import check_dataset
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.disk import check_space
 from kit.kaggle.facts import DATASET_METADATA, UNPACKED, name_on_kaggle
 from kit.kaggle.findings import raise_first
 from kit.kaggle.upload.credentials import Credentials
@@ -95,10 +96,7 @@ def write_archive(
     partial = out.with_name(f"{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        free_bytes = shutil.disk_usage(out.parent).free
-        if free_bytes < staged.size_bytes:
-            fix = "free some disk, or upload without --no-upload"
-            raise StorageError(f"{out}: needs {staged.size_bytes:,} bytes, {free_bytes:,} are free; {fix}")
+        check_space(out, staged.size_bytes, fix="free some disk, or upload without --no-upload")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             done_bytes = 0
             for name, size_bytes in staged.sizes_bytes.items():

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 from kit import assets, cli
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits, check_space
+from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits
 from kit.kaggle.dataset.contents import Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
 from kit.kaggle.digest import sha256_of
+from kit.kaggle.disk import check_space
 from kit.kaggle.facts import DATASET_METADATA
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
@@ -431,8 +432,8 @@ def test_what_is_too_large_for_kaggle_is_refused_before_anything_is_written(tmp_
 def test_what_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "not" / "yet" / "there"
     with pytest.raises(StorageError, match=r"bytes to write, [\d,]+ are free; free some disk, or choose another --out"):
-        check_space(out, shutil.disk_usage(tmp_path).total)
-    check_space(out, 0)
+        check_space(out, shutil.disk_usage(tmp_path).total, fix="free some disk, or choose another --out")
+    check_space(out, 0, fix="nothing to fix")
 
 
 @pytest.mark.slow
