@@ -8,10 +8,8 @@ folder that is deleted again. Not proved: that the model answers well, and that 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from kit.errors import InputError, KitError
 from kit.kaggle.checks.machine import Machine, check_machine, needs
 from kit.kaggle.checks.model import check_model, check_trm
 from kit.kaggle.dataset.handle import DatasetHandle
-from kit.kaggle.dataset.integrity import REBUILD, check_dataset
+from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
+from kit.kaggle.dataset.mounted import place_of
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
 from kit.kaggle.digest import sha256_of
 from kit.kaggle.facts import DATASET_METADATA
@@ -117,11 +116,10 @@ def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
         fix = f"add {source.ref} to the notebook's inputs"
         check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, fix=fix),))
         return check if at.is_kaggle else lowered(check)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(sha256_of, (into / file.file for file in source.files))
-        altered = [file.file for file, sha256 in zip(source.files, hashes, strict=True) if sha256 != file.sha256]
     fix = f"attach {source.ref} itself, or build the dataset with the model that is attached"
-    findings = tuple(error((into / name).resolve(), "its SHA-256 is not the manifest's", fix) for name in altered)
+    attached = [place_of(file, (into / file.file).resolve(), file, None, file.file) for file in source.files]
+    found = check_files(into, attached)
+    findings = tuple(replace(each, fix=fix) for each in found)
     return Check(name="Kaggle Model", detail=f"{source.ref}, {len(source.files)} files compared", findings=findings)
 
 

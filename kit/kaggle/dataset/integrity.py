@@ -38,12 +38,12 @@ def check_dataset(
     found = places(dataset, manifest)
     if not is_intact(dataset):
         yield error(dataset / MANIFEST_NAME, "not byte for byte what was written", REBUILD)
+    if is_build:
+        yield from _check_uploadable(dataset, manifest)
     known = {place.file for place in found} | {dataset / MANIFEST_NAME, dataset / facts.DATASET_METADATA}
     for path in files_below(dataset):
         if path not in known:
             yield (error if is_build else warning)(path, "the manifest does not list it", _MOVE)
-    if is_build:
-        yield from _check_uploadable(dataset, manifest)
     yield from check_files(dataset, found, on_bytes=on_bytes)
 
 

@@ -107,19 +107,20 @@ class _Index:
 def _of_entry(entry: Entry, index: _Index) -> Iterator[Place]:
     packed = index.find(entry.file, entry.size_bytes)
     if not entry.members:
-        yield _place(entry, packed, entry, None, entry.file)
+        yield place_of(entry, packed, entry, None, entry.file)
         return
     for member in entry.members:
         if packed is not None:
-            yield _place(member, packed, entry, member.offset_bytes, entry.file)
+            yield place_of(member, packed, entry, member.offset_bytes, entry.file)
         else:
             file = index.find(member.file, member.size_bytes)
-            yield _place(member, file, member, None, f"{member.file} of {entry.file}")
+            yield place_of(member, file, member, None, f"{member.file} of {entry.file}")
 
 
-def _place(
+def place_of(
     original: Entry | Member, file: Path | None, whole: Entry | Member, offset_bytes: int | None, expected: str
 ) -> Place:
+    """The place of an original file. whole: what `file` is to be, the original itself or an archive."""
     return Place(
         path=original.path,
         file=file,

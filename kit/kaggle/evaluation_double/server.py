@@ -17,7 +17,6 @@ Source: kaggle_evaluation/core/{relay,templates}.py 0.9.0 and aimo_3_inference_s
 from __future__ import annotations
 
 import os
-import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from typing import Any, Self
 import grpc
 import polars as pl
 
+from kit.engines.vllm.server.ports import is_free
 from kit.errors import EngineError, InputError
 from kit.kaggle.evaluation_double.gateway import GatewaySettings, LocalGateway, Progress
 from kit.kaggle.evaluation_double.payload import decode, encode
@@ -184,7 +184,7 @@ def _checked_name(function: Callable[..., Any]) -> str:
 def _first_free_port(ports: Sequence[int]) -> int:
     """The first port that can be bound. Raises: StaleServerError if a gRPC server holds one before it."""
     for port in ports:
-        if _is_free(port):
+        if is_free(port):  # asked beforehand, because gRPC writes its own error to stderr when it cannot bind
             return port
         if speaks_http2(port):
             raise StaleServerError(
@@ -199,14 +199,3 @@ def _first_free_port(ports: Sequence[int]) -> int:
             stacklevel=4,
         )
     raise EngineError(f"none of the ports {list(ports)} is free; stop what listens there")
-
-
-def _is_free(port: int) -> bool:
-    """Asked beforehand, because gRPC writes its own error to stderr when it cannot bind."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: TIME_WAIT is no obstacle
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

@@ -2,7 +2,7 @@
 
 kaggle_evaluation calls `predict` from a gRPC worker thread; the solver lives in a trio event loop in a
 thread of its own, and problems are handed over through a blocking portal. The engine is loaded in the
-background from `start` on, because the first call alone has no deadline. Source: field notes kaggle.md 1.
+background from `start` on, because the first call alone has no deadline.
 """
 
 from __future__ import annotations
