@@ -21,8 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kit.kaggle.checks.files import check_files
 from kit.kaggle.dataset.contents import source_of
+from kit.kaggle.dataset.integrity import check_dataset
 from kit.kaggle.dataset.manifest import Manifest, load_manifest
 from kit.kaggle.dataset.packing import Piece, pack
 from kit.kaggle.dataset.writing import Record, reuse, write
@@ -119,7 +119,7 @@ def compare(files: Sequence[Path], scratch: Path, repeats: int) -> None:
 
 
 def verified(work: Path) -> None:
-    assert check_files(work / "dataset", load_manifest(work / "dataset")) == ()
+    assert list(check_dataset(work / "dataset", load_manifest(work / "dataset"), is_build=False)) == []
 
 
 def memory(num_bytes: int, scratch: Path) -> None:

@@ -36,11 +36,11 @@ def process_clock() -> Clock:
 class BudgetConfig:
     """How the competition's time is shared out. All in seconds.
 
-    limit_s: the competition's wall time, from process start (AIMO3: GPU notebooks 5 h).
+    limit_s: the competition's wall time, from process start (AIMO3's rules: GPU notebooks 5 h).
     reserve_s: kept back at the end, for answering what is left and for the gateway's own work.
     floor_s: what every problem not yet seen is sure to get, while time lasts.
     stretch: a hard problem may take this many times the even share of what is left.
-    num_problems: how many will come; None if unknown, as for a gateway that does not tell.
+    num_problems: how many will come (AIMO3's rules: 50); None if unknown, as for a gateway that does not tell.
     horizon: with num_problems unknown, plan as if this many more were always to come.
     plan: how the share is made. `stretch`: as above. `bank`: every problem has bank_s and what earlier ones left
     over, up to bank_high_s (the fixed clamp with bank of docs/peers.md#common-ancestor). `linspace`: problem i must

@@ -12,6 +12,7 @@ from kit.commands.progress import byte_bar
 from kit.commands.wheels import OUT as WHEELS
 from kit.commands.wheels import fetched_wheelhouse
 from kit.errors import InputError
+from kit.kaggle.facts import DATASET_METADATA
 
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
@@ -42,7 +43,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     build.add_argument("--wheels-folder", type=Path, metavar="DIR", help=f"of the wheels (default: {WHEELS}/TARGET)")
     build.add_argument(
-        "--id", metavar="OWNER/SLUG", help="for dataset-metadata.json; only Kaggle's own command reads that"
+        "--id", metavar="OWNER/SLUG", help=f"for {DATASET_METADATA}; only Kaggle's own command reads that"
     )
     build.add_argument("--out", type=Path, default=Path("out/dataset"), metavar="DIR", help="default: %(default)s")
     build.set_defaults(run=build_command, model=None)

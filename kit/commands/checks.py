@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kit.kaggle.checks.findings import Check
+    from kit.kaggle.findings import Check
 
 
 def print_checks(title: str, checks: Sequence[Check]) -> int:

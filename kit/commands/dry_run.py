@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     dry_run.add_argument(
         "--layout", choices=("new", "old"), default="new",
-        help="old: mounts as before 2026, /kaggle/input/<slug>; both are still met (default: %(default)s)",
+        help="old: mounts as before 2026, each by its slug alone; both are still met (default: %(default)s)",
     )  # fmt: skip
     dry_run.add_argument(
         "--interactive", action="store_true", help="as an interactive session runs it, not as the scored rerun does"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.commands.progress import upload_progress
-from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, LICENCES, DatasetHandle
+from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, DatasetHandle
+from kit.kaggle.facts import LICENCES
 from kit.kaggle.upload.plan import DEFAULT_READY_S, RetryPolicy
 
 

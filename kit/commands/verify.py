@@ -12,7 +12,7 @@ from kit.commands.progress import byte_bar
 from kit.errors import MissingError
 
 if TYPE_CHECKING:
-    from kit.kaggle.checks.findings import Check
+    from kit.kaggle.findings import Check
 
 
 def add(commands: Any) -> None:

@@ -8,7 +8,9 @@ evaluation_double  the kit's double of `kaggle_evaluation`
 environment        where things are on Kaggle
 dataset            building it, and restoring it where it is mounted
 wheels             packages for a machine without a network
-checkout, digest, offline: the checkout, a file's hash, and what a child process may
+facts              every limit, port, path, name and time of Kaggle, with its source
+findings           what a check says
+checkout, digest, disk, offline: the checkout, a hash, room, and what a child process may
 
 Imports go from each to those below it; import-linter holds that.
 """

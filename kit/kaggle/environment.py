@@ -13,21 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import MissingError
+from kit.kaggle import facts
 from kit.kaggle.dataset.folders import walk
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
 
 log = logging.getLogger(__name__)
 
-KAGGLE_ROOT = Path("/kaggle")
-COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
-SUBMISSION_NAME = "submission.parquet"  # what the gateway writes and Kaggle scores
-RERUN_VARIABLE = "KAGGLE_IS_COMPETITION_RERUN"  # set to anything, even "", during the scored run
 ROOT_VARIABLE = "KIT_KAGGLE_ROOT"  # a dry run's stand-in for /kaggle
 SETTINGS_VARIABLE = "KIT_SETTINGS"  # JSON that overrides the notebook's settings, for dry runs
-
-_ANY_AIMO = "ai-mathematical-olympiad"  # in the slug of every AIMO
-_TEST = "test.csv"
-_PACKAGE, _SERVER = "kaggle_evaluation", "aimo_3_inference_server.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +33,22 @@ class KaggleEnvironment:
     @classmethod
     def detect(cls, environ: Mapping[str, str]) -> KaggleEnvironment:
         """Read it from the process's environment variables; the folders themselves are not touched."""
-        return cls(Path(environ.get(ROOT_VARIABLE, KAGGLE_ROOT)), RERUN_VARIABLE in environ)
+        return cls(Path(environ.get(ROOT_VARIABLE, facts.ROOT)), facts.RERUN_VARIABLE in environ)
 
     @property
     def input(self) -> Path:
         """Read-only mounts of datasets, models and the competition."""
-        return self.root / "input"
+        return self.root / facts.INPUT
 
     @property
     def working(self) -> Path:
         """The notebook's output folder; what is here is kept."""
-        return self.root / "working"
+        return self.root / facts.WORKING
 
     @property
     def scratch(self) -> Path:
         """Large temporary space, not kept."""
-        return self.root / "tmp"
+        return self.root / facts.SCRATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +66,18 @@ class Mounts:
     @classmethod
     def find(cls, root: Path) -> Mounts:
         """Look through everything below `root`, following links, once."""
-        folders = sorted(walk(root))
+        folders, server = sorted(walk(root)), f"{facts.SERVER_MODULE}.py"
         return cls(
             root=root,
             datasets=tuple(path for path, files in folders if MANIFEST_NAME in files),
-            tests=tuple(path / _TEST for path, files in folders if _TEST in files and _ANY_AIMO in path.name),
-            packages=tuple(path.parent for path, files in folders if path.name == _PACKAGE and _SERVER in files),
+            tests=tuple(
+                path / facts.TEST_NAME
+                for path, files in folders
+                if facts.TEST_NAME in files and facts.ANY_AIMO in path.name
+            ),
+            packages=tuple(
+                path.parent for path, files in folders if path.name == facts.EVALUATION_PACKAGE and server in files
+            ),
         )
 
     def dataset(self) -> Path:
@@ -101,17 +100,11 @@ class Mounts:
         Raises: MissingError if the competition is not attached.
         """
         if not self.tests:
-            raise MissingError(f"{self.root}: no competition test.csv; add the competition to the notebook's inputs")
+            raise MissingError(
+                f"{self.root}: no competition {facts.TEST_NAME}; add the competition to the notebook's inputs"
+            )
         return self.tests[0]
 
     def kaggle_evaluation(self) -> Path | None:
         """The folder to put on sys.path for the competition's own `kaggle_evaluation`; None if not mounted."""
         return self.packages[0] if self.packages else None
-
-
-def find_test_csv(input_root: Path) -> Path:
-    """The competition's `test.csv` alone.
-
-    Raises: MissingError if the competition is not attached.
-    """
-    return Mounts.find(input_root).test_csv()

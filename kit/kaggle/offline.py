@@ -13,7 +13,6 @@ up, mounts the folders, then becomes the command.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import errno
 import fcntl
 import os
@@ -27,6 +26,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from kit.linux import Attribute, Mount, mount, restrict_mount
+
 _UNSHARE = (("unshare", "--map-root-user", "--net"), ("unshare", "--net"))
 _MOUNT = ("--mount",)
 _ENTER = (sys.executable, "-m", "kit.kaggle.offline")
@@ -34,8 +35,6 @@ _NOWHERE = ("192.0.2.1", 9)  # TEST-NET-1 of RFC 5737; connecting a datagram soc
 
 # Linux: linux/sockios.h, linux/if.h
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_RELATIME = 0x1, 0x20, 0x1000, 0x4000, 0x200000  # linux/mount.h
-_MS_KEPT, _ST_RELATIME = 0x2 | 0x4 | 0x8 | 0x400 | 0x800, 0x1000  # nosuid, nodev, noexec, noatime, nodiratime
 
 _HOOK = '''"""Written by a dry run of the kit: no Python socket leaves this machine."""
 import ipaddress, os, sys
@@ -128,20 +127,8 @@ def mount_read_only(folder: Path) -> None:
 
     Raises: OSError if the system refuses.
     """
-    path = os.fsencode(folder)
-    _mount(path, _MS_BIND | _MS_REC)
-    # A bind mount takes the flag in a second call only, which must repeat the flags it has: mount(2), in a user
-    # namespace these are locked. relatime alone has one number in statvfs(3) and another here.
-    has = os.statvfs(folder).f_flag
-    kept = has & _MS_KEPT | (_MS_RELATIME if has & _ST_RELATIME else 0)
-    _mount(path, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
-
-
-def _mount(path: bytes, flags: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(path, path, None, ctypes.c_ulong(flags), None):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), os.fsdecode(path))
+    mount(folder, folder, flags=Mount.BIND | Mount.RECURSIVE)
+    restrict_mount(folder, Attribute.READ_ONLY)
 
 
 def _works(unshare: Sequence[str], folders: Sequence[str]) -> bool:

@@ -156,10 +156,15 @@ def check_space(folder: Path, needed_bytes: int, *, purpose: str, fix: str) -> N
 
     Raises: StorageError.
     """
-    parent = next(each for each in (folder.resolve(), *folder.resolve().parents) if each.exists())
-    free_bytes = shutil.disk_usage(parent).free
-    if needed_bytes > 0 and needed_bytes + _SPARE_BYTES > free_bytes:
-        raise StorageError(f"{folder}: {needed_bytes:,} bytes to {purpose}, {free_bytes:,} are free; {fix}")
+    free = free_bytes(folder)
+    if needed_bytes > 0 and needed_bytes + _SPARE_BYTES > free:
+        raise StorageError(f"{folder}: {needed_bytes:,} bytes to {purpose}, {free:,} are free; {fix}")
+
+
+def free_bytes(path: Path) -> int:
+    """Of the disk that `path` is on, or will be."""
+    existing = next(each for each in (path.resolve(), *path.resolve().parents) if each.exists())
+    return shutil.disk_usage(existing).free
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from kit.errors import MissingError
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
-from kit.kaggle.environment import KaggleEnvironment, Mounts, find_test_csv
+from kit.kaggle.environment import KaggleEnvironment, Mounts
 
 COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
 DATASETS = ["input/mathllm-kit", "input/datasets/someone/mathllm-kit"]
@@ -41,7 +41,7 @@ def test_says_what_to_attach_when_nothing_is_mounted(tmp_path: Path) -> None:
         with pytest.raises(MissingError, match="attach the one the kit built"):
             Mounts.find(root).dataset()
         with pytest.raises(MissingError, match="add the competition"):
-            find_test_csv(root)
+            Mounts.find(root).test_csv()
 
 
 def test_of_two_datasets_the_first_is_taken_and_the_choice_is_logged(

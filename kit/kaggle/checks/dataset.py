@@ -7,21 +7,23 @@ folder that is deleted again. Not proved: that the model answers well, and that 
 
 from __future__ import annotations
 
-import os
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.errors import KitError
-from kit.kaggle.checks.files import REBUILD, check_build, check_files
-from kit.kaggle.checks.findings import Check, Finding, error, lowered
+from kit.errors import InputError, KitError
 from kit.kaggle.checks.machine import Machine, check_machine, needs
 from kit.kaggle.checks.model import check_model, check_trm
+from kit.kaggle.dataset.handle import DatasetHandle
+from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
+from kit.kaggle.dataset.mounted import place_of
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
 from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.facts import DATASET_METADATA
+from kit.kaggle.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.closure import check
 from kit.kaggle.wheels.lockfile import load_lock
@@ -78,15 +80,33 @@ def verify(
         finding = Finding.of(fault, file=str(dataset / MANIFEST_NAME), fix=REBUILD)
         return (Check(name="manifest", detail="not readable, so nothing else was checked", findings=(finding,)),)
     total_bytes = sum(entry.size_bytes for entry in manifest.entries)
-    findings = (
-        *check_files(dataset, manifest, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes)),
-        *check_build(dataset, manifest),
+    metadata = dataset / DATASET_METADATA
+    is_build = metadata.is_file()  # Kaggle's client does not upload it
+    found = check_dataset(
+        dataset, manifest, is_build=is_build, on_bytes=lambda num_bytes: on_bytes(num_bytes, total_bytes)
     )
+    findings = (*found, *(_check_metadata(metadata, manifest) if is_build else ()))
     made_by = f"kit {manifest.kit_version} at {manifest.commit[:12]}"
     detail = f"{len(manifest.entries)} files, {total_bytes:,} bytes, {made_by}"
     files = Check(name="files", detail=detail, findings=findings)
     with tempfile.TemporaryDirectory(dir=at.scratch) as scratch:
         return (files, *_check_restored(dataset, manifest, at, Path(scratch)))
+
+
+def _check_metadata(metadata: Path, manifest: Manifest) -> Iterator[Finding]:
+    """By the client's own rules: title, slug, one licence."""
+    try:
+        content = json.loads(metadata.read_bytes())
+        owner, slug = content["id"].split("/")
+        (licence,) = content["licenses"]
+        DatasetHandle(owner=owner, slug=slug, title=content["title"], licence=licence["name"])
+    except InputError as fault:
+        yield error(metadata, f"Kaggle's client would refuse it: {fault}", f"fix it, or {REBUILD}")
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        yield error(metadata, f"Kaggle's client cannot read it ({fault})", REBUILD)
+    else:
+        if manifest.metadata_sha256 not in (None, sha256_of(metadata)):
+            yield warning(metadata, "it was changed after the build", "nothing to do if that was you; else build again")
 
 
 def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) -> tuple[Check, ...]:
@@ -121,11 +141,10 @@ def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
         fix = f"add {source.ref} to the notebook's inputs"
         check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, fix=fix),))
         return check if at.is_kaggle else lowered(check)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(sha256_of, (into / file.file for file in source.files))
-        altered = [file.file for file, sha256 in zip(source.files, hashes, strict=True) if sha256 != file.sha256]
     fix = f"attach {source.ref} itself, or build the dataset with the model that is attached"
-    findings = tuple(error((into / name).resolve(), "its SHA-256 is not the manifest's", fix) for name in altered)
+    attached = [place_of(file, (into / file.file).resolve(), file, None, file.file) for file in source.files]
+    found = check_files(into, attached)
+    findings = tuple(replace(each, fix=fix) for each in found)
     return Check(name="Kaggle Model", detail=f"{source.ref}, {len(source.files)} files compared", findings=findings)
 
 

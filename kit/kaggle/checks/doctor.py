@@ -18,8 +18,9 @@ import trio
 from kit.engines.vllm.server.diagnosis import diagnose, read_capacity
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.checkout import SOURCE
-from kit.kaggle.checks.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.checks.machine import Machine, Needs, check_machine
+from kit.kaggle.facts import NEW_TOKEN
+from kit.kaggle.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import Isolation, without_network
 from kit.kaggle.upload.client import check_installed
@@ -141,11 +142,7 @@ def credentials(environ: Mapping[str, str]) -> Check:
     try:
         found = find_credentials(environ)
     except MissingError as fault:
-        finding = warning(
-            "credentials",
-            f"nothing can be uploaded: {fault}",
-            "make a token at Kaggle's settings, API, and save it as ~/.kaggle/access_token",
-        )
+        finding = warning("credentials", f"nothing can be uploaded: {fault}", NEW_TOKEN)
         return Check(name="credentials", detail="none", findings=(finding,))
     return Check(name="credentials", detail=f"{found.source}, of {found.username or 'a token'}")
 

@@ -6,7 +6,6 @@ In: what the machine has (`Machine.here` asks it) and what the dataset needs. Ou
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,10 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from kit.errors import KitError
-from kit.kaggle.checks.findings import Check, Finding, error, warning
+from kit.kaggle import facts
+from kit.kaggle.findings import Check, Finding, error, warning
+from kit.kaggle.notebook.prefetch import memory_available_bytes
+from kit.kaggle.transfer import free_bytes
 from kit.kaggle.wheels.install import Host, check_host
 from kit.kaggle.wheels.target import Target
 
@@ -49,15 +51,14 @@ class Machine:
     @classmethod
     def here(cls, scratch: Path) -> Machine:
         """The machine that runs this."""
-        from kit.kaggle.evaluation_double.protocol import KAGGLE_PORTS, speaks_http2  # here, because it loads protobuf
+        from kit.kaggle.evaluation_double.protocol import speaks_http2  # here, because it loads protobuf
 
-        existing = next(each for each in (scratch.absolute(), *scratch.absolute().parents) if each.exists())
         return cls(
             host=Host.here(),
-            free_memory_bytes=free_memory_bytes(Path("/proc/meminfo").read_text(encoding="ascii")),
-            free_disk_bytes=shutil.disk_usage(existing).free,
+            free_memory_bytes=memory_available_bytes(),
+            free_disk_bytes=free_bytes(scratch),
             gpus=_gpus(),
-            busy_ports=tuple(port for port in KAGGLE_PORTS if speaks_http2(port)),
+            busy_ports=tuple(port for port in facts.EVALUATION_PORTS if speaks_http2(port)),
         )
 
 
@@ -99,12 +100,6 @@ def check_machine(machine: Machine, needed: Needs) -> tuple[Check, ...]:
     )
 
 
-def free_memory_bytes(meminfo: str) -> int:
-    """MemAvailable of /proc/meminfo's text."""
-    line = next(line for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) << 10
-
-
 def parsed_gpus(text: str) -> tuple[Gpu, ...]:
     """What nvidia-smi answers: a line a GPU, `name, MiB, major.minor`; lines that are not such are left out."""
     gpus = []
@@ -137,7 +132,7 @@ def _check_disk(machine: Machine, needed: Needs) -> Iterator[Finding]:
 
 
 def _check_gpu(gpus: Sequence[Gpu], needed: Needs) -> Iterator[Finding]:
-    fix = "choose another accelerator in the notebook's settings, and save them: machine_shape in kernel-metadata.json"
+    fix = "choose another accelerator in the notebook's settings, and save them"
     needs_one = needed.target is not None and needed.target.cuda is not None
     if not gpus:
         if needs_one:

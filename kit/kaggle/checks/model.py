@@ -15,7 +15,8 @@ from typing import Any
 
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import KitError
-from kit.kaggle.checks.findings import Finding, error, warning
+from kit.kaggle.dataset import bundle
+from kit.kaggle.findings import Finding, error, warning
 from kit.kaggle.transfer import sha256_of
 from kit.models.gpt_oss import VOCABULARY
 
@@ -49,11 +50,8 @@ def check_trm(trm: Path, model: Path) -> tuple[Finding, ...]:
     if importlib.util.find_spec("torch") is None:
         fix = "verify where torch is installed, as it is on Kaggle"
         return (warning(trm, "not looked at: there is no torch here", fix),)
-    from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
-
     try:
-        check_model_folder(trm)
-        check_backbone(load_alone(trm).config, model)
+        bundle.check_trm(trm, model)
     except KitError as fault:
         return (Finding.of(fault, file=str(trm), fix="build the dataset again with the TRM of this very model"),)
     return ()

@@ -24,21 +24,21 @@ from pathlib import Path
 import kit
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, cannot_write
+from kit.kaggle import facts
 from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
-from kit.kaggle.dataset.handle import DEFAULT_SLUG, DatasetHandle
+from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
-from kit.kaggle.dataset.rules import MAX_BYTES, METADATA_NAME
 from kit.kaggle.dataset.writing import Record, reuse, write
 from kit.kaggle.transfer import check_space, sha256_of
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.lock import held
 
 _MANIFEST_BYTES = 1 << 20  # more than any manifest has
-PLACEHOLDER = DatasetHandle(owner="your-username", slug=DEFAULT_SLUG)
+PLACEHOLDER = DatasetHandle(owner=NOBODY)
 """What dataset-metadata.json says where nobody has said whose the dataset is; `upload` writes its own."""
 
 
@@ -114,11 +114,11 @@ def check_limits(pieces: Sequence[Piece]) -> None:
     Raises: InputError.
     """
     total_bytes = sum(piece.size_bytes for piece in pieces) + _MANIFEST_BYTES
-    if total_bytes > MAX_BYTES:
+    if total_bytes > facts.MAX_BYTES:
         largest = max(pieces, key=lambda piece: piece.size_bytes)
         fix = "choose a smaller model, or attach it as a Kaggle Model with --model-source"
         raise InputError(
-            f"the dataset would have {total_bytes:,} bytes, Kaggle takes {MAX_BYTES:,}; "
+            f"the dataset would have {total_bytes:,} bytes, Kaggle takes {facts.MAX_BYTES:,}; "
             f"the largest file is {largest.contents[0].source.file}; {fix}"
         )
 
@@ -134,11 +134,14 @@ def _check_plan(plan: _Plan) -> None:
     if plan.trm is not None:
         if plan.model is None:
             raise InputError(f"{plan.trm}: a TRM is checked against its model; name that with --model, too")
-        _check_trm(plan.trm, plan.model)
+        check_trm(plan.trm, plan.model)
 
 
-def _check_trm(trm: Path, model: Path) -> None:
-    """Refuse what the engine would refuse at the competition's start: a damaged TRM, or one of another model."""
+def check_trm(trm: Path, model: Path) -> None:
+    """Refuse what the engine would refuse at the competition's start: a damaged TRM, or one of another model.
+
+    Reads all weights. Raises: MissingError or InputError.
+    """
     check_model_folder(trm)
     from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
 
@@ -159,7 +162,7 @@ def _check_out(out: Path) -> None:
         return
     if MANIFEST_NAME not in present:
         raise InputError(f"{out}: holds files but no build of the kit; choose an empty folder for --out")
-    others = present - {MANIFEST_NAME, METADATA_NAME} - {entry.file for entry in load_manifest(out).entries}
+    others = present - {MANIFEST_NAME, facts.DATASET_METADATA} - {entry.file for entry in load_manifest(out).entries}
     if others:
         raise InputError(f"{out}: holds {min(others)!r}, which no build put there; move it or choose another --out")
 
@@ -184,8 +187,8 @@ def _build(
     total_bytes = sum(piece.size_bytes for piece in pieces)
     record = Record(work / "record.json")
     found = {piece.file for piece in pieces if record.entry(piece, work / "dataset") or record.entry(piece, target)}
-    needed_bytes = total_bytes - sum(piece.size_bytes for piece in pieces if piece.file in found)
-    check_space(out, needed_bytes, purpose="write", fix="free some disk, or choose another --out")
+    missing_bytes = sum(piece.size_bytes for piece in pieces if piece.file not in found)
+    check_space(target, missing_bytes, purpose="write", fix="free some disk, or choose another --out")
     with held(work):
         try:
             _recover(target, work)
@@ -206,7 +209,7 @@ def _build(
 
 def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:
     metadata = (json.dumps(plan.metadata.metadata, indent=1) + "\n").encode()
-    (folder / METADATA_NAME).write_bytes(metadata)
+    (folder / facts.DATASET_METADATA).write_bytes(metadata)
     manifest = Manifest(
         kit_version=kit.__version__,
         commit=commit(),

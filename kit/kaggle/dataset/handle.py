@@ -5,23 +5,16 @@ Source of the rules for names and titles: docs/kaggle.md#datasets.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kit.errors import check_fields
+from kit.kaggle import facts
 
 DEFAULT_SLUG = "mathllm-kit"
 DEFAULT_NOTES = "uploaded by mathllm-kit"
-LICENCES = (
-    *("apache-2.0", "CC0-1.0", "CC-BY-3.0", "CC-BY-3.0-IGO", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0"),
-    *("CC-BY-ND-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-3.0-IGO", "CC-BY-NC-SA-4.0", "CC-BY-NC-ND-4.0"),
-    *("GPL-2.0", "GPL-3.0", "LGPL-3.0", "AGPL-3.0", "FDL-1.3", "PDDL", "ODbL-1.0", "DbCL-1.0", "ODC-BY-1.0"),
-    *("CDLA-Permissive-1.0", "CDLA-Sharing-1.0", "US-Government-Works", "EU-ODP-Legal-Notice"),
-    *("copyright-authors", "other", "unknown"),
-)  # Source: github.com/Kaggle/kaggle-cli at 07bf072, docs/datasets_metadata.md; the client sends any, Kaggle not all
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_OWNER = re.compile(r"[a-z0-9][a-z0-9-]*")
+NOBODY = "your-username"
+"""Whose a dataset or a notebook is while nobody has said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +32,16 @@ class DatasetHandle:
     notes: str = DEFAULT_NOTES
 
     def __post_init__(self) -> None:
+        least, most = facts.MIN_NAME_CHARACTERS, facts.MAX_NAME_CHARACTERS
+        lengths = f"{least} to {most} characters long"
         check_fields(
             self,
             (
-                ("owner", _OWNER.fullmatch(self.owner) is not None, "a Kaggle username: a-z, 0-9 and -"),
-                ("slug", _SLUG.fullmatch(self.slug) is not None, "of a-z, 0-9 and -"),
-                ("slug", 6 <= len(self.slug) <= 50, "6 to 50 characters long"),
-                ("title", self.title is None or 6 <= len(self.title) <= 50, "6 to 50 characters long"),
-                ("licence", self.licence in LICENCES, f"one of {', '.join(LICENCES)}"),
+                ("owner", facts.OWNER.fullmatch(self.owner) is not None, "a Kaggle username: a-z, 0-9 and -"),
+                ("slug", facts.SLUG.fullmatch(self.slug) is not None, "of a-z, 0-9 and -"),
+                ("slug", least <= len(self.slug) <= most, lengths),
+                ("title", self.title is None or least <= len(self.title) <= most, lengths),
+                ("licence", self.licence in facts.LICENCES, f"one of {', '.join(facts.LICENCES)}"),
                 ("notes", bool(self.notes.strip()), "some text"),
             ),
         )

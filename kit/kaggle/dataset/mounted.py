@@ -7,7 +7,6 @@ Nothing is read but names and sizes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,8 @@ from pathlib import Path
 from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.folders import walk
 from kit.kaggle.dataset.manifest import Entry, Manifest, Member, ModelSource
-from kit.kaggle.dataset.rules import name_on_kaggle
+from kit.kaggle.facts import MODEL_REF, name_on_kaggle
 from kit.kaggle.transfer import sha256_of
-
-_REF = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+/\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +23,7 @@ class Place:
     """Where an original file is. path: where it belongs. file: what holds it; None if nothing does.
 
     offset_bytes: where it begins in `file`, which is an archive; None if `file` is the file itself.
-    expected: its name in the dataset, for an error's text.
+    file_bytes, file_sha256: of all of `file`. expected: its name in the dataset, for an error's text.
     """
 
     path: str
@@ -34,6 +31,8 @@ class Place:
     offset_bytes: int | None
     size_bytes: int
     sha256: str
+    file_bytes: int
+    file_sha256: str
     expected: str
 
 
@@ -54,7 +53,7 @@ def check_ref(ref: str) -> None:
 
     Raises: InputError.
     """
-    if not _REF.fullmatch(ref):
+    if not MODEL_REF.fullmatch(ref):
         expected = "owner/model/framework/variation/version, as the model's page shows it"
         raise InputError(f"model source must be {expected}, got {ref!r}")
 
@@ -108,22 +107,28 @@ class _Index:
 def _of_entry(entry: Entry, index: _Index) -> Iterator[Place]:
     packed = index.find(entry.file, entry.size_bytes)
     if not entry.members:
-        yield _place(entry, packed, None, entry.file)
+        yield place_of(entry, packed, entry, None, entry.file)
         return
     for member in entry.members:
         if packed is not None:
-            yield _place(member, packed, member.offset_bytes, entry.file)
+            yield place_of(member, packed, entry, member.offset_bytes, entry.file)
         else:
-            yield _place(member, index.find(member.file, member.size_bytes), None, f"{member.file} of {entry.file}")
+            file = index.find(member.file, member.size_bytes)
+            yield place_of(member, file, member, None, f"{member.file} of {entry.file}")
 
 
-def _place(file: Entry | Member, found: Path | None, offset_bytes: int | None, expected: str) -> Place:
+def place_of(
+    original: Entry | Member, file: Path | None, whole: Entry | Member, offset_bytes: int | None, expected: str
+) -> Place:
+    """The place of an original file. whole: what `file` is to be, the original itself or an archive."""
     return Place(
-        path=file.path,
-        file=found,
+        path=original.path,
+        file=file,
         offset_bytes=offset_bytes,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
+        size_bytes=original.size_bytes,
+        sha256=original.sha256,
+        file_bytes=whole.size_bytes,
+        file_sha256=whole.sha256,
         expected=expected,
     )
 

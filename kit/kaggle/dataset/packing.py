@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from kit.errors import InputError
 from kit.kaggle.dataset.contents import Source
-from kit.kaggle.dataset.rules import MAX_FILES, UNPACKED
+from kit.kaggle.facts import MAX_FILES, UNPACKED
 
 ARCHIVE_BYTES = 4 << 30
 """An archive is closed before it would be larger, so that a broken upload repeats a few GB at most."""

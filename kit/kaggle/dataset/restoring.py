@@ -8,22 +8,21 @@ place of one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kit.errors import InputError, MissingError, cannot_write
+from kit.kaggle.dataset.integrity import REBUILD, check_files, sha256_of_range
 from kit.kaggle.dataset.manifest import Manifest, ModelSource, load_manifest
 from kit.kaggle.dataset.mounted import Place, find_model, places
-from kit.kaggle.transfer import check_space, partial_of, sha256_of, storing
+from kit.kaggle.findings import raise_first
+from kit.kaggle.transfer import check_space, partial_of, storing
 
 MAX_HASHED_BYTES = 64 << 20
 MODEL_FOLDER = "model"
 TRM_FOLDER = "trm"
 WHEELS_FOLDER = "wheels"
-_BUFFER_BYTES = 1 << 20
-_FIX = "build and upload the dataset again"
 
 
 def restore(dataset: Path, into: Path, *, mounts: Path | None = None, max_hashed_bytes: int = MAX_HASHED_BYTES) -> Path:
@@ -47,17 +46,15 @@ def restore_files(dataset: Path, manifest: Manifest, into: Path, *, max_hashed_b
     Raises: as `restore`.
     """
     found = places(dataset, manifest)
-    sources = [_checked(place, dataset) for place in found]
+    raise_first(check_files(dataset, found, max_hashed_bytes=max_hashed_bytes))
     packed = [place for place in found if place.offset_bytes is not None]
     packed_bytes = sum(place.size_bytes for place in packed)
     check_space(into, packed_bytes, purpose="unpack", fix="choose a larger disk")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        hashed = [place for place in found if place.offset_bytes is None and place.size_bytes <= max_hashed_bytes]
-        list(pool.map(_check_hash, hashed))  # the list raises what a thread raised
-        list(pool.map(lambda place: _unpack(place, into / place.path), packed))
-    for place, source in zip(found, sources, strict=True):
-        if place.offset_bytes is None:
-            _link(source, into / place.path)
+        list(pool.map(lambda place: _unpack(place, into / place.path), packed))  # raises what a thread raised
+    for place in found:
+        if place.file is not None and place.offset_bytes is None:
+            _link(place.file, into / place.path)
 
 
 def link_model(source: ModelSource, mounts: Path | None, into: Path) -> None:
@@ -73,40 +70,18 @@ def link_model(source: ModelSource, mounts: Path | None, into: Path) -> None:
         _link(folder / name, into / name)
 
 
-def _checked(place: Place, dataset: Path) -> Path:
-    """The file that holds a place, checked by its size."""
-    if place.file is None:
-        raise MissingError(f"{dataset / place.expected}: missing from the dataset (holds {place.path}); {_FIX}")
-    size_bytes = place.file.stat().st_size
-    if place.offset_bytes is None and size_bytes != place.size_bytes:
-        raise InputError(f"{place.file}: {size_bytes} bytes, the manifest says {place.size_bytes}; {_FIX}")
-    if place.offset_bytes is not None and size_bytes < place.offset_bytes + place.size_bytes:
-        raise InputError(f"{place.file}: cut off at {size_bytes} bytes, {place.path} lies behind; {_FIX}")
-    return place.file
-
-
-def _check_hash(place: Place) -> None:
-    assert place.file is not None  # _checked
-    if sha256_of(place.file) != place.sha256:
-        raise InputError(f"{place.file}: its SHA-256 is not the manifest's; {_FIX}")
-
-
 def _unpack(place: Place, target: Path) -> None:
     """Read a file out of its archive; it gets its name when it is whole."""
-    assert place.file is not None  # _checked
+    assert place.file is not None  # check_files
     assert place.offset_bytes is not None
     partial = partial_of(target)
-    digest, left_bytes = hashlib.sha256(), place.size_bytes
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with place.file.open("rb") as archive, partial.open("wb") as file:
             archive.seek(place.offset_bytes)
-            while left_bytes and (chunk := archive.read(min(left_bytes, _BUFFER_BYTES))):
-                digest.update(chunk)
-                file.write(chunk)
-                left_bytes -= len(chunk)
-        if digest.hexdigest() != place.sha256:
-            raise InputError(f"{place.file}: the SHA-256 of {place.path} in it is not the manifest's; {_FIX}")
+            sha256 = sha256_of_range(archive, place.size_bytes, file.write)
+        if sha256 != place.sha256:
+            raise InputError(f"{place.file}: its SHA-256 is not the manifest's (altered: {place.path}); {REBUILD}")
         partial.replace(target)
 
 

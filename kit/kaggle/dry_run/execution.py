@@ -24,7 +24,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from kit.kaggle.environment import RERUN_VARIABLE, ROOT_VARIABLE, SUBMISSION_NAME
+from kit.kaggle.environment import ROOT_VARIABLE
+from kit.kaggle.facts import LIBRARIES, RERUN_VARIABLE, SUBMISSION_NAME, WORKING
 from kit.kaggle.offline import has_network
 from kit.linux import end_with_parent
 
@@ -43,7 +44,7 @@ class Job:
     @property
     def working(self) -> Path:
         """The notebook's current folder."""
-        return self.root / "working"
+        return self.root / WORKING
 
     @property
     def home(self) -> Path:
@@ -58,8 +59,7 @@ def kaggle_environ(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
     Source: docs/kaggle.md#evaluation, docs/kaggle.md#image.
     """
     kept = {name: value for name, value in environ.items() if not name.startswith(_OF_THE_USER)}
-    lib = job.root / "lib"
-    path = (str(lib / "kagglegym"), str(lib), environ.get("PYTHONPATH"))
+    path = (*(str(job.root / folder) for folder in LIBRARIES), environ.get("PYTHONPATH"))
     polluted = {"HOME": str(job.home), "PYTHONPATH": os.pathsep.join(filter(None, path)), ROOT_VARIABLE: str(job.root)}
     return {**kept, **polluted, **({} if job.rerun_csv is None else {RERUN_VARIABLE: "1"})}
 
@@ -112,7 +112,7 @@ def main() -> int:
     """Parse, execute, and turn a failure into an exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notebook", type=Path, required=True)
-    parser.add_argument("--root", type=Path, required=True, help="the stand-in for /kaggle")
+    parser.add_argument("--root", type=Path, required=True, help="the stand-in for Kaggle's root")
     parser.add_argument("--rerun-csv", type=Path, help="ask these problems from outside, as the scored rerun does")
     args = parser.parse_args()
     print(f"network inside: {'YES' if has_network() else 'none'}", file=sys.stderr)

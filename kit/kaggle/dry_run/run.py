@@ -24,10 +24,12 @@ from typing import Any
 
 from kit.config import merged, replaced
 from kit.errors import InputError, cannot_write
+from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
+from kit.kaggle.dataset.handle import DEFAULT_SLUG
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
 from kit.kaggle.dry_run.choices import chosen_trm, dry_run_settings, engine_kind
-from kit.kaggle.environment import COMPETITION, ROOT_VARIABLE, SETTINGS_VARIABLE, SUBMISSION_NAME
+from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.notebook.settings import Settings
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.notebook.vllm import SERVER_FOLDER
@@ -54,11 +56,13 @@ class Layout(StrEnum):
 
     def dataset(self, inputs: Path) -> Path:
         """A dataset's folder."""
-        return inputs / ("datasets/you/mathllm-kit" if self is Layout.NEW else "mathllm-kit")
+        new = facts.DATASETS.format(owner="you", slug=DEFAULT_SLUG)
+        return inputs / (new if self is Layout.NEW else DEFAULT_SLUG)
 
     def competition(self, inputs: Path) -> Path:
         """The competition's folder."""
-        return inputs / ("competitions" if self is Layout.NEW else "") / COMPETITION
+        new = facts.COMPETITIONS.format(slug=facts.COMPETITION)
+        return inputs / (new if self is Layout.NEW else facts.COMPETITION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +120,7 @@ class DryRun:
     @property
     def working(self) -> Path:
         """The notebook's output folder."""
-        return self.folder / "kaggle" / "working"
+        return self.folder / "kaggle" / facts.WORKING
 
     @property
     def journal(self) -> Path:
@@ -126,7 +130,7 @@ class DryRun:
     @property
     def submission(self) -> Path:
         """What Kaggle would score."""
-        return self.working / SUBMISSION_NAME
+        return self.working / facts.SUBMISSION_NAME
 
     @property
     def log(self) -> Path:
@@ -136,7 +140,7 @@ class DryRun:
     @property
     def server_log(self) -> Path:
         """What a vLLM server wrote."""
-        return self.folder / "kaggle" / "tmp" / SERVER_FOLDER / "server.log"
+        return self.folder / "kaggle" / facts.SCRATCH / SERVER_FOLDER / "server.log"
 
     @property
     def output(self) -> Path:
@@ -232,7 +236,7 @@ def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineComm
     argv = [sys.executable, "-m", "kit.kaggle.dry_run.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
     if rerun_csv is not None:
         argv += ["--rerun-csv", str(rerun_csv)]
-    return without_network(argv, scratch=folder / "no-network", read_only=[root / "input"])
+    return without_network(argv, scratch=folder / "no-network", read_only=[root / facts.INPUT])
 
 
 @contextmanager
@@ -272,20 +276,20 @@ def _folders(folder: Path, num_runs: int) -> list[Path]:
 
 def _is_unfinished(folder: Path, description: str, num_runs: int) -> bool:
     described = folder / _DESCRIPTION_NAME
-    finished = [each / "kaggle" / "working" / SUBMISSION_NAME for each in _folders(folder, num_runs)]
+    finished = [each / "kaggle" / facts.WORKING / facts.SUBMISSION_NAME for each in _folders(folder, num_runs)]
     is_same = described.is_file() and described.read_text(encoding="utf-8") == description
     return is_same and not all(each.exists() for each in finished)
 
 
 def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layout) -> Path:
     """Lay dataset and problems out as Kaggle mounts them, and Kaggle's own folders beside; returns the test.csv."""
-    inputs, intruder = root / "input", root / "lib" / "kit.py"
-    test_csv = layout.competition(inputs) / "test.csv"
+    inputs, libraries = root / facts.INPUT, [root / folder for folder in facts.LIBRARIES]
+    test_csv = layout.competition(inputs) / facts.TEST_NAME
     shutil.rmtree(inputs, ignore_errors=True)
     try:
-        (root / "working").mkdir(parents=True, exist_ok=True)
-        (root / "lib" / "kagglegym").mkdir(parents=True, exist_ok=True)
-        intruder.write_text(_INTRUDER, encoding="utf-8")
+        (root / facts.WORKING).mkdir(parents=True, exist_ok=True)
+        libraries[0].mkdir(parents=True, exist_ok=True)
+        (libraries[-1] / "kit.py").write_text(_INTRUDER, encoding="utf-8")
         shutil.copytree(dataset, layout.dataset(inputs))
         test_csv.parent.mkdir(parents=True)
         with test_csv.open("w", encoding="utf-8", newline="") as file:

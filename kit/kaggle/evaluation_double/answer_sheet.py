@@ -13,7 +13,6 @@ the end), and trials with it (docs/kaggle.md#evaluation).
 from __future__ import annotations
 
 import enum
-import sys
 from pathlib import Path
 from typing import Any, Never
 
@@ -74,8 +73,7 @@ class AnswerSheet:
                     schema={"id": pl.String, "answer": pl.Int64},
                 )
             _write_parquet(frame, path)
-        # What polars, pandas and pyarrow raise for columns that do not fit together.
-        except (pl.exceptions.PolarsError, TypeError, ValueError, KeyError, AttributeError) as error:
+        except (pl.exceptions.PolarsError, TypeError) as error:
             raise GatewayError(
                 GatewayErrorType.GATEWAY_RAISED_EXCEPTION,
                 f"the answers do not make a table: {type(error).__name__}: {error}",
@@ -95,19 +93,13 @@ def _invalid(details: str) -> Never:
     raise GatewayError(GatewayErrorType.INVALID_SUBMISSION, details)
 
 
-def _frame_types() -> tuple[Any, ...]:
-    """DataFrame and Series of polars, and of pandas where somebody has imported it."""
-    pandas = sys.modules.get("pandas")
-    return (pl.DataFrame, pl.Series) + ((pandas.DataFrame, pandas.Series) if pandas else ())
-
-
 def _refuse_what_the_gateway_refuses(answer: Any) -> None:
     """The one check that the real gateway makes after every answer. Bare scalars pass it."""
     if answer is None:
         _invalid("predict returned None; return a DataFrame of one row with the column answer")
     if isinstance(answer, (int, float, str, bool, np.int_)):
         return
-    if not isinstance(answer, _frame_types()):
+    if not isinstance(answer, (pl.DataFrame, pl.Series)):
         _invalid(f"predict returned a value of type {_type_name(answer)}; return a DataFrame of one row")
     if len(answer) != 1:
         _invalid(f"predict was asked 1 question and returned {len(answer)} rows")
@@ -115,17 +107,16 @@ def _refuse_what_the_gateway_refuses(answer: Any) -> None:
 
 def _fault(answer: Any, question_id: str) -> str | None:
     """What is wrong with an answer that the real gateway accepts; it would fail at the end or not at all."""
-    if not hasattr(answer, "columns"):
+    if not isinstance(answer, pl.DataFrame):
         return (
             f"predict returned a bare value of type {_type_name(answer)}, which the real gateway notices only after "
             "the last question, if at all; return a DataFrame of one row with the column answer"
         )
-    columns = [str(name) for name in answer.columns]
-    if "answer" not in columns or not set(columns) <= {"id", "answer"}:
-        return f"the columns are {columns}; expected id and answer (id may be left out)"
-    if "id" in columns and (given := answer["id"].to_list()[0]) != question_id:
+    if "answer" not in answer.columns or not set(answer.columns) <= {"id", "answer"}:
+        return f"the columns are {answer.columns}; expected id and answer (id may be left out)"
+    if "id" in answer.columns and (given := answer["id"][0]) != question_id:
         return f"the answer bears the id {given!r}; the gateway would overwrite it, so it may be another's answer"
-    value = answer["answer"].to_list()[0]
+    value = answer["answer"][0]
     if type(value) is not int:
         return f"the answer is {value!r} ({type(value).__qualname__}); expected an int"
     if not 0 <= value <= ANSWER_MAX:
@@ -134,7 +125,7 @@ def _fault(answer: Any, question_id: str) -> str | None:
 
 
 def _make(answer: Any) -> str:
-    return f"a {_type_name(answer)} with the columns {list(answer.columns)}"
+    return f"a {_type_name(answer)} with the columns {answer.columns}"
 
 
 def _type_name(value: Any) -> str:
@@ -144,41 +135,25 @@ def _type_name(value: Any) -> str:
     return name if package == "builtins" else f"{package}.{name}"
 
 
-def _assembled(answers: list[Any], ids: list[str]) -> Any:
-    """One table of all answers, id first; a polars frame, or a pandas one if predict returned those."""
-    if isinstance(answers[0], pl.DataFrame):
-        table = _concatenated(answers)
-        others = [name for name in table.columns if name != "id"]
-        return table.with_columns(pl.Series("id", ids)).select(["id", *others])
-    if isinstance(answers[0], (pl.Series, int, float, str, bool, np.int_)):
+def _assembled(answers: list[Any], ids: list[str]) -> pl.DataFrame:
+    """One table of all answers, id first."""
+    if not isinstance(answers[0], pl.DataFrame):
         raise TypeError("the gateway knows no name for the answers' column; return DataFrames")
-    import pandas  # here an answer is one of its objects
-
-    table = pandas.concat(answers, ignore_index=True)
-    if isinstance(table, pandas.Series) and not table.name:
-        raise TypeError("a pandas Series of answers needs the name answer; better return DataFrames")
-    table = pandas.DataFrame(table)
-    others = [name for name in table.columns if name != "id"]
-    return table.assign(id=ids)[["id", *others]]
-
-
-def _concatenated(answers: list[pl.DataFrame]) -> pl.DataFrame:
     try:
-        return pl.concat(answers, how="vertical_relaxed")
+        table: pl.DataFrame = pl.concat(answers, how="vertical_relaxed")
     except pl.exceptions.SchemaError as error:
         _invalid(f"the answers are of different types: {error}")
     except pl.exceptions.ComputeError as error:
         _invalid(f"the answers have different columns: {error}")
+    others = [name for name in table.columns if name != "id"]
+    return table.with_columns(pl.Series("id", ids)).select(["id", *others])
 
 
-def _write_parquet(frame: Any, path: Path) -> None:
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write beside the target and move, so that a killed run leaves no half file."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        if isinstance(frame, pl.DataFrame):
-            frame.write_parquet(unfinished)
-        else:
-            frame.to_parquet(unfinished, index=False)
+        frame.write_parquet(unfinished)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ Out: submission.parquet with the columns id (String) and answer (Int64), rows in
 
 Within one process it is run by `LocalInferenceServer.run_local_gateway`; as a process of its own it plays the
 gateway of the competition rerun against a kernel that serves:
-    python -m kit.kaggle.evaluation_double.gateway --csv test.csv --out submission.parquet --seed 1
+    python -m kit.kaggle.evaluation_double.gateway --csv test.csv --out submission.parquet
 
 Unlike the real one it names a wrong or second server instead of asking whichever answers first, reads ids as
 text even if they look like numbers, and, unless told to be lenient, refuses at once what would be scored wrong.
@@ -28,12 +28,9 @@ from typing import Any
 import polars as pl
 
 from kit.errors import InputError, KitError, MissingError
-from kit.kaggle.environment import KAGGLE_ROOT, find_test_csv
 from kit.kaggle.evaluation_double.answer_sheet import AnswerSheet, GatewayError, GatewayErrorType
 from kit.kaggle.evaluation_double.client import Client
-from kit.kaggle.evaluation_double.protocol import ANSWER_DEADLINE_S, KAGGLE_PORTS, STARTUP_LIMIT_S
-
-__all__ = ["GatewayError", "GatewayErrorType", "GatewaySettings", "LocalGateway", "Progress", "main"]
+from kit.kaggle.facts import ANSWER_DEADLINE_S, EVALUATION_PORTS, STARTUP_LIMIT_S, SUBMISSION_NAME
 
 _COLUMNS = (["id", "problem"], ["id", "problem", "answer"])
 
@@ -42,11 +39,9 @@ _COLUMNS = (["id", "problem"], ["id", "problem", "answer"])
 class GatewaySettings:
     """How to ask. The defaults are the public run's, in the strict way."""
 
-    out: Path = Path("submission.parquet")
-    seed: int | None = None  # of the order; None takes one from the system, as Kaggle does
-    shuffle: bool = True  # False keeps the file's order, as the private rerun does
+    out: Path = Path(SUBMISSION_NAME)
     strict: bool = True  # False lets pass what the real gateway lets pass
-    ports: tuple[int, ...] = KAGGLE_PORTS
+    ports: tuple[int, ...] = EVALUATION_PORTS
     startup_limit_s: float = STARTUP_LIMIT_S
     answer_deadline_s: float = ANSWER_DEADLINE_S  # not for the first question, which has none
 
@@ -69,21 +64,16 @@ class Progress:
 
 
 class LocalGateway:
-    """Asks a listening server every question once, a row at a time, and writes the submission at the end.
-
-    `data_paths[0]` is the CSV; None means the competition's own, wherever Kaggle mounted it.
-    """
+    """Asks a listening server every question of `csv` once, a row at a time, and writes the submission at the end."""
 
     def __init__(
         self,
-        data_paths: Sequence[str | Path] | None = None,
+        csv: Path,
         *,
         settings: GatewaySettings | None = None,
         on_answer: Callable[[Progress], None] | None = None,
     ) -> None:
-        if isinstance(data_paths, (str, Path)):
-            raise InputError(f"data_paths: expected a tuple of one path, ('{data_paths}',), not the path itself")
-        self._csv = Path(data_paths[0]) if data_paths else find_test_csv(KAGGLE_ROOT / "input")
+        self._csv = csv
         self._settings = settings or GatewaySettings()
         self._on_answer = on_answer
 
@@ -96,10 +86,7 @@ class LocalGateway:
             raise MissingError(f"the folder {self._settings.out.parent} of the submission is not there; make it")
         self._settings.out.unlink(missing_ok=True)
         questions = read_questions(self._csv)
-        if self._settings.shuffle:
-            seed = self._settings.seed
-            seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
-            questions = questions.sample(fraction=1.0, shuffle=True, seed=seed)
+        questions = questions.sample(fraction=1.0, shuffle=True, seed=int.from_bytes(os.urandom(4), "big"))
         sheet = AnswerSheet(strict=self._settings.strict)
         client = Client(
             ports=self._settings.ports,
@@ -152,9 +139,6 @@ def read_questions(csv: Path) -> pl.DataFrame:
     return questions
 
 
-# --- As a process of its own ------------------------------------------------------------------------
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a command; returns the exit status: 0, 1 after a fault it tells, 130 after Ctrl-C.
 
@@ -164,14 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = GatewaySettings(
             out=options.out,
-            seed=options.seed,
-            shuffle=not options.keep_order,
-            strict=not options.lenient,
             ports=options.ports,
             startup_limit_s=options.startup_limit_s,
-            answer_deadline_s=options.answer_deadline_s,
         )
-        LocalGateway((options.csv,), settings=settings, on_answer=_tell).run()
+        LocalGateway(options.csv, settings=settings, on_answer=_tell).run()
     except KitError as error:
         _write_result(options.out.parent, error)
         sys.stderr.write(f"{error}\n")
@@ -188,12 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     defaults = GatewaySettings()
     parser.add_argument("--csv", type=Path, required=True, help="questions: id,problem[,answer]")
     parser.add_argument("--out", type=Path, default=defaults.out)
-    parser.add_argument("--seed", type=int, help="of the order; random if left out")
-    parser.add_argument("--keep-order", action="store_true", help="the file's order, as in the private rerun")
-    parser.add_argument("--lenient", action="store_true", help="accept whatever the real gateway accepts")
-    parser.add_argument("--ports", type=_ports, default=defaults.ports, help="asked in order: 50051,60053")
+    parser.add_argument("--ports", type=_ports, default=defaults.ports, help="asked in order, with commas between")
     parser.add_argument("--startup-limit-s", type=float, default=defaults.startup_limit_s)
-    parser.add_argument("--answer-deadline-s", type=float, default=defaults.answer_deadline_s)
     return parser
 
 
@@ -203,7 +179,7 @@ def _ports(text: str) -> tuple[int, ...]:
 
 def _tell(progress: Progress) -> None:
     answer = progress.answer
-    shown = answer["answer"].to_list()[0] if "answer" in getattr(answer, "columns", ()) else answer
+    shown = answer["answer"][0] if isinstance(answer, pl.DataFrame) and "answer" in answer.columns else answer
     place = f"{progress.position}/{progress.num_questions}"
     sys.stdout.write(f"{place} {progress.question_id}: {shown} ({progress.seconds:.1f} s)\n")
     sys.stdout.flush()

@@ -21,10 +21,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from kit.errors import KitError
 
-# The server takes the first free one, the gateway asks them in this order.
-KAGGLE_PORTS = (50051, *range(60053, 60063))
-STARTUP_LIMIT_S = 900.0  # from the gateway's start until a server listens; the first predict may take longer
-ANSWER_DEADLINE_S = 9 * 3600.0  # for every predict but the first (AIMO3; AIMO2 had 30 minutes)
 LOOPBACK = "127.0.0.1"  # both sides run in one network namespace, where perhaps only `lo` exists
 
 SERVICE = "kaggle_evaluation_client.KaggleEvaluationService"

@@ -17,7 +17,6 @@ Source: kaggle_evaluation/core/{relay,templates}.py 0.9.0 and aimo_3_inference_s
 from __future__ import annotations
 
 import os
-import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,22 +29,21 @@ from typing import Any, Self
 import grpc
 import polars as pl
 
+from kit.engines.vllm.server.ports import is_free
 from kit.errors import EngineError, InputError
-from kit.kaggle.environment import RERUN_VARIABLE
 from kit.kaggle.evaluation_double.gateway import GatewaySettings, LocalGateway, Progress
 from kit.kaggle.evaluation_double.payload import decode, encode
 from kit.kaggle.evaluation_double.protocol import (
     CHANNEL_OPTIONS,
-    KAGGLE_PORTS,
     LOOPBACK,
     METHOD,
     SERVICE,
-    STARTUP_LIMIT_S,
     Request,
     Response,
     StaleServerError,
     speaks_http2,
 )
+from kit.kaggle.facts import EVALUATION_PORTS, RERUN_VARIABLE, STARTUP_LIMIT_S
 
 # Stopping without grace cancels calls that are just ending, and the client's side of gRPC logs that to stderr.
 _GRACE_S = 0.5
@@ -62,7 +60,7 @@ class LocalInferenceServer:
     def __init__(
         self,
         *functions: Callable[..., Any],
-        ports: Sequence[int] = KAGGLE_PORTS,
+        ports: Sequence[int] = EVALUATION_PORTS,
         started_at_s: float = _imported_at_s,
     ) -> None:
         if not functions:
@@ -110,23 +108,20 @@ class LocalInferenceServer:
 
     def run_local_gateway(
         self,
-        data_paths: Sequence[str | Path] | None = None,
-        file_share_dir: str | None = None,
+        data_paths: Sequence[str | Path],
         *,
         settings: GatewaySettings | None = None,
         on_answer: Callable[[Progress], None] | None = None,
     ) -> pl.DataFrame:
         """Start, ask every question of `data_paths[0]` in this process, write ./submission.parquet and stop.
 
-        `file_share_dir` is there because the real signature has it, and has no effect in either: AIMO3 shares
-        no files.
         Returns the submission. Raises: GatewayError, and what reading the questions raises.
         """
         self._warn_if_late()
         self.start()
         try:
             settings = replace(settings or GatewaySettings(), ports=(self.port,))
-            return LocalGateway(data_paths, settings=settings, on_answer=on_answer).run()
+            return LocalGateway(Path(data_paths[0]), settings=settings, on_answer=on_answer).run()
         finally:
             self.stop()
 
@@ -155,10 +150,8 @@ class LocalInferenceServer:
         if function is None:
             # Both gateways know this fault by these words.
             raise NotImplementedError(f"No listener for {request.name} was registered.")
-        args = [decode(item) for item in request.args]
-        kwargs = {name: decode(item) for name, item in request.kwargs.items()}
         try:
-            answer = function(*args, **kwargs)
+            answer = function(*map(decode, request.args))
         except BaseException as error:
             if isinstance(error, Exception):
                 raise
@@ -191,7 +184,7 @@ def _checked_name(function: Callable[..., Any]) -> str:
 def _first_free_port(ports: Sequence[int]) -> int:
     """The first port that can be bound. Raises: StaleServerError if a gRPC server holds one before it."""
     for port in ports:
-        if _is_free(port):
+        if is_free(port):  # asked beforehand, because gRPC writes its own error to stderr when it cannot bind
             return port
         if speaks_http2(port):
             raise StaleServerError(
@@ -201,19 +194,8 @@ def _first_free_port(ports: Sequence[int]) -> int:
             )
         warnings.warn(
             f"port {port} belongs to another program (it is no gRPC server); trying the next one. Kaggle needs "
-            f"{KAGGLE_PORTS[0]} and {KAGGLE_PORTS[1]}-{KAGGLE_PORTS[-1]}; keep Jupyter and vLLM off them",
+            f"{EVALUATION_PORTS[0]} and {EVALUATION_PORTS[1]}-{EVALUATION_PORTS[-1]}; keep Jupyter and vLLM off them",
             RuntimeWarning,
             stacklevel=4,
         )
     raise EngineError(f"none of the ports {list(ports)} is free; stop what listens there")
-
-
-def _is_free(port: int) -> bool:
-    """Asked beforehand, because gRPC writes its own error to stderr when it cannot bind."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: TIME_WAIT is no obstacle
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

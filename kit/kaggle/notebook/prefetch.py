@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -87,11 +87,13 @@ def prefetch(
     available_bytes: of memory, as the system counts it: pages of files are among it, also those read here.
     """
     begun_s = time.monotonic()
-    parts = list(_parts(files, config.read_bytes))
-    reading = _Reading(parts, config, is_stopped, available_bytes or memory_available_bytes)
-    threads = [
-        threading.Thread(target=reading.run, name="prefetch") for _ in range(min(config.num_threads, len(parts)))
-    ]
+    reading = _Reading(
+        parts=_parts(files, config.read_bytes),
+        config=config,
+        is_stopped=is_stopped,
+        available_bytes=available_bytes or memory_available_bytes,
+    )
+    threads = [threading.Thread(target=reading.run, name="prefetch") for _ in range(config.num_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -127,69 +129,55 @@ def memory_available_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) 
     return min(of_machine, limit - used + _numbers(cgroup / "memory.stat").get("file", 0))
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Reading:
-    """The state that the reading threads share."""
+    """The state that the reading threads share. parts: of the files, each with its offset."""
 
-    def __init__(
-        self,
-        parts: Sequence[_Part],
-        config: PrefetchConfig,
-        is_stopped: Callable[[], bool],
-        available_bytes: Callable[[], int],
-    ) -> None:
-        self.num_bytes = 0
-        self.ended = Ended.WHOLE
-        self._config = config
-        self._is_stopped = is_stopped
-        self._available_bytes = available_bytes
-        self._parts = iter(parts)
-        self._lock = threading.Lock()
+    parts: Iterator[tuple[Path, int]]
+    config: PrefetchConfig
+    is_stopped: Callable[[], bool]
+    available_bytes: Callable[[], int]
+    num_bytes: int = 0
+    ended: Ended = Ended.WHOLE
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """One thread's work: take the next part and read it, until there is none."""
-        buffer = bytearray(self._config.read_bytes)
+        buffer = bytearray(self.config.read_bytes)
         while (part := self._next()) is not None:
-            num_bytes = _read(part, buffer)
-            with self._lock:
+            num_bytes = _read(*part, buffer)
+            with self.lock:
                 self.num_bytes += num_bytes
 
-    def _next(self) -> _Part | None:
-        with self._lock:
+    def _next(self) -> tuple[Path, int] | None:
+        with self.lock:
             if self.ended is not Ended.WHOLE:
                 return None
-            if self._is_stopped():
+            if self.is_stopped():
                 self.ended = Ended.STOPPED
-            elif self._available_bytes() - self.num_bytes < self._config.spare_bytes:
+            elif self.available_bytes() - self.num_bytes < self.config.spare_bytes:
                 self.ended = Ended.NO_ROOM
             else:
-                return next(self._parts, None)
+                return next(self.parts, None)
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one read takes of a file."""
-
-    path: Path
-    offset: int
-
-
-def _parts(files: Sequence[Path], read_bytes: int) -> Iterator[_Part]:
+def _parts(files: Sequence[Path], read_bytes: int) -> Iterator[tuple[Path, int]]:
     for path in files:
         try:
             size_bytes = path.stat().st_size
         except OSError:
             continue
         for offset in range(0, size_bytes, read_bytes):
-            yield _Part(path, offset)
+            yield path, offset
 
 
-def _read(part: _Part, buffer: bytearray) -> int:
+def _read(path: Path, offset: int, buffer: bytearray) -> int:
     """Bytes read; 0 if it cannot be read. Holds the interpreter's lock at no time while it waits."""
     try:
-        with part.path.open("rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), part.offset, len(buffer), os.POSIX_FADV_WILLNEED)
-            return os.preadv(file.fileno(), [buffer], part.offset)
+        with path.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), offset, len(buffer), os.POSIX_FADV_WILLNEED)
+            return os.preadv(file.fileno(), [buffer], offset)
     except OSError:
         return 0
 

@@ -2,8 +2,8 @@
 
 prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`session.assembly`).
 serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
-however long the model takes: the gateway gives up after 900 s without a server, but its first call has no deadline,
-so that call waits for the model (docs/kaggle.md#evaluation).
+however long the model takes: the gateway gives up after a while without a server (`facts.STARTUP_LIMIT_S`), but its
+first call has no deadline, so that call waits for the model (docs/kaggle.md#evaluation).
 Neither raises for a broken dataset or model: every problem is then answered by a logged guess.
 """
 
@@ -27,6 +27,7 @@ import kit
 from kit.budget import Budget, process_clock
 from kit.config import machine_facts
 from kit.errors import InputError, KitError, StorageError
+from kit.kaggle import facts
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
@@ -110,13 +111,13 @@ def make_server(session: Session) -> InferenceServer:
     mounted = session.mounts.kaggle_evaluation()
     if mounted is not None:
         sys.path.insert(0, str(mounted))
-    elif importlib.util.find_spec("kaggle_evaluation") is None:  # Kaggle may have it on the path already
+    elif importlib.util.find_spec(facts.EVALUATION_PACKAGE) is None:  # Kaggle may have it on the path already
         level = logging.WARNING if session.environment.is_rerun else logging.INFO
         log.log(level, "no kaggle_evaluation is mounted; serving with the kit's own server, on loopback only")
         return LocalInferenceServer(predict)
     log.info("serving with kaggle_evaluation from %s", mounted or "the path")
-    module = importlib.import_module("kaggle_evaluation.aimo_3_inference_server")
-    server: InferenceServer = module.AIMO3InferenceServer(predict)
+    module = importlib.import_module(f"{facts.EVALUATION_PACKAGE}.{facts.SERVER_MODULE}")
+    server: InferenceServer = getattr(module, facts.SERVER_CLASS)(predict)
     return server  # the annotation is what checks it
 
 

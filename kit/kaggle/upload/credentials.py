@@ -20,11 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import MissingError
+from kit.kaggle.facts import (
+    API_VARIABLE,
+    CONFIG_VARIABLE,
+    KEY_VARIABLE,
+    NEW_TOKEN,
+    TOKEN_VARIABLE,
+    USERNAME_VARIABLE,
+)
 
-TOKEN_VARIABLE = "KAGGLE_API_TOKEN"
-USERNAME_VARIABLE = "KAGGLE_USERNAME"
-KEY_VARIABLE = "KAGGLE_KEY"
-CONFIG_VARIABLE = "KAGGLE_CONFIG_DIR"
 _HIDDEN = "[hidden]"
 _MIN_SECRET_CHARACTERS = 6  # striking out a shorter one would strike out ordinary words
 _SIGNED_QUERY = re.compile(r"\?[\w.~%+-]+=[^\s'\")]*")  # of an upload address: whoever has it can write there
@@ -32,7 +36,7 @@ _PASSED_ON = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CONFIG_HOME"),
-    *(TOKEN_VARIABLE, USERNAME_VARIABLE, KEY_VARIABLE, CONFIG_VARIABLE, "KAGGLE_API_ENVIRONMENT"),
+    *(TOKEN_VARIABLE, USERNAME_VARIABLE, KEY_VARIABLE, CONFIG_VARIABLE, API_VARIABLE),
 )
 """All that the client gets. VERBOSE must not be among it: the client would print its Authorization headers."""
 
@@ -78,11 +82,7 @@ def find_credentials(environ: Mapping[str, str]) -> Credentials:
     found = next((place for place in places if place.secrets), None)
     if found is None:
         looked_at = "".join(f"\n  {place.name}: {place.lack}" for place in places)
-        raise MissingError(
-            f"no Kaggle credentials; looked at{looked_at}\n"
-            "make a token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token "
-            f"(chmod 600), or set {TOKEN_VARIABLE}"
-        )
+        raise MissingError(f"no Kaggle credentials; looked at{looked_at}\n{NEW_TOKEN}, or set {TOKEN_VARIABLE}")
     secrets = {secret for place in places for secret in place.secrets if len(secret) >= _MIN_SECRET_CHARACTERS}
     return Credentials(
         source=found.name, username=found.username, secrets=tuple(sorted(secrets, key=lambda each: (-len(each), each)))

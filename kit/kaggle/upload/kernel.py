@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import InputError, MissingError, cannot_write, check_fields
+from kit.kaggle import facts
 from kit.kaggle.checkout import SOURCE
 from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
-from kit.kaggle.environment import COMPETITION, SUBMISSION_NAME
 from kit.kaggle.upload.client import ClientError, KaggleClient, KaggleError, RunStatus, SavedKernel, check_installed
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.lock import held
@@ -31,16 +31,9 @@ from kit.lock import held
 NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
 DEFAULT_SLUG = "mathllm-kit-submission"
 DEFAULT_MESSAGE = "submitted by mathllm-kit"
-METADATA_NAME = "kernel-metadata.json"
-NOBODY = "your-username"
-MAX_BYTES = 1_000_000  # of a notebook, roughly (docs/kaggle.md#notebooks)
-_MACHINE = "NvidiaH100"  # the competition's own, given to notebooks of this competition without internet alone
 _PUSHED_NAME = "pushed.json"
 _STALL_S = 600.0
-_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_OWNER = re.compile(r"[a-z0-9][a-z0-9-]*")
-_DATASET = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
-_IMAGE = re.compile(r"[\w.-]+(?:/[\w.-]+)+@sha256:[0-9a-f]{64}")
+_DATASET = re.compile(f"{facts.OWNER.pattern}/{facts.SLUG.pattern}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +52,15 @@ class Kernel:
     image: str | None = None
 
     def __post_init__(self) -> None:
+        least, most = facts.MIN_KERNEL_CHARACTERS, facts.MAX_KERNEL_CHARACTERS
         check_fields(
             self,
             (
-                ("owner", _OWNER.fullmatch(self.owner) is not None, "a Kaggle username: a-z, 0-9 and -"),
-                ("slug", _SLUG.fullmatch(self.slug) is not None, "words of a-z and 0-9 joined by single -"),
-                ("slug", 5 <= len(self.slug) <= 50, "5 to 50 characters long"),
+                ("owner", facts.OWNER.fullmatch(self.owner) is not None, "a Kaggle username: a-z, 0-9 and -"),
+                ("slug", facts.KERNEL_SLUG.fullmatch(self.slug) is not None, "words of a-z and 0-9 joined by single -"),
+                ("slug", least <= len(self.slug) <= most, f"{least} to {most} characters long"),
                 ("dataset", self.dataset is None or _DATASET.fullmatch(self.dataset) is not None, "OWNER/SLUG"),
-                ("image", self.image is None or _IMAGE.fullmatch(self.image) is not None, "NAME@sha256:DIGEST"),
+                ("image", self.image is None or facts.IMAGE.fullmatch(self.image) is not None, "NAME@sha256:DIGEST"),
             ),
         )
         for ref in self.model_sources:
@@ -80,7 +74,7 @@ class Kernel:
     @property
     def page(self) -> str:
         """Its address."""
-        return f"https://www.kaggle.com/code/{self.ref}"
+        return f"{facts.SITE}/code/{self.ref}"
 
     def metadata(self, code_file: str) -> Mapping[str, object]:
         """The client's kernel-metadata.json. Internet is said to be off in words: the client's default is on."""
@@ -92,10 +86,10 @@ class Kernel:
             "kernel_type": "notebook",
             "is_private": True,
             "enable_gpu": True,
-            "machine_shape": _MACHINE,
+            "machine_shape": facts.ACCELERATOR,
             "enable_tpu": False,
             "enable_internet": False,
-            "competition_sources": [COMPETITION],
+            "competition_sources": [facts.COMPETITION],
             "dataset_sources": [self.dataset or f"{self.owner}/{DATASET_SLUG}"],
             "kernel_sources": [],
             "model_sources": list(self.model_sources),
@@ -177,7 +171,9 @@ def submit(
         if latest in (None, chosen):
             _check_complete(kernel, client)
         try:
-            words = client.submit(COMPETITION, ref=kernel.ref, version=chosen, file=SUBMISSION_NAME, message=message)
+            words = client.submit(
+                facts.COMPETITION, ref=kernel.ref, version=chosen, file=facts.SUBMISSION_NAME, message=message
+            )
         except ClientError as problem:
             raise KaggleError(f"not submitted: {problem}") from problem
     return Submitted(ref=kernel.ref, version=chosen, words=words)
@@ -187,8 +183,10 @@ def _check_notebook(notebook: Path, credentials: Credentials) -> None:
     if not notebook.is_file():
         raise MissingError(f"{notebook}: not found; push from a checkout of the kit")
     content = notebook.read_bytes()
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{notebook}: {len(content):,} bytes, Kaggle takes {MAX_BYTES:,}; clear its outputs")
+    if len(content) > facts.MAX_NOTEBOOK_BYTES:
+        raise InputError(
+            f"{notebook}: {len(content):,} bytes, Kaggle takes {facts.MAX_NOTEBOOK_BYTES:,}; clear its outputs"
+        )
     if credentials.found_in(content):
         raise InputError(f"{notebook}: holds your Kaggle credentials; take them out")
 
@@ -208,7 +206,7 @@ def _stage(kernel: Kernel, notebook: Path, folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
         shutil.copyfile(notebook, folder / notebook.name)
-        (folder / METADATA_NAME).write_text(kernel.render(notebook.name), encoding="utf-8")
+        (folder / facts.KERNEL_METADATA).write_text(kernel.render(notebook.name), encoding="utf-8")
     except OSError as error:
         raise cannot_write(folder, error) from error
 

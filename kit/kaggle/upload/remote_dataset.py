@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from kit.kaggle.facts import NEW_TOKEN, SITE
 from kit.kaggle.upload.client import ClientError, DatasetStatus, Fault, KaggleClient, KaggleError
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
 from kit.kaggle.upload.staging import differences
@@ -45,7 +46,7 @@ class RemoteDataset:
     @property
     def page(self) -> str:
         """Its address."""
-        return f"https://www.kaggle.com/datasets/{self.ref}"
+        return f"{SITE}/datasets/{self.ref}"
 
     def status(self) -> DatasetStatus | None:
         """Where it is; None if it is not there, or hidden. Kaggle says 403 or 404 of what is not there."""
@@ -150,5 +151,4 @@ def _words(status: DatasetStatus | None) -> str:
 
 def not_accepted(problem: ClientError) -> KaggleError:
     """The error for credentials that Kaggle does not accept."""
-    fix = "make a new token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token (chmod 600)"
-    return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{fix}; {KEPT}")
+    return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{NEW_TOKEN}; {KEPT}")

@@ -10,27 +10,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import zipfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.errors import InputError, MissingError, StorageError, cannot_write
-from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, load_manifest
-from kit.kaggle.dataset.rules import MAX_BYTES, MAX_FILES, METADATA_NAME, UNPACKED, name_on_kaggle
-from kit.kaggle.transfer import sha256_of
+from kit.errors import InputError, StorageError, cannot_write
+from kit.kaggle.dataset.integrity import check_dataset
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.facts import DATASET_METADATA, UNPACKED, name_on_kaggle
+from kit.kaggle.findings import raise_first
+from kit.kaggle.transfer import check_space, sha256_of
 from kit.kaggle.upload.credentials import Credentials
 
-_NOT_UPLOADED = (
-    *(METADATA_NAME, "datapackage.json", "kernel-metadata.json", "model-metadata.json"),
-    *("model-instance-metadata.json", *(f"dataset-cover-image.{each}" for each in ("png", "jpg", "jpeg", "webp"))),
-)  # the client keeps these for itself, without a word
 _MAX_SEARCHED_BYTES = 16 << 20  # a secret stands in a small file, not in weights
-_NUM_HASHERS = 4  # hashing frees the interpreter, and one core does about 1 GB/s
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 _CHUNK_BYTES = 1 << 20
-_REBUILD = "build the dataset again with `python build_dataset.py`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +52,21 @@ def check_dataset_folder(
     or that holds one of the `credentials`.
     """
     manifest = load_manifest(folder)
+    total_bytes, done_bytes, lock = sum(entry.size_bytes for entry in manifest.entries), 0, threading.Lock()
+
+    def tell(num_bytes: int) -> None:
+        nonlocal done_bytes
+        with lock:  # called from any thread
+            done_bytes += num_bytes
+            on_progress(done_bytes, total_bytes)
+
+    raise_first(check_dataset(folder, manifest, is_build=True, on_bytes=tell))
     # The metadata are the client's own; they are written anew for the handle.
-    present = {path.name: path for path in sorted(folder.iterdir()) if path.name != METADATA_NAME}
-    listed = {entry.file: entry for entry in manifest.entries}
-    _check_names(folder, present, listed)
-    sizes = {name: path.stat().st_size for name, path in present.items()}
-    _check_limits(folder, sizes)
-    _check_hashes(folder, listed, sizes, on_progress)
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.name != DATASET_METADATA}
     if credentials is not None:
-        _check_secrets(present, sizes, credentials)
-    return StagedDataset(folder=folder, sizes_bytes=sizes, manifest_sha256=sha256_of(folder / MANIFEST_NAME))
+        _check_secrets(files.values(), credentials)
+    sizes_bytes = {name: path.stat().st_size for name, path in files.items()}
+    return StagedDataset(folder=folder, sizes_bytes=sizes_bytes, manifest_sha256=sha256_of(folder / MANIFEST_NAME))
 
 
 def stage(staged: StagedDataset, into: Path, metadata: Mapping[str, object]) -> None:
@@ -79,7 +80,7 @@ def stage(staged: StagedDataset, into: Path, metadata: Mapping[str, object]) -> 
         into.mkdir(parents=True)
         for name in staged.sizes_bytes:
             (into / name).symlink_to((staged.folder / name).resolve())
-        (into / METADATA_NAME).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+        (into / DATASET_METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
     except OSError as error:
         raise cannot_write(into, error) from error
 
@@ -94,10 +95,7 @@ def write_archive(
     partial = out.with_name(f"{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        free_bytes = shutil.disk_usage(out.parent).free
-        if free_bytes < staged.size_bytes:
-            fix = "free some disk, or upload without --no-upload"
-            raise StorageError(f"{out}: needs {staged.size_bytes:,} bytes, {free_bytes:,} are free; {fix}")
+        check_space(out, staged.size_bytes, purpose="write", fix="free some disk, or upload without --no-upload")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             done_bytes = 0
             for name, size_bytes in staged.sizes_bytes.items():
@@ -136,51 +134,9 @@ def _stem(name: str) -> str | None:
     return next((name.removesuffix(ending) for ending in UNPACKED if name.endswith(ending)), None)
 
 
-def _check_names(folder: Path, present: Mapping[str, Path], listed: Mapping[str, Entry]) -> None:
-    for name in listed:
-        if name in _NOT_UPLOADED:
-            raise InputError(f"{folder / name}: the Kaggle client never uploads a file of this name; give it another")
-        if name not in present:
-            raise MissingError(f"{folder / name}: missing, but the manifest lists it; {_REBUILD}")
-    on_kaggle: dict[str, str] = {}
-    for name, path in present.items():
-        if path.is_symlink() or not path.is_file():
-            raise InputError(f"{path}: not a plain file, and nothing else can be uploaded; move it, or {_REBUILD}")
-        if name != MANIFEST_NAME and name not in listed:
-            raise InputError(f"{path}: the manifest does not list it, so it is not uploaded; move it out of the folder")
-        other = on_kaggle.setdefault(name_on_kaggle(name), name)
-        if other != name:
-            raise InputError(f"{path}: Kaggle would give it and {other} one name, {name_on_kaggle(name)}; rename one")
-
-
-def _check_limits(folder: Path, sizes: Mapping[str, int]) -> None:
-    if len(sizes) > MAX_FILES:
-        raise InputError(f"{folder}: {len(sizes)} files, Kaggle takes {MAX_FILES}; put some into an archive")
-    if sum(sizes.values()) > MAX_BYTES:
-        raise InputError(f"{folder}: {sum(sizes.values()):,} bytes, Kaggle takes {MAX_BYTES:,}; choose a smaller model")
-
-
-def _check_hashes(
-    folder: Path, listed: Mapping[str, Entry], sizes: Mapping[str, int], on_progress: Callable[[int, int], None]
-) -> None:
-    for name, entry in listed.items():
-        if sizes[name] != entry.size_bytes:
-            said = f"{sizes[name]:,} bytes, the manifest says {entry.size_bytes:,}"
-            raise InputError(f"{folder / name}: {said}; {_REBUILD}")
-    done_bytes, total_bytes = 0, sum(entry.size_bytes for entry in listed.values())
-    with ThreadPoolExecutor(_NUM_HASHERS) as pool:
-        hashes = pool.map(sha256_of, (folder / name for name in listed))
-        for (name, entry), sha256 in zip(listed.items(), hashes, strict=True):
-            if sha256 != entry.sha256:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise InputError(f"{folder / name}: its SHA-256 is not the manifest's; {_REBUILD}")
-            done_bytes += entry.size_bytes
-            on_progress(done_bytes, total_bytes)
-
-
-def _check_secrets(present: Mapping[str, Path], sizes: Mapping[str, int], credentials: Credentials) -> None:
-    for name, path in present.items():
-        if sizes[name] <= _MAX_SEARCHED_BYTES and credentials.found_in(path.read_bytes()):
+def _check_secrets(files: Iterable[Path], credentials: Credentials) -> None:
+    for path in files:
+        if path.stat().st_size <= _MAX_SEARCHED_BYTES and credentials.found_in(path.read_bytes()):
             fix = "take it out, build again, and make a new key if it was ever shared"
             raise InputError(f"{path}: holds your Kaggle credentials; {fix}")
 

@@ -17,7 +17,7 @@ from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.server.diagnosis import Capacity, Cause, diagnose, read_capacity
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm, with_values
 from kit.engines.vllm.server.ladder import MIN_CONTEXT, next_rung
-from kit.engines.vllm.server.ports import KAGGLE_PORTS, OUR_PORTS, free_port, is_free
+from kit.engines.vllm.server.ports import OUR_PORTS, free_port, is_free
 from kit.engines.vllm.server.settings import (
     CPU_TINY,
     ServerSettings,
@@ -27,6 +27,7 @@ from kit.engines.vllm.server.settings import (
 )
 from kit.engines.vllm.server.supervision import Launch
 from kit.errors import EngineError, InputError, MissingError
+from kit.kaggle.facts import EVALUATION_PORTS
 from tests.engines import tiny
 
 
@@ -112,10 +113,11 @@ def test_settings_outside_their_range_are_refused(field: str, value: float) -> N
         dataclasses.replace(CPU_TINY, **{field: value})  # type: ignore[arg-type]
 
 
-@given(seed=st.integers(0, 2**32), taken=st.sets(st.sampled_from(OUR_PORTS), max_size=5))
-def test_ports_are_never_kaggles_nor_those_that_linux_hands_out(seed: int, taken: set[int]) -> None:
-    port = free_port(Random(seed), taken=taken, is_free=lambda _port: True)
-    assert port not in KAGGLE_PORTS | taken
+@given(seed=st.integers(0, 2**32))
+def test_ports_are_never_kaggles_nor_those_that_linux_hands_out(seed: int) -> None:
+    port = free_port(Random(seed), is_free=lambda _port: True)
+    assert port in OUR_PORTS
+    assert not set(OUR_PORTS) & set(EVALUATION_PORTS)
     assert port >= 1024
     # vLLM's own sockets begin a hundred above, and it takes the next free ones
     assert port + 1000 < 32768

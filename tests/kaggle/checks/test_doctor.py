@@ -9,7 +9,7 @@ import pytest
 
 from kit import cli
 from kit.kaggle.checks import doctor
-from kit.kaggle.checks.findings import Severity
+from kit.kaggle.findings import Severity
 
 TOKEN = "kagat_" + "0123456789abcdef" * 2
 

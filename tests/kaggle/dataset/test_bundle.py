@@ -25,7 +25,7 @@ from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
-from kit.kaggle.dataset.rules import METADATA_NAME
+from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.transfer import check_space, sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
@@ -173,7 +173,7 @@ def test_an_archive_that_is_cut_off_is_named(packed: Bundle, tmp_path: Path) -> 
     dataset = shutil.copytree(packed.folder, tmp_path / "dataset")
     archive = next(dataset.glob("packed-*"))
     archive.write_bytes(archive.read_bytes()[:5000])
-    with pytest.raises(InputError, match=rf"{archive.name}: cut off at 5000 bytes"):
+    with pytest.raises(InputError, match=rf"{archive.name}: 5,000 bytes, the manifest says [\d,]+;"):
         restore(dataset, tmp_path / "scratch")
 
 
@@ -475,14 +475,14 @@ def test_a_file_that_changes_while_it_is_copied_is_named(tmp_path: Path) -> None
 
 
 def test_the_metadata_is_what_kaggles_client_asks_for(packed: Bundle, model: Path, tmp_path: Path) -> None:
-    content = json.loads((packed.folder / METADATA_NAME).read_text())
+    content = json.loads((packed.folder / DATASET_METADATA).read_text())
     owner, slug = content["id"].split("/")
     assert owner
     assert 6 <= len(slug) <= 50
     assert 6 <= len(content["title"]) <= 50
     assert [list(licence) for licence in content["licenses"]] == [["name"]]
     built = build(tmp_path / "out", model=model, metadata=DatasetHandle(owner="me", slug="my-dataset"))
-    assert json.loads((built.folder / METADATA_NAME).read_text())["id"] == "me/my-dataset"
+    assert json.loads((built.folder / DATASET_METADATA).read_text())["id"] == "me/my-dataset"
 
 
 def test_no_file_of_a_build_needs_an_exec_bit(packed: Bundle) -> None:

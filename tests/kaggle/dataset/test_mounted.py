@@ -17,7 +17,7 @@ from kit.errors import InputError, KitError, MissingError, StorageError
 from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, restore
-from kit.kaggle.dataset.rules import METADATA_NAME
+from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.transfer import sha256_of
 from kit.trm.checkpoint import save_untrained
 
@@ -34,7 +34,7 @@ def dataset(bundle: Bundle, tmp_path: Path) -> Path:
 
 def test_what_is_built_is_flat_within_kaggles_limits_and_listed_whole(bundle: Bundle) -> None:
     files = sorted(path.name for path in bundle.folder.iterdir())
-    assert files == sorted([MANIFEST_NAME, METADATA_NAME, *(entry.file for entry in bundle.manifest.entries)])
+    assert files == sorted([MANIFEST_NAME, DATASET_METADATA, *(entry.file for entry in bundle.manifest.entries)])
     assert len(files) <= 50
     assert all(path.is_file() for path in bundle.folder.iterdir())
     assert not any(set(name) & set("+~=") for name in files)
@@ -95,7 +95,7 @@ def test_a_flipped_byte_a_cut_file_and_a_missing_one_are_named(dataset: Path, tm
     with pytest.raises(InputError, match=rf"{weights.name}.*SHA-256"):
         restore(dataset, tmp_path / "scratch")
     weights.write_bytes(whole[:-1])
-    with pytest.raises(InputError, match=rf"{weights.name}: \d+ bytes, the manifest says \d+"):
+    with pytest.raises(InputError, match=rf"{weights.name}: [\d,]+ bytes, the manifest says [\d,]+"):
         restore(dataset, tmp_path / "scratch")
     weights.unlink()
     with pytest.raises(MissingError, match=weights.name):

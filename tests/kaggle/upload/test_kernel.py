@@ -15,8 +15,10 @@ import pytest
 
 from kit import cli
 from kit.errors import InputError, KitError, MissingError
+from kit.kaggle.dataset.handle import NOBODY
+from kit.kaggle.facts import KERNEL_METADATA
 from kit.kaggle.upload.client import KaggleError
-from kit.kaggle.upload.kernel import METADATA_NAME, NOBODY, NOTEBOOK, Kernel, Pushed, Submitted, push, submit
+from kit.kaggle.upload.kernel import NOTEBOOK, Kernel, Pushed, Submitted, push, submit
 from tests.kaggle.upload import kaggle_server
 from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Fault, KaggleServer
 
@@ -111,7 +113,7 @@ def refused(kind: type[KitError], *words: str, by: Any) -> None:
 def test_the_metadata_in_the_checkout_is_what_a_push_would_send(repo: Path) -> None:
     """To change it, change `Kernel`; then write what this test expects."""
     folder = repo / "notebooks"
-    assert (folder / METADATA_NAME).read_text() == Kernel(owner=NOBODY).render("submission.ipynb")
+    assert (folder / KERNEL_METADATA).read_text() == Kernel(owner=NOBODY).render("submission.ipynb")
     assert folder / "submission.ipynb" == NOTEBOOK
 
 

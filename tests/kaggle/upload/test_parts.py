@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest
-from kit.kaggle.dataset.rules import METADATA_NAME, name_on_kaggle
+from kit.kaggle.facts import DATASET_METADATA, name_on_kaggle
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.credentials import client_environment, find_credentials
 from kit.kaggle.upload.plan import RetryPolicy
@@ -165,7 +165,7 @@ def test_a_dataset_that_holds_the_users_credentials_is_refused(tmp_path: Path) -
 
 
 def test_what_kaggle_would_leave_out_or_merge_is_refused(tmp_path: Path) -> None:
-    for name in (METADATA_NAME, "model-metadata.json", "dataset-cover-image.png"):
+    for name in (DATASET_METADATA, "model-metadata.json", "dataset-cover-image.png"):
         with pytest.raises(InputError, match="the Kaggle client never uploads"):
             check_dataset_folder(make_dataset(tmp_path / name, {name: b"{}"}), credentials=None)
     both = make_dataset(tmp_path / "both", {"a+b": b"1", "ab": b"2"})
@@ -187,7 +187,7 @@ def test_staging_leaves_the_dataset_as_it_is_and_can_be_repeated(dataset: Path, 
     for _ in range(2):
         stage(staged, tmp_path / "staged", DatasetHandle(owner="ada").metadata)
     staged = {path.name for path in (tmp_path / "staged").iterdir()}
-    assert staged == {*before, METADATA_NAME}
+    assert staged == {*before, DATASET_METADATA}
     assert (tmp_path / "staged" / "model__config.json").read_bytes() == b"{}"
     assert {path.name: path.stat().st_mtime_ns for path in dataset.iterdir()} == before
 

@@ -1,18 +1,13 @@
-"""A free TCP port on loopback that nobody else in the notebook uses.
-
-kaggle_evaluation listens on 50051 or else on 60053 to 60062 (core/relay.py of the competition's kaggle_evaluation).
-Linux hands out 32768 to 60999 by itself (/proc/sys/net/ipv4/ip_local_port_range), so ours are lower.
-"""
+"""A free TCP port on loopback, below those that Linux hands out by itself (32768 to 60999) or Kaggle's gateway asks."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 
 from kit.errors import EngineError
 
-KAGGLE_PORTS = frozenset({50051, *range(60053, 60063)})
 OUR_PORTS = range(20000, 30000)
 _NUM_TRIES = 200
 
@@ -29,14 +24,13 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(rng: Random, *, taken: Iterable[int] = (), is_free: Callable[[int], bool] = is_free) -> int:
+def free_port(rng: Random, *, is_free: Callable[[int], bool] = is_free) -> int:
     """A random port of OUR_PORTS, so that two kits on one machine rarely collide.
 
     Raises: EngineError if none of two hundred is free.
     """
-    excluded = KAGGLE_PORTS | set(taken)
     for _ in range(_NUM_TRIES):
         port = rng.choice(OUR_PORTS)
-        if port not in excluded and is_free(port):
+        if is_free(port):
             return port
     raise EngineError(f"none of {_NUM_TRIES} ports tried from {OUR_PORTS.start} on is free; end what listens there")

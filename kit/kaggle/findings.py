@@ -1,11 +1,13 @@
-"""What a check says: findings, each with the file to blame and the fix; values that `kit verify` and others print."""
+"""What a check says: findings, each with the file to blame and the fix, to be printed, or raised the first of them."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from kit.errors import KitError
+from kit.errors import InputError, KitError
 
 
 class Severity(Enum):
@@ -17,12 +19,13 @@ class Severity(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something wrong. file: what to blame; a file, or a part of the machine such as `GPU`."""
+    """Something wrong. file: what to blame; a file, or a part of the machine such as `GPU`. kind: the error it is."""
 
     severity: Severity
     file: str
     problem: str
     fix: str
+    kind: type[KitError] = InputError
 
     @classmethod
     def of(cls, error: KitError, *, file: str, fix: str) -> Finding:
@@ -46,14 +49,22 @@ class Check:
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
-def error(file: object, problem: str, fix: str) -> Finding:
+def error(file: object, problem: str, fix: str, *, kind: type[KitError] = InputError) -> Finding:
     """A finding that fails its check."""
-    return Finding(severity=Severity.ERROR, file=str(file), problem=problem, fix=fix)
+    return Finding(severity=Severity.ERROR, file=str(file), problem=problem, fix=fix, kind=kind)
 
 
 def warning(file: object, problem: str, fix: str) -> Finding:
     """A finding that does not."""
     return Finding(severity=Severity.WARNING, file=str(file), problem=problem, fix=fix)
+
+
+def raise_first(findings: Generator[Finding, None, None]) -> None:
+    """Raise the first error; what would have been looked at after it is not."""
+    with closing(findings):
+        for each in findings:
+            if each.severity is Severity.ERROR:
+                raise each.kind(f"{each.file}: {each.problem}; {each.fix}")
 
 
 def lowered(check: Check) -> Check:
