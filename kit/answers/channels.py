@@ -1,9 +1,9 @@
 """What a completion says rather than thinks: its final channel, in the marks of any model family.
 
 The final channel: gpt-oss's `<|channel|>final<|message|>` messages (or what follows "assistantfinal", what is left of
-that where the engine drops special tokens); for models that think in tags, what stands outside `<think>…</think>`, where
-a `</think>` that nothing opened ends a thought that the prompt opened; any other text is final as a whole. So a second
-thought never beats the answer already given. What follows an end-of-turn token is not the model's.
+that where the engine drops special tokens); for models that think in tags, what stands outside `<think>…</think>`,
+where a `</think>` that nothing opened ends a thought that the prompt opened; any other text is final as a whole. So a
+second thought never beats the answer already given. What follows an end-of-turn token is not the model's.
 
 The marks of all families stand in the tables here and nowhere else in this room. Total on any str, in linear time.
 Sources: the chat templates of the models named beside each mark.
@@ -17,7 +17,7 @@ from itertools import pairwise
 
 # Names of tags around a thought, `<name>` and `</name>`, in small or capital letters, perhaps with a prefix (`seed:`).
 # think: Qwen3, DeepSeek-R1, GLM, Kimi-K2; seed:think: Seed-OSS; longcat_think: LongCat; thought: EXAONE Deep;
-# thinking, reflection: Reflection-70B and prompts after it; reasoning: prompts of GRPO recipes; the rest: other prompts.
+# thinking, reflection: Reflection-70B and prompts after it; reasoning: prompts of GRPO recipes; the rest: prompts.
 THOUGHT_TAGS = (
     "think", "thinking", "thought", "thoughts", "reasoning", "longcat_think", "thought_process", "inner_thoughts",
     "internal_thoughts", "inner_monologue", "analysis", "reflection", "scratchpad",

@@ -61,7 +61,7 @@ def _begins_line(text: str, place: int) -> bool:
     return not before[2].strip() and (before[1] == "\n" or place <= _INDENT_CHARS)
 
 
-# Kinds of blocks that hold a program, its data or its output. Others (text, latex, markdown) hold the model's own words.
+# Kinds of blocks that hold a program, its data or its output. Others (text, latex, markdown) hold the model's words.
 _NO_WORDS = _CODE | frozenset(
     "output outputs stdout stderr console terminal tool_code tool_call tool_calls tool_output tool_outputs"
     " tool_response execution interpreter repl ipython ipython3 jupyter pycon sympy sage sagemath cython numpy"
@@ -72,7 +72,8 @@ _NO_WORDS = _CODE | frozenset(
 )
 _LOOKS_LIKE_CODE = re.compile(
     r"^[ \t>.]*+(?:import[ ]\w|from[ ]\w++[ ]import\b|print[ ]?\(|def[ ]\w++\(|class[ ]\w++[:(]|return\b|\#include\b"
-    r"|(?:for|while|if|elif|with)\b[^\n]*+(?<=[:{])[ \t]*+$|else:|try:|console\.log\(|System\.out|std::|printf?\(|puts[ ])",
+    r"|(?:for|while|if|elif|with)\b[^\n]*+(?<=[:{])[ \t]*+$|else:|try:"
+    r"|console\.log\(|System\.out|std::|printf?\(|puts[ ])",
     re.MULTILINE | re.VERBOSE,
 )
 _TILDES = re.compile(r"^[ \t]*+~~~++[ \t]*+(?P<kind>\w*+)[^\n~]*+$", re.MULTILINE)

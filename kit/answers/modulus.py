@@ -44,9 +44,8 @@ _REMAINDER_LAST = re.compile(
 # Only bare mathematics may stand between the verb and "modulo": `Find the order of 2 modulo 101` asks no reduction.
 _BARE = r"(?P<what>(?:the\s+(?:value|remainder|residue)\s+of\s+)?(?:\$[^$]{1,500}\$|[A-Za-z0-9+*^!{}\\-]{1,100}))"
 _REMAINDER_DIVIDING = re.compile(
-    _ASKS
-    + r"the\s+remainder\s+(?:\w+\s+)?(?:when|upon|on|after|of|from|by)\s+dividing\s+(?P<what>.{1,3000}?)\s+by\s+"
-    + _AMOUNT,
+    _ASKS + r"the\s+remainder\s+(?:\w+\s+)?(?:when|upon|on|after|of|from|by)\s+dividing\s+"
+    r"(?P<what>.{1,3000}?)\s+by\s+" + _AMOUNT,
     re.I | re.S,
 )
 _RESIDUE_OF = re.compile(
@@ -78,8 +77,9 @@ _INLINE_MOD = re.compile(
 )
 _ANSWER_MOD = re.compile(r"\b(?:answer|result)\b(?P<what>[^.?!$]{0,60}?)\b" + _MODULO + r"\s+" + _AMOUNT, re.I)
 _LAST_DIGITS = re.compile(
-    _ASKS
-    + r"(?:your\s+answer\s+as\s+)?the\s+(?:(?:(?P<before>[a-z]+|[1-9])\s+)?(?:last|final|rightmost|right-most|lowest|least\s+significant)"
+    _ASKS + r"(?:your\s+answer\s+as\s+)?the\s+"
+    r"(?:(?:(?P<before>[a-z]+|[1-9])\s+)?(?:last|final|rightmost|right-most|lowest"
+    r"|least\s+significant)"
     r"\s+(?:(?P<count>[a-z]+|[1-9])\s+)?(?:decimal\s+)?digits?"
     r"|(?P<units>units?|ones)\s+digits?)\s+of\b(?P<what>)",
     re.I,
@@ -99,8 +99,8 @@ _NO_REDUCTION = re.compile(
 )
 
 _QUESTIONS = (
-    _REMAINDER, _REMAINDER_DIVIDING, _RESIDUE_OF, _MOD_LAST, _MOD_COMMAND, _REDUCED, _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD,
-    _ANSWER_MOD, _LAST_DIGITS,
+    _REMAINDER, _REMAINDER_DIVIDING, _RESIDUE_OF, _MOD_LAST, _MOD_COMMAND, _REDUCED, _REMAINDER_LAST, _REMAINDER_LEFT,
+    _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD, _LAST_DIGITS,
 )  # fmt: skip
 _TAIL_CHARS = 4000  # of a problem: its question stands last
 

@@ -88,7 +88,8 @@ _PLAIN_DIGIT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 # A space of any width, with or without braces of its own; those of what it stands in are not its own.
 _NO_SPACE = re.compile(r"\{\\!\}|\\!\s*+|\\negthinspace(?![A-Za-z])\s*+")
 _THIN_SPACE = re.compile(
-    r"\{\\[,;:> ]\}|\\[,;:> ]|\\(?:thin|med|thick|no?break|en)space(?![A-Za-z])\s*+(?:\{\})?|~|&nbsp;?|\\(?:text|mbox|hbox)\s*+\{\s*+\}"
+    r"\{\\[,;:> ]\}|\\[,;:> ]|\\(?:thin|med|thick|no?break|en)space(?![A-Za-z])\s*+(?:\{\})?|~|&nbsp;?"
+    r"|\\(?:text|mbox|hbox)\s*+\{\s*+\}"
     r"|\\(?:[hm]space\*?\s*+\{[^{}]*+\}|[mk]?(?:kern|skip)\s*+-?[\d.]++\s*+(?:em|ex|mu|pt)(?![a-z]))"
 )
 _DROPPED = re.compile(
@@ -250,7 +251,6 @@ _NAMES_ANSWER = re.compile(r"(?:the|our|my)? ?(?:(?:final|correct|required|desir
 _CHANGES_A_NAME = frozenset(
     "half twice thrice double doubled triple tripled halved negative not no never false".split()
 )
-_LONGEST_PRODUCT = 2  # letters; `3 and y` is no product
 _BIG_OPERATORS = frozenset({r"\sum", r"\prod", r"\int", r"\lim", r"\iint", r"\oint"})
 
 
@@ -262,8 +262,13 @@ def _is_left_open(side: list[Token]) -> bool:
 
 def _is_formula(side: list[Token]) -> bool:
     """Whether a side has letters, so that it has no value of its own."""
-    words = [token for token in side if token.kind in _VERBAL and len(token.text) > _LONGEST_PRODUCT]
+    words = [token for token in side if token.kind in _VERBAL and _is_no_product(token.text)]
     return any(map(_is_letter, side)) and not words and not any(token.text in (",", ";", ":") for token in side)
+
+
+def _is_no_product(letters: str) -> bool:
+    """Whether letters are a word and no product of unknowns."""
+    return len(letters) > 2 or letters in ("or", "if", "is", "in", "to", "by", "of")
 
 
 def _is_name(side: list[Token]) -> bool:

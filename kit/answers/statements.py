@@ -2,11 +2,11 @@
 
 A statement is: a sentence that begins "the answer is" ("Hence the final numerical answer is", "Answer:"), behind marks
 of a list, a quotation or emphasis; a clause "…, so the answer is" that supposes nothing; a line `#### …` or `A: …`; a
-heading "Answer" over a line; `<answer>…</answer>`. "If the answer is 5" and "for n=2 the answer is 3" state nothing, nor
-does a line `A: …` among lines `B: …`, which labels a value. Only the end of a text counts.
+heading "Answer" over a line; `<answer>…</answer>`. "If the answer is 5" and "for n=2 the answer is 3" state nothing,
+nor does a line `A: …` among lines `B: …`, which labels a value. Only the end of a text counts.
 
-What it says: a display formula, or the words up to the end of the sentence; `!` within mathematics ends none. Remarks in
-words after it ("42, in total", "42 — done") are taken off, unless they change the number or take it back.
+What it says: a display formula, or the words up to the end of the sentence; `!` within mathematics ends none. Remarks
+in words after it ("42, in total", "42 — done") are taken off, unless they change the number or take it back.
 Total on any str; its work is bounded, since it looks at the last characters only.
 """
 
@@ -25,7 +25,7 @@ _SAYS = re.compile(r"[^\W_]")
 _DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _LABEL_LINE = re.compile(r"\n[ \t]*+[aA][ \t]*+:(?:\*\*)?|\n[ \t]*+\*\*[aA](?::\*\*|\*\*[ \t]*+:)")
 _OTHER_LABEL = re.compile(
-    r"[ \t]*+(?:[-*•>][ \t]++)?(?:\*\*)?\(?(?:[B-PR-Zb-pr-z]|[A-Z]{2})\d?\)?(?:\*\*)?[ \t]*+[:=.)]"
+    r"[ \t]*+(?:[-*•>][ \t]++)?(?:\*\*)?\(?(?:[B-PR-Zb-pr-z]|[A-Z]{2})\d?\)?(?:\*\*)?[ \t]*+[:.)]"
 )
 _HASHES = re.compile(r"####(?!#)[ \t]*+:?[ \t]*+(?=\*{0,2}[-$\d\\])(?!\d+[.)]\s++[A-Za-z])")
 
@@ -35,8 +35,8 @@ _SENTENCE_START = re.compile(
 _MARKS = r"[^\w\s$\\(\[{\"'<]*+"
 _ADVERBS = (
     r"so|thus|hence|therefore|then|and|finally|consequently|overall|accordingly|ultimately|now|conclusion|result"
-    r"|in\ conclusion|in\ summary|to\ conclude|as\ a\ result|it\ follows\ that|we\ conclude\ that|this\ means(?:\ that)?"
-    r"|we\ (?:find|see|get|have)\ that|step\ \d+"
+    r"|in\ conclusion|in\ summary|to\ conclude|as\ a\ result|it\ follows\ that|we\ conclude\ that"
+    r"|this\ means(?:\ that)?|we\ (?:find|see|get|have)\ that|step\ \d+"
 )
 _KINDS_OF_ANSWER = (
     "final|correct|required|desired|numerical|numeric|integer|exact|overall|complete|actual|right|requested|simplified"
@@ -46,9 +46,12 @@ _PHRASE = (
 )
 _LEAD = re.compile(
     rf"""\s*+(?P<marks>(?:{_MARKS}\s*+){{0,4}})
-    (?:\(?(?:\d{{1,2}}|[a-z]|[ivx]{{1,4}})[.)]\s++)?{_MARKS}
+    (?P<label>\(?(?:\d{{1,2}}|[a-z]|[ivx]{{1,4}})[.)]\s++)?{_MARKS}
     (?P<bold>\\text(?:bf|it)?\{{)?{_PHRASE}""",
     re.IGNORECASE | re.VERBOSE,
+)
+_LABELLED_ANSWER = re.compile(
+    r"^\W{0,6}(?:\d{1,2}|[a-z]|[ivx]{1,4})[.)]\s\W{0,4}(?:the\s|final\s)?answer", re.IGNORECASE | re.MULTILINE
 )
 _SO = re.compile(
     rf"(?P<premise>[^\n]*?)[,;]?\ (?:and\ )?(?:so|hence|thus|therefore)(?:\ that)?,?\ {_PHRASE}",
@@ -60,7 +63,7 @@ _SUPPOSES = re.compile(
 _VERB = re.compile(
     r"""(?:[ ]to[ ](?:the|this)[ ](?:\w+[ ])?(?:problem|question))?(?:\*\*|__)?[ \t]*+
     (?::|=|→|⇒|(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply|just|hence|now|clearly)\b)?[ \t]*+:?+)
-    [*}_]{0,3}+""",
+    [ ]?[*}_]{0,3}+""",
     re.IGNORECASE | re.VERBOSE,
 )
 _HEADING = re.compile(r"(?:\*\*|\})?[ \t]*+:?(?:\*\*|\})?[ \t]*+(?=\n)")
@@ -120,6 +123,8 @@ def _after_verb(text: str, place: int) -> int | None:
         so = _SO.fullmatch(sentence)
         if so is None or _SUPPOSES.search(so["premise"]):
             return None
+    elif lead["label"] and len(_LABELLED_ANSWER.findall(text, max(0, len(text) - CONCLUSION_CHARS))) > 1:
+        return None  # "a) Answer: 4", "b) Answer: 5"
     elif (lead["bold"] or "#" in lead["marks"] or "**" in lead["marks"]) and (heading := _HEADING.match(text, end)):
         return heading.end()
     verb = _VERB.match(text, end)

@@ -158,7 +158,8 @@ def _is_unit(token: Token, word: str, *, is_first: bool, is_degree: bool) -> boo
     if token.kind is Kind.WORD:
         return token.spaced and (len(word) >= _LONG_WORD or (word in _BEFORE_THE_COUNTED and not is_first))
     if len(word) == 1:
-        return token.text in _LETTER_UNITS or (is_degree and token.text in _DEGREES) or not is_first
+        letter = token.text[token.text.lower().index(word)]
+        return letter in _LETTER_UNITS or (is_degree and letter in _DEGREES) or not is_first
     if len(word) < _LONG_WORD:
         return word in _BEFORE_THE_COUNTED or not is_first
     return any(letter in "aeiouy" or not letter.isascii() for letter in word)
