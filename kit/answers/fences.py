@@ -95,7 +95,7 @@ _CALL = re.compile(
 def without_code(text: str) -> str:
     """A transcript's words: without programs, calls of tools and what they gave, which say nothing in the model's name.
 
-    Blocks of code and of output in any language, in ``` or ~~~; unnamed ones that read like a program or follow one;
+    Blocks of code and of output in any language, in ``` or ~~~; unnamed ones that read like a program;
     and the tags and tokens in which the families call tools. A call left open takes the rest of the text with it.
     """
     if "```" in text:  # in few texts; the search for marks takes ten times as long to say so
@@ -109,11 +109,8 @@ def without_code(text: str) -> str:
 
 def _without_blocks(text: str) -> str:
     words, start = [], 0
-    follows_code = False
     for fence in fences(text):
-        is_next = follows_code and not text[start : fence.start].strip()
-        follows_code = _is_no_words(fence.kind, text[fence.inside]) or (not fence.kind and is_next)
-        if follows_code:
+        if _is_no_words(fence.kind, text[fence.inside]):
             words.append(text[start : fence.start])
             start = fence.end
     return "\n".join([*words, text[start:]]) if words else text

@@ -127,7 +127,7 @@ def _modulus_of(match: re.Match[str]) -> int | None:
         said = groups["count"] or groups["before"]
         count = 1 if groups["units"] or not said else _COUNTS.get(said.lower())
         return 10**count if count else None
-    modulus = integer(groups["modulus"] or groups.get("bare"))
+    modulus = integer(groups["modulus"] or groups.get("bare", ""))
     return modulus if isinstance(modulus, int) and modulus > 1 else None
 
 

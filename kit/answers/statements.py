@@ -22,6 +22,7 @@ _CLAUSE_CHARS = 300
 _LEAD_CHARS = 160  # before the word "answer", at most
 
 _SAYS = re.compile(r"[^\W_]")
+_OPENS_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _LABEL_LINE = re.compile(r"\n[ \t]*+[aA][ \t]*+:(?:\*\*)?|\n[ \t]*+\*\*[aA](?::\*\*|\*\*[ \t]*+:)")
 _OTHER_LABEL = re.compile(
@@ -63,7 +64,7 @@ _SUPPOSES = re.compile(
 _VERB = re.compile(
     r"""(?:[ ]to[ ](?:the|this)[ ](?:\w+[ ])?(?:problem|question))?(?:\*\*|__)?[ \t]*+
     (?::|=|→|⇒|(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply|just|hence|now|clearly)\b)?[ \t]*+:?+)
-    [ ]?[*}_]{0,3}+""",
+    (?:\*\*|__)?(?:[ ]?\}{1,2}+)?""",
     re.IGNORECASE | re.VERBOSE,
 )
 _HEADING = re.compile(r"(?:\*\*|\})?[ \t]*+:?(?:\*\*|\})?[ \t]*+(?=\n)")
@@ -76,7 +77,7 @@ def last_stated(text: str, *, after: int = 0) -> str | None:
     for start in _statements(text, max(after, len(text) - CONCLUSION_CHARS)):
         clause = _clause(text[start : start + _CLAUSE_CHARS].lstrip())
         if _SAYS.search(clause):
-            return clause
+            return None if _OPENS_BOX.search(clause) else clause  # a box that was cut off
     return None
 
 
