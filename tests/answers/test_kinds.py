@@ -399,7 +399,7 @@ STATEMENTS: dict[str, list[tuple[str, int | None]]] = {
         ("\\boxed{3}<|python_tag|>print('\\boxed{4}')<|eom_id|>", 3),
         ("\\boxed{3}<tool_call>\\boxed{4}", 3),
         ("<function=run>\\boxed{4}</function>\\boxed{3}", 3),
-        ("The answer is 3. No: the answer is \\boxed{4", None),
+        ("The answer is 3. The answer is \\boxed{4", None),
         ("<tool_call>{}</tool_call>\n\\boxed{3}", 3),
         ("```latex\n\\boxed{3}\n```", 3),
         ("```\n\\boxed{3}\n```", 3),
