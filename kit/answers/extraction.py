@@ -88,7 +88,7 @@ def _is_integer(raw: str) -> bool:
 # ------------------------------------------------------------------------------------------ run-on
 
 _RUN_ON = re.compile(
-    r"""\n[ \t]*+(?:
+    r"""\n[ \t]*+(?=[#*aehinpqu])(?:
     \#++[ \t]*+(?P<role>instruction|response|input|task|human|user|assistant)[ \t]*+:?[ \t]*+(?=\n)
     |(?P<marked>\#++[ \t]*+)?(?P<bold>\*\*)?(?:(?:new|next|another)[ \t]++)?
      (?:(?P<chat>human|user|assistant|instruction)|question|problem|exercise|q)
