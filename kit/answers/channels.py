@@ -6,7 +6,7 @@ where a `</think>` that nothing opened ends a thought that the prompt opened; an
 second thought never beats the answer already given. What follows an end-of-turn token is not the model's.
 
 The marks of all families stand in the tables here and nowhere else in this room. Total on any str, in linear time.
-Sources: the chat templates of the models named beside each mark.
+Written down from knowledge of the models named beside each mark; not yet checked against their chat templates.
 """
 
 from __future__ import annotations
