@@ -77,8 +77,8 @@ _LOOKS_LIKE_CODE = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _TILDES = re.compile(r"^[ \t]*+~~~++[ \t]*+(?P<kind>\w*+)[^\n~]*+$", re.MULTILINE)
-# Tags around calls and their results, not yet checked against the chat templates: Qwen, GLM, MiniMax, Nemotron, Gemma, smolagents,
-# OpenMath (llm-code); special tokens of Llama 3, Phi-4, Kimi-K2, DeepSeek, Command A and InternLM.
+# Tags around calls and results (not yet checked against the chat templates): Qwen, GLM, MiniMax, Nemotron, Gemma,
+# smolagents, OpenMath (llm-code); special tokens of Llama 3, Phi-4, Kimi-K2, DeepSeek, Command A and InternLM.
 _CALL_TAGS = (
     "tool_calls?|tool_responses?|tool_results?|tool_code|tool_outputs?|tool|toolcall|toolresponse|function_calls?"
     "|function_results?|invoke|execute|execution|interpreter|python|code_interpreter|llm-code|llm-code-output"
