@@ -1,12 +1,16 @@
 """How often extraction and normalisation agree with the verdicts that others recorded on real outputs.
 
-    python benchmarks/extraction_agreement.py [--all]
+    python benchmarks/extraction_agreement.py [--all] [--math-verify PYTHON]
 
 Reads the public data beside the checkout (../shared/data, or KIT_SHARED_DATA); without them it says so. It
 prints a line for each data set and grader suite, then each disagreement where the gold answer is an integer.
 Golds that are negative or beyond 99,999 compare like the others (`normalisation.integer` has no range). A
 gold that is no integer cannot be an answer of the contest: there the right outcome is that nothing is read,
 and `--all` lists the texts from which an integer was read all the same.
+
+`--math-verify` names a Python that has math-verify (in an environment of its own) and adds a table of both readers side
+by side, over every text of which it is known what it says: completions that were judged right and whose gold is an
+integer, graders' predictions that equal an integer, and the texts of `faults/` (some of which state none).
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import argparse
 import json
 import os
 import re
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +123,87 @@ def grader_cases(data: Path, name: str) -> list[Case]:
     return cases
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A text of which it is known what it says; None: no integer."""
+
+    group: str
+    text: str
+    says: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What one reader made of the texts, and the CPU milliseconds of each."""
+
+    name: str
+    answers: list[int | None]
+    ms: list[float]
+
+
+def known_texts(data: Path) -> Iterator[Known]:
+    for name in OUTPUTS:
+        for row in rows(data / "outputs" / f"{name}.jsonl"):
+            gold = integer(row["gold"])
+            if isinstance(gold, int) and row["correct"]:
+                yield Known(group=name, text=row["output"], says=gold)
+    for name in GRADER_CASES:
+        for row in rows(data / "grader_cases" / f"{name}.jsonl"):
+            gold_text, prediction = row.get("args") or (row.get("gold"), row.get("pred"))
+            if prediction is None or not row["expected"] or not _INTEGER_GOLD.fullmatch(str(gold_text)):
+                continue
+            golden = extract(str(gold_text))
+            gold = integer(golden.text if golden else str(gold_text))
+            if isinstance(gold, int):
+                yield Known(group=name, text=str(prediction), says=gold)
+    for row in rows(data / "faults" / "answers.jsonl"):
+        yield Known(group="faults", text=row["text"], says=row["expect"])
+
+
+def kit_reader(texts: list[Known]) -> Reader:
+    answers: list[int | None] = []
+    ms = []
+    for known in texts:
+        start = time.process_time()
+        raw = extract(known.text)
+        # A grader's prediction may be a bare answer, which no completion is.
+        said = raw.text if raw else known.text if known.group in GRADER_CASES else ""
+        number = integer(said)
+        ms.append(1000 * (time.process_time() - start))
+        answers.append(number if isinstance(number, int) else None)
+    return Reader("kit", answers, ms)
+
+
+def math_verify_reader(python: str, texts: list[Known]) -> Reader:
+    child = Path(__file__).with_name("math_verify_reader.py")
+    lines = "".join(json.dumps({"text": known.text}) + "\n" for known in texts)
+    done = subprocess.run([python, str(child)], input=lines, capture_output=True, text=True, check=True)
+    read = [json.loads(line) for line in done.stdout.splitlines()]
+    return Reader("math-verify", [row["answer"] for row in read], [row["ms"] for row in read])
+
+
+def print_side_by_side(texts: list[Known], readers: list[Reader]) -> None:
+    print()
+    print(
+        f"{'data':26} {'texts':>6} {'reader':12} {'right':>6} {'wrong':>6} {'refused':>8} {'mean ms':>8} {'max ms':>7}"
+    )
+    for group in dict.fromkeys(known.group for known in texts):
+        places = [place for place, known in enumerate(texts) if known.group == group]
+        for reader in readers:
+            right = sum(reader.answers[place] == texts[place].says for place in places)
+            refused = sum(reader.answers[place] is None and texts[place].says is not None for place in places)
+            ms = [reader.ms[place] for place in places]
+            print(
+                f"{group:26} {len(places):6} {reader.name:12} {right:6} {len(places) - right - refused:6} {refused:8} "
+                f"{sum(ms) / len(ms):8.3f} {max(ms):8.1f}"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="agreement of extraction with recorded verdicts")
     parser.add_argument("--all", action="store_true", help="also list integers read where the gold is none")
-    list_all = parser.parse_args().all
+    parser.add_argument("--math-verify", metavar="PYTHON", help="a Python that has math-verify, to compare with")
+    options = parser.parse_args()
     data = shared_data()
     if not data.is_dir():
         print(f"no recorded outputs at {data}: nothing to compare (set KIT_SHARED_DATA)")
@@ -135,11 +218,14 @@ def main() -> None:
         print(f"{name:26} {len(cases):6} {integral:12} {integral - disagree:6} {disagree:8} {false:14}")
     for name, cases in groups.items():
         for case in cases:
-            if case.is_disagreement or (list_all and case.is_false_integer):
+            if case.is_disagreement or (options.all and case.is_false_integer):
                 print(
                     f"{name} {case.id}: gold {case.gold!r}, took {case.answer[:70]!r}, read {case.reading!r}, "
                     f"recorded {'right' if case.recorded else 'wrong'}"
                 )
+    if options.math_verify:
+        texts = list(known_texts(data))
+        print_side_by_side(texts, [kit_reader(texts), math_verify_reader(options.math_verify, texts)])
 
 
 if __name__ == "__main__":

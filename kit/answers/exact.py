@@ -3,9 +3,9 @@
 Work is bounded by construction rather than by a clock: the bits of every intermediate number are limited
 before each operation, so that `10^{10^{10}}` is refused in microseconds. No large integer becomes text.
 
-Rational arithmetic needs no library. An expression that keeps an irrational part (`\\sqrt2\\cdot\\sqrt8`)
-is first evaluated to 150 decimal digits; only if that looks like an integer is sympy loaded, to prove it,
-and sympy gets objects built node by node from our tree, never the text.
+An expression that keeps an irrational part (`\\sqrt2\\cdot\\sqrt8`) is first evaluated to 150 decimal digits; only
+if that looks like an integer is it proved to be one: roots by a separation bound (`kit.answers.algebraic`), logarithms
+by sympy, which gets objects built node by node from our tree, never the text.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from kit.answers.algebraic import equals, floor_root
 from kit.answers.notation import Apply, Node, Number, Op, Rejected, Rejection, reject
 
 __all__ = ["Rejected", "residue", "value"]
@@ -24,10 +25,10 @@ MAX_BITS = 1 << 14  # of any numerator or denominator: 4,932 decimal digits
 MAX_FACTORIAL = 1500  # 1500! has 13,669 bits
 
 SURD_MAX_NODES = 60  # of a tree with an irrational part
-SURD_MAX_POWER = 64  # product of the exponents along one path of it
-SURD_MAX_TERMS = 1000  # that multiplying out its sums may give
 SURD_MAX_BITS = 64  # of a rational number in it
-SURD_MAX_DEGREE = 36  # over the rationals
+LOG_MAX_POWER = 16  # product of the exponents along one path of a tree with an irrational logarithm
+LOG_MAX_TERMS = 64  # that multiplying out its sums may give
+LOG_MAX_DENOMINATOR = 64  # of a logarithm that is rational
 SURD_DIGITS = 150
 SURD_MAX_MAGNITUDE = decimal.Decimal(10) ** 40  # of a number in it; of a divisor, the inverse
 INTEGER_TOLERANCE = decimal.Decimal(10) ** -60
@@ -36,7 +37,7 @@ INTEGER_TOLERANCE = decimal.Decimal(10) ** -60
 def value(node: Node) -> Fraction:
     """The exact value of an expression that is rational.
 
-    Raises: Rejected(NOT_AN_INTEGER) if it is irrational, unless sympy proves that it is an integer;
+    Raises: Rejected(NOT_AN_INTEGER) if it is irrational, unless it is proved to be an integer;
     other Rejected for what is undefined (1/0) and for what is beyond the bounds.
     """
     return _Evaluation().proved(node)
@@ -105,7 +106,7 @@ class _Evaluation:
         return True
 
     def proved(self, node: Node) -> Fraction:
-        """The exact value, or an integer that sympy proves."""
+        """The exact value, or an integer that is proved."""
         return self.rational(node) if self._is_rational(node) else self.integer(node)
 
     def _rounded(self, rounding: Callable[[Fraction | decimal.Decimal], int], inside: Node) -> Fraction:
@@ -115,43 +116,39 @@ class _Evaluation:
         return self.integer(inside) if _looks_integral(digits) else Fraction(rounding(digits))
 
     def integer(self, node: Node) -> Fraction:
-        """The value of an irrational-looking expression that sympy shows to be an integer."""
+        """The value of an irrational-looking expression that is shown to be an integer."""
         if _size(node) > SURD_MAX_NODES:
             reject(Rejection.TOO_COMPLEX)
         digits = self._digits(node)
         if not _looks_integral(digits):
             reject(Rejection.NOT_AN_INTEGER)
-        import sympy
-
         expected = int(digits.to_integral_value())
-        expression = self._symbolic(node, power=1)
-        for simplify in (sympy.expand, sympy.expand_log):
-            if expression == expected:
-                return Fraction(expected)
-            expression = simplify(expression)
-        if expression != expected and not self._has_root(node, expression, expected):
+        if self._has_logarithm(node):
+            is_proved = self._is_proved_by_sympy(node, expected)
+        else:
+            is_proved = equals(node, expected, rational=self._rational_or_none)
+        if not is_proved:
             # 60 digits agree, so what fails is the proof; even so nothing is accepted unproved.
             reject(Rejection.TOO_COMPLEX)
         return Fraction(expected)
 
-    def _has_root(self, node: Node, expression: Any, expected: int) -> bool:
-        """Whether the minimal polynomial is x - expected, for nested radicals: sqrt(7+4 sqrt 3) + ..."""
+    def _rational_or_none(self, node: Node) -> Fraction | None:
+        return self.rational(node) if self._is_rational(node) else None
+
+    def _has_logarithm(self, node: Node) -> bool:
+        if not isinstance(node, Apply) or self._is_rational(node):
+            return False
+        return node.op is Op.LOG or any(map(self._has_logarithm, node.args))
+
+    def _is_proved_by_sympy(self, node: Node, expected: int) -> bool:
         import sympy
 
-        degrees = {part: self._degree(part) for part in _parts(node)}
-        if 0 in degrees.values() or math.prod(degrees.values()) > SURD_MAX_DEGREE:
-            return False
-        x = sympy.Symbol("x")
-        return bool(sympy.minimal_polynomial(expression, x) == x - expected)
-
-    def _degree(self, node: Node) -> int:
-        """By how much a node can raise the degree over the rationals; 0 if it may be transcendental."""
-        match node:
-            case Apply(Op.ROOT, (_, degree)):
-                return _natural(self.rational(degree))
-            case Apply(Op.POW, (_, exponent)):
-                return self.rational(exponent).denominator if self._is_rational(exponent) else 0
-        return 0 if isinstance(node, Apply) and node.op is Op.LOG else 1
+        expression = self._symbolic(node, power=1)
+        for simplify in (sympy.expand, sympy.expand_log):
+            if expression == expected:
+                return True
+            expression = simplify(expression)
+        return bool(expression == expected)
 
     def _digits(self, node: Node) -> decimal.Decimal:
         """The value to some 150 digits. Raises: Rejected where so many could not be trusted."""
@@ -165,7 +162,7 @@ class _Evaluation:
             assert isinstance(node, Apply)  # a literal is rational
             return _trusted(_APPROXIMATE[node.op](*[self._approximate(arg) for arg in node.args]))
         exact = self.rational(node)
-        if max(exact.numerator.bit_length(), exact.denominator.bit_length()) > SURD_MAX_BITS:
+        if _bits(exact) > SURD_MAX_BITS:
             reject(Rejection.TOO_COMPLEX)
         return _CONTEXT.divide(decimal.Decimal(exact.numerator), decimal.Decimal(exact.denominator))
 
@@ -179,7 +176,7 @@ class _Evaluation:
         assert isinstance(node, Apply)
         if node.op is Op.POW:
             power *= self._growth(node.args[1])
-        if power > SURD_MAX_POWER or _expanded_terms(node) ** power > SURD_MAX_TERMS:
+        if power > LOG_MAX_POWER or _expanded_terms(node) ** power > LOG_MAX_TERMS:
             reject(Rejection.TOO_COMPLEX)
         args = [self._symbolic(arg, power=power) for arg in node.args]
         if node.op in (Op.ABS, Op.ROOT):  # of a negative number: sympy's own root would be complex
@@ -195,14 +192,6 @@ def _size(node: Node) -> int:
     return 1 if isinstance(node, Number) else 1 + sum(map(_size, node.args))
 
 
-def _parts(node: Node) -> set[Node]:
-    """The distinct sub-expressions."""
-    parts = {node}
-    if isinstance(node, Apply):
-        parts.update(*map(_parts, node.args))
-    return parts
-
-
 def _expanded_terms(node: Node) -> int:
     """An upper bound of the terms that multiplying out gives, exponents left aside."""
     if isinstance(node, Number):
@@ -212,9 +201,11 @@ def _expanded_terms(node: Node) -> int:
 
 
 def _bounded(number: Fraction) -> Fraction:
-    if max(number.numerator.bit_length(), number.denominator.bit_length()) > MAX_BITS:
-        reject(Rejection.TOO_COMPLEX)
-    return number
+    return number if _bits(number) <= MAX_BITS else reject(Rejection.TOO_COMPLEX)
+
+
+def _bits(number: Fraction) -> int:
+    return max(number.numerator.bit_length(), number.denominator.bit_length())
 
 
 def _divide(left: Fraction, right: Fraction) -> Fraction:
@@ -228,8 +219,7 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
         reject(Rejection.NOT_A_NUMBER)
     if base in (0, 1, -1) or exponent == 0:
         return Fraction(base.numerator ** (2 if exponent and exponent % 2 == 0 else int(exponent != 0)))
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if abs(exponent) * bits > 2 * MAX_BITS:  # bits overstates: 10 has 4, and log2(10) is 3.3
+    if abs(exponent) * _bits(base) > 2 * MAX_BITS:  # bits overstates: 10 has 4, and log2(10) is 3.3
         reject(Rejection.TOO_COMPLEX)
     return Fraction(base ** int(exponent))
 
@@ -246,25 +236,10 @@ def _integer_root(radicand: int, degree: int) -> int:
     """The exact root of a natural number. Raises: _IrrationalError if there is none."""
     if radicand < 2 or degree == 1:
         return radicand
-    if degree == 2:
-        root = math.isqrt(radicand)
-    elif degree >= radicand.bit_length():
-        root = 1
-    else:
-        root = _floor_root(radicand, degree)
+    root = 1 if degree >= radicand.bit_length() else floor_root(radicand, degree)
     if root**degree != radicand:
         raise _IrrationalError
     return root
-
-
-def _floor_root(radicand: int, degree: int) -> int:
-    """Newton's iteration from above, which falls until it has reached the floor."""
-    guess = 1 << -(-radicand.bit_length() // degree)
-    while True:
-        lower = ((degree - 1) * guess + radicand // guess ** (degree - 1)) // degree
-        if lower >= guess:
-            return guess
-        guess = lower
 
 
 def _logarithm(base: Fraction, argument: Fraction) -> Fraction:
@@ -272,10 +247,14 @@ def _logarithm(base: Fraction, argument: Fraction) -> Fraction:
         reject(Rejection.NOT_A_NUMBER)
     per_step = math.log(base.numerator) - math.log(base.denominator)
     size = math.log(argument.numerator) - math.log(argument.denominator)
-    exponent = round(size / per_step) if abs(per_step) > 1e-9 else 0
-    if _power(base, Fraction(exponent)) != argument:
+    ratio = size / per_step if abs(per_step) > 1e-9 else 0.0
+    exponent = Fraction(ratio).limit_denominator(LOG_MAX_DENOMINATOR)
+    # log_b a = p/q where b^p = a^q; so `\log_4 8` needs no proof by sympy.
+    if exponent.denominator > 1 and _bits(argument) > SURD_MAX_BITS:
         raise _IrrationalError
-    return Fraction(exponent)
+    if _power(base, Fraction(exponent.numerator)) != _power(argument, Fraction(exponent.denominator)):
+        raise _IrrationalError
+    return exponent
 
 
 def _factorial(number: Fraction) -> Fraction:
@@ -293,6 +272,15 @@ def _binomial(number: Fraction, chosen: Fraction) -> Fraction:
     return Fraction(math.comb(total, part))
 
 
+def _common_multiple(numbers: list[int]) -> int:
+    multiple = 1
+    for number in numbers:
+        multiple = math.lcm(multiple, number)
+        if multiple.bit_length() > MAX_BITS:
+            reject(Rejection.TOO_COMPLEX)
+    return multiple
+
+
 def _integer(number: Fraction) -> int:
     return number.numerator if number.denominator == 1 else reject(Rejection.NOT_AN_INTEGER)
 
@@ -305,7 +293,7 @@ def _positive(number: Fraction) -> int:
     return _natural(number) or reject(Rejection.NOT_A_NUMBER)
 
 
-_OF_INTEGERS = frozenset({Op.FACTORIAL, Op.BINOMIAL, Op.MOD})
+_OF_INTEGERS = frozenset({Op.FACTORIAL, Op.BINOMIAL, Op.MOD, Op.GCD, Op.LCM, Op.MAX, Op.MIN})
 _ROUNDING: dict[Op, Callable[[Fraction | decimal.Decimal], int]] = {Op.FLOOR: math.floor, Op.CEIL: math.ceil}
 _EXACT: dict[Op, Callable[..., Fraction]] = {
     Op.ADD: lambda left, right: left + right,
@@ -319,6 +307,10 @@ _EXACT: dict[Op, Callable[..., Fraction]] = {
     Op.ROOT: lambda radicand, degree: _nth_root(radicand, _natural(degree)),
     Op.LOG: _logarithm,
     Op.ABS: abs,
+    Op.GCD: lambda *numbers: Fraction(math.gcd(*map(_integer, numbers))),
+    Op.LCM: lambda *numbers: Fraction(_common_multiple([_integer(number) for number in numbers])),
+    Op.MAX: lambda *numbers: max(numbers),
+    Op.MIN: lambda *numbers: min(numbers),
     Op.MOD: lambda number, divisor: Fraction(_integer(number) % _positive(divisor)),
 }
 

@@ -1,26 +1,25 @@
 """A completion in, the piece of it that states the answer out, or None.
 
 In order:
-1. the last whole `\\boxed{}` or `\\fbox{}` of the final channel;
-2. the last sentence of it that begins "the answer is …", or line `#### …`, `A: …`, `Answer: …`;
+1. the last whole `\\boxed{}` or `\\fbox{}` of the final channel (`kit.answers.channels`);
+2. the last sentence of it that states the answer (`kit.answers.statements`);
 3. if the text breaks off in a thought and nothing final has an answer: the last whole box of all.
 
-Blocks of Python and of its output (```` ```python ````, ```` ```output ````) are taken out first: what a program
-holds or prints is not the model's answer.
+Code, calls of tools and their output are taken out first: what a program holds or prints is not the model's answer.
 
-The final channel: gpt-oss's `<|channel|>final<|message|>` messages (or what follows "assistantfinal", what is
-left of that where the engine drops special tokens); for models that think in tags, what stands outside
-`<think>…</think>`, where a `</think>` that nothing opened ends a thought that the prompt opened; any other
-text is final as a whole. So a second thought never beats the answer already given. A final text without an
-answer gives None: what the thought boxed on the way there is not taken for it, and prose of a thought never
-counts.
+The box wins over a statement after it that contradicts it: of 46,749 real texts, where the two differ the box is right
+five times as often. But if it states no integer (`\\boxed{0<m<200}`) and a later statement does, that one is taken. An
+earlier box is never taken for a last one that cannot be read: it is a value on the way there.
 
-A box is whole if its braces balance; `\\boxed 5` is read up to the next space, `$` or brace. A box without a
-letter or digit ("put it in \\boxed{}") is none. Of nested boxes the inner one opens last and is taken.
-The text ends at an end-of-turn token, and after an answer at a heading such as "Question:" on a line of its
-own paragraph: what a base model invents after its answer is not part of the answer.
-Prose states an answer only where the sentence begins so, in the last lines: "if the answer is 5", "for n=2
-the answer is 3" do not count.
+A final text without an answer gives None: what the thought boxed on the way there is not taken for it, and prose of a
+thought never counts. A box in a thought that never closes counts all the same (3). It may be a value on the way; but
+models box what they take for the answer, then check it at length, and the text was cut by a limit, not by them. Such a
+vote decides nothing alone: wrong boxes of several attempts scatter, right ones agree, and the alternative is no vote.
+
+A box is whole if its braces balance; `\\boxed 5` is read up to the next space, `$` or brace. A box without a letter or
+digit ("put it in \\boxed{}") is none, nor is one that only speaks of an answer (`\\boxed{answer}`). Of nested boxes the
+inner one opens last and is taken. The text ends after an answer at a heading such as "Question:" on a line of its own
+paragraph: what a base model invents after its answer is not part of the answer.
 
 What is returned is raw text: `kit.answers.normalisation` reads it. Total on any str, in linear time.
 """
@@ -31,9 +30,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
+from kit.answers.channels import said, spelled_out
 from kit.answers.fences import without_code
+from kit.answers.normalisation import integer
+from kit.answers.statements import first_statement, last_stated
+from kit.answers.units import words_of
 
 
 class Source(StrEnum):
@@ -53,83 +55,54 @@ class RawAnswer:
 
 def extract(text: str) -> RawAnswer | None:
     """The answer of one completion; the module's text tells the order."""
-    text = without_code(text)
-    said = _said(text)
-    answer = _answer_of(_without_run_on(said.final))
-    if answer is None and said.breaks_off_in_thought:
+    text = without_code(spelled_out(text))
+    words = said(text)
+    answer = _answer_of(_without_run_on(words.final))
+    if answer is None and words.breaks_off_in_thought:
         boxed = last_boxed(text)
         return None if boxed is None else RawAnswer(boxed, Source.BOXED)
     return answer
 
 
+_PLAIN = re.compile(r"-?[0-9]{1,50}", re.ASCII)
+_ANY_MODULUS = 100_000  # under which a number of any size can be read
+
+
 def _answer_of(final: str) -> RawAnswer | None:
-    boxed = last_boxed(final)
-    if boxed is not None:
-        return RawAnswer(boxed, Source.BOXED)
-    stated = _last_stated(final)
-    return None if stated is None else RawAnswer(stated, Source.STATED)
+    box = next((box for box in _boxes(final) if _says_something(final, box)), None)
+    if box is None:
+        stated = last_stated(final)
+        return None if stated is None else RawAnswer(stated, Source.STATED)
+    inside = final[box.start : box.end]
+    if not _PLAIN.fullmatch(inside):
+        stated = last_stated(final, after=box.end)
+        if stated is not None and _is_integer(stated) and not _is_integer(inside):
+            return RawAnswer(stated, Source.STATED)
+    return RawAnswer(inside, Source.BOXED)
 
 
-# ------------------------------------------------------------------------------------------ channels
-
-_CHANNEL = "<|channel|>"
-_FINAL = re.compile(r"<\|channel\|>\s*final\b(?:\s*<\|constrain\|>\s*\w*)?\s*<\|message\|>")
-_BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
-_BARE_THOUGHT = re.compile("assistant(?:analysis|commentary)")
-_THINK_TAG = re.compile(r"<(?P<closes>/)?think>")
-_END_OF_TURN = re.compile(
-    r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|eom_id|start_header_id|return|end|start|call|channel)\|>"
-    r"|</s>|<end_of_turn>|<｜end▁of▁sentence｜>"
-)
+def _is_integer(raw: str) -> bool:
+    return isinstance(integer(raw, modulus=_ANY_MODULUS), int)
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a completion said rather than thought."""
-
-    final: str
-    breaks_off_in_thought: bool
-
-
-def _said(text: str) -> _Said:
-    if _CHANNEL in text:
-        text = "\n".join(_final_messages(text))
-    elif _BARE_ANALYSIS.match(text):
-        messages = text.split("assistantfinal")[1:]
-        text = "\n".join(_BARE_THOUGHT.split(message, maxsplit=1)[0] for message in messages)
-    return _outside_thoughts(text)
-
-
-def _final_messages(text: str) -> list[str]:
-    """gpt-oss's final messages: usually one, the last perhaps cut off; none if it never got so far."""
-    starts = [match.end() for match in _FINAL.finditer(text)]
-    return [_until_end_of_turn(text[start:end]) for start, end in pairwise([*starts, len(text)])]
-
-
-def _outside_thoughts(text: str) -> _Said:
-    pieces: list[str] = []
-    start = 0
-    is_thinking = False
-    for tag in _THINK_TAG.finditer(text):
-        if not tag["closes"] and not is_thinking:
-            pieces.append(text[start : tag.start()])
-        is_thinking = tag["closes"] is None
-        start = tag.end()
-    if not is_thinking:
-        pieces.append(text[start:])
-    final = _until_end_of_turn("\n".join(pieces))
-    return _Said(final, is_thinking or not final.strip())
-
-
-def _until_end_of_turn(text: str) -> str:
-    end = _END_OF_TURN.search(text) if "<" in text else None
-    return text[: end.start()] if end else text
-
+# ------------------------------------------------------------------------------------------ run-on
 
 _RUN_ON = re.compile(
-    r"\n[ \t]*+(?:#++[ \t]*+|\*\*)?(?:new[ \t]++|next[ \t]++)?"
-    r"(?:question|problem|exercise|human|user|q)[ \t]*+\d*+[ \t]*+:",
-    re.IGNORECASE,
+    r"""\n[ \t]*+(?=[#*aehinpqu])(?:
+    \#++[ \t]*+(?P<role>instruction|response|input|task|human|user|assistant)[ \t]*+:?[ \t]*+(?=\n)
+    |(?P<marked>\#++[ \t]*+)?(?P<bold>\*\*)?(?:(?:new|next|another)[ \t]++)?
+     (?:(?P<chat>human|user|assistant|instruction)|question|problem|exercise|q)
+     (?:[ \t]*+\#?\d*+(?:\*\*)?[ \t]*+:
+       |[ \t]*+\#?\d++(?:[.)](?!\d)(?:\*\*)?(?=\s)|\*\*[.:]?(?=\s)|[ \t]*+(?=\n))
+       |(?(marked)|(?(bold)\*\*|(?!)))[ \t]*+(?=\n)))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# A heading within a solution: the writer asks himself something, or tells of a problem with it.
+_OWN_WORDS = re.compile(
+    r"""(?:\*\*)?[ \t]*+(?:[^\n?]{0,200}\?\s++(?:no|yes|not|nope|well|indeed|of[ ]course|almost|sure|hmm|actually)\b
+    |(?:this|that|it|we|i|our|but)\b(?![^\n.?]{0,200}\?)
+    |(?:did|do|does|have|has|can|could|should|are|is)[ ](?:we|i|this|that|it|our)\b)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -138,10 +111,12 @@ def _without_run_on(text: str) -> str:
     if _RUN_ON.search(text) is None:
         return text
     ends = [box.end for box in _boxes(text) if _says_something(text, box)]
-    if stated := _STATES.search(text):
-        ends.append(stated.end())
-    heading = _RUN_ON.search(text, min(ends)) if ends else None
-    return text[: heading.start()] if heading else text
+    if stated := first_statement(text):
+        ends.append(stated)
+    for heading in _RUN_ON.finditer(text, min(ends)) if ends else ():
+        if heading["chat"] or heading["role"] or not _OWN_WORDS.match(text, heading.end()):
+            return text[: heading.start()]
+    return text
 
 
 # -------------------------------------------------------------------------------------------- boxes
@@ -167,8 +142,32 @@ def last_boxed(text: str) -> str | None:
     return next((text[box.start : box.end] for box in _boxes(text) if _says_something(text, box)), None)
 
 
+# Words of a box that speaks of the answer instead of giving it, or says that there is no more to say.
+_OF_AN_ANSWER = frozenset(
+    "answer answers ans result number integer value solution here done qed checkmark blacksquare".split()
+)
+_AROUND_IT = _OF_AN_ANSWER | frozenset(
+    "final your the my our an a insert put in inside is of to this problem question numerical numeric expression"
+    " box format form correct only one single".split()
+)
+_SPEAKS_OF_A_BOX = re.compile(r"\}?\$?\s++(?:form|format|notation|environment|command|syntax|tags?|braces)\b")
+_WRAPPING = re.compile(r"\\(?:text\w*|mathrm|mathbf|boxed|fbox)(?![A-Za-z])")
+_MENTION_CHARS = 60
+
+
 def _says_something(text: str, box: _Box) -> bool:
-    return _SAYS.search(text, box.start, box.end) is not None
+    said = _SAYS.search(text, box.start, box.end)
+    return said is not None and (said[0].isdigit() or not _is_mention(text, box))
+
+
+def _is_mention(text: str, box: _Box) -> bool:
+    """Whether a box only speaks of an answer: `\\boxed{\\text{your answer}}`, `the \\boxed{n} format`."""
+    inside = text[box.start : min(box.end, box.start + _MENTION_CHARS)]
+    if box.end - box.start > _MENTION_CHARS or any(map(str.isdigit, inside)):
+        return False
+    words = words_of(_WRAPPING.sub(" ", inside))
+    is_of_answer = any(word in _OF_AN_ANSWER for word in words) and all(word in _AROUND_IT for word in words)
+    return is_of_answer or _SPEAKS_OF_A_BOX.match(text, box.end) is not None
 
 
 def _boxes(text: str) -> Iterator[_Box]:
@@ -206,44 +205,3 @@ def _scan(text: str, start: int, upto: int, closing: list[int]) -> None:
             unmatched.extend(range(run.start() + matched, run.end()))
     del closing[max(0, len(closing) - opened) :]
     closing.extend(reversed(unmatched))
-
-
-# --------------------------------------------------------------------------------------- statements
-
-_STATES = re.compile(
-    r"""(?:\A|(?<=\n)|(?<=[.!?]\s))[ \t]*+
-    (?:[#]{4}(?=[ \t]*+[-$\d\\])
-      |(?:[#]{1,3}[ \t]++)?(?:\*\*)?
-       (?:(?:so|thus|hence|therefore|then|and|finally|consequently|overall|in[ ]conclusion)\b,?[ \t]++){0,3}
-       (?:(?:the|our|my)[ ])?(?:(?:final|correct|required|desired|numerical)[ ])?
-       (?:answer(?:[ ]to[ ](?:the|this)[ ](?:problem|question))?|a(?=[ \t]*+:))(?:\*\*)?[ \t]*+
-       (?::|=|(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply)\b)?[ \t]*+:?+)
-       (?:\*\*)?
-      |(?:[#]{1,4}[ \t]++|\*\*)(?:final[ ])?answer(?:\*\*)?[ \t]*+(?=\n))""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_DISPLAY = {"\\[": "\\]", "$$": "$$"}
-_CLAUSE_END = re.compile(
-    r"\n|[.!?](?=[\s*]|\Z)|;|,?\s(?:because|since|as|which|so)\b|,\s(?:where|and\s(?:we|I|that))\b", re.IGNORECASE
-)
-_CONCLUSION_CHARS = 500  # of the end of a text: a statement further up was followed by more reasoning
-_CLAUSE_CHARS = 300
-
-
-def _last_stated(text: str) -> str | None:
-    stated = None
-    text = text.rstrip()
-    for match in _STATES.finditer(text, max(0, len(text) - _CONCLUSION_CHARS)):
-        clause = _clause(text[match.end() : match.end() + _CLAUSE_CHARS].lstrip())
-        if _SAYS.search(clause):
-            stated = clause
-    return stated
-
-
-def _clause(after: str) -> str:
-    """What an "answer is" says: a display formula, or the words up to the end of the sentence."""
-    closer = _DISPLAY.get(after[:2])
-    if closer:
-        return after[2:].partition(closer)[0].strip()
-    end = _CLAUSE_END.search(after)
-    return (after[: end.start()] if end else after).strip()

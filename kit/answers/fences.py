@@ -61,16 +61,94 @@ def _begins_line(text: str, place: int) -> bool:
     return not before[2].strip() and (before[1] == "\n" or place <= _INDENT_CHARS)
 
 
+# Kinds of blocks that hold a program, its data or its output. Others (text, latex, markdown) hold the model's words.
+_NO_WORDS = _CODE | frozenset(
+    "output outputs stdout stderr console terminal tool_code tool_call tool_calls tool_output tool_outputs"
+    " tool_response execution interpreter repl ipython ipython3 jupyter pycon sympy sage sagemath cython numpy"
+    " c cpp cxx cc csharp cs java javascript js typescript ts bash sh shell zsh powershell r julia jl matlab octave"
+    " mathematica wolfram wl maple maxima magma gap gp pari haskell hs rust rs go golang ruby rb perl php swift kotlin"
+    " scala lua ocaml lisp scheme prolog fortran basic pascal sql json jsonl yaml yml toml xml html css csv lean lean4"
+    " coq isabelle asy asymptote tikz pseudocode algorithm diff".split()
+)
+_LOOKS_LIKE_CODE = re.compile(
+    r"^[ \t>.]*+(?:import[ ]\w|from[ ]\w++[ ]import\b|print[ ]?\(|def[ ]\w++\(|class[ ]\w++[:(]|return\b|\#include\b"
+    r"|(?:for|while|if|elif|with)\b[^\n]*+(?<=[:{])[ \t]*+$|else:|try:"
+    r"|console\.log\(|System\.out|std::|printf?\(|puts[ ])",
+    re.MULTILINE | re.VERBOSE,
+)
+_TILDES = re.compile(r"^[ \t]*+~~~++[ \t]*+(?P<kind>\w*+)[^\n~]*+$", re.MULTILINE)
+# Tags around calls and results (not yet checked against the chat templates): Qwen, GLM, MiniMax, Nemotron, Gemma,
+# smolagents, OpenMath (llm-code); special tokens of Llama 3, Phi-4, Kimi-K2, DeepSeek, Command A and InternLM.
+_CALL_TAGS = (
+    "tool_calls?|tool_responses?|tool_results?|tool_code|tool_outputs?|tool|toolcall|toolresponse|function_calls?"
+    "|function_results?|invoke|execute|execution|interpreter|python|code_interpreter|llm-code|llm-code-output"
+)
+_CALL = re.compile(
+    rf"<(?P<closes>/)?(?:\w{{1,12}}:)?(?P<name>{_CALL_TAGS})(?:[\s=][^<>\n]{{0,80}})?>"
+    r"|<\|(?P<begin>python_tag|tool_call|tool_calls_section_begin|START_ACTION|action_start|tool_response)\|>"
+    r"|<｜(?P<begin2>tool▁calls▁begin|tool▁outputs▁begin)｜>"
+    r"|<(?:\|(?P<end>eom_id|/tool_call|tool_calls_section_end|END_ACTION|action_end|/tool_response)\||｜tool▁(?:calls|outputs)▁end｜)>",
+    re.IGNORECASE,
+)
+
+
 def without_code(text: str) -> str:
-    """A transcript's words: without its blocks of Python and of output, which say nothing in the model's name."""
-    if "```" not in text:
-        return text  # as most texts; the search for marks takes ten times as long to say so
+    """A transcript's words: without programs, calls of tools and what they gave, which say nothing in the model's name.
+
+    Blocks of code and of output in any language, in ``` or ~~~; unnamed ones that read like a program;
+    and the tags and tokens in which the families call tools. A call left open takes the rest of the text with it.
+    """
+    if "```" in text:  # in few texts; the search for marks takes ten times as long to say so
+        text = _without_blocks(text)
+    if "~~~" in text:
+        text = _without_tildes(text)
+    if "<" in text and _CALL.search(text):
+        text = _without_calls(text)
+    return text
+
+
+def _without_blocks(text: str) -> str:
     words, start = [], 0
     for fence in fences(text):
-        if fence.is_code or fence.is_output:
+        if _is_no_words(fence.kind, text[fence.inside]):
             words.append(text[start : fence.start])
             start = fence.end
     return "\n".join([*words, text[start:]]) if words else text
+
+
+def _is_no_words(kind: str, inside: str) -> bool:
+    return kind in _NO_WORDS or _LOOKS_LIKE_CODE.search(inside) is not None
+
+
+def _without_tildes(text: str) -> str:
+    words, start = [], 0
+    opening: re.Match[str] | None = None
+    for mark in _TILDES.finditer(text):
+        if opening is None:
+            opening = mark
+        elif not mark["kind"]:
+            if _is_no_words(opening["kind"].lower(), text[opening.end() : mark.start()]):
+                words.append(text[start : opening.start()])
+                start = mark.end()
+            opening = None
+    if opening is not None and _is_no_words(opening["kind"].lower(), text[opening.end() :]):
+        return "\n".join([*words, text[start : opening.start()]])
+    return "\n".join([*words, text[start:]])
+
+
+def _without_calls(text: str) -> str:
+    words, start = [], 0
+    name: str | None = None  # of the tag that is open; "" for a token
+    for mark in _CALL.finditer(text):
+        closes = bool(mark["closes"] or mark["end"] or not (mark["name"] or mark["begin"] or mark["begin2"]))
+        said = (mark["name"] or "").lower()
+        if name is None and not closes:
+            name = said
+            words.append(text[start : mark.start()])
+        elif name is not None and closes and said == name:
+            name = None
+            start = mark.end()
+    return "\n".join(words if name is not None else [*words, text[start:]])
 
 
 def fence_closed(text: str) -> str:

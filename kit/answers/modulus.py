@@ -11,12 +11,12 @@ import re
 
 from kit.answers.normalisation import integer
 
-_ASKS = r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|what(?:\s+is|\s+are|'s))\s+"
+_ASKS = r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|submit|state|what(?:\s+is|\s+are|'s))\s+"
 _SUBMITS = r"\b(?:give|report|submit|enter|express)\s+(?:your|the)\s+(?:final\s+)?answer\s+as\s+"
 _MODULO = r"(?:\\?[bp]?mod(?:ulo)?(?![A-Za-z]))"
 _AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|[0-9][0-9,]*)"
 _REMAINDER_WHEN = (
-    r"the\s+remainder\s+(?:(?:that\s+is\s+)?(?:obtained|left|produced)\s+)?(?:when|if|of|after|upon|on)\s+"
+    r"the\s+remainder\s+(?:(?:that\s+is\s+)?(?:obtained|left|produced)\s+)?(?:when|if|of|after|upon|on|from)\s+"
     r"(?P<what>.{1,3000}?)\s+(?:is\s+|are\s+|gets\s+)?(?:divided|division)\s+by\s+" + _AMOUNT
 )
 _COUNTS = {
@@ -41,11 +41,33 @@ _REMAINDER_LAST = re.compile(
     r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+" + _AMOUNT + r",?\s+what\s+is\s+the\s+remainder",
     re.I | re.S,
 )
+# Only bare mathematics may stand between the verb and "modulo": `Find the order of 2 modulo 101` asks no reduction.
+_BARE = r"(?P<what>(?:the\s+(?:value|remainder|residue)\s+of\s+)?(?:\$[^$]{1,500}\$|[A-Za-z0-9+*^!{}\\-]{1,100}))"
+_REMAINDER_DIVIDING = re.compile(
+    _ASKS + r"the\s+remainder\s+(?:\w+\s+)?(?:when|upon|on|after|of|from|by)\s+dividing\s+"
+    r"(?P<what>.{1,3000}?)\s+by\s+" + _AMOUNT,
+    re.I | re.S,
+)
+_RESIDUE_OF = re.compile(
+    _ASKS + r"the\s+(?:(?:least|smallest)\s+)?(?:non-?negative\s+|positive\s+)?(?:residue|remainder)\s+of\s+"
+    r"(?P<what>.{1,3000}?)\s*,?\s*(?:when\s+(?:taken|reduced)\s+)?\(?\$?" + _MODULO + r"\s*\{?" + _AMOUNT + r"\}?",
+    re.I | re.S,
+)
+# "What is the sum of … (mod 100000)?": in brackets at the very end; in the premises a congruence has a relation, too.
+_MOD_LAST = re.compile(
+    _ASKS + r"(?P<what>.{1,1000}?)\s*\(\s*" + _MODULO + r"\s+" + _AMOUNT + r"\s*\)\s*[.?!]?\s*\Z", re.I | re.S
+)
+_MOD_COMMAND = re.compile(
+    _ASKS
+    + r"(?P<what>[^?!]{1,1000}?)\s*\$?\s*\\pmod\s*\{(?P<modulus>[^{}$]{1,40}(?:\{[^{}]*\})?)\}\s*\$?\s*[.?!]?\s*\Z",
+    re.I,
+)
+_REDUCED = re.compile(
+    _ASKS + _BARE + r"\s*,?\s*(?:reduced|taken|computed|working)\s+" + _MODULO + r"\s+" + _AMOUNT, re.I
+)
 _MOD_REMAINDER = re.compile(
     _ASKS + r"the\s+" + _MODULO + r"\s+" + _AMOUNT + r"\s+(?:remainder|residue|value)\s+of\s+(?P<what>)", re.I
 )
-# Only bare mathematics may stand between the verb and "modulo": `Find the order of 2 modulo 101` asks no reduction.
-_BARE = r"(?P<what>(?:the\s+(?:value|remainder)\s+of\s+)?(?:\$[^$]{1,500}\$|[A-Za-z0-9+*^!{}\\-]{1,100}))"
 _COMPUTE_MOD = re.compile(_ASKS + _BARE + r"\s*,?\s*\(?" + _MODULO + r"\s+" + _AMOUNT, re.I)
 _INLINE_MOD = re.compile(
     rf"(?:{_ASKS}|{_SUBMITS})" + r"(?:the\s+(?:value|remainder)\s+of\s+)?\$(?P<what>[^$]{1,500}?)"
@@ -55,7 +77,10 @@ _INLINE_MOD = re.compile(
 )
 _ANSWER_MOD = re.compile(r"\b(?:answer|result)\b(?P<what>[^.?!$]{0,60}?)\b" + _MODULO + r"\s+" + _AMOUNT, re.I)
 _LAST_DIGITS = re.compile(
-    _ASKS + r"(?:your\s+answer\s+as\s+)?the\s+(?:(?:last|final|rightmost)\s+(?:(?P<count>[a-z]+|[1-9])\s+)?digits?"
+    _ASKS + r"(?:your\s+answer\s+as\s+)?the\s+"
+    r"(?:(?:(?P<before>[a-z]+|[1-9])\s+)?(?:last|final|rightmost|right-most|lowest"
+    r"|least\s+significant)"
+    r"\s+(?:(?P<count>[a-z]+|[1-9])\s+)?(?:decimal\s+)?digits?"
     r"|(?P<units>units?|ones)\s+digits?)\s+of\b(?P<what>)",
     re.I,
 )
@@ -66,10 +91,16 @@ _SENTENCE_END = re.compile(r"[.?!]\s+[A-Z]")
 _MAY_FOLLOW = re.compile(r"\s*(?:\)|\$)*\s*(?:[.?!](?!\d)|\Z|,?\s*(?:where|if|given|for|expressed|as)\b)", re.I)
 _ENDS_CLAUSE = re.compile(r"\s*[.;,](?!\d)")
 _NAME_QUESTION_CHARS = 60
-_STRICT = frozenset({_REMAINDER, _REMAINDER_LEFT, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD})
+_STRICT = frozenset(
+    {_REMAINDER, _REMAINDER_DIVIDING, _RESIDUE_OF, _REMAINDER_LEFT, _COMPUTE_MOD, _REDUCED, _INLINE_MOD, _ANSWER_MOD}
+)
+_NO_REDUCTION = re.compile(
+    r"\b(?:order|inverses?|roots?|solutions?|residues|classes|congruent|each|every)\b|=|[<>≤≥]|\\[lg]eq?\b", re.I
+)
+
 _QUESTIONS = (
-    _REMAINDER, _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD,
-    _ANSWER_MOD, _LAST_DIGITS,
+    _REMAINDER, _REMAINDER_DIVIDING, _RESIDUE_OF, _MOD_LAST, _MOD_COMMAND, _REDUCED, _REMAINDER_LAST, _REMAINDER_LEFT,
+    _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD, _LAST_DIGITS,
 )  # fmt: skip
 _TAIL_CHARS = 4000  # of a problem: its question stands last
 
@@ -93,15 +124,20 @@ def stated_modulus(problem_text: str) -> int | None:
 def _modulus_of(match: re.Match[str]) -> int | None:
     groups = match.groupdict()
     if match.re is _LAST_DIGITS:
-        count = 1 if groups["units"] or not groups["count"] else _COUNTS.get(groups["count"].lower())
+        said = groups["count"] or groups["before"]
+        count = 1 if groups["units"] or not said else _COUNTS.get(said.lower())
         return 10**count if count else None
-    modulus = integer(groups["modulus"] or groups["bare"])
+    modulus = integer(groups["modulus"] or groups.get("bare", ""))
     return modulus if isinstance(modulus, int) and modulus > 1 else None
 
 
 def _is_final_question(match: re.Match[str], text: str) -> bool:
     """Whether the match is one sentence, about no congruence, and nothing is asked after it."""
     if _SENTENCE_END.search(match["what"]) or re.search(r"\\equiv|≡|\^\{?-", match["what"]):
+        return False
+    if match.re in (_MOD_LAST, _MOD_COMMAND) and (
+        _NO_REDUCTION.search(match["what"]) or _ASKS_AGAIN.search(match["what"])
+    ):
         return False
     after = text[match.end() :]
     if match.re is _REMAINDER_NAMED:

@@ -7,7 +7,8 @@ It never guesses: of two numbers it takes neither, 42.5 is not 42, `1,22` is not
 Readings that others might choose otherwise: `50\\%` and `336^\\circ` are 50 and 336 (competitions ask "what
 percent"); `x \\approx 11` states nothing; `220_{10}` is 220 and `220_3` is refused, since the problem may
 want its digits or its value; a mixed number is a sum; `\\{7\\}` is 7; "5 thousand" is 5000; `(C) 42`, a choice
-by its letter and its value, is 42.
+by its letter and its value, is 42. A comma within round, square or set brackets separates members: `(3,125)` is a pair.
+`100m+n = 742` states 742, since it names a sum of several unknowns, and `2x = 14` does not.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Iterator
-from itertools import takewhile
-from math import prod
+from collections.abc import Iterator, Sequence
 
 from kit.answers.exact import residue, value
 from kit.answers.notation import MAX_CHARS, Kind, Node, Rejected, Rejection, Token, parse_prefix, reject, tokenise
+from kit.answers.units import unit_factor, words_of
 from kit.errors import InputError
 from kit.problem import ANSWER_MAX
 
@@ -64,7 +64,7 @@ def _read(raw: str, modulus: int | None) -> int:
     if len(raw) > MAX_CHARS and len(raw := raw.strip()) > MAX_CHARS:
         reject(Rejection.TOO_COMPLEX)
     tokens = tokenise(_clean(raw))
-    del tokens[: _label_width(tokens)]
+    _trim(tokens)
     if not tokens:
         reject(Rejection.EMPTY)
     return _agreed(list(_statements(tokens, modulus)))
@@ -78,26 +78,54 @@ _CHARACTERS = str.maketrans(
         "，": ",", "٬": ",", "٫": ".", "．": ".", "。": ".", "：": ":", "＝": "=", "（": "(", "）": ")", "％": "%",
         "°": r"\circ ", "√": r"\sqrt ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
         "≈": r"\approx ", "≡": r"\equiv ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
-        **dict.fromkeys("€£¥₹$", None),
+        "…": r"\dots ", "⋯": r"\dots ", **dict.fromkeys("“”„«»「」", '"'), **dict.fromkeys("‘’", "'"),
         # Marks that only set the direction or the joining of the text around them.
         **dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u061c"),
     }
 )  # fmt: skip
 _SUPERSCRIPTS = re.compile("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _PLAIN_DIGIT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-_NO_SPACE = re.compile(r"\\!\s*|\{\\!\}")
-_THIN_SPACE = re.compile(r"\{?\\[,;: ]\}?|\\thinspace(?![A-Za-z])\s*+|~|&nbsp;?")
-_COLOUR = re.compile(r"\\(?:text)?color\s*+(?:\[[^\]{}]*+\]\s*+)?\{[^{}]*+\}")
-_WRAPPERS = re.compile(r"\\[\[\]()]|(?<!\*)\*\*(?![\w*(\\-])|^\s*\*\*(?=[\w(\\-])|`|\\\$")
-_LEAD = re.compile(r"\s*(?:(?:so|thus|therefore|hence)[, ]+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*", re.I)
+# A space of any width, with or without braces of its own; those of what it stands in are not its own.
+_NO_SPACE = re.compile(r"\{\\!\}|\\!\s*+|\\negthinspace(?![A-Za-z])\s*+")
+_THIN_SPACE = re.compile(
+    r"\{\\[,;:> ]\}|\\[,;:> ]|\\(?:thin|med|thick|no?break|en)space(?![A-Za-z])\s*+(?:\{\})?|~|&nbsp;?"
+    r"|\\(?:text|mbox|hbox)\s*+\{\s*+\}"
+    r"|\\(?:[hm]space\*?\s*+\{[^{}]*+\}|[mk]?(?:kern|skip)\s*+-?[\d.]++\s*+(?:em|ex|mu|pt)(?![a-z]))"
+)
+_DROPPED = re.compile(
+    r"\\(?:text)?color\s*+(?:\[[^\]{}]*+\]\s*+)?\{[^{}]*+\}|\\colorbox\s*+\{[^{}]*+\}|\\fcolorbox\s*+(?:\{[^{}]*+\}\s*+){2}"
+    r"|\\(?:[hv]?phantom|label|tag)\s*+\{[^{}]*+\}|(?<=\\num)\s*+\[[^\]]*+\]"
+)
+_QUANTITY = re.compile(r"\\(?:SI|qty)\s*+(?:\[[^\]]*+\])?\s*+(\{[^{}]*+\})\s*+\{[^{}]*+\}")
+# What separates thousands and nothing else: `12{,}345`, `12\text{,}345`, `12'345`, two spaces.
+_THOUSANDS = re.compile(
+    r"(?<=\d)(?:\s*+(?:\{,\}|\\(?:text|mathord|mathpunct|mathrm)\s*+\{,\})\s*+|'|\ {2,4})(?=\d{3}(?!\d))", re.ASCII
+)
+_CURRENCY_BETWEEN = re.compile(r"\d\s*+(?:\\?\$)++\s*+\d", re.ASCII)
+_QUOTED = re.compile(r"""\s*(?:``|''|"|'|\\")\s*(.*?)\s*(?:''|"|'|\\")[\s.]*""", re.DOTALL)
+_WRAPPERS = re.compile(r"\\[\[\]()]|(?<!\*)\*\*(?![\w*(\\-])|^\s*\*\*(?=[\w(\\-])|`(?!`)|\\\$")
+_LEAD = re.compile(
+    r"\s*(?:(?:so|thus|therefore|hence)[, ]+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*"
+    r"|\s*(?:exactly|precisely|in\s+total|a\s+total\s+of)\s+",
+    re.IGNORECASE,
+)
 _TAIL = string.whitespace + ".,;:\\"
+_DOUBTFUL_MARKS = frozenset("✗✘❌✖❎❓❔")
 
 
 def _clean(raw: str) -> str:
     """White space, digits and punctuation in one form; the wrappers of Markdown and TeX taken off."""
     text = raw if raw.isascii() else _ascii(raw)
-    text = _WRAPPERS.sub(" ", text.replace("{,}", ",").replace(r"\_", "_").replace("$", " "))
-    text = _COLOUR.sub(" ", _THIN_SPACE.sub(" ", _NO_SPACE.sub("", text)))
+    if "$" in text:
+        if _CURRENCY_BETWEEN.search(text):  # `5\$30`: neither 530 nor 5
+            reject(Rejection.SEVERAL_VALUES)
+        text = text.replace("$", " ") if "\\" not in text else text.replace("\\$", " ").replace("$", " ")
+    if ("'" in text or '"' in text) and (quoted := _QUOTED.fullmatch(text)):
+        text = quoted[1]
+    text = _WRAPPERS.sub(" ", text.replace(r"\_", "_"))
+    if "\\" in text or "~" in text or "&" in text:
+        text = _QUANTITY.sub(r"\1", _DROPPED.sub(" ", _THIN_SPACE.sub(" ", _NO_SPACE.sub("", text))))
+    text = _THOUSANDS.sub("_", text).replace("{,}", ",")
     if lead := _LEAD.match(text):
         text = text[lead.end() :]
     return text.rstrip(_TAIL)
@@ -105,7 +133,7 @@ def _clean(raw: str) -> str:
 
 def _ascii(raw: str) -> str:
     text = _SUPERSCRIPTS.sub(lambda run: "^{" + run[0].translate(_PLAIN_DIGIT) + "}", raw.translate(_CHARACTERS))
-    return "".join(map(_ascii_character, text))
+    return _without_marks("".join(map(_ascii_character, text)))
 
 
 def _ascii_character(character: str) -> str:
@@ -113,16 +141,44 @@ def _ascii_character(character: str) -> str:
         return character
     if character.isdecimal():  # Arabic-Indic, full-width, mathematical bold …
         return str(unicodedata.decimal(character))
-    return " " if character.isspace() else character
+    if character.isspace():
+        return " "
+    return "$" if unicodedata.category(character) == "Sc" else character
+
+
+def _without_marks(text: str) -> str:
+    """Without the ticks, boxes and emoji at either end: `42 ∎`, `✅ 42`."""
+    start, end = 0, len(text)
+    while start < end and _is_mark(text[start]):
+        start += 1
+    while start < end and _is_mark(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_mark(character: str) -> bool:
+    is_sign = character == "∎" or unicodedata.category(character) in ("So", "Mn", "Sk")
+    return character.isspace() or (not character.isascii() and is_sign and character not in _DOUBTFUL_MARKS)
 
 
 _CHOICE = re.compile(r"\(?[A-E]\)|[A-E][.:]")
 
 
+_END_MARKS = frozenset({r"\checkmark", r"\blacksquare", r"\qed", r"\qedhere", r"\qedsymbol", r"\bigstar"})
+_END_BOXES = frozenset({r"\square", r"\Box"})  # after a space; without one they may be what a number multiplies
+
+
+def _trim(tokens: list[Token]) -> None:
+    """Take off what only announces a number, and the signs that only end it."""
+    del tokens[: _label_width(tokens)]
+    while tokens and (tokens[-1].text in _END_MARKS or (tokens[-1].text in _END_BOXES and tokens[-1].spaced)):
+        tokens.pop()
+
+
 def _label_width(tokens: list[Token]) -> int:
     """How many tokens before a number only announce it: `\\text{Answer: }42`, `\\textbf{(C) }42`, `C. 42`."""
     if len(tokens) > 1 and tokens[0].kind is Kind.TEXT and _LEAD.fullmatch(tokens[0].text):
-        return 1
+        return 2 if tokens[1].text == ":" else 1
     for width in range(1, min(4, len(tokens))):
         if _CHOICE.fullmatch("".join(token.text for token in tokens[:width])):
             follows = tokens[width]
@@ -152,18 +208,22 @@ def _agreed(stated: list[int]) -> int:
 def _statements(tokens: list[Token], modulus: int | None) -> Iterator[int]:
     """The value of each side of an equation that has one; a side such as `m+n` or `f(2)` names the rest."""
     sides, relations = _sides(tokens)
+    names = [len(sides) > 1 and _is_name(side) for side in sides]
     for index, side in enumerate(sides):
         if index and relations[index - 1] in _APPROXIMATES:
             continue  # an approximation never decides
         if index < len(relations) and relations[index] == r"\equiv":
             continue  # `121818 \equiv 21818 \pmod{100000}` states its right side
-        if len(sides) > 1 and _is_name(side):
+        if names[index] or (index < len(relations) and _is_left_open(side)):
             continue
+        is_between = 0 < index < len(relations) and names[0] and bool(sides[0])
+        if is_between and _is_formula(side):
+            continue  # `S = n(n+1)/2 = 55` names 55 S, whatever n is
         yield _side_value(side, modulus)
 
 
 def _sides(tokens: list[Token]) -> tuple[list[list[Token]], list[str]]:
-    """Split at the relations outside brackets."""
+    """Split at the relations outside brackets, and at the verb "is" after a name ("the largest n is 34")."""
     sides: list[list[Token]] = [[]]
     relations: list[str] = []
     depth = 0
@@ -171,13 +231,44 @@ def _sides(tokens: list[Token]) -> tuple[list[list[Token]], list[str]]:
         depth += (token.text in _PAIRS) - (token.text in _PAIRS.values())
         if token.text in _RELATIONS:
             reject(Rejection.NOT_A_NUMBER)
-        is_verb = token.kind is Kind.WORD and token.text == "is"  # "the largest n is 34"
-        if depth <= 0 and (is_verb or token.text in _EQUALS or token.text in _APPROXIMATES):
-            relations.append(token.text)
-            sides.append([])
-        else:
+        verb = _VERB.fullmatch(token.text) if token.kind in (Kind.WORD, Kind.TEXT) else None
+        if depth > 0 or not (verb or token.text in _EQUALS or token.text in _APPROXIMATES):
             sides[-1].append(token)
+            continue
+        if verb and verb[1]:
+            sides[-1].append(Token(token.kind, verb[1], token.spaced))
+        if verb and not _is_name(sides[-1]):
+            if _NAMES_ANSWER.fullmatch(" ".join(follows.text for follows in tokens[tokens.index(token) + 1 :])):
+                break
+            reject(Rejection.NOT_A_NUMBER)  # "68 is less than the sum"
+        relations.append("is" if verb else token.text)
+        sides.append([])
     return sides, relations
+
+
+_VERB = re.compile(r"(.*?)\s*\b(?:is|are|equals)\s*[:=]?|(.+?)\s*[:=]", re.IGNORECASE | re.DOTALL)
+_NAMES_ANSWER = re.compile(r"(?:the|our|my)? ?(?:(?:final|correct|required|desired) )?(?:answer|result|value)", re.I)
+_CHANGES_A_NAME = frozenset(
+    "half twice thrice double doubled triple tripled halved negative not no never false".split()
+)
+_BIG_OPERATORS = frozenset({r"\sum", r"\prod", r"\int", r"\lim", r"\iint", r"\oint"})
+
+
+def _is_left_open(side: list[Token]) -> bool:
+    """Whether a side has an ellipsis: `1+2+\\dots+10`, but not the list `1, 2, \\dots`."""
+    texts = {token.text for token in side}
+    return r"\dots" in texts and "," not in texts
+
+
+def _is_formula(side: list[Token]) -> bool:
+    """Whether a side has letters, so that it has no value of its own."""
+    words = [token for token in side if token.kind in _VERBAL and _is_no_product(token.text)]
+    return any(map(_is_letter, side)) and not words and not any(token.text in (",", ";", ":") for token in side)
+
+
+def _is_no_product(letters: str) -> bool:
+    """Whether letters are a word and no product of unknowns."""
+    return len(letters) > 2 or letters in ("or", "if", "is", "in", "to", "by", "of")
 
 
 def _is_name(side: list[Token]) -> bool:
@@ -187,11 +278,53 @@ def _is_name(side: list[Token]) -> bool:
     `= 7`, is one.
     """
     modulo = next((place for place, token in enumerate(side) if token.text in _MODULO_WORDS), None)
-    if modulo:  # `N \\bmod 10^5`
+    if modulo:  # `N \bmod 10^5`
         side = side[:modulo]
-    if not side:
+    if not side or side[0].text in _BIG_OPERATORS:
         return True
-    return any(map(_is_letter, side)) and not any(map(_alters, *_with_context(side)))
+    if not any(map(_is_letter, side)) or _is_tuple(side) or _multiplies_itself(side):
+        return False
+    if any(word in _CHANGES_A_NAME for token in side if token.kind in _VERBAL for word in words_of(token.text)):
+        return False
+    return not any(map(_alters, *_with_context(side))) or _is_weighted_sum(side)
+
+
+_VERBAL = (Kind.WORD, Kind.TEXT)
+_UNKNOWNS = frozenset("ijklmnxyzt")  # which a bracket multiplies; other letters before a bracket are functions
+_WEIGHTED_SUM = re.compile(r"-?(?:\d+\*?)?[A-Za-z]+(?:[+-](?:\d+\*?)?[A-Za-z]+)+", re.ASCII)
+
+
+def _is_tuple(side: list[Token]) -> bool:
+    """Whether a side names several: `x, y`, `(m,n)`."""
+    parts = re.split(",", "".join(token.text for token in side).strip("()[]"))
+    return len(parts) > 1 and all(len(part) <= 1 for part in parts)
+
+
+def _multiplies_itself(side: list[Token]) -> bool:
+    """Whether a letter stands before a bracket that has it, too: `k(k+1)`."""
+    for place, token in enumerate(side[:-1]):
+        if token.kind is Kind.WORD and side[place + 1].text in ("(", "["):
+            closer = _closing_place(side, place + 1)
+            if any(inner.text == token.text for inner in side[place + 2 : closer]):
+                return True
+    return False
+
+
+def _closing_place(side: Sequence[Token], opening: int) -> int:
+    depth = 0
+    for place in range(opening, len(side)):
+        depth += (side[place].text in _PAIRS) - (side[place].text in _PAIRS.values())
+        if depth == 0:
+            return place
+    return len(side)
+
+
+def _is_weighted_sum(side: list[Token]) -> bool:
+    """Whether a side is the sum of several unknowns that problems ask for: `100m+n`; a line's `2x+3y` is not."""
+    if not _WEIGHTED_SUM.fullmatch("".join(token.text for token in side)):
+        return False
+    letters = {token.text for token in side if token.kind is Kind.WORD}
+    return len(letters) > 1 and all(len(letter) == 1 for letter in letters) and not {"x", "y"} <= letters
 
 
 def _is_letter(token: Token) -> bool:
@@ -209,7 +342,8 @@ def _with_context(side: list[Token]) -> tuple[list[Token], list[Token], list[boo
         if token.text in _PAIRS:
             is_index = previous.text in ("^", "_")
             is_command = previous.kind is Kind.COMMAND and _is_letter(previous)  # `\mathcal{F}`
-            is_applied = token.text != "{" and (_is_letter(previous) or closed_inside or previous.text == "'")
+            is_function = _is_letter(previous) and previous.text not in _UNKNOWNS
+            is_applied = token.text != "{" and (is_function or closed_inside or previous.text == "'")
             groups.append(groups[-1] or is_index or is_command or is_applied)
         elif token.text in _PAIRS.values() and len(groups) > 1:
             was_inside = groups.pop()
@@ -233,7 +367,7 @@ _READABLE = frozenset({r"\frac", r"\binom", r"\sqrt", r"\log", r"\lfloor", r"\rf
 
 def _side_value(side: list[Token], modulus: int | None) -> int:
     node, rest = parse_prefix(side)
-    factor = _unit_factor(rest)
+    factor = unit_factor(rest, is_degree=any(token.text == r"\circ" for token in side)) if rest else 1
     if factor is None:
         reject(Rejection.SEVERAL_VALUES if _is_list(rest) else Rejection.NOT_A_NUMBER)
     return _evaluate(node, factor, modulus)
@@ -253,84 +387,3 @@ def _evaluate(node: Node, factor: int, modulus: int | None) -> int:
     if exact.denominator != 1:
         reject(Rejection.NOT_AN_INTEGER)
     return exact.numerator
-
-
-# --------------------------------------------------------------------------------------------- units
-
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_SCALES |= {f"{word}s": scale for word, scale in _SCALES.items()}
-# Words after a number that make it another number, or one of several, or a condition.
-_ALTERING = frozenset(
-    "and or to if when where mod modulo base plus minus times over by less fewer more than not except least most"
-    " dozen dozens ten tens score scores lakh lakhs crore crores k negative"
-    " half halves third thirds quarter quarters fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths"
-    " tenth tenths hundredth hundredths thousandth thousandths millionth millionths"
-    " squared cubed factorial choose points remainder for but between through until either plusminus pi sqrt".split()
-)
-_SHORT_UNITS = frozenset(
-    "mm cm dm km ft in yd mi kg mg lb lbs oz ml cl dl hr hrs min mins sec secs ms mph kmh kph sq cu deg rad pct"
-    " usd eur cents pts am pm".split()
-)
-_LONG_WORD = 3  # letters: a product of so many variables after a space is rarer than "men" or "per"
-
-
-def _unit_factor(rest: list[Token]) -> int | None:
-    """What the words after a number multiply it by: 1 for a unit, 1000 for "thousand"; None for no unit."""
-    factor = 1
-    position = 0
-    is_scaling = True  # until a unit has come: "5 thousand cm", but not "5 in the thousands place"
-    while position < len(rest):
-        token = rest[position]
-        if token.kind in (Kind.WORD, Kind.TEXT):
-            divides = position > 0 and rest[position - 1].text == "/"  # `km/h`
-            scale = _word_factor(token, divides=divides)
-            if scale is None or (scale > 1 and not is_scaling):
-                return None
-            is_scaling = scale > 1
-            factor *= scale
-            position += 1 + _unit_power(rest[position + 1 :])
-        elif token.text in ("%", r"\circ", "/", ".", "'", "*", r"\mathrm") or (token.text, position) == ("_", 0):
-            width = _base_ten(rest[position:]) if token.text == "_" else 1
-            if not width:
-                return None
-            position += width
-        elif token.text == "(" and (closer := _closing(rest, position)):
-            if _unit_factor(rest[position + 1 : closer]) != 1:
-                return None
-            position = closer + 1
-        else:
-            return None
-    return factor
-
-
-def _word_factor(token: Token, *, divides: bool) -> int | None:
-    words = re.findall(r"[^\W\d_]+", token.text.lower())
-    if token.kind is Kind.WORD and not divides:
-        word = words[0]
-        if word not in _SHORT_UNITS and word not in _SCALES and not (token.spaced and len(word) >= _LONG_WORD):
-            return None
-    if any(word in _ALTERING for word in words):
-        return None
-    scales = list(takewhile(_SCALES.__contains__, words))
-    if any(word in _SCALES for word in words[len(scales) :]) or (scales and divides):
-        return None
-    return prod(_SCALES[word] for word in scales)
-
-
-def _unit_power(rest: list[Token]) -> int:
-    """How many tokens the power of a unit takes: `^2`, `^{-1}`."""
-    texts = [token.text for token in rest[:5]]
-    if texts[:1] != ["^"]:
-        return 0
-    if texts[1:2] == ["{"] and "}" in texts:
-        return texts.index("}") + 1
-    return min(2, len(texts))
-
-
-def _base_ten(rest: list[Token]) -> int:
-    texts = [token.text for token in rest[:4]]
-    return 2 if texts[:2] == ["_", "10"] else 4 if texts == ["_", "{", "10", "}"] else 0
-
-
-def _closing(rest: list[Token], position: int) -> int | None:
-    return next((i for i in range(position + 1, len(rest)) if rest[i].text == ")"), None)

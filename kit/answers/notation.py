@@ -65,6 +65,10 @@ class Op(StrEnum):
     CEIL = "ceil"
     ABS = "abs"
     MOD = "mod"
+    GCD = "gcd"
+    LCM = "lcm"
+    MAX = "max"
+    MIN = "min"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +107,46 @@ class Token(NamedTuple):  # a tuple, since it is built in a third of the time of
     spaced: bool = False
 
 
-_TEXT_COMMANDS = "text|textbf|textit|textrm|textnormal|textsf|texttt|mbox|hbox|mathrm|operatorname"
+_TEXT_COMMANDS = (
+    "text|textbf|textit|textrm|textnormal|textsf|texttt|textup|textsl|textsc|textmd|emph|mbox|hbox|mathrm|operatorname"
+)
 _TEXT_WITH_DIGITS = re.compile(rf"\\(?:{_TEXT_COMMANDS})\s*+\{{([^{{}}\d]*+\d[^{{}}]*+)\}}", re.ASCII)
 _TOKEN = re.compile(
     rf"""(?P<space>\s+)
     |(?P<number>(?:[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:\ \d{{3}})+|(?:_\d{{3}})+)(?!\d)|\d+)(?:\.\d+)?
         (?:[eE][+-]?\d{{1,3}}(?![A-Za-z\d]))?|\.\d+)
+    |\\operatorname\*?\s*\{{\s*(?P<function>gcd|hcf|lcm|max|min|sec|deg|rad)\s*\}}
     |\\(?:{_TEXT_COMMANDS})\s*\{{(?P<text>[^{{}}\d]*)\}}
     |(?P<command>\\(?:[A-Za-z]+|.))
     |(?P<word>[A-Za-z]+)
-    |(?P<symbol>\*\*|<=|>=|!=|.)""",
+    |(?P<symbol>\*\*|<=|>=|!=|\.\.\.|.)""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 # Commands that change the look and not the value. A text command is here for `\text{\frac{84}{2}}`.
 _INVISIBLE = frozenset(
     [f"\\{name}" for name in _TEXT_COMMANDS.split("|")]
-    + r"\left \right \big \Big \bigl \bigr \Bigl \Bigr \bigg \Bigg \displaystyle \textstyle \limits \rm \bf"
-    r" \mathbf \mathit \mathsf \mathtt \boldsymbol \bm \underline \boxed \fbox \quad \qquad \thinspace \enspace"
-    r" \large \Large \LARGE \huge \Huge".split()
+    + r"\left \right \mleft \mright \big \Big \bigl \bigr \Bigl \Bigr \bigg \Bigg \biggl \biggr \Biggl \Biggr"
+    r" \displaystyle \textstyle \scriptstyle \scriptscriptstyle \limits \nolimits \rm \bf \it \sf \tt \sl \em"
+    r" \bfseries \itshape \upshape \rmfamily \sffamily \ttfamily \normalfont \boldmath \unboldmath"
+    r" \mathbf \mathit \mathsf \mathtt \mathnormal \boldsymbol \bm \pmb \mathop \mathord \ensuremath"
+    r" \underline \uline \boxed \fbox \framebox \frame \num \ang \quad \qquad \thinspace \enspace \enskip"
+    r" \medspace \thickspace \negthinspace \nobreakspace \space \strut \mathstrut \relax \nonumber \notag"
+    r" \tiny \scriptsize \footnotesize \small \normalsize \large \Large \LARGE \huge \Huge".split()
 )
 _SAME_AS = {
     r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", "**": "^", r"\%": "%",
     r"\{": "[", r"\}": "]", r"\lbrace": "[", r"\rbrace": "]", r"\lbrack": "[", r"\rbrack": "]",
     r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac",
     r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\degree": r"\circ", r"\mod": r"\bmod",
+    r"\hcf": r"\gcd", r"\ldots": r"\dots", r"\cdots": r"\dots", r"\dotsc": r"\dots", r"\dotsb": r"\dots",
+    r"\dotsm": r"\dots", "...": r"\dots",
 }  # fmt: skip
+_FUNCTIONS = {r"\gcd": Op.GCD, r"\lcm": Op.LCM, r"\max": Op.MAX, r"\min": Op.MIN}
+_FUNCTION_NAMES = {"gcd": r"\gcd", "hcf": r"\gcd", "lcm": r"\lcm", "max": r"\max", "min": r"\min"}
+_FUNCTION_CALL = re.compile(
+    r"(?<![A-Za-z])(?:gcd|hcf|lcm|max|min)\}?\s*+(?:\\(?:left|[bB]igg?l?)\s*+)?(?:\(|\\\{)[^()]*+"
+)
+_OPERATORS = frozenset("+-*/^_!|()[]=,:;<>")
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -138,6 +157,8 @@ def tokenise(text: str) -> list[Token]:
     if len(text) > MAX_CHARS:
         reject(Rejection.TOO_COMPLEX)
     text = _TEXT_WITH_DIGITS.sub(r" \1 ", text)  # `\text{42 ways}` is no group
+    if "," in text:  # `\gcd(12,180)` has two arguments and no thousands
+        text = _FUNCTION_CALL.sub(lambda call: call[0].replace(",", ", "), text)
     tokens: list[Token] = []
     spaced = False
     for match in _TOKEN.finditer(text):
@@ -145,14 +166,33 @@ def tokenise(text: str) -> list[Token]:
         if name == "space":
             spaced = True
             continue
-        lexeme = match["text"].strip() if name == "text" else _SAME_AS.get(match[0], match[0])
-        if lexeme not in _INVISIBLE:
-            kind = Kind.SYMBOL if len(lexeme) == 1 and name == "command" else _KINDS[name]
-            tokens.append(Token(kind, lexeme, spaced))
+        token = _token(name, match, spaced=spaced)
+        if token is not None:
+            tokens.append(token)
             spaced = False
     if len(tokens) > MAX_TOKENS:
         reject(Rejection.TOO_COMPLEX)
     return tokens
+
+
+def _token(name: str, match: re.Match[str], *, spaced: bool) -> Token | None:
+    """None for what only changes the look."""
+    if name == "text":
+        return _text_token(match["text"].strip(), spaced=spaced)
+    if name == "function":
+        return Token(Kind.COMMAND, _FUNCTION_NAMES.get(match["function"], "\\" + match["function"]), spaced)
+    lexeme = _SAME_AS.get(match[0], match[0])
+    if lexeme in _INVISIBLE:
+        return None
+    kind = Kind.SYMBOL if len(lexeme) == 1 and name == "command" else _KINDS[name]
+    return Token(kind, lexeme, spaced)
+
+
+def _text_token(text: str, *, spaced: bool) -> Token | None:
+    r"""Text is no operator: `3\text{!}` is no factorial, and in `3\text{-}5` nothing is subtracted."""
+    if not text.strip(".!? ~"):
+        return None
+    return Token(Kind.TEXT, f" {text} " if text in _OPERATORS else text, spaced)
 
 
 def parse_prefix(tokens: Sequence[Token]) -> tuple[Node, list[Token]]:
@@ -169,7 +209,7 @@ _CLOSER = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\r
 _GROUP_OP = {r"\lfloor": Op.FLOOR, r"\lceil": Op.CEIL, "|": Op.ABS}
 _INFIX = {r"\choose": Op.BINOMIAL, r"\over": Op.DIV}  # of a whole group: `{10 \choose 3}`
 # What multiplies the factor that it directly follows; `|` is left out since it may also close.
-_MULTIPLIES = frozenset({"(", "[", "{", r"\lfloor", r"\lceil", r"\sqrt", r"\log", r"\frac", r"\binom"})
+_MULTIPLIES = frozenset({"(", "[", "{", r"\lfloor", r"\lceil", r"\sqrt", r"\log", r"\frac", r"\binom", *_FUNCTIONS})
 
 
 class _Parser:
@@ -178,6 +218,7 @@ class _Parser:
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._ahead = list(reversed(tokens))  # a stack: the next token is the last
         self._depth = 0
+        self._brackets = 0  # that are open and separate their members by commas
 
     def rest(self) -> list[Token]:
         return self._ahead[::-1]
@@ -255,7 +296,8 @@ class _Parser:
         return node
 
     def _is_factor_ahead(self) -> bool:
-        return self._peek() in _MULTIPLIES and not self._parenthesised_mod()
+        is_remark = self._peek() == "(" and self._kind_at(2) in (Kind.WORD, Kind.TEXT) and not self._is_call_at(2)
+        return self._peek() in _MULTIPLIES and not self._parenthesised_mod() and not is_remark
 
     def _is_factorial_ahead(self) -> bool:
         """Whether `2!` follows; after another factorial it multiplies, as in `8!2!`."""
@@ -264,6 +306,9 @@ class _Parser:
     def _kind_at(self, place: int) -> Kind | None:
         """The kind of the next token (1), of the one after it (2) …"""
         return self._ahead[-place].kind if len(self._ahead) >= place else None
+
+    def _is_call_at(self, place: int) -> bool:
+        return _function(self._ahead[-place]) is not None
 
     def _power(self) -> Node:
         base = self._postfix()
@@ -306,7 +351,11 @@ class _Parser:
     def _atom(self) -> Node:
         token = self._ahead.pop() if self._ahead else Token(Kind.SYMBOL, "")
         if token.kind is Kind.NUMBER:
+            if self._brackets and "," in token.text:  # `(3,125)` is a pair, `[1,100]` an interval
+                reject(Rejection.SEVERAL_VALUES)
             return Number(_literal(token.text))
+        if self._peek() in ("(", "[") and (function := _function(token)):
+            return self._call(function)
         match token.text:
             case "(" | "[" | "{" | "|" | r"\lfloor" | r"\lceil":
                 return self._group(token.text)
@@ -320,8 +369,20 @@ class _Parser:
                 return self._logarithm()
         reject(Rejection.NOT_A_NUMBER)
 
+    def _call(self, function: Op) -> Node:
+        r"""A function of several numbers or of a set: `\gcd(12, 18)`, `\max\{3, 5\}`."""
+        opener = self._ahead.pop().text
+        args = [self.expression()]
+        while self._peek() == ",":
+            self._ahead.pop()
+            args.append(self.expression())
+        self._expect(_CLOSER[opener])
+        return Apply(function, tuple(args))
+
     def _group(self, opener: str) -> Node:
+        self._brackets += opener in ("(", "[")
         node = self.expression()
+        self._brackets -= opener in ("(", "[")
         if opener == "{" and (infix := _INFIX.get(self._peek())):
             self._ahead.pop()
             node = Apply(infix, (node, self.expression()))
@@ -364,6 +425,10 @@ class _Parser:
 
     def _peek(self) -> str:
         return self._ahead[-1].text if self._ahead else ""
+
+
+def _function(token: Token) -> Op | None:
+    return _FUNCTIONS.get(_FUNCTION_NAMES.get(token.text, token.text))
 
 
 def _is(node: Node, op: Op) -> bool:

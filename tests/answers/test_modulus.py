@@ -35,6 +35,17 @@ from kit.answers.modulus import stated_modulus
         ("What remainder is left when $A$ is divided by 1000?", 1000),
         ("Find the remainder obtained when $A$ is divided by $10^5$.", 10**5),
         ("Let $R$ be the remainder when $A$ is divided by $10^5$. Find $R$.", 10**5),
+        ("What is the residue of $T$ modulo $10^5$?", 10**5),
+        ("Determine the least nonnegative residue of $3^{100}$ modulo 101.", 101),
+        ("What is $T$ (mod 1000)?", 1000),
+        ("What is the sum of all such $n$ (mod 100000)?", 100_000),
+        ("Find the number of such words $\\pmod{1000}$.", 1000),
+        ("Find the two rightmost digits of $7^{99}$.", 100),
+        ("What are the three last digits of $7^{999}$?", 1000),
+        ("What are the last five decimal digits of $T$?", 10**5),
+        ("Compute the remainder upon dividing $T$ by $10^5$.", 10**5),
+        ("Find $T$, reduced modulo $99991$.", 99_991),
+        ("Submit the remainder when $T$ is divided by 1000.", 1000),
         ("Let $R$ be the remainder when $A$ is divided by $7$. Here $A=BC$.\nWhat is the value of $R$?", 7),
     ],
 )
@@ -75,6 +86,16 @@ def test_finds_the_modulus_of_the_final_question(problem: str, modulus: int) -> 
         "Find $\\sum_{k=1}^{100} k \\bmod 7$.",
         "Find $\\sum_{k=1}^{100} (k \\bmod 7)$.",
         "What is $x + (y \\mod 7)$?",
+        "Find the number of residues modulo 101.",
+        "Find all $n$ with $n = 3 \\pmod{7}$.",
+        "Find the inverse of $3$ (mod 7).",
+        "What is the order of $2$ (mod 101)?",
+        "How many $x$ satisfy $x^2=1$ (mod 8)?",
+        "Find the number of solutions of $x^2 \\equiv 1$ (mod 8).",
+        "Find the number of quadratic residues $\\pmod{101}$.",
+        "Find the smallest primitive root (mod 41).",
+        "Find the sum of the two rightmost digits of $7^9$.",
+        "What is the residue of $f$ at $0$?",
     ],
 )
 def test_leaves_a_modulus_of_the_premises_alone(problem: str) -> None:
@@ -92,6 +113,8 @@ def test_reading_a_problem_is_total(problem: str) -> None:
     [
         "find the remainder when ", "when x is divided by ", "find $x ", "answer mod ", "$", " ",
         "let r be the remainder when ", "what remainder does ", r"what is $a \mod ", "find the remainder when    ",
+        "find the residue of x ", "what is x (mod ", "find x \\pmod{", "find the remainder upon dividing ",
+        "find x reduced mod ",
     ],
 )  # fmt: skip
 def test_a_long_problem_is_read_in_bounded_time(piece: str) -> None:

@@ -41,7 +41,8 @@ EXPLAINED = {
     # All seven are recorded as wrong, and what we read is the gold.
     "math_nemo_rs3x50": {
         "train/number_theory/106.json/rs0",  # took the box of an invented question
-        "train/prealgebra/888.json/rs1",  # the same
+        "train/prealgebra/888.json/rs0",  # took the box of an invented instruction, `\boxed{[answer]}`
+        "train/prealgebra/888.json/rs1",  # took the box of an invented question
         "train/algebra/635.json/rs2",  # took an empty box of an invented instruction
         "train/number_theory/918.json/rs2",  # the same
         "train/prealgebra/737.json/rs0",  # did not read "1320 km"
