@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -84,8 +84,8 @@ class BudgetConfig:
 class Budget:
     """The competition's time, as seen at any moment through its clock."""
 
-    config: BudgetConfig
-    clock: Clock
+    config: BudgetConfig = field(default_factory=BudgetConfig)
+    clock: Clock = field(default_factory=process_clock)
 
     @property
     def remaining_s(self) -> float:

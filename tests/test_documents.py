@@ -29,7 +29,7 @@ ROOMS = sorted(path.relative_to(REPO).as_posix() for path in REPO.glob("kit/*/")
 
 def commands(name: str) -> list[str]:
     """The lines of a document's code blocks that are commands, without what is redirected into them."""
-    blocks = re.findall(r"^```\n(.*?)^```", (REPO / name).read_text(), re.S | re.M)
+    blocks = re.findall(r"^```(?:python)?\n(.*?)^```", (REPO / name).read_text(), re.S | re.M)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line.partition(" < ")[0] for line in lines if re.match(r"make |\.venv/bin/kit |python ", line)]
 

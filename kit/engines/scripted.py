@@ -31,11 +31,11 @@ class Fault(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What one attempt does when nothing limits it.
+    """What one attempt does without limits.
 
-    seconds: how long the whole text takes. num_tokens: its length, end-of-sequence token included.
-    num_chunks: even pieces in which a watcher sees it. token_stats: one entry a token, or empty.
-    Raises: InputError for a negative time, or fewer tokens or pieces than one.
+    seconds: of the whole text. num_tokens: of it, with the end-of-sequence token. num_chunks: equal pieces that a
+    watcher sees. token_stats: one entry a token, or empty.
+    Raises: InputError for a negative time, no tokens or no pieces.
     """
 
     text: str = ""
