@@ -14,59 +14,13 @@ from hypothesis import strategies as st
 
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import InputError
-from kit.sampling import Chunk, FinishReason, Message, Prompt, Sample, SamplingParams, TokenStats
+from kit.sampling import Chunk, FinishReason, Message, Prompt, Sample, SamplingParams
 from kit.voting.early_abort import EarlyAbort, EarlyAbortConfig, percentile
+from tests.voting.traces import confident, plain_groups, sample
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 NATS = st.floats(0, 25)
 PROMPT = Prompt((Message("user", "What is $1+1$?"),))
-
-
-def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenStats:
-    return TokenStats(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
-
-
-def confident(*confidences: float | None) -> tuple[TokenStats, ...]:
-    return tuple(token(confidence=each) for each in confidences)
-
-
-def sample(
-    token_stats: tuple[TokenStats, ...] = (),
-    *,
-    mean_entropy: float | None = None,
-    halting: float | None = None,
-    finish: FinishReason = FinishReason.STOP,
-) -> Sample:
-    return Sample(
-        text="",
-        num_tokens=len(token_stats),
-        finish=finish,
-        seconds=1.0,
-        seed=0,
-        mean_entropy=mean_entropy,
-        halting=halting,
-        token_stats=token_stats,
-    )
-
-
-# ------------------------------------------------------------------------------------------- oracle
-
-
-def plain_mean(values: list[float]) -> float:
-    total = 0.0
-    for value in values:
-        total += value
-    return total / len(values)
-
-
-def plain_groups(confidences: list[float], window_tokens: int) -> list[float]:
-    """Section 3.1 of the paper: the mean of every window of neighbours; the repository's rule for short traces."""
-    if len(confidences) < window_tokens:
-        return [plain_mean(confidences)]
-    groups = []
-    for begin in range(len(confidences) - window_tokens + 1):
-        groups.append(plain_mean(confidences[begin : begin + window_tokens]))
-    return groups
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.sampled_from([1, 10, 25, 50, 75, 90, 99]))

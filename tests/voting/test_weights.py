@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.sampling import FinishReason, Message, Prompt, Sample, TokenStats
+from kit.sampling import Message, Prompt, Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Vote, confidence_weight, tally
 from kit.voting.weights import (
     GROUP_TOKENS,
@@ -31,39 +31,11 @@ from kit.voting.weights import (
     tail_entropy,
     weigh,
 )
+from tests.voting.traces import confident, plain_groups, plain_mean, sample, token
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 NATS = st.floats(0, 25)
 PROMPT = Prompt((Message("user", "What is $1+1$?"),))
-
-
-def token(*, entropy: float = 0.3, confidence: float | None = None, halting: float | None = None) -> TokenStats:
-    return TokenStats(logprob=-0.1, entropy=entropy, confidence=confidence, halting=halting)
-
-
-def confident(*confidences: float | None) -> tuple[TokenStats, ...]:
-    return tuple(token(confidence=each) for each in confidences)
-
-
-def sample(
-    token_stats: tuple[TokenStats, ...] = (),
-    *,
-    mean_entropy: float | None = None,
-    halting: float | None = None,
-    finish: FinishReason = FinishReason.STOP,
-) -> Sample:
-    return Sample(
-        text="",
-        num_tokens=len(token_stats),
-        finish=finish,
-        seconds=1.0,
-        seed=0,
-        mean_entropy=mean_entropy,
-        halting=halting,
-        token_stats=token_stats,
-    )
-
-
 ANY_TOKEN = st.builds(
     TokenStats,
     logprob=ANY_FLOAT,
@@ -80,23 +52,6 @@ ANY_SAMPLE = st.builds(
 
 
 # ------------------------------------------------------------------------------------------- oracle
-
-
-def plain_mean(values: list[float]) -> float:
-    total = 0.0
-    for value in values:
-        total += value
-    return total / len(values)
-
-
-def plain_groups(confidences: list[float], window_tokens: int) -> list[float]:
-    """Section 3.1 of the paper: the mean of every window of neighbours; the repository's rule for short traces."""
-    if len(confidences) < window_tokens:
-        return [plain_mean(confidences)]
-    groups = []
-    for begin in range(len(confidences) - window_tokens + 1):
-        groups.append(plain_mean(confidences[begin : begin + window_tokens]))
-    return groups
 
 
 def plain_bottom(confidences: list[float], window_tokens: int) -> float:
