@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.commands.progress import byte_bar
+
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Wheelhouse
 
@@ -30,23 +32,31 @@ def add(commands: Any) -> None:
 
 def lock_command(args: argparse.Namespace) -> int:
     """`kit wheels lock`."""
-    from kit.kaggle.wheels.commands import lock_wheels
+    from kit.kaggle.wheels.committed import lock_anew
 
-    return lock_wheels(args.target, _console())
+    print(f"resolving {args.target} …", flush=True)
+    path, lock = lock_anew(args.target)
+    print(f"{len(lock.wheels)} wheels, {lock.size_bytes:,} bytes: {path}")
+    return 0
 
 
 def fetch_command(args: argparse.Namespace) -> int:
     """`kit wheels fetch`."""
-    from kit.kaggle.wheels.commands import fetch_wheels
-
-    return fetch_wheels(args.target, args.out or OUT / args.target, _console())
+    _fetch(args.target, args.out or OUT / args.target)
+    return 0
 
 
 def check_command(args: argparse.Namespace) -> int:
-    """`kit wheels check`."""
-    from kit.kaggle.wheels.commands import check_wheels
+    """`kit wheels check`; 1 and the faults if the folder is not enough."""
+    from kit.kaggle.wheels.committed import check_folder, current_lock
 
-    return check_wheels(args.target, args.folder or OUT / args.target, _console())
+    lock, folder = current_lock(args.target), args.folder or OUT / args.target
+    closure = check_folder(lock, folder)
+    for fault in closure.faults:
+        print(fault)
+    verdict = f"{len(closure.faults)} faults" if closure.faults else "nothing missing, no conflict"
+    print(f"{args.target}: {len(lock.wheels)} wheels in {folder}: {verdict} (asked: {closure.witness})")
+    return 1 if closure.faults else 0
 
 
 def wheelhouse(target: str, folder: Path | None = None) -> Wheelhouse:
@@ -60,9 +70,7 @@ def wheelhouse(target: str, folder: Path | None = None) -> Wheelhouse:
 
 def fetched_wheelhouse(target: str, folder: Path) -> Wheelhouse:
     """The same, those that are missing fetched."""
-    from kit.kaggle.wheels.commands import fetch_wheels
-
-    fetch_wheels(target, folder, _console())
+    _fetch(target, folder)
     return wheelhouse(target, folder)
 
 
@@ -78,7 +86,15 @@ def _add_step(steps: Any, name: str, run: Callable[[argparse.Namespace], int], t
     return step
 
 
-def _console() -> Any:
-    from rich.console import Console
+def _fetch(target: str, out: Path) -> None:
+    from kit.kaggle.wheels.committed import current_lock
+    from kit.kaggle.wheels.fetch import fetch
+    from kit.kaggle.wheels.index import configured_index
 
-    return Console()
+    lock = current_lock(target)
+    with byte_bar(f"fetching {target}") as on_bytes:
+        fetched = fetch(lock, out, configured_index(), on_bytes=lambda num: on_bytes(num, lock.size_bytes))
+    print(
+        f"{len(lock.wheels)} wheels, {lock.size_bytes:,} bytes, verified: {out} "
+        f"({fetched.num_present} were there, {fetched.num_bytes:,} bytes downloaded)"
+    )

@@ -25,7 +25,7 @@ from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import Isolation, without_network
 from kit.kaggle.upload.client import check_installed
 from kit.kaggle.upload.credentials import find_credentials
-from kit.kaggle.wheels.commands import current_lock
+from kit.kaggle.wheels.committed import current_lock
 from kit.kaggle.wheels.lockfile import lock_path
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement

@@ -7,7 +7,7 @@ index       the package index that pip is configured with
 fetch       from a lock to a folder of wheels
 closure     the proof that the folder alone is enough, by uv or pip
 install     from the folder to an environment of its own, and whether this machine is the one it is for
-commands    `kit wheels lock | fetch | check`
+committed   the targets and locks of a checkout, by name
 
 `install` and what it imports need only the standard library, `packaging` and the kit: they run on Kaggle.
 """

@@ -18,13 +18,13 @@ from packaging.markers import default_environment
 from packaging.pylock import is_valid_pylock_path
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
-from rich.console import Console
 
+from kit import cli
 from kit.errors import InputError, KitError, MissingError
 from kit.kaggle.wheels import closure
 from kit.kaggle.wheels.closure import Witness, check
-from kit.kaggle.wheels.commands import check_wheels, fetch_wheels, lock_wheels
-from kit.kaggle.wheels.fetch import save_requirements
+from kit.kaggle.wheels.committed import check_folder, current_lock, lock_anew
+from kit.kaggle.wheels.fetch import fetch, save_requirements
 from kit.kaggle.wheels.index import Index, configured_index
 from kit.kaggle.wheels.install import Host, check_host, driver_cuda, install_from
 from kit.kaggle.wheels.installers import undirected, uv_command
@@ -36,7 +36,6 @@ from tests.kaggle.wheels.simple_index import SimpleIndex, locked, make_wheel, se
 NAMES = ("cpu", "kaggle-cp312", "kaggle-cp312-cu128", "kaggle-cp313", "kaggle-cp313-cu128")
 HERE = Host.here()
 PYTHON = f"{HERE.python[0]}.{HERE.python[1]}"
-QUIET = Console(quiet=True)
 
 needs_uv = pytest.mark.skipif(uv_command() is None, reason="uv is not here: pip install uv, or put one on PATH")
 
@@ -616,25 +615,33 @@ def project(tmp_path: Path) -> Path:
 
 @needs_uv
 def test_the_commands_lead_from_a_target_to_a_folder_that_is_proved(
-    index: SimpleIndex, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    index: SimpleIndex, project: Path, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "app", requires=["part"])
     make_wheel(index.folder, "part")
-    client, out, console = Index(url=index.url), tmp_path / "out", Console(width=200)
-    assert lock_wheels("toy", console, project=project, index=client) == 0
-    assert fetch_wheels("toy", out, console, project=project, index=client) == 0
-    assert check_wheels("toy", out, console, project=project) == 0
-    assert "nothing missing, no conflict" in capsys.readouterr().out
+    client, out = Index(url=index.url), tmp_path / "out"
+    path, lock = lock_anew("toy", project=project, index=client)
+    assert (path, lock) == (lock_path(project / "wheels", "toy"), current_lock("toy", project))
+    assert fetch(lock, out, client).num_present == 0
+    assert check_folder(lock, out).faults == ()
     (out / "part-1.0-py3-none-any.whl").unlink()
-    assert check_wheels("toy", out, console, project=project) == 1
-    assert "part-1.0-py3-none-any.whl: missing" in capsys.readouterr().out
+    assert any("part-1.0-py3-none-any.whl: missing" in fault for fault in check_folder(lock, out).faults)
+    with pytest.raises(MissingError, match=f"no such folder; `kit wheels fetch --target toy --out {tmp_path / 'no'}`"):
+        check_folder(lock, tmp_path / "no")
+
+
+def test_the_command_prints_what_is_missing_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["wheels", "check", "--target", "cpu", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "trio-" in told
+    assert f"cpu: {len(current_lock('cpu').wheels)} wheels in {tmp_path}: " in told
 
 
 def test_a_lock_that_is_older_than_its_target_is_not_fetched(project: Path, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "app")
     lock_of(toy("app", "dropped-since", glibc="2.17"), wheel).save(lock_path(project / "wheels", "toy"))
     with pytest.raises(InputError, match="its target has changed since; make it anew with `kit wheels lock"):
-        fetch_wheels("toy", tmp_path / "out", QUIET, project=project)
+        current_lock("toy", project)
 
 
 @pytest.mark.slow
@@ -643,14 +650,15 @@ def test_a_lock_that_is_older_than_its_target_is_not_fetched(project: Path, tmp_
 def test_the_cpu_target_is_fetched_proved_installed_and_imported(repo: Path, tmp_path: Path) -> None:
     """The real thing from pip's own index: 116 MB."""
     try:
-        replace(configured_index(), pauses_s=()).offers("anyio")
+        replace(configured_index(), pauses_s=()).offers("trio")
     except KitError as error:
         pytest.skip(f"NOT TESTED, no package index can be reached: {error}")
     folder, environment = tmp_path / "wheels", tmp_path / "environment"
-    assert fetch_wheels("cpu", folder, QUIET, project=repo) == 0
-    assert check_wheels("cpu", folder, QUIET, project=repo) == 0
+    lock = current_lock("cpu", repo)
+    fetch(lock, folder, configured_index())
+    assert check_folder(lock, folder).faults == ()
     python = install_from(folder, lock_path(repo / "wheels", "cpu"), environment)
-    modules = "anyio, trio, sympy, rich, numpy, polars, grpc, google.protobuf, tokenizers, jinja2, transformers"
+    modules = "trio, sympy, rich, numpy, polars, grpc, google.protobuf, tokenizers, jinja2, transformers"
     assert run(python, f"import {modules}; print(transformers.__version__)").endswith("5.19.0")
     names = {parse_wheel_filename(path.name)[0] for path in folder.glob("*.whl")}
     listed = run(python, "from importlib.metadata import distributions as d; print(*{x.name for x in d()})").split()
