@@ -44,9 +44,9 @@ def test_each_public_name_is_there_and_no_other() -> None:
         kit.Solvre  # noqa: B018
 
 
-def test_a_problem_is_solved_in_a_few_lines() -> None:
-    assert 0 <= int(python(SIX_LINES)) <= 99_999
-
-
-def test_a_problem_is_solved_in_one_line() -> None:
-    assert 0 <= int(python("import kit; print(kit.solve('What is $1+1$?', num_samples=2).answer)")) <= 99_999
+def test_a_problem_is_solved_in_a_few_lines_and_in_one() -> None:
+    """In one process, since each has torch to import."""
+    one_line = "import kit; print(kit.solve('What is $1+1$?', num_samples=2).answer)"
+    answers = [int(line) for line in python(SIX_LINES + one_line).split()]
+    assert len(answers) == 2
+    assert all(0 <= answer <= 99_999 for answer in answers)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.commands.progress import upload_progress
 from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, DatasetHandle
-from kit.kaggle.facts import LICENCES
+from kit.kaggle.facts import LICENCES, SITE
 from kit.kaggle.upload.plan import DEFAULT_READY_S, RetryPolicy
 
 
@@ -79,7 +79,7 @@ def _archive(dataset: Path, handle: DatasetHandle) -> int:
         done = archive(dataset, handle, environ=os.environ, on_event=on_event)
     print(
         f"{done.path}: {done.num_files} files, {done.size_bytes:,} bytes. Upload it by hand:\n"
-        "  1. open https://www.kaggle.com/datasets/new (for a new version: the dataset's page, New Version)\n"
+        f"  1. open {SITE}/datasets/new (for a new version: the dataset's page, New Version)\n"
         f"  2. drop {done.path.name} there; Kaggle unpacks it\n"
         f"  3. title {handle.metadata['title']!r}, "
         f"{'public' if handle.is_public else 'private'}, address {handle.ref}; Create\n"

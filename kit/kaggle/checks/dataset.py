@@ -22,14 +22,12 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, Wh
 from kit.kaggle.dataset.mounted import place_of
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.facts import DATASET_METADATA
+from kit.kaggle.facts import DATASET_METADATA, KERNEL_VARIABLE
 from kit.kaggle.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.closure import check
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.kaggle.wheels.target import Target
-
-_KAGGLE_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"  # Interactive or Batch, in every Kaggle notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def verify_folder(
     site = Site(
         scratch=scratch,
         mounts=environment.input,
-        is_kaggle=_KAGGLE_VARIABLE in environ or environment.is_rerun,
+        is_kaggle=KERNEL_VARIABLE in environ or environment.is_rerun,
         machine=Machine.here(scratch),
     )
     return verify(dataset, site, on_bytes=on_bytes)
