@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, Protocol
 
+import trio
+
 from kit.errors import EngineError, check_fields
 
 log = logging.getLogger(__name__)
@@ -205,9 +207,25 @@ async def call_engine(
         return await engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
     except EngineError:
         raise
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except BaseException as error:  # native libraries panic with what is no Exception
+        if _asks_to_end(error):
+            raise
         log.exception("an engine broke")
-        raise EngineError(f"the engine broke: {error!r}") from error
+        raise EngineError(f"the engine broke: {_shown(error)}") from error
+
+
+def _asks_to_end(error: BaseException) -> bool:
+    """Whether it is a cancellation or Ctrl-C, alone or among what a nursery raised."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_asks_to_end, error.exceptions))
+    return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
+
+
+def _shown(error: BaseException) -> str:
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001  # an error whose own text breaks is still one attempt's
+        return type(error).__name__
 
 
 def checked_sample(sample: Sample) -> Sample:

@@ -68,7 +68,10 @@ class LoopThread:
         self._stopping = trio.Event()
 
     def start(self) -> None:
-        """Start the thread; returns when the loop runs."""
+        """Start the thread; returns when the loop runs.
+
+        Raises: whatever keeps trio from running, such as OSError where no descriptor is left.
+        """
         self._thread.start()
         self._started.result()
 
@@ -101,7 +104,7 @@ class LoopThread:
 
         Does nothing before `start`.
         """
-        if self._started.done():
+        if self._started.done() and self._started.exception() is None:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(tell)
                 self._token.run_sync_soon(self._stopping.set)
@@ -113,8 +116,13 @@ class LoopThread:
         return self._started.result()
 
     def _run(self) -> None:
-        with suppress(BaseExceptionGroup):  # what ended the loop: the future of its task has told it
+        try:
             trio.run(self._serve)
+        except BaseException as error:
+            if not self._started.done():
+                self._started.set_exception(error)
+            elif not isinstance(error, BaseExceptionGroup):  # a group is what ended the loop: its task's future told it
+                raise
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as self._tasks:

@@ -156,3 +156,14 @@ def test_stopping_waits_for_the_tasks_and_may_tell_them(loop: LoopThread) -> Non
     waiting = loop.start_soon(told.wait)
     loop.stop(told.set)
     assert waiting.done()
+
+
+def test_a_loop_that_cannot_begin_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(trio, "run", run)
+    loop = LoopThread()
+    with pytest.raises(OSError, match="Too many open files"):
+        loop.start()
+    loop.stop()

@@ -35,6 +35,8 @@ def equals(node: Node, expected: int, *, rational: Rational) -> bool:
     """
     form = _Form(rational)
     size = form.size(node)
+    if form.degree() > MAX_BOUND_BITS:  # so large that the bound below would be, whatever it is multiplied with
+        reject(Rejection.TOO_COMPLEX)
     # The size of `node - expected`.
     size = _Size(_log_sum(size.over, size.under + math.log2(max(1, abs(expected)))), size.under)
     needed = math.ceil((form.degree() - 1) * size.over + size.under) + 2

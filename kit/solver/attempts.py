@@ -151,7 +151,7 @@ class AttemptLoop:
             self._ended_s += trio.current_time() - self._begun.pop(number)
             if sample is None:  # cancelled, alone or within a group of exceptions
                 self.write(cancelled_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
-        parsed = self.vote_state.read(sample)
+        parsed = self._read(number, sample)
         ended_s = self.clock()
         self.write(
             sample_record(self.vote_state.problem, number, sample, parsed.vote, begun_s=begun_s, ended_s=ended_s)
@@ -180,6 +180,13 @@ class AttemptLoop:
         return Sample(
             text="", num_tokens=0, finish=FinishReason.FAILED, seconds=seconds, seed=params.seed, error=reason
         )
+
+    def _read(self, number: int, sample: Sample) -> ParsedAnswer:
+        try:
+            return self.vote_state.read(sample)
+        except Exception:  # a text that cannot be read, by a bug of ours, costs its own vote and not the problem
+            log.exception("%s, attempt %d: not counted", self.vote_state.problem.id, number)
+            return ParsedAnswer()
 
     def _count(self, number: int, sample: Sample, parsed: ParsedAnswer) -> None:
         self.num_ended += sample.finish is not FinishReason.FAILED

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 import trio
 
 from kit.budget import Budget
-from kit.errors import EngineError, StorageError
+from kit.errors import StorageError
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
 from kit.sampling import Engine, FinishReason, Prompt
 from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
-from kit.solver.genselect import select
+from kit.solver.genselect import Selection, select
 from kit.solver.journal import Journal, Record
 from kit.solver.pacing import Pacer
 from kit.solver.records import sample_of, solution_of, solution_record
@@ -148,17 +148,19 @@ class Solver:
         candidates = vote_state.candidates(max_chars=config.summary_chars)
         # Without tools and last calls, which would put words into the judge's mouth.
         judge = self.engine.engine if isinstance(self.engine, ToolReasoner) else self.engine
-        chosen = await select(
-            judge,
-            vote_state.problem,
-            candidates,
-            config=config,
-            seed=seed,
-            timeout_s=timeout_s,
-            width=self.config.width,
-        )
-        vote_state.num_tokens += chosen.num_tokens
-        return chosen.answer
+        chosen: Selection | None = None
+        with _contained(f"{vote_state.problem.id}, selection"):
+            chosen = await select(
+                judge,
+                vote_state.problem,
+                candidates,
+                config=config,
+                seed=seed,
+                timeout_s=timeout_s,
+                width=self.config.width,
+            )
+            vote_state.num_tokens += chosen.num_tokens
+        return None if chosen is None else chosen.answer
 
     def _past_solution(self, problem: Problem) -> Solution | None:
         """What an earlier process answered; a guess is not final and is tried again."""
@@ -183,13 +185,13 @@ class Solver:
 
 
 _SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.NOT_WORTH, StopReason.ENGINE_FAILED}
-"""Reasons after which there is no competition to settle, no time that it is worth, or no engine to settle it."""
+"""Reasons after which there is no contested vote to settle, no time that it is worth, or no engine to settle it."""
 
 
 @contextmanager
 def _contained(what: str) -> Iterator[None]:
-    """A record that was tampered with costs its own vote and not the problem."""
+    """What may not cost the votes that there are: a record that was tampered with, a bug of ours in an extra."""
     try:
         yield
-    except (EngineError, KeyError, TypeError, ValueError):
+    except Exception:
         log.exception("%s: not counted", what)

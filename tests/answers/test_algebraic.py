@@ -29,6 +29,14 @@ def test_a_root_beside_a_near_integer_is_no_integer(whole: int, degree: int, off
     assert read in ((whole,) if off == 0 else (Rejection.NOT_AN_INTEGER, Rejection.TOO_COMPLEX)) or whole < 4
 
 
+def test_roots_of_huge_degree_are_refused() -> None:
+    """Bug of an earlier version: the degrees' product was more than a float can be."""
+    nested = "2"
+    for _ in range(20):
+        nested = rf"\sqrt[9999999999999999999]{{{nested}}}"
+    assert evaluated(nested) in (Rejection.TOO_COMPLEX, Rejection.NOT_AN_INTEGER)
+
+
 @given(st.integers(0, 10**60), st.integers(1, 9))
 def test_the_floor_of_a_root_is_exact(radicand: int, degree: int) -> None:
     root = floor_root(radicand, degree)

@@ -49,14 +49,14 @@ class Attempt:
     is_cancelled: bool = False
     finish: FinishReason | None = None
     error: str = ""
-    cause: Exception | None = None
+    cause: BaseException | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether more tokens are wanted."""
         return self.finish is None and not self.is_cancelled
 
-    def end(self, finish: FinishReason, *, error: str = "", cause: Exception | None = None) -> None:
+    def end(self, finish: FinishReason, *, error: str = "", cause: BaseException | None = None) -> None:
         """Set the outcome and wake the caller."""
         self.error, self.cause = error, cause
         self.finish = finish  # last: a caller that sees it may read the rest

@@ -88,13 +88,13 @@ class Worker:
                 self._decoder.step()
             return
         except torch.OutOfMemoryError as error:
-            trouble: Exception = error
-        # the loop's boundary: any fault becomes these calls' EngineError, and the thread lives on
-        except Exception as error:  # noqa: BLE001
+            trouble: BaseException = error
+        # the loop's boundary: any fault, a native panic too, becomes these calls' EngineError, and the thread lives on
+        except BaseException as error:  # noqa: BLE001
             trouble = error
         self._recover([attempt for attempt in in_flight if attempt.is_running], trouble)
 
-    def _recover(self, attempts: list[Attempt], trouble: Exception) -> None:
+    def _recover(self, attempts: list[Attempt], trouble: BaseException) -> None:
         self._decoder.clear()
         if not isinstance(trouble, torch.OutOfMemoryError) or len(attempts) < 2:
             _fail(attempts, trouble)
@@ -108,7 +108,7 @@ class Worker:
             self._waiting.extendleft(reversed(attempts))
 
 
-def _fail(attempts: Iterable[Attempt], cause: Exception) -> None:
+def _fail(attempts: Iterable[Attempt], cause: BaseException) -> None:
     for attempt in attempts:
         message = str(cause) if isinstance(cause, EngineError) else f"the model broke: {cause!r}"
         attempt.end(FinishReason.FAILED, error=message, cause=cause)

@@ -93,7 +93,7 @@ class Competition:
         with self._one_at_a_time:
             try:
                 solution = self._ask_solver(problem)
-            except Exception:  # to raise here would void the whole submission
+            except BaseException:  # to raise here would void the whole submission
                 self.num_faults += 1
                 if self._has_failed:  # which was logged in full when it did
                     log.error("%s: answered by the boundary: there is no engine", problem.id)
@@ -139,9 +139,11 @@ class Competition:
             await self._closing.wait()
 
     def _note_load(self, held: Future[None]) -> None:
-        if self._solver.done():
-            return
         error = EngineError("the solver's loop ended") if held.cancelled() else held.exception()
+        if self._solver.done():
+            if error is not None and not self.is_closed and not held.cancelled():
+                log.error("the engine ended while it was needed", exc_info=error)
+            return
         log.error("the engine did not load; every answer will be a guess", exc_info=error)
         if not isinstance(error, Exception):  # which `answer` would let through
             error = EngineError(f"it asked to end the process: {error!r}")
@@ -149,10 +151,12 @@ class Competition:
 
 
 async def _solve_within(solver: Solver, problem: Problem) -> Solution:
-    """Solve, letting nothing but an Exception out: SystemExit and its like would end the loop for good."""
+    """Solve, letting nothing but an Exception out: anything else would end the loop, and with it all later answers."""
     try:
         return await solver.solve(problem)
-    except (SystemExit, KeyboardInterrupt, GeneratorExit, BaseExceptionGroup) as error:
+    except (Exception, trio.Cancelled):
+        raise
+    except BaseException as error:
         raise EngineError(f"something asked to end the process: {error!r}") from error
 
 

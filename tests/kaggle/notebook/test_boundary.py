@@ -21,7 +21,8 @@ from kit.problem import Problem
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, read_records
-from kit.solver.vote_state import StopConfig, StopReason
+from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState
+from kit.voting.tally import Vote
 
 PROBLEM = Problem("a", "What is $1+1$?")
 RULE = StopConfig(num_samples=4, max_failures=4)
@@ -143,6 +144,66 @@ def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() ->
         assert running.answer(PROBLEM).guess
         running._solver.result().engine = answering(7)
         assert running.answer(Problem("b", "?")).answer == 7
+
+
+class Panic(BaseException):
+    """As pyo3's PanicException: what a native library raises is no Exception."""
+
+
+class MutePanic(Panic):
+    def __repr__(self) -> str:
+        raise RuntimeError("even its text breaks")
+
+
+@pytest.mark.parametrize("panic", [Panic(), MutePanic(), BaseExceptionGroup("many", [Panic()])], ids=type)
+def test_a_panic_in_one_attempt_costs_that_attempt(panic: BaseException) -> None:
+    """Bug of an earlier version: predict raised, and every later problem was a guess."""
+    numbers = itertools.count()
+
+    class PanicsOnce(ScriptedEngine):
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
+            if next(numbers) == 2:
+                raise panic
+            return await super().sample(prompt, params, timeout_s=timeout_s)
+
+    with competition(opened(PanicsOnce(lambda prompt, params: Script(text="\\boxed{7}", seconds=0.01)))) as running:
+        assert [running.answer(Problem(id_, "?")).answer for id_ in "ab"] == [7, 7]
+    assert running.num_faults == 0
+
+
+def test_a_text_that_cannot_be_read_costs_its_own_vote(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(state: VoteState, sample: Sample) -> ParsedAnswer:
+        if sample.text == "bad":
+            raise OverflowError("a bug of ours")
+        return ParsedAnswer(Vote(5, 1.0))
+
+    monkeypatch.setattr(VoteState, "read", read)
+    scripts = itertools.chain([Script(text="bad", seconds=0)], itertools.repeat(Script(text="good", seconds=0.1)))
+    with competition(opened(ScriptedEngine(lambda prompt, params: next(scripts)))) as running:
+        assert running.answer(PROBLEM).answer == 5
+    assert "not counted" in caplog.text
+    assert running.num_faults == 0
+
+
+def test_an_engine_that_ends_while_it_is_needed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    @asynccontextmanager
+    async def ends() -> AsyncIterator[Engine]:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(fail_soon)
+            yield answering(7, seconds=60)
+
+    async def fail_soon() -> None:
+        await trio.sleep(0.05)
+        raise ZeroDivisionError("the server is gone")
+
+    with competition(ends, limit_s=1.5) as running:
+        assert running.answer(PROBLEM).guess
+    assert "the engine ended while it was needed" in caplog.text
+    assert "the server is gone" in caplog.text
 
 
 def test_after_closing_predict_still_answers(tmp_path: Path) -> None:
