@@ -5,7 +5,7 @@
 Reads the public data beside the checkout (../shared/data, or KIT_SHARED_DATA); without them it says so. It
 prints a line for each data set and grader suite, then each disagreement where the gold answer is an integer.
 Golds that are negative or beyond 99,999 compare like the others (`normalisation.integer` has no range). A
-gold that is no integer cannot be an answer of the contest: there the right outcome is that nothing is read,
+gold that is no integer cannot be an answer of the competition: there the right outcome is that nothing is read,
 and `--all` lists the texts from which an integer was read all the same.
 
 `--math-verify` names a Python that has math-verify (in an environment of its own) and adds a table of both readers side

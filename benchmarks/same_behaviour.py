@@ -47,7 +47,7 @@ def replayed(kit: Path) -> object:
     ]
 
 
-def rehearsed(kit: Path, *options: str) -> object:
+def dry_run(kit: Path, *options: str) -> object:
     with tempfile.TemporaryDirectory() as folder:
         # with so much time that a busy machine cuts no sample short
         run(kit, "dry-run", "--out", folder, "--seed", "7", "--set", "budget.limit_s=3600", *options)
@@ -68,8 +68,8 @@ def rehearsed(kit: Path, *options: str) -> object:
 CHECKS: dict[str, Callable[[Path], object]] = {
     "policies compared": compared,
     "scenarios replayed": replayed,
-    "dry run, transformers": rehearsed,
-    "dry run, trm": lambda kit: rehearsed(kit, "--engine", "trm"),
+    "dry run, transformers": dry_run,
+    "dry run, trm": lambda kit: dry_run(kit, "--engine", "trm"),
 }
 
 

@@ -38,7 +38,7 @@ def make_engine() -> ScriptedEngine:
 
 
 async def solve_all(problems: list[Problem], num_samples: int, journal: Journal | None) -> None:
-    """A contest of these problems."""
+    """A competition of these problems."""
     config = SolverConfig(stop=StopConfig(num_samples=num_samples, rule="uncatchable"), width=8)
     solver = Solver(make_engine(), Budget(BudgetConfig(num_problems=len(problems)), lambda: 0.0), journal, config)
     for problem in problems:

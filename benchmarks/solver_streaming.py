@@ -4,7 +4,7 @@
 
 Streams: 64 attempts at once, 2,000 chunks a second in all, DeepConf's watcher on every chunk, against the same engine
 with no solver around it. Cancels: four attempts agree, sixty in flight are cancelled, the answer is there. Memory:
-a contest of five hours in virtual time, 50 problems of 64 attempts, by what Python holds after each tenth.
+a competition of five hours in virtual time, 50 problems of 64 attempts, by what Python holds after each tenth.
 """
 
 from __future__ import annotations

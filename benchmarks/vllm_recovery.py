@@ -35,7 +35,7 @@ from tests.engines import tiny
 
 NUM_ATTEMPTS = 8
 NUM_BEFORE = 200  # tokens of the slowest attempt when the server is broken
-HANG_S = 10.0  # a contest's 90 s would only make the table longer
+HANG_S = 10.0  # a competition's 90 s would only make the table longer
 SUPERVISION = SupervisorConfig(start_timeout_s=300, hang_s=HANG_S, probe_timeout_s=HANG_S, steady_s=0)
 PROMPT = tiny.chat("what is 1+1?")
 

@@ -126,7 +126,7 @@ async def ask_engine(server: Supervisor, work: Work, config: ClientConfig) -> Ma
 
 
 async def solve(server: Supervisor, work: Work, config: ClientConfig) -> Made:
-    """The problems one after another, with a journal that is synced as in a contest."""
+    """The problems one after another, with a journal that is synced as in a competition."""
     with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "journal.jsonl", run={}) as journal:
         async with open_engine(server, tokenizer=work.tokenizer, config=config) as engine:
             budget = Budget(BudgetConfig(num_problems=len(PROBLEMS)), lambda: 0.0)

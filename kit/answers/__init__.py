@@ -1,6 +1,7 @@
-"""From a completion to the integer that it answers, or why there is none. Standard library, and sympy for roots.
+"""From a completion to the integer that it answers, or why there is none. Standard library, and sympy for logarithms.
 
-Top to bottom: extraction (the piece of a text that states the answer; over fences: blocks of code and output are no
-statements) -> normalisation (that piece as an integer 0-99999; over notation: its syntax tree, and exact: its value)
-and modulus (what the problem asks its answer to be reduced by).
+Top to bottom: extraction (the piece of a text that states the answer) over channels (what a model says rather than
+thinks), fences (blocks of code and output) and statements ("the answer is ..."); normalisation (that piece as an
+integer 0-99999) over units (the words behind a number), notation (its syntax tree), exact (its value) and algebraic
+(whether roots make an integer); modulus (what the problem asks its answer to be reduced by).
 """

@@ -48,7 +48,8 @@ TURN_ENDS = (
 
 _CHANNEL = "<|channel|>"
 _FINAL = re.compile(r"<\|channel\|>\s*final\b(?:\s*<\|constrain\|>\s*\w*)?\s*<\|message\|>")
-_BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
+BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
+"""How a text of gpt-oss begins whose special tokens were dropped; "assistantfinal" begins its answer."""
 _BARE_THOUGHT = re.compile("assistant(?:analysis|commentary)")
 _THOUGHT_MARK = re.compile(
     rf"<(?:(?P<closes>/)?\s?(?:\w{{1,12}}:)?(?P<name>{'|'.join(THOUGHT_TAGS)})(?:\s[^<>\n]{{0,80}})?>"
@@ -82,7 +83,7 @@ def said(text: str) -> Said:
     """The final channel of a completion whose marks are spelled out."""
     if _CHANNEL in text:
         text = "\n".join(_final_messages(text))
-    elif _BARE_ANALYSIS.match(text):
+    elif BARE_ANALYSIS.match(text):
         messages = text.split("assistantfinal")[1:]
         text = "\n".join(_BARE_THOUGHT.split(message, maxsplit=1)[0] for message in messages)
     return _outside_thoughts(text)

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 def settings_command(args: argparse.Namespace) -> int:
     """`kit settings`: list them, or write the recipe."""
     from kit.config import flattened, replaced
-    from kit.kaggle.dry_run.choices import SQUEEZED
+    from kit.kaggle.dry_run.choices import squeezed
     from kit.kaggle.notebook.recipe_file import chosen, write_recipe
     from kit.kaggle.notebook.settings import Settings
 
@@ -44,8 +44,7 @@ def settings_command(args: argparse.Namespace) -> int:
         return 0
     with choices.located():
         settings = replaced(Settings(), choices.changes)
-    squeezed = replaced(replaced(Settings(), SQUEEZED), choices.changes)
-    values, in_dry_run = flattened(settings), flattened(squeezed)
+    values, in_dry_run = flattened(settings), flattened(squeezed(choices.changes) or settings)
     lines = {name: _line(name, value, in_dry_run[name]) for name, value in values.items()}
     _print_first(lines)
     _print_others(settings, lines)

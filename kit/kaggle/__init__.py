@@ -10,7 +10,9 @@ dataset            building it, and restoring it where it is mounted
 wheels             packages for a machine without a network
 facts              every limit, port, path, name and time of Kaggle, with its source
 findings           what a check says
-checkout, digest, disk, offline: the checkout, a hash, room, and what a child process may
+facts: every limit, path, name and time of the platform, with its source
+checkout, findings, offline, transfer: the checkout, what a check says, what a child process may, and files moved so
+that an interrupted run goes on
 
 Imports go from each to those below it; import-linter holds that.
 """

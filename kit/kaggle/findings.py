@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at. detail: what was seen; None of the findings means that all is well."""
+    """One thing that was looked at. detail: what was seen; no findings: all is well."""
 
     name: str
     detail: str

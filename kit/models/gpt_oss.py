@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from kit.answers.channels import BARE_ANALYSIS
 from kit.models.family import TAGS, Markers, ModelFamily, ServingPreset
 from kit.sampling import Message
 
@@ -28,7 +29,6 @@ _MARK = re.compile(r"<\|(start|end|message|channel|constrain|return|call)\|>")
 _FINAL = "<|channel|>final<|message|>"
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.-]+)")
-_BARE_ANALYSIS = re.compile("analysis(?=[A-Z])")
 _THINK, _END_OF_THOUGHT = TAGS.thought
 _CALL, _END_OF_CALL = TAGS.call
 
@@ -71,7 +71,7 @@ def ends_in_final(text: str) -> bool | None:
     """
     if channels := _CHANNEL.findall(text):
         return bool(channels[-1] == "final")
-    return "assistantfinal" in text if _BARE_ANALYSIS.match(text) else None
+    return "assistantfinal" in text if BARE_ANALYSIS.match(text) else None
 
 
 def prepared(messages: Sequence[Message]) -> tuple[Message, ...]:

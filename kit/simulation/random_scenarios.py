@@ -34,7 +34,7 @@ def random_scenario(seed: int, *, recordings: Sequence[Recording] = ()) -> Scena
     recordings: what problems are drawn from, rather than made up. One scenario in five goes through tools, whose
     sandboxes answer, fail, hang or are not there.
     """
-    rng = Random(f"contest {seed}")
+    rng = Random(f"contest {seed}")  # the first version's word: another would make other scenarios of the old seeds
     num_problems = _num_problems(rng)
     share_s = 10 ** rng.uniform(0.5, 3.2)  # for each problem, on the average
     limit_s = 60 + num_problems * share_s

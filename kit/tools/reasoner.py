@@ -124,7 +124,7 @@ class ToolReasoner:
             grace_s=self.config.grace_s,
             on_chunk=on_chunk,
         )
-        async with self._loan(trajectory.ends) as lease:
+        async with self._lease(trajectory.ends) as lease:
             finish = await self._turns(trajectory, lease)
         if self.config.last_call_tokens and trajectory.wants_answer(finish):
             finish = await self._last_call(trajectory, finish)
@@ -132,7 +132,7 @@ class ToolReasoner:
             finish = FinishReason.STOP
         return trajectory.as_sample(finish)
 
-    def _loan(self, ends: float) -> InterpreterLease:
+    def _lease(self, ends: float) -> InterpreterLease:
         return InterpreterLease(
             self.interpreters,
             lend_timeout_s=self.config.lend_timeout_s,

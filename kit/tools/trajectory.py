@@ -123,7 +123,7 @@ class Trajectory:
     def as_sample(self, finish: FinishReason) -> Sample:
         """The attempt as one sample; means are over tokens, of the turns where they are known."""
         spoken = [turn for turn in self.turns if turn.num_tokens]
-        is_evident = all(turn.token_stats for turn in spoken)
+        has_token_stats = all(turn.token_stats for turn in spoken)
         return Sample(
             text=self.text,
             num_tokens=sum(turn.num_tokens for turn in self.turns),
@@ -137,7 +137,7 @@ class Trajectory:
             halting=_mean(spoken, lambda turn: turn.halting),
             num_calls=self.num_calls,
             num_failed_calls=self.num_failed_calls,
-            token_stats=tuple(entry for turn in spoken for entry in turn.token_stats) if is_evident else (),
+            token_stats=tuple(entry for turn in spoken for entry in turn.token_stats) if has_token_stats else (),
         )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kit.assets import TINY_MODEL
-from kit.config import merged
-from kit.errors import MissingError
+from kit.config import merged, replaced
+from kit.errors import InputError, MissingError
 from kit.kaggle import checkout
+from kit.kaggle.notebook.settings import Settings
 from kit.kaggle.notebook.vllm import check_python
 
 VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
@@ -73,6 +74,14 @@ def engine_changes(engine: str, changes: Mapping[str, Any], *, has_wheels: bool)
     python = Path(named).absolute()  # the notebook runs in a folder of its own
     check_python(python, needs_plugin=kind == "vllm-trm")
     return merged(told, {"engine": {"vllm": {"python": str(python)}}})
+
+
+def squeezed(changes: Mapping[str, Any]) -> Settings | None:
+    """A dry run's settings with these changes; None where they do not go with its short clock."""
+    try:
+        return replaced(Settings(), merged(SQUEEZED, changes))
+    except InputError:
+        return None
 
 
 def engine_kind(engine: str, changes: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ class Question:
         as_trained = merged(SQUEEZED, AS_TRAINED) if self.is_of_shipped_model else {}
         sampled = {} if self.num_samples is None else {"solver": {"stop": {"num_samples": self.num_samples}}}
         chosen = engine_changes(self.engine, self.changes, has_wheels=False)
-        return replaced(Settings(), merged(as_trained, ALONE, sampled, chosen))
+        return replaced(Settings(), merged(as_trained, ALONE, chosen, sampled))
 
 
 def solve(

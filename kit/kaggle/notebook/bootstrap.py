@@ -5,7 +5,7 @@ kit's wheel, in a process of its own, so that the notebook imports nothing but w
 dataset.
 Out: a folder for the front of sys.path. With wheels in the dataset it holds the kit's own requirements, too, of the
 locked versions; without, only the kit. What the model needs is installed later, while the server listens already
-(`session.assembly`).
+(`notebook.startup`).
 """
 
 from __future__ import annotations

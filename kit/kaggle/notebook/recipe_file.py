@@ -71,7 +71,10 @@ def chosen(recipe: Path | None, assignments: Sequence[str]) -> Choices:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{recipe}: not TOML ({error}); write NAME = VALUE, texts in quotes") from None
     lines = {name: f"{recipe}, line {line}" for name, line in _lines(text).items() if name not in told}
-    return Choices(merged(_without_null(by_file), by_flag), told | lines)
+    of_file = Choices(_without_null(by_file), lines)
+    with of_file.located():  # what a flag would hide is told, too
+        replaced(Settings(), of_file.changes)
+    return Choices(merged(of_file.changes, by_flag), told | lines)
 
 
 def write_recipe(path: Path, choices: Choices) -> None:
@@ -82,7 +85,7 @@ def write_recipe(path: Path, choices: Choices) -> None:
     """
     with choices.located():
         settings = replaced(Settings(), choices.changes)
-    text = recipe_text(settings, is_set=choices.places.__contains__, name=path.name)
+    text = recipe_text(settings, is_set=_leaves(choices.changes).__contains__, name=path.name)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -147,6 +150,14 @@ def _lines(text: str) -> dict[str, int]:
         elif match := _KEY.match(line):
             lines.setdefault(table + _plain(match[1]), number)
     return lines
+
+
+def _leaves(changes: Mapping[str, Any], *, within: str = "") -> set[str]:
+    """The whole names of what is set, however much of it was set at once."""
+    names: set[str] = set()
+    for name, value in changes.items():
+        names |= _leaves(value, within=f"{within}{name}.") if isinstance(value, Mapping) else {within + name}
+    return names
 
 
 def _plain(key: str) -> str:

@@ -1,6 +1,6 @@
 """What the submission notebook calls: `prepare`, then `serve`.
 
-prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`session.assembly`).
+prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`notebook.startup`).
 serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
 however long the model takes: the gateway gives up after a while without a server (`facts.STARTUP_LIMIT_S`), but its
 first call has no deadline, so that call waits for the model (docs/kaggle.md#evaluation).

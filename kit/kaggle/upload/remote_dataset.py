@@ -1,4 +1,5 @@
-"""One dataset as Kaggle shows it: status, version and files, asked with retry_policy, and waited for with a deadline.
+"""One dataset as Kaggle shows it: status, version and files, asked again where it fails, and waited for with a
+deadline.
 
 In: a client and the dataset's `owner/slug`. Out: what Kaggle says, or an error with the fix. Asks only; changes
 nothing on Kaggle.

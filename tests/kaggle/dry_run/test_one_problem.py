@@ -51,10 +51,10 @@ def test_settings_are_a_submissions_with_time_for_one_problem() -> None:
     assert settings.solver.sampling.max_new_tokens == 32_768
 
 
-def test_what_is_set_by_name_says_more_than_the_arguments() -> None:
+def test_a_number_of_samples_says_more_than_a_recipe_and_an_engine_that_is_set_more_than_the_argument() -> None:
     changes = {"solver": {"stop": {"num_samples": 2}}, "engine": {"kind": "trm"}}
     settings = Question(text=SUM, num_samples=9, changes=changes).settings
-    assert (settings.solver.stop.num_samples, settings.engine.kind) == (2, "trm")
+    assert (settings.solver.stop.num_samples, settings.engine.kind) == (9, "trm")
     assert settings.solver.depths == (3, 5, 10)
 
 

@@ -50,19 +50,21 @@ def interpreter(path: Path, *, prints: str) -> Path:
 
 class TestChoice:
     @pytest.mark.parametrize(
-        ("model_type", "has_gpu", "settings"),
+        ("config", "has_gpu", "settings"),
         [
-            ("gpt_oss", True, PRESETS["gpt-oss-120b-h100"]),
-            ("qwen3_moe", True, PRESETS["qwen3-30b-h100"]),
-            ("qwen2", True, PRESETS["qwen2.5-math-7b-h100"]),
-            ("llama", True, ServerSettings()),
-            ("qwen2", False, CPU_TINY),
+            ({"model_type": "gpt_oss"}, True, PRESETS["gpt-oss-120b-h100"]),
+            ({"model_type": "qwen3_moe"}, True, PRESETS["qwen3-30b-h100"]),
+            ({"model_type": "qwen2", "max_position_embeddings": 4096}, True, PRESETS["qwen2.5-math-7b-h100"]),
+            # a distilled R1: of the same architecture, and not to be cut down to another model's context
+            ({"model_type": "qwen2", "max_position_embeddings": 131072}, True, ServerSettings()),
+            ({"model_type": "llama"}, True, ServerSettings()),
+            ({"model_type": "qwen2"}, False, CPU_TINY),
         ],
     )
     def test_auto_is_the_models_preset_on_a_gpu(
-        self, tmp_path: Path, model_type: str, has_gpu: bool, settings: Any
+        self, tmp_path: Path, config: dict[str, Any], has_gpu: bool, settings: Any
     ) -> None:
-        model = model_folder(tmp_path / "model", model_type=model_type)
+        model = model_folder(tmp_path / "model", **config)
         assert VllmChoice().config(model, has_gpu=has_gpu).settings == settings
 
     def test_changes_and_template_values_join_the_preset(self, tmp_path: Path) -> None:
