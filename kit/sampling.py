@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, Protocol
 
-import trio
-
 from kit.errors import EngineError, check_fields
 
 log = logging.getLogger(__name__)
@@ -216,6 +214,8 @@ async def call_engine(
 
 def _asks_to_end(error: BaseException) -> bool:
     """Whether it is a cancellation or Ctrl-C, alone or among what a nursery raised."""
+    import trio  # here, since vLLM's environment, which reads this module for its numbers, has none
+
     if isinstance(error, BaseExceptionGroup):
         return any(map(_asks_to_end, error.exceptions))
     return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
