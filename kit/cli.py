@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nkit: interrupted; the same command goes on where it was", file=sys.stderr)
+        what_next = "; the same command goes on where it was" if getattr(args, "goes_on", True) else ""
+        print(f"\nkit: interrupted{what_next}", file=sys.stderr)
         return 130
     return status
 
@@ -61,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kit",
         description="From a laptop to a Kaggle submission that runs offline.",
-        epilog='Begin with `kit solve "What is $6 + 7$?"` and `kit dry-run`. Completion of commands and options: '
-        'eval "$(kit completion bash)" in ~/.bashrc; for zsh: `kit completion --help`.',
+        epilog="Begin with `kit solve 'Compute $6 + 7$.'` and `kit dry-run`. Single quotes, or the shell takes $6 for "
+        "its own. Completion of options: `kit completion bash`.",
     )
     parser.add_argument("--version", action="version", version=f"kit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

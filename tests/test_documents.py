@@ -109,7 +109,9 @@ def test_no_citation_leads_to_notes_that_are_not_part_of_the_project(room: str) 
 @pytest.mark.parametrize("name", OF_NOW)
 def test_every_setting_that_a_document_names_is_one(name: str) -> None:
     groups: dict[str, Any] = {"solver": SolverConfig(), "budget": BudgetConfig(), "engine": EngineConfig()}
-    named = re.findall(r"(?<![\w/.])((?:solver|budget|engine)(?:\.[a-z_]+)+)(?![\w./]*py)", (REPO / name).read_text())
+    named = re.findall(
+        r"(?<![\w/.])((?:solver|budget|engine)(?:\.[a-z_]+)+)(?![\w./]*(?:py|\())", (REPO / name).read_text()
+    )
     for setting in named:
         group, *fields = setting.split(".")
         value = groups[group]

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import kit
 
-SIX_LINES = """
-import trio
-from kit import Budget, Problem, Solver, SolverConfig, open_engine
-
-async def main() -> None:
-    async with open_engine() as engine:  # or open_engine("path/to/model")
-        solver = Solver(engine, Budget(), config=SolverConfig(prompt="plain"))
-        print((await solver.solve(Problem("mine", "What is $1+1$?"))).answer)
-
-trio.run(main)
-"""
+README = Path(__file__).parent.parent / "README.md"
 
 
 def python(code: str) -> str:
@@ -44,9 +36,10 @@ def test_each_public_name_is_there_and_no_other() -> None:
         kit.Solvre  # noqa: B018
 
 
-def test_a_problem_is_solved_in_a_few_lines_and_in_one() -> None:
+def test_the_readmes_lines_solve_a_problem_and_so_does_one_line() -> None:
     """In one process, since each has torch to import."""
+    (shown,) = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.S | re.M)
     one_line = "import kit; print(kit.solve('What is $1+1$?', num_samples=2).answer)"
-    answers = [int(line) for line in python(SIX_LINES + one_line).split()]
+    answers = [int(line) for line in python(shown + one_line).split()]
     assert len(answers) == 2
     assert all(0 <= answer <= 99_999 for answer in answers)

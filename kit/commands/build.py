@@ -51,21 +51,27 @@ def add(commands: Any) -> None:
 
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
+    from kit.engines.text.model_folder import check_model_folder
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.dataset.handle import DatasetHandle
 
-    default_model = assets.TINY_MODEL if args.model_source is None else None
+    model = args.model or (assets.TINY_MODEL if args.model_source is None else None)
+    if model is not None:
+        check_model_folder(model)  # told before gigabytes of wheels are fetched
+    wheels = _wheels(args.wheels, args.wheels_folder)
     with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
         bundle = build(
             args.out,
-            model=args.model or default_model,
+            model=model,
             model_source=args.model_source,
             trm=args.trm,
-            wheels=_wheels(args.wheels, args.wheels_folder),
+            wheels=wheels,
             metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
             on_bytes=on_bytes,
         )
     _print(bundle)
+    if model == assets.TINY_MODEL:
+        print(f"{'note':>14}  its model is the shipped toy, which solves no olympiad problem: name yours with --model")
     return 0
 
 

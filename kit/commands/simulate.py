@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
     simulate.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: one for each core"
     )
-    simulate.set_defaults(run=simulate_command)
+    simulate.set_defaults(run=simulate_command, goes_on=False)
 
 
 def simulate_command(args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     add_settings(solve)
     solve.add_argument("--samples", type=int, metavar="N", help="attempts, at most (default: solver.stop.num_samples)")
     solve.add_argument("--show", action="store_true", help="print the attempts as they come, each with its answer")
-    solve.set_defaults(run=solve_command)
+    solve.set_defaults(run=solve_command, goes_on=False)
 
 
 def solve_command(args: argparse.Namespace) -> int:

@@ -92,6 +92,10 @@ def _fetch(target: str, out: Path) -> None:
     from kit.kaggle.wheels.index import configured_index
 
     lock = current_lock(target)
+    print(
+        f"{target}: {len(lock.wheels)} wheels, {lock.size_bytes:,} bytes, those that are missing are fetched …",
+        flush=True,
+    )
     with byte_bar(f"fetching {target}") as on_bytes:
         fetched = fetch(lock, out, configured_index(), on_bytes=lambda num: on_bytes(num, lock.size_bytes))
     print(
