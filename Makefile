@@ -20,10 +20,11 @@ dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
 
 test: environment check-code
-	$(BIN)/pytest -n auto --dist loadfile -rsfE -m "not real_vllm and not long" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -rsfE -m "not real_vllm and not long" $(ARGS)
 
-# What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 500
-# to 10,000 (`make test` runs those below 500), and two tests that fetch or install a whole wheelhouse.
+# What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 200
+# to 10,000 (`make test` runs those below 200), a picture of thousands of problems, a dry run in a folder with a space in
+# its name, and two tests that fetch or install a whole wheelhouse.
 test-slow: environment
 	$(BIN)/pytest -n auto --dist load -rsfE -m long $(ARGS)
 

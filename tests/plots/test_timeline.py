@@ -306,6 +306,7 @@ def test_a_restart_draws_an_even_share_for_each_process_from_what_was_answered_b
     assert second_y < first_y  # an SVG counts downwards: the second begins two problems higher
 
 
+@pytest.mark.long
 def test_thousands_of_problems_stay_on_a_sheet_that_can_be_opened(tmp_path: Path) -> None:
     records = [HEAD, *(solution(f"p{index}", float(index), index + 1.0) for index in range(1000))]
     height_pt = float(drawn(records, tmp_path).get("height", "").removesuffix("pt"))

@@ -72,6 +72,7 @@ def test_the_scored_rerun_is_run_offline_from_the_dataset_alone(csv: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_relative_out_folder_and_a_path_with_a_space_work(tmp_path: Path) -> None:
     """Bug of an earlier version: the notebook runs in another folder and found nothing in a relative one."""
     folder = tmp_path / "my kit"
