@@ -34,7 +34,7 @@ import trio.testing
 from kit import assets
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook.engine import open_engine, weight_files
+from kit.kaggle.notebook.engine import open_restored, weight_files
 from kit.kaggle.notebook.prefetch import PrefetchConfig, prefetch
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.startup import install, open_attempts
@@ -177,7 +177,7 @@ def start_in_series(environment: KaggleEnvironment, recipe: Recipe) -> dict[str,
     restored = timed("restore", lambda: restore(dataset, environment.scratch / "kit-dataset"))
     python = timed("install", lambda: install(dataset, restored, environment.scratch))
     timed("prefetch", lambda: prefetch(weight_files(restored, recipe.engine), recipe.prefetch))
-    engine = timed("engine", lambda: open_engine(restored, python, recipe, scratch=environment.scratch))
+    engine = timed("engine", lambda: open_restored(restored, python, recipe, scratch=environment.scratch))
 
     async def sandboxes() -> None:
         begun_s = time.perf_counter()

@@ -190,9 +190,9 @@ def _wait(futures: Iterable[Future[Any]], ends_all: Callable[[BaseException], bo
     if not faults:
         return
     first = next(filter(ends_all, faults), faults[0])
-    if len(faults) == 1 or not isinstance(first, KitError):
-        raise first
-    raise type(first)(f"{first}; and {len(faults) - 1} more failed")
+    if len(faults) > 1 and isinstance(first, KitError):
+        first.args = (f"{first}; and {len(faults) - 1} more failed",)  # the error itself, with its cause and traceback
+    raise first
 
 
 def _bypass_cache(file: IO[bytes], flag: int) -> None:

@@ -45,7 +45,7 @@ def as_kind(config: EngineConfig, kind: Kind) -> EngineConfig:
     return dataclasses.replace(config, kind=kind, vllm=choice)
 
 
-def open_engine(
+def open_restored(
     restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model of a restored dataset, or make ready the server that will, slowly and in any thread.
@@ -65,7 +65,7 @@ def open_model(
 ) -> AbstractAsyncContextManager[Engine]:
     """The same, over a model's folder and that of the TRM for an engine that recurses, wherever they lie.
 
-    Raises: as `open_engine`.
+    Raises: as `open_restored`.
     """
     config, solver = recipe.engine, recipe.solver
     trm = trm if config.recurses else None

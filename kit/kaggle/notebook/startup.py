@@ -26,7 +26,7 @@ from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook.engine import as_kind, open_engine, resolved_kind, weight_files
+from kit.kaggle.notebook.engine import as_kind, open_restored, resolved_kind, weight_files
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
 from kit.kaggle.notebook.recipe import Kind, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
@@ -96,7 +96,7 @@ def _add_engine(
 
     def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
         chosen = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
-        return open_engine(restored.value, installed.value, chosen, scratch=environment.scratch)
+        return open_restored(restored.value, installed.value, chosen, scratch=environment.scratch)
 
     into = environment.scratch / RESTORED_FOLDER
 

@@ -16,7 +16,7 @@ from kit.budget import process_clock
 from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet, load_manifest
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook.engine import open_engine, weight_files
+from kit.kaggle.notebook.engine import open_restored, weight_files
 from kit.kaggle.notebook.prefetch import PrefetchConfig
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.startup import install, open_attempts
@@ -155,6 +155,6 @@ def test_an_environments_packages_come_before_the_images_and_after_the_kit(kaggl
     recipe = Recipe(solver=SolverConfig(), engine=ON_CPU)
     for _ in range(2):
         with pytest.raises(MissingError):
-            open_engine(kaggle.scratch / "nothing", environment / "bin" / "python", recipe, scratch=kaggle.scratch)
+            open_restored(kaggle.scratch / "nothing", environment / "bin" / "python", recipe, scratch=kaggle.scratch)
     assert sys.path[:2] == [first, str(packages)]
     assert sys.path.count(str(packages)) == 1
