@@ -51,7 +51,7 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 	  { echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "installing into $(VENV), once: a minute or two and about 2 GB"
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r wheels/lock-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r wheels/lock-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r wheels/torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

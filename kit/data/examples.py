@@ -1,0 +1,47 @@
+"""A set's own rows in the kit's form: what training and evaluation are given, and the solver never sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kit.problem import Problem
+
+
+class AnswerForm(StrEnum):
+    """What a gold answer is, and so which grader judges it."""
+
+    INTEGER = "integer"  # any whole number, negative ones too: kit.answers reads it
+    EXPRESSION = "expression"  # LaTeX of any kind: math-verify compares it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MathExample:
+    """A problem with its gold answer and, where the set has one, its worked solution.
+
+    gold: the final answer alone, as the set writes it, such as `18` or `\\frac{1}{2}`; never empty.
+    solution: as the set writes it, with the set's own marks; empty where there is none.
+    level, subject: empty where the set has none. MATH's levels are `1` to `5`.
+    """
+
+    problem: Problem
+    gold: str
+    form: AnswerForm
+    solution: str = ""
+    level: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """Examples in the set's order, and where they came from.
+
+    name: as the user named it. split: `train` or `test`. source: the file, or the hub's id. sha256: of the examples,
+    so that two runs can tell whether they asked the same.
+    """
+
+    name: str
+    split: str
+    source: str
+    sha256: str
+    examples: tuple[MathExample, ...]

@@ -1,0 +1,1 @@
+"""How good a model is: completions of a set of problems, graded, counted, compared and shown."""
