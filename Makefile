@@ -5,16 +5,17 @@
 #   make test ARGS="-k voting"                     any option of pytest
 #   make test-slow                                 the searches that are too long for `make test`
 #   make pictures                                  draw the README's pictures from a new dry run
+#   make test-real-model                           the tests on a real pretrained model, which it makes first
 #   make test-vllm                                 the tests that start the real vLLM, in an environment of its own
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dry-run test test-slow test-vllm check-code pictures environment environment-vllm clean
+.PHONY: help dry-run test test-slow test-real-model test-vllm check-code pictures environment environment-vllm clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
 
 dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
@@ -27,6 +28,11 @@ test: environment check-code
 # its name, and two tests that fetch or install a whole wheelhouse.
 test-slow: environment
 	$(BIN)/pytest -n auto --dist load -rsfE -m long $(ARGS)
+
+# The tests that `make test` skips where there is no real model: SmolLM2-135M-Instruct, 270 MB.
+test-real-model: environment
+	$(BIN)/python -m benchmarks.real_model out/real-model
+	KIT_REAL_MODEL=$(CURDIR)/out/real-model $(BIN)/pytest -n auto --dist loadfile -rsfE -m "real_model and not long" $(ARGS)
 
 # What `make test` leaves out: the tests that start the real vLLM.
 test-vllm: environment environment-vllm
