@@ -89,10 +89,15 @@ def draw(logits_BV: Tensor, settings: Settings, uniform_B: Tensor) -> Drawn:
     sum_B = weight_BV.sum(-1)
     log_sum_B = sum_B.log()
     likeliest_BK = below_BV.topk(min(CONFIDENCE_TOP_K, below_BV.shape[-1]), sorted=False).values
+    logprob_B = below_BV.gather(-1, token_B[:, None])[:, 0] - log_sum_B
+    # The entropy is log(sum w) - sum(w log w) / sum w, without a logarithm a token; in place, as memory takes the time.
+    # A forbidden token's 0 times minus infinity would be NaN.
+    finite_BV = below_BV.clamp_(min=torch.finfo(below_BV.dtype).min)
+    entropy_B = log_sum_B - weight_BV.mul_(finite_BV).sum(-1) / sum_B
     return Drawn(
         token_B=token_B,
-        logprob_B=below_BV.gather(-1, token_B[:, None])[:, 0] - log_sum_B,
-        entropy_B=_entropy(below_BV, weight_BV, sum_B),
+        logprob_B=logprob_B,
+        entropy_B=entropy_B.clamp(min=0.0),  # only rounding makes it negative
         confidence_B=log_sum_B - likeliest_BK.mean(-1),
     )
 
@@ -103,14 +108,6 @@ def _with_draws(token_B: Tensor, below_BV: Tensor, settings: Settings, uniform_B
     if rows_R is None:
         return inverse_cdf(warp(below_BV, settings), uniform_B)
     return token_B.index_copy(0, rows_R, inverse_cdf(warp(below_BV[rows_R], settings), uniform_B[rows_R]))
-
-
-def _entropy(below_BV: Tensor, weight_BV: Tensor, sum_B: Tensor) -> Tensor:
-    """log(sum w) - sum(w log w) / sum w with w = exp(below), [B]: no logarithm of each token."""
-    # a forbidden token's 0 times minus infinity would be NaN
-    finite_BV = below_BV.clamp(min=torch.finfo(below_BV.dtype).min)
-    mean_B = (weight_BV * finite_BV).sum(-1) / sum_B
-    return (sum_B.log() - mean_B).clamp(min=0.0)  # only rounding makes it negative
 
 
 def warp(logits_RV: Tensor, settings: Settings) -> Tensor:
