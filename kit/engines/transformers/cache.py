@@ -125,10 +125,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
         """Append columns; the first ones are taken without a copy."""
         if not self.is_initialized:
             self.show(key_states, value_states)
-        else:
-            self._keys.append_columns(key_states)
-            self._values.append_columns(value_states)
-        return self._keys.shown, self._values.shown
+            return key_states, value_states
+        keys, values = self._both
+        keys.append_columns(key_states)
+        values.append_columns(value_states)
+        return keys.shown, values.shown
 
     def show(self, keys_BHSD: Tensor, values_BHSD: Tensor) -> None:
         """Hold keys and values that are not written to; they may be expanded."""
@@ -137,18 +138,24 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyp
 
     def append_rows(self, other: GrowingLayer, *, gap: int, new_gap: int) -> None:
         """Append another layer's rows; both are padded on the left by their gap."""
-        self._keys.append_rows(other.keys, gap=gap, new_gap=new_gap)
-        self._values.append_rows(other.values, gap=gap, new_gap=new_gap)
+        for tensor, new in zip(self._both, other._both, strict=True):
+            tensor.append_rows(new.shown, gap=gap, new_gap=new_gap)
 
     def select(self, rows: Sequence[int], *, trim: int) -> None:
         """Keep these rows, in this order, without their first `trim` columns."""
-        self._keys.select(rows, trim=trim)
-        self._values.select(rows, trim=trim)
+        for tensor in self._both:
+            tensor.select(rows, trim=trim)
 
     def move_pads(self, num_first: int, pads: Sequence[int]) -> None:
         """Each row's padding, which follows its first columns, to its left."""
-        self._keys.move_pads(num_first, pads)
-        self._values.move_pads(num_first, pads)
+        for tensor in self._both:
+            tensor.move_pads(num_first, pads)
+
+    @property
+    def _both(self) -> tuple[GrowingTensor, GrowingTensor]:
+        assert self._keys is not None
+        assert self._values is not None
+        return self._keys, self._values
 
 
 def growing_cache(config: Any) -> Any:

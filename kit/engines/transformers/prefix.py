@@ -88,7 +88,7 @@ class PrefixStore:
         return cache
 
 
-def num_common(sequences: Sequence[Sequence[int]]) -> int:
+def num_common(sequences: Sequence[tuple[int, ...]]) -> int:
     """How many tokens all sequences begin with alike."""
     # what the least and the greatest begin with, all between them do
     pairs = zip(min(sequences), max(sequences), strict=False)

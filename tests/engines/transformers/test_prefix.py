@@ -112,12 +112,12 @@ def test_rows_of_another_kind_share_nothing() -> None:
         assert batch.share([(*COMMON, 3)], kind=0) == 0
 
 
-@given(st.lists(st.lists(st.integers(0, 2), max_size=6), min_size=1, max_size=4))
-def test_the_common_beginning_is_the_longest_one(sequences: list[list[int]]) -> None:
+@given(st.lists(st.lists(st.integers(0, 2), max_size=6).map(tuple), min_size=1, max_size=4))
+def test_the_common_beginning_is_the_longest_one(sequences: list[tuple[int, ...]]) -> None:
     num_tokens = num_common(sequences)
-    assert len({tuple(ids[:num_tokens]) for ids in sequences}) == 1
+    assert len({ids[:num_tokens] for ids in sequences}) == 1
     assert all(len(ids) >= num_tokens for ids in sequences)
-    longer = {tuple(ids[: num_tokens + 1]) for ids in sequences}
+    longer = {ids[: num_tokens + 1] for ids in sequences}
     assert len(longer) > 1 or any(len(ids) == num_tokens for ids in sequences)
 
 
