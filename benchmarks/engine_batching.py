@@ -3,21 +3,29 @@
 The same requests (several samples of each problem, ragged prompts, ragged lengths) run through
 TransformersEngine with max_batch 1 and `--max-batch`, and through transformers' own `generate`, one by
 one and in static left-padded batches, which run until their longest row is done. Only wanted tokens
-count. The model is random and never ends by itself, so every run makes exactly the same tokens.
+count. The model never ends by itself, so every run makes equally many tokens. It is random, or that of a folder, which
+is then asked the problems of a file (JSON lines with "question" and "answer"), each once, after the same solved ones:
 
     python benchmarks/engine_batching.py [--device cuda --hidden-size 2048 --num-layers 24 ...]
+    python benchmarks/engine_batching.py --model FOLDER --problems FILE --num-problems 64 --num-shots 8 --skip-singles
+
+Runs take turns, each second time in reverse. CPU seconds tell more than seconds where others use the machine. An older
+kit is compared with PYTHONPATH=ITS_CHECKOUT.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import platform
 import random
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +34,8 @@ import trio
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kit.engines.transformers.engine import TransformersEngine
-from kit.sampling import Prompt, SamplingParams
+from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.sampling import Message, Prompt, SamplingParams
 from tests.engines import tiny
 
 
@@ -45,10 +54,27 @@ def make_requests(*, num_problems: int, num_samples: int, mean_tokens: int, seed
     for problem in range(num_problems):
         prompt = tiny.chat("".join(rng.choices(tiny.CHARACTERS, k=rng.randint(30, 300))))
         for sample in range(num_samples):
-            max_new_tokens = 4 + min(4 * mean_tokens, int(rng.expovariate(1 / mean_tokens)))
-            params = SamplingParams(seed=problem * num_samples + sample, top_p=0.95, max_new_tokens=max_new_tokens)
-            requests.append(Request(prompt, params))
+            requests.append(Request(prompt, ragged(rng, problem * num_samples + sample, mean_tokens=mean_tokens)))
     return requests
+
+
+def ragged(rng: random.Random, seed: int, *, mean_tokens: int) -> SamplingParams:
+    """Settings with a limit of their own."""
+    max_new_tokens = 4 + min(4 * mean_tokens, int(rng.expovariate(1 / mean_tokens)))
+    return SamplingParams(seed=seed, temperature=0.8, top_p=0.95, max_new_tokens=max_new_tokens)
+
+
+def ask_problems(path: Path, *, num_problems: int, num_shots: int, mean_tokens: int, seed: int = 0) -> list[Request]:
+    """The first problems of a file, each after the last `num_shots`, solved."""
+    rng = random.Random(seed)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    shots = []
+    for row in rows[len(rows) - num_shots :]:
+        shots += [Message("user", row["question"]), Message("assistant", row["answer"])]
+    return [
+        Request(Prompt((*shots, Message("user", row["question"]))), ragged(rng, index, mean_tokens=mean_tokens))
+        for index, row in enumerate(rows[:num_problems])
+    ]
 
 
 def with_engine(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_batch: int) -> int:
@@ -94,15 +120,21 @@ def with_generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, ma
     return sum(request.params.max_new_tokens for request in requests)
 
 
-def median_seconds(run: partial[int], *, num_repeats: int) -> tuple[float, int]:
-    """Median wall seconds after one warm-up, and the number of tokens."""
-    num_tokens = run()
-    seconds = []
-    for _ in range(num_repeats):
-        begun_s = time.perf_counter()
-        assert run() == num_tokens
-        seconds.append(time.perf_counter() - begun_s)
-    return statistics.median(seconds), num_tokens
+@dataclass(slots=True)
+class Timing:
+    """Of one run: wall and CPU seconds of each repeat."""
+
+    run: Callable[[], int]
+    num_tokens: int = 0
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+
+    def repeat(self) -> None:
+        """Run once."""
+        begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+        self.num_tokens = self.run()
+        self.seconds.append(time.perf_counter() - begun_s)
+        self.cpu_seconds.append(time.process_time() - begun_cpu_s)
 
 
 def make_model(args: argparse.Namespace) -> Any:
@@ -127,7 +159,19 @@ def make_model(args: argparse.Namespace) -> Any:
     return model
 
 
-def main() -> None:
+def open_model(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The model of the folder, which can no longer end a text, and its tokenizer."""
+    model = load_model(args.model, device=args.device, dtype=args.dtype)
+    tokenizer = load_tokenizer(args.model)
+    model.generation_config.eos_token_id = None
+    end_ids = [token_id for token_id in tokenizer.all_special_ids if token_id is not None]
+    model.get_output_embeddings().register_forward_hook(
+        lambda _module, _args, logits: logits.index_fill_(-1, torch.tensor(end_ids, device=logits.device), -math.inf)
+    )
+    return model, tokenizer
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (
         ("hidden-size", 256),
@@ -136,6 +180,7 @@ def main() -> None:
         ("max-batch", 8),
         ("num-problems", 4),
         ("num-samples", 8),
+        ("num-shots", 0),
         ("mean-tokens", 48),
         ("num-repeats", 2),
         ("num-threads", 1),
@@ -143,26 +188,45 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
-    args = parser.parse_args()
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--problems", type=Path)
+    parser.add_argument("--skip-singles", action="store_true", help="no run one by one")
+    parser.add_argument("--skip-generate", action="store_true", help="no run of transformers' generate")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
     torch.set_num_threads(args.num_threads)
-    model, tokenizer = make_model(args), tiny.tokenizer()
-    tokenizer.padding_side, tokenizer.pad_token = "left", "<eos>"
-    requests = make_requests(num_problems=args.num_problems, num_samples=args.num_samples, mean_tokens=args.mean_tokens)
-    runs = {
-        "generate, one by one": (with_generate, 1),
-        "engine, one by one": (with_engine, 1),
-        f"generate, static batches of {args.max_batch}": (with_generate, args.max_batch),
-        f"engine, continuous, {args.max_batch} rows": (with_engine, args.max_batch),
-    }
+    model, tokenizer = open_model(args) if args.model else (make_model(args), tiny.tokenizer())
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or "<eos>"
+    sizes = {"num_problems": args.num_problems, "mean_tokens": args.mean_tokens}
+    if args.problems:
+        requests = ask_problems(args.problems, num_shots=args.num_shots, **sizes)
+    else:
+        requests = make_requests(num_samples=args.num_samples, **sizes)
+    timings = {}
+    for rows in {1, args.max_batch} if not args.skip_singles else {args.max_batch}:
+        for name, run in (("generate, static batches", with_generate), ("engine, continuous", with_engine)):
+            if run is with_engine or not args.skip_generate:
+                timings[f"{name}, {rows} rows"] = Timing(partial(run, model, tokenizer, requests, max_batch=rows))
+    with_engine(model, tokenizer, requests[:1], max_batch=1)  # warm
+    for repeat in range(args.num_repeats):
+        for timing in list(timings.values())[:: -1 if repeat % 2 else 1]:
+            timing.repeat()
+    show(args, timings, num_requests=len(requests))
+
+
+def show(args: argparse.Namespace, timings: dict[str, Timing], *, num_requests: int) -> None:
+    """A row a run, each with its median over the repeats."""
     print(f"{vars(args)}\ntorch {torch.__version__}, transformers {transformers.__version__}, {platform.machine()}")
-    print(f"{len(requests)} requests\n\n| run | seconds | tokens/s | speed-up |\n|---|---:|---:|---:|")
-    first_s = None
-    for name, (run, max_batch) in runs.items():
-        seconds, num_tokens = median_seconds(
-            partial(run, model, tokenizer, requests, max_batch=max_batch), num_repeats=args.num_repeats
-        )
-        first_s = first_s or seconds
-        print(f"| {name} | {seconds:.2f} | {num_tokens / seconds:.0f} | {first_s / seconds:.2f} |", flush=True)
+    print(f"{num_requests} requests\n")
+    print("| run | tokens | seconds | CPU seconds | tokens/s | tokens/CPU s |\n|---|---:|---:|---:|---:|---:|")
+    for name, timing in timings.items():
+        wall_s, cpu_s = statistics.median(timing.seconds), statistics.median(timing.cpu_seconds)
+        rates = f"{timing.num_tokens / wall_s:.1f} | {timing.num_tokens / cpu_s:.1f}"
+        print(f"| {name} | {timing.num_tokens} | {wall_s:.2f} | {cpu_s:.2f} | {rates} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def check_past(cache: Any, config: TRMConfig, *, first: int, depth_B: Sequence[i
 def reserve(cache: Any, *, num_layers: int) -> None:
     """Give a cache at least so many layers; the new ones are empty."""
     while len(cache.layers) < num_layers:
-        cache.layers.append(DynamicLayer())
+        cache.layers.append((cache.layer_class_to_replicate or DynamicLayer)())
 
 
 def show_zeros(cache: Any, config: TRMConfig, *, first: int, depth: int, dtype: torch.dtype) -> None:

@@ -6,34 +6,36 @@ knows no requests, time or threads.
 All rows end at the same column. The first num_pads[b] columns of row b are padding and masked; its token in column s
 has position s - num_pads[b].
 
-Letters: B rows, U rows with distinct prompts, S columns of the cache, T new columns, V vocabulary,
-H key-value heads, D head size.
+Letters: B rows, U rows with distinct prompts, S columns of the cache, T new columns, V vocabulary.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from kit.engines.transformers.attention import use_grouped_attention
+from kit.engines.transformers.prefix import PrefixStore
 from kit.errors import InputError
 
 
 class Batch:
-    """A running batch of one model. logits_BV: next-token logits in the model's dtype, rows in order of arrival."""
+    """A running batch of one model. logits_BV: next-token logits in the model's dtype, [B, V]."""
 
     def __init__(self, model: Any) -> None:
         check_supported(model)
+        use_grouped_attention(model)
         self._model = model
         self._device: torch.device = model.device
         takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if takes_logits_to_keep else {}
+        self._prefixes = PrefixStore(model.config, compute=self._compute)
         self.clear()
 
     def __len__(self) -> int:
@@ -48,20 +50,32 @@ class Batch:
         """Drop every row and the cache's memory."""
         self._cache: Any = None
         self._num_columns = 0
+        self._prefixes.clear()
         self._set_pads([])
         self.logits_BV = torch.empty(0, 0, device=self._device)
 
-    def add(self, sequences: Sequence[Sequence[int]]) -> None:
+    def share(self, sequences: Sequence[Sequence[int]], *, kind: Hashable = None) -> int:
+        """Compute what sequences to add begin with alike; gives how many tokens of each `add` then need not compute.
+
+        kind: rows of different kinds share nothing. After a failure only `clear` is allowed.
+        """
+        return self._prefixes.share(list(dict.fromkeys(map(tuple, sequences))), kind=kind)
+
+    def add(self, sequences: Sequence[Sequence[int]], *, kind: Hashable = None) -> None:
         """Prefill token sequences in one forward pass and append them as rows; equal ones are computed once.
 
-        After a failure only `clear` is allowed.
+        kind: as for `share`. After a failure only `clear` is allowed.
         """
         distinct = list(dict.fromkeys(map(tuple, sequences)))
+        cache = self._prefixes.begin(distinct, kind=kind)
+        past = cache.get_seq_length()
         num_columns = max(map(len, distinct))
         pads_U = [num_columns - len(ids) for ids in distinct]
-        ids_UT = torch.tensor([[0] * n + list(ids) for n, ids in zip(pads_U, distinct, strict=True)])
-        cache = DynamicCache(config=self._model.config)
-        logits_UV = self._forward(ids_UT.to(self._device), cache, self._to_device(pads_U), past=0)
+        ids_UT = torch.tensor([[0] * n + list(ids[past:]) for n, ids in zip(pads_U, distinct, strict=True)])
+        logits_UV = self._forward(ids_UT.to(self._device), cache, self._to_device(pads_U), past=past, num_first=past)
+        if past:
+            for layer in cache.layers:
+                layer.move_pads(past, pads_U)
         row_of = {ids: row for row, ids in enumerate(distinct)}
         rows = [row_of[tuple(ids)] for ids in sequences]
         logits_BV = logits_UV
@@ -72,17 +86,17 @@ class Batch:
         self._append(cache, [pads_U[row] for row in rows], num_columns, logits_BV)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep only these rows, in this order, and drop the columns that are padding in all of them."""
+        """Keep only these rows, in this order, and drop the columns that are padding in all of them.
+
+        A row that keeps its place costs nothing; one that takes the place of a row that leaves is copied.
+        """
         assert rows, "to drop every row, clear the batch"
-        rows_B = self._to_device(list(rows))
         pads = [self._num_pads[row] for row in rows]
         trim = min(pads)
         for layer in self._cache.layers:
-            # trimmed first, so that only what stays is copied
-            layer.keys = layer.keys[:, :, trim:][rows_B]
-            layer.values = layer.values[:, :, trim:][rows_B]
+            layer.select(rows, trim=trim)
         self._num_columns -= trim
-        self.logits_BV = self.logits_BV[rows_B]
+        self.logits_BV = self.logits_BV[self._to_device(list(rows))]
         self._set_pads([num_pads - trim for num_pads in pads])
 
     def advance(self, token_B: Tensor) -> None:
@@ -90,10 +104,19 @@ class Batch:
         self.logits_BV = self._forward(token_B[:, None], self._cache, self._pads_B, past=self._num_columns)
         self._num_columns += 1
 
-    def _forward(self, ids_BT: Tensor, cache: Any, pads_B: Tensor, *, past: int) -> Tensor:
-        """Logits after the last column, [B, V]; `cache` grows by T columns in place."""
+    def _compute(self, ids: Sequence[int], cache: Any) -> None:
+        """Append the columns of tokens to a cache of one row."""
+        ids_1T = torch.tensor([list(ids)], device=self._device)
+        self._forward(ids_1T, cache, self._to_device([0]), past=cache.get_seq_length())
+
+    def _forward(self, ids_BT: Tensor, cache: Any, pads_B: Tensor, *, past: int, num_first: int = 0) -> Tensor:
+        """Logits after the last column, [B, V]; `cache` grows by T columns in place.
+
+        num_first: columns of all rows that lie before the padding.
+        """
         columns_S = torch.arange(past + ids_BT.shape[1], device=self._device)
-        attention_mask_BS = (columns_S >= pads_B[:, None]).long()
+        is_token_BS = (columns_S < num_first) | (columns_S >= num_first + pads_B[:, None])
+        attention_mask_BS = is_token_BS.long()
         # padding columns get some valid position; nothing attends to them
         position_ids_BT = (columns_S[past:] - pads_B[:, None]).clamp(min=0)
         output = self._model(
@@ -115,8 +138,7 @@ class Batch:
         longer = max(self._num_columns, num_columns)
         old_gap, new_gap = longer - self._num_columns, longer - num_columns
         for old, new in zip(self._cache.layers, cache.layers, strict=True):
-            old.keys = _stack(old.keys, new.keys, old_gap, new_gap)
-            old.values = _stack(old.values, new.values, old_gap, new_gap)
+            old.append_rows(new, gap=old_gap, new_gap=new_gap)
         self._num_columns = longer
         self.logits_BV = torch.cat([self.logits_BV, logits_BV])
         self._set_pads([n + old_gap for n in self._num_pads] + [n + new_gap for n in pads])
@@ -127,12 +149,6 @@ class Batch:
 
     def _to_device(self, numbers: list[int]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.int64, device=self._device)
-
-
-def _stack(old_BHSD: Tensor, new_BHSD: Tensor, old_gap: int, new_gap: int) -> Tensor:
-    """Old rows above new ones, both padded on the left by their gap."""
-    # zeros, not garbage: a masked column has weight 0, and 0 times NaN would still be NaN
-    return torch.cat([pad(old_BHSD, (0, 0, old_gap, 0)), pad(new_BHSD, (0, 0, new_gap, 0))])
 
 
 def check_supported(model: Any) -> None:

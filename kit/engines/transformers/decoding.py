@@ -7,8 +7,9 @@ follower hears of each token before the next forward pass, so an attempt that it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from random import Random
 from typing import Any, NamedTuple
 
@@ -18,6 +19,10 @@ from kit.engines.transformers.batch import Batch
 from kit.engines.transformers.token_sampling import Settings, draw, settings_of
 from kit.errors import EngineError
 from kit.sampling import FinishReason, SamplingParams
+
+# Tokens of one prefill, padding included: enough for a matrix product to be worth its name, and few enough that rows of
+# like length go together.
+PREFILL_TOKENS = 1024
 
 
 class Token(NamedTuple):
@@ -90,12 +95,22 @@ class Decoder:
 
     def drop_cancelled(self) -> None:
         """Take cancelled rows out of the batch."""
-        self._keep([row for row, attempt in enumerate(self._attempts) if attempt.is_running])
+        self._keep(self._running_rows())
 
-    @torch.inference_mode()
     def admit(self, attempts: Sequence[Attempt]) -> None:
         """Prefill attempts and merge them into the batch; one that has tokens continues them, with its own noise."""
-        self._batch.add([attempt.prompt_ids + tuple(t.id for t in attempt.tokens) for attempt in attempts])
+        self._admit(attempts)
+
+    @torch.inference_mode()
+    def _admit(self, attempts: Sequence[Attempt], *, kind: Hashable = None) -> None:
+        """Attempts of one kind may share what they begin with."""
+        num_shared = self._batch.share([sequence_of(attempt) for attempt in attempts], kind=kind)
+        for group in prefill_groups(attempts, num_shared=num_shared):
+            self._prefill(group, kind=kind)
+
+    def _prefill(self, attempts: Sequence[Attempt], *, kind: Hashable) -> None:
+        """Add attempts as rows in one forward pass."""
+        self._batch.add([sequence_of(attempt) for attempt in attempts], kind=kind)
         self._attempts += attempts
         self._noise += [_noise_after(attempt) for attempt in attempts]
         self._settings = None
@@ -113,11 +128,18 @@ class Decoder:
         columns = torch.stack([column.double() for column in drawn]).tolist()
         for attempt, token_id, *token_stats in zip(self._attempts, *columns, strict=True):
             self._record(attempt, Token(int(token_id), *token_stats))
-        rows = [row for row, attempt in enumerate(self._attempts) if attempt.is_running]
+        rows = self._running_rows()
         token_B = drawn.token_B if len(rows) == len(self._attempts) else drawn.token_B[rows]
         self._keep(rows)
         if rows:
             self._batch.advance(token_B)
+
+    def _running_rows(self) -> list[int]:
+        """The rows that go on, the last of them in the places of those that do not: so the cache moves least."""
+        is_running = [attempt.is_running for attempt in self._attempts]
+        num_running = sum(is_running)
+        moved = iter(row for row in range(num_running, len(is_running)) if is_running[row])
+        return [row if is_running[row] else next(moved) for row in range(num_running)]
 
     def _record(self, attempt: Attempt, token: Token) -> None:
         if not math.isfinite(token.entropy):
@@ -150,6 +172,28 @@ class Decoder:
         self._noise = [self._noise[row] for row in rows]
         self._settings = None
         self._batch.keep(rows)
+
+
+def sequence_of(attempt: Attempt) -> tuple[int, ...]:
+    """The token ids that an attempt goes on from."""
+    return attempt.prompt_ids + tuple(token.id for token in attempt.tokens)
+
+
+def prefill_groups(attempts: Sequence[Attempt], *, num_shared: int) -> list[list[Attempt]]:
+    """The attempts in the order of their lengths, as many at a time as fill PREFILL_TOKENS: so little is padding.
+
+    Equal sequences, of which one is computed, stay together. num_shared: tokens of each that need no computing.
+    """
+    by_length = sorted(attempts, key=lambda attempt: (len(sequence_of(attempt)), sequence_of(attempt)))
+    groups: list[list[Attempt]] = []
+    num_distinct = 0
+    for sequence, equal in groupby(by_length, key=sequence_of):
+        num_distinct += 1
+        if not groups or num_distinct * (len(sequence) - num_shared) > PREFILL_TOKENS:
+            groups.append([])
+            num_distinct = 1
+        groups[-1] += equal
+    return groups
 
 
 def _noise_after(attempt: Attempt) -> Random:

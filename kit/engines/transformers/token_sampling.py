@@ -7,7 +7,7 @@ number only.
 The warps apply in transformers' order: temperature, top-k, top-p over what top-k left, min-p relative to the likeliest
 token. Tokens tied with the last kept one are kept, so the order of the vocabulary does not matter.
 
-Letters: B rows of the batch, V vocabulary.
+Letters: B rows of the batch, R those that draw, Q those that are sorted whole, K likeliest tokens, V vocabulary.
 Source: top-p arXiv:1904.09751 section 3.1; min-p arXiv:2407.01082 section 3; confidence arXiv:2508.15260
 section 3.1.
 """
@@ -27,22 +27,24 @@ from kit.sampling import CONFIDENCE_TOP_K, SamplingParams
 # Below this a temperature is taken as 0: the quotient would leave float32 (vLLM uses the same bound).
 SMALLEST_TEMPERATURE = 1e-5
 
+# How many of the likeliest tokens are looked at for a nucleus before a row's whole vocabulary is sorted.
+NUM_LIKELIEST = 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The rows' SamplingParams as tensors, rebuilt only when rows join or leave.
+    """The SamplingParams of the rows that draw, as tensors; rebuilt only when rows join or leave.
 
-    temperature_B1, log_min_p_B1, top_p_B1: float64; top_k_B1: int64; is_greedy_B: bool. "Off" is a value that changes
-    nothing: top_p inf, top_k V, log_min_p -inf.
+    rows_R: which rows draw, int64; the others are greedy. None: all draw. temperature_R1, log_min_p_R1, top_p_R1:
+    float64; top_k_R1: int64. "Off" is a value that changes nothing: top_p inf, top_k V, log_min_p -inf.
     """
 
-    temperature_B1: Tensor
-    top_k_B1: Tensor
-    top_p_B1: Tensor
-    log_min_p_B1: Tensor
-    is_greedy_B: Tensor
-    needs_draw: bool
-    needs_sort: bool
+    rows_R: Tensor | None
+    temperature_R1: Tensor
+    top_k_R1: Tensor
+    top_p_R1: Tensor
+    log_min_p_R1: Tensor
+    needs_cutoff: bool
 
 
 class Drawn(NamedTuple):
@@ -56,21 +58,21 @@ class Drawn(NamedTuple):
 
 def settings_of(params_B: Sequence[SamplingParams], *, vocab_size: int, device: torch.device) -> Settings:
     """Collect the rows' settings on the device."""
-    is_greedy = [params.temperature < SMALLEST_TEMPERATURE for params in params_B]
+    rows = [row for row, params in enumerate(params_B) if params.temperature >= SMALLEST_TEMPERATURE]
+    params_R = [params_B[row] for row in rows]
 
     def column(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=device)[:, None]
 
-    top_k = [min(params.top_k or vocab_size, vocab_size) for params in params_B]
+    top_k = [min(params.top_k or vocab_size, vocab_size) for params in params_R]
     return Settings(
-        temperature_B1=column([max(params.temperature, SMALLEST_TEMPERATURE) for params in params_B]),
-        top_k_B1=torch.tensor(top_k, dtype=torch.int64, device=device)[:, None],
+        rows_R=None if len(rows) == len(params_B) else torch.tensor(rows, dtype=torch.int64, device=device),
+        temperature_R1=column([params.temperature for params in params_R]),
+        top_k_R1=torch.tensor(top_k, dtype=torch.int64, device=device)[:, None],
         # inf rather than 1: a running sum that rounds up to 1 must not cut an untouched row's tail
-        top_p_B1=column([params.top_p if params.top_p < 1 else math.inf for params in params_B]),
-        log_min_p_B1=column([math.log(params.min_p) if params.min_p else -math.inf for params in params_B]),
-        is_greedy_B=torch.tensor(is_greedy, device=device),
-        needs_draw=not all(is_greedy),
-        needs_sort=any(params.top_p < 1 or params.top_k for params in params_B),
+        top_p_R1=column([params.top_p if params.top_p < 1 else math.inf for params in params_R]),
+        log_min_p_R1=column([math.log(params.min_p) if params.min_p else -math.inf for params in params_R]),
+        needs_cutoff=any(params.top_p < 1 or params.top_k for params in params_R),
     )
 
 
@@ -78,45 +80,92 @@ def draw(logits_BV: Tensor, settings: Settings, uniform_B: Tensor) -> Drawn:
     """Draw a token for each row; `uniform_B` holds float64 numbers in [0, 1)."""
     if logits_BV.dtype != torch.float64:
         logits_BV = logits_BV.float()
-    logprob_BV = logits_BV.log_softmax(-1)
     token_B = logits_BV.argmax(-1)
-    if settings.needs_draw:
-        drawn_B = inverse_cdf(warp(logits_BV, settings), uniform_B)
-        token_B = torch.where(settings.is_greedy_B, token_B, drawn_B)
+    # below the row's greatest, whose weight is 1: no weight and no small temperature overflows
+    below_BV = logits_BV - logits_BV.gather(-1, token_B[:, None])
+    if len(settings.temperature_R1):
+        token_B = _with_draws(token_B, below_BV, settings, uniform_B)
+    weight_BV = below_BV.exp()
+    sum_B = weight_BV.sum(-1)
+    log_sum_B = sum_B.log()
+    likeliest_BK = below_BV.topk(min(CONFIDENCE_TOP_K, below_BV.shape[-1]), sorted=False).values
+    logprob_B = below_BV.gather(-1, token_B[:, None])[:, 0] - log_sum_B
+    # The entropy is log(sum w) - sum(w log w) / sum w, without a logarithm a token; in place, as memory takes the time.
+    # A forbidden token's 0 times minus infinity would be NaN.
+    finite_BV = below_BV.clamp_(min=torch.finfo(below_BV.dtype).min)
+    entropy_B = log_sum_B - weight_BV.mul_(finite_BV).sum(-1) / sum_B
     return Drawn(
         token_B=token_B,
-        logprob_B=logprob_BV.gather(-1, token_B[:, None])[:, 0],
-        entropy_B=torch.special.entr(logprob_BV.exp()).sum(-1),
-        confidence_B=_confidence(logprob_BV),
+        logprob_B=logprob_B,
+        entropy_B=entropy_B.clamp(min=0.0),  # only rounding makes it negative
+        confidence_B=log_sum_B - likeliest_BK.mean(-1),
     )
 
 
-def _confidence(logprob_BV: Tensor) -> Tensor:
-    """Minus the mean log-probability of the likeliest CONFIDENCE_TOP_K tokens, [B]; half as dear as the entropy."""
-    likeliest_BK = logprob_BV.topk(min(CONFIDENCE_TOP_K, logprob_BV.shape[-1]), sorted=False).values
-    return -likeliest_BK.mean(-1)
+def _with_draws(token_B: Tensor, below_BV: Tensor, settings: Settings, uniform_B: Tensor) -> Tensor:
+    """The greedy tokens, with drawn ones in the rows that draw."""
+    rows_R = settings.rows_R
+    if rows_R is None:
+        return inverse_cdf(warp(below_BV, settings), uniform_B)
+    return token_B.index_copy(0, rows_R, inverse_cdf(warp(below_BV[rows_R], settings), uniform_B[rows_R]))
 
 
-def warp(logits_BV: Tensor, settings: Settings) -> Tensor:
-    """Unnormalised probabilities in [0, 1] after the warps, 1 for the most probable token; [B, V]."""
+def warp(logits_RV: Tensor, settings: Settings) -> Tensor:
+    """Unnormalised probabilities in [0, 1] after the warps, 1 for the most probable token; [R, V]."""
     # subtracting the maximum first keeps small temperatures from overflowing
-    scaled_BV = (logits_BV - logits_BV.amax(-1, keepdim=True)) / settings.temperature_B1.to(logits_BV.dtype)
-    cutoff_B1 = settings.log_min_p_B1.to(scaled_BV.dtype)
-    if settings.needs_sort:
-        cutoff_B1 = torch.maximum(cutoff_B1, _nucleus_cutoff(scaled_BV, settings))
-    return scaled_BV.exp().masked_fill(scaled_BV < cutoff_B1, 0.0)
+    scaled_RV = (logits_RV - logits_RV.amax(-1, keepdim=True)) / settings.temperature_R1.to(logits_RV.dtype)
+    weight_RV = scaled_RV.exp()
+    cutoff_R1 = settings.log_min_p_R1.to(scaled_RV.dtype)
+    if settings.needs_cutoff:
+        cutoff_R1 = torch.maximum(cutoff_R1, _nucleus_cutoff(scaled_RV, weight_RV, settings))
+    return weight_RV.masked_fill_(scaled_RV < cutoff_R1, 0.0)
 
 
-def _nucleus_cutoff(scaled_BV: Tensor, settings: Settings) -> Tensor:
-    """The smallest logit that top-k and then top-p keep, [B, 1]."""
-    sorted_BV = scaled_BV.sort(-1, descending=True).values
-    in_top_k_BV = sorted_BV >= sorted_BV.gather(-1, settings.top_k_B1 - 1)
-    weight_BV = torch.where(in_top_k_BV, sorted_BV.double().exp(), 0.0)
-    sum_BV = weight_BV.cumsum(-1)
+def _nucleus_cutoff(scaled_RV: Tensor, weight_RV: Tensor, settings: Settings) -> Tensor:
+    """A bound that keeps what top-k and then top-p keep, [R, 1].
+
+    The whole vocabulary is sorted only for rows whose nucleus reaches beyond the likeliest tokens; what a row keeps
+    does not depend on it. It waits for the device, to know whether there are such rows.
+    """
+    top_k_R1, top_p_R1 = settings.top_k_R1, settings.top_p_R1
+    sum_R1 = weight_RV.sum(-1, keepdim=True, dtype=torch.float64)
+    likeliest_RK = scaled_RV.topk(min(NUM_LIKELIEST, scaled_RV.shape[-1])).values
+    cut = _cut(likeliest_RK, top_k_R1, top_p_R1, sum_R1, vocab_size=scaled_RV.shape[-1])
+    if bool(cut.is_settled_R.all()):
+        return cut.cutoff_R1
+    rows_Q = (~cut.is_settled_R).nonzero()[:, 0]
+    sorted_QV = scaled_RV[rows_Q].sort(-1, descending=True).values
+    whole = _cut(sorted_QV, top_k_R1[rows_Q], top_p_R1[rows_Q], sum_R1[rows_Q], vocab_size=scaled_RV.shape[-1])
+    return cut.cutoff_R1.index_copy(0, rows_Q, whole.cutoff_R1)
+
+
+class _Cut(NamedTuple):
+    """cutoff_R1: the smallest logit kept. is_settled_R: whether tokens that were not looked at change nothing."""
+
+    cutoff_R1: Tensor
+    is_settled_R: Tensor
+
+
+def _cut(sorted_RK: Tensor, top_k_R1: Tensor, top_p_R1: Tensor, sum_R1: Tensor, *, vocab_size: int) -> _Cut:
+    """Where top-k and then top-p cut, from the K largest logits in falling order; sum_R1: of all tokens' weights."""
+    num_seen = sorted_RK.shape[-1]
+    has_top_k_R1 = top_k_R1 < vocab_size
+    kth_R1 = sorted_RK.gather(-1, top_k_R1.clamp(max=num_seen) - 1)
+    in_top_k_RK = ~has_top_k_R1 | (sorted_RK >= kth_R1)
+    weight_RK = torch.where(in_top_k_RK, sorted_RK.exp().double(), 0.0)
+    running_RK = weight_RK.cumsum(-1)
+    mass_R1 = top_p_R1 * torch.where(has_top_k_R1, running_RK[:, -1:], sum_R1)
     # a token stays while the mass before it is short of top_p, so the first always stays
-    is_kept_BV = in_top_k_BV & (sum_BV - weight_BV < settings.top_p_B1 * sum_BV[:, -1:])
-    num_kept_B1 = is_kept_BV.sum(-1, keepdim=True).clamp_(min=1)  # 0 only for a row of NaN
-    return sorted_BV.gather(-1, num_kept_B1 - 1)
+    is_kept_RK = in_top_k_RK & (running_RK - weight_RK < mass_R1)
+    num_kept_R1 = is_kept_RK.sum(-1, keepdim=True).clamp_(min=1)  # 0 only for a row of NaN
+    is_off_R1 = ~has_top_k_R1 & top_p_R1.isinf()
+    cutoff_R1 = sorted_RK.gather(-1, num_kept_R1 - 1).masked_fill(is_off_R1, -math.inf)
+    if num_seen == vocab_size:
+        return _Cut(cutoff_R1, torch.ones_like(is_off_R1[:, 0]))
+    # tokens tied with the last of the top k may lie beyond what was seen
+    ends_R1 = (top_k_R1 <= num_seen) & (sorted_RK[:, -1:] < kth_R1)
+    is_settled_R1 = torch.where(has_top_k_R1, ends_R1, running_RK[:, -1:] >= mass_R1) | is_off_R1
+    return _Cut(cutoff_R1, is_settled_R1[:, 0])
 
 
 def inverse_cdf(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:

@@ -7,15 +7,16 @@ of the distribution that it was drawn from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
 
+from kit.engines.transformers.attention import use_grouped_attention
 from kit.engines.transformers.batch import check_supported
-from kit.engines.transformers.decoding import Attempt, Decoder
+from kit.engines.transformers.decoding import Attempt, Decoder, sequence_of
 from kit.trm.cache import num_cache_layers, reserve, show_zeros
 from kit.trm.language_model import RecursiveLM, RecursiveOutput
 
@@ -81,6 +82,7 @@ class RecursiveDecoder(Decoder):
 
     def __init__(self, model: RecursiveLM, *, eos_ids: frozenset[int], max_depth: int) -> None:
         check_supported(model.backbone)
+        use_grouped_attention(model.backbone)
         self._dial = Dial(model, reach=max_depth)
         super().__init__(self._dial, eos_ids=eos_ids)
         self._next: dict[Attempt, Recursion] = {}
@@ -90,12 +92,15 @@ class RecursiveDecoder(Decoder):
         for depth, group in groupby(sorted(attempts, key=_depth_of), key=_depth_of):
             arrivals = list(group)
             self._dial.depths = lambda num_rows, depth=depth: [depth] * num_rows  # type: ignore[misc]
-            super().admit(arrivals)
-            # the batch prefills equal sequences once, in the order of their first appearance
-            sequences = [attempt.prompt_ids + tuple(token.id for token in attempt.tokens) for attempt in arrivals]
-            row_of = {ids: row for row, ids in enumerate(dict.fromkeys(sequences))}
-            for attempt, ids in zip(arrivals, sequences, strict=True):
-                self._next[attempt] = self._dial.last[row_of[ids]]
+            self._admit(arrivals, kind=depth)
+
+    def _prefill(self, attempts: Sequence[Attempt], *, kind: Hashable) -> None:
+        super()._prefill(attempts, kind=kind)
+        # the batch prefills equal sequences once, in the order of their first appearance
+        sequences = [sequence_of(attempt) for attempt in attempts]
+        row_of = {ids: row for row, ids in enumerate(dict.fromkeys(sequences))}
+        for attempt, ids in zip(attempts, sequences, strict=True):
+            self._next[attempt] = self._dial.last[row_of[ids]]
 
     def step(self) -> None:
         """Draw a token for every row, and note its recursion before anyone sees it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from kit.engines.transformers.batch import Batch
 from kit.engines.transformers.decoding import Attempt, Decoder
-from kit.engines.transformers.token_sampling import draw, settings_of, warp
+from kit.engines.transformers.token_sampling import NUM_LIKELIEST, draw, settings_of, warp
 from kit.errors import InputError
 from kit.sampling import FinishReason, SamplingParams
 from tests.engines import tiny
@@ -237,6 +238,65 @@ def test_warps_equal_the_definition_whoever_the_neighbour_is(
     masses = [math.fsum(expected[: token + 1]) for token in range(len(expected))]
     assert expected[drawn] > 0
     assert masses[drawn] - expected[drawn] - 1e-12 <= uniform <= masses[drawn] + 1e-12
+
+
+def full_sort_kept(logits_V: torch.Tensor, params: SamplingParams) -> torch.Tensor:
+    """Which tokens top-k and top-p keep, from the whole vocabulary in falling order."""
+    scaled_V = (logits_V - logits_V.max()) / params.temperature
+    sorted_V = scaled_V.sort(descending=True).values
+    in_top_k_V = sorted_V >= sorted_V[(params.top_k or len(sorted_V)) - 1]
+    weight_V = sorted_V.exp().double() * in_top_k_V
+    before_V = weight_V.cumsum(0) - weight_V
+    is_kept_V = in_top_k_V & ((before_V < params.top_p * weight_V.sum()) | (params.top_p == 1))
+    kept_V: torch.Tensor = scaled_V >= sorted_V[is_kept_V.sum() - 1]
+    return kept_V
+
+
+@settings(max_examples=60)
+@given(
+    data=st.data(),
+    seed=st.integers(0, 2**30),
+    vocab_size=st.sampled_from([NUM_LIKELIEST - 1, NUM_LIKELIEST, NUM_LIKELIEST + 1, 3 * NUM_LIKELIEST]),
+    has_ties=st.booleans(),
+)
+def test_a_nucleus_is_that_of_the_full_sort_on_peaked_and_on_flat_logits(
+    data: st.DataObject, seed: int, vocab_size: int, has_ties: bool
+) -> None:
+    """Scales from flat, where no nucleus is among the likeliest, to one token with all of the mass."""
+    generator = torch.Generator().manual_seed(seed)
+    scales = data.draw(st.lists(st.sampled_from([0.0, 0.01, 1.0, 4.0, 30.0]), min_size=1, max_size=4))
+    rows = [
+        SamplingParams(
+            temperature=data.draw(st.sampled_from([0.0, 0.6, 1.0])),
+            top_p=data.draw(st.sampled_from([0.1, 0.9, 0.95, 0.9999, 1.0])),
+            top_k=data.draw(st.sampled_from([0, 0, 1, 20, NUM_LIKELIEST, NUM_LIKELIEST + 1, 10**6])),
+        )
+        for _ in scales
+    ]
+    logits_BV = torch.randn(len(rows), vocab_size, generator=generator) * torch.tensor(scales)[:, None]
+    if has_ties:
+        logits_BV = logits_BV.round()
+    uniform_B = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+    drawn_B = draw(logits_BV, settings_of(rows, vocab_size=vocab_size, device=CPU), uniform_B).token_B
+    for logits_V, params, uniform, drawn in zip(logits_BV, rows, uniform_B, drawn_B, strict=True):
+        if params.temperature == 0:
+            assert drawn == logits_V.argmax()
+            continue
+        whole = dataclasses.replace(params, top_k=min(params.top_k, vocab_size))
+        weight_V = ((logits_V - logits_V.max()) / params.temperature).exp() * full_sort_kept(logits_V, whole)
+        running_V = weight_V.double().cumsum(0)
+        assert drawn == torch.searchsorted(running_V, uniform * running_V[-1], right=True)
+
+
+@settings(max_examples=50)
+@given(logits=st.lists(st.floats(-30, 30), min_size=2, max_size=60), temperature=st.sampled_from([0.0, 3.0]))
+def test_logprob_and_entropy_are_those_of_the_unwarped_model(logits: list[float], temperature: float) -> None:
+    rows = settings_of([SamplingParams(top_k=2, temperature=temperature)], vocab_size=len(logits), device=CPU)
+    drawn = draw(torch.tensor([logits], dtype=torch.float64), rows, torch.tensor([0.5]).double())
+    unwarped = reference.softmax(logits)
+    entropy = -math.fsum(p * math.log(p) for p in unwarped if p > 0)
+    assert drawn.entropy_B.item() == pytest.approx(entropy, abs=1e-12)
+    assert drawn.logprob_B.item() == pytest.approx(math.log(unwarped[drawn.token_B.item()]), abs=1e-12)
 
 
 @settings(max_examples=50)

@@ -13,6 +13,8 @@ import trio
 
 from kit.budget import Budget, BudgetConfig
 from kit.engines.transformers.engine import TransformersEngine
+from kit.engines.transformers.prefix import MIN_SAVED_TOKENS
+from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
 from kit.engines.trm.engine import TRMEngine
 from kit.errors import EngineError, InputError, MissingError
 from kit.problem import Problem
@@ -97,6 +99,31 @@ def test_rows_of_different_depths_equal_one_by_one_generation_without_a_cache(fo
         assert sample.mean_logprob == pytest.approx(expected.mean_logprob, abs=1e-9)
         assert sample.mean_entropy == pytest.approx(expected.mean_entropy, abs=1e-9)
         assert sample.depth == depth
+
+
+@pytest.mark.parametrize("form", tiny_trm.FORMS)
+def test_what_prompts_begin_with_alike_is_shared_by_rows_of_one_depth(form: str) -> None:
+    model, common = build(form=form), [5 * index % tiny.EOS_ID for index in range(MIN_SAVED_TOKENS)]
+    decoder = RecursiveDecoder(model, eos_ids=frozenset({tiny.EOS_ID}), max_depth=3)
+
+    def attempt(seed: int, depth: int) -> RecursiveAttempt:
+        params = quick(seed, max_new_tokens=6)
+        prompt_ids = (*common, *range(1, 2 + seed))
+        return RecursiveAttempt(prompt_ids=prompt_ids, params=params, max_new_tokens=6, depth=depth)
+
+    attempts = [attempt(seed, depth) for seed, depth in enumerate([2, 0, 2, 0, 3])]
+    decoder.admit(attempts[:4])
+    decoder.step()
+    decoder.admit(attempts[4:])
+    while decoder.attempts:
+        decoder.step()
+    for one in attempts:
+        expected = reference.generate(
+            AtDepth(model, one.depth), one.prompt_ids, one.params, eos_ids={tiny.EOS_ID}, context=512
+        )
+        assert [token.id for token in one.tokens] == expected.token_ids
+        mean_entropy = math.fsum(token.entropy for token in one.tokens) / len(one.tokens)
+        assert mean_entropy == pytest.approx(expected.mean_entropy, abs=1e-9)
 
 
 def test_the_halting_score_is_the_mean_over_the_tokens_drawn() -> None:
