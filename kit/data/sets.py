@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 def load(name: str, *, split: str = "test", limit: int | None = None, seed: int | None = None) -> DataSet:
     """The examples of a set, in its order.
 
-    split: `train` or `test`; a single file is whatever the caller says. limit: so many of them, the first ones, or drawn
-    at random where `seed` is given. Ids that the set lacks are `name-split-row`, whatever the limit.
+    split: `train` or `test`; a single file is whatever the caller says. limit: so many of them, the first ones, or
+    drawn at random where `seed` is given. Ids that the set lacks are `name-split-row`, whatever the limit.
     Raises: InputError for an unknown set or split, or a row that cannot be read; MissingError for a file, a library or
         a set of the hub that is not there. Each names the file, the row and the value.
     """

@@ -15,8 +15,8 @@ from kit.answers.normalisation import integer
 from kit.data.examples import AnswerForm, MathExample
 from kit.errors import InputError
 from kit.evaluation.math_verify_process import MathVerify
-from kit.evaluation.reading import lenient, strict, written
 from kit.evaluation.records import Grade
+from kit.evaluation.verdicts import lenient, strict, written
 
 
 def grade(text: str, example: MathExample) -> tuple[Grade, Grade]:
@@ -38,7 +38,7 @@ def grade(text: str, example: MathExample) -> tuple[Grade, Grade]:
 
 
 class Grader:
-    """Grades completions of every form; a context manager. math-verify's process starts with the first that needs it."""
+    """Grades completions of every form; a context manager. math-verify's process starts once one needs it."""
 
     def __init__(self) -> None:
         self._expressions = MathVerify()

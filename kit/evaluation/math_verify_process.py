@@ -25,8 +25,8 @@ from kit.answers.normalisation import integer
 from kit.data.examples import MathExample
 from kit.errors import InputError, MissingError
 from kit.evaluation.expressions import normal_form
-from kit.evaluation.reading import lenient, strict, written
 from kit.evaluation.records import Grade
+from kit.evaluation.verdicts import lenient, strict, written
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ class MathVerify:
 
     A gold that is an integer, as many in MATH are, is read by kit.answers first: where the answer is an integer for it
     too, the two are compared as integers, without tolerance. Only an answer that it refuses, or a gold that is no
-    integer, goes on: equal ways of writing are right, and of the rest math-verify decides, gold first. So `\boxed{27.0}`
-    against 27 never sees math-verify, and `\boxed{3^3}` is right in both.
+    integer, goes on: equal ways of writing are right, and of the rest math-verify decides, gold first. So
+    `\boxed{27.0}` against 27 never sees math-verify, and `\boxed{3^3}` is right in both.
     `answer` of a Grade is the integer, or kit.evaluation.expressions.normal_form of what was read.
     Threads may share one; they wait for each other.
     limit_s: of one comparison; one that takes longer, or breaks the process, is not right.

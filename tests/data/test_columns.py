@@ -8,16 +8,17 @@ from kit.data.columns import LeftOut, Place, Rules, example_of
 from kit.data.examples import AnswerForm, MathExample
 from kit.errors import InputError
 
+UNKNOWN = Rules()
 INTEGERS = Rules(form=AnswerForm.INTEGER)
 EXPRESSIONS = Rules(form=AnswerForm.EXPRESSION)
 NUMINA = Rules(form=AnswerForm.EXPRESSION, is_mixed=True)
 
 
-def read(rules: Rules = Rules(), **row: Any) -> MathExample | LeftOut:
+def read(rules: Rules = UNKNOWN, **row: Any) -> MathExample | LeftOut:
     return example_of(row, id_="set-test-6", place=Place(source="set.jsonl", number=7), rules=rules)
 
 
-def example(rules: Rules = Rules(), **row: Any) -> MathExample:
+def example(rules: Rules = UNKNOWN, **row: Any) -> MathExample:
     found = read(rules, **row)
     assert isinstance(found, MathExample)
     return found

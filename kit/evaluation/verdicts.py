@@ -10,6 +10,7 @@ Pure; total on any text, in linear time.
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from kit.answers.extraction import RawAnswer
 from kit.evaluation.records import Grade, ReadFrom
@@ -54,9 +55,7 @@ def lenient(strict: Grade, text: str, *, gold: int | None) -> Grade:
 
 def last_integer(text: str) -> tuple[str, tuple[int, int]] | None:
     """The last number of a text and its span, if that number is an integer; written with digits and a minus only."""
-    last: re.Match[str] | None = None
-    for last in _NUMBER.finditer(text):
-        pass
+    last = next(iter(deque(_NUMBER.finditer(text), maxlen=1)), None)
     if last is None or not last["whole"] or (last["fraction"] or "").strip(".0"):
         return None
     digits = _SEPARATORS.sub("", last["whole"]).lstrip("0") or "0"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.evaluation.reading import last_integer, written
+from kit.evaluation.verdicts import last_integer, written
 
 
 @pytest.mark.parametrize(
