@@ -29,8 +29,8 @@ def rows(
     except (OSError, ValueError) as error:  # not found, not reached, or not of this configuration or split
         told = next(iter(str(error).splitlines()), type(error).__name__)
         raise MissingError(
-            f"{named}, split {split!r}: the hub gave nothing ({told}); check the id and the network, or give a file, as "
-            "NAME=FILE.jsonl"
+            f"{named}, split {split!r}: the hub gave nothing ({told}); check the id and the network, or give a file, "
+            "as NAME=FILE.jsonl"
         ) from error
     return found
 

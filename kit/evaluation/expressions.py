@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from kit.answers.normalisation import integer
+
 MAX_CHARS = 1000
 """A longer box is no answer."""
 
@@ -35,6 +37,7 @@ _STEPS: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
         (r"(?<![\d}])\.(?=\d)", "0."),
     )
 )
+_ANNOUNCED = re.compile(r"(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s+", re.IGNORECASE)
 _NAME = re.compile(r"\s*[A-Za-z]\s*=(?!=)([^=]*)")
 _WORDS = re.compile(r"[A-Za-z]{2}[A-Za-z ]*|\(?[A-Za-z]\)?")
 _QUOTIENT = re.compile(r"(-?)(\d+)\s*/\s*(\d+)", re.ASCII)
@@ -43,7 +46,7 @@ _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 
 def normal_form(latex: str) -> str | None:
     """The one way to write an answer; None for one that is empty or longer than MAX_CHARS."""
-    text = latex.strip()
+    text = bare(latex)
     if not text or len(text) > MAX_CHARS:
         return None
     for pattern, replacement in _STEPS:
@@ -56,4 +59,20 @@ def normal_form(latex: str) -> str | None:
     text = "".join(text.split())
     if quotient := _QUOTIENT.fullmatch(text):
         return rf"{quotient[1]}\frac{{{quotient[2]}}}{{{quotient[3]}}}"
-    return (text.replace(",", "") if _GROUPED.fullmatch(text) else text) or latex.strip()
+    return (text.replace(",", "") if _GROUPED.fullmatch(text) else text) or bare(latex)
+
+
+def bare(latex: str) -> str:
+    """An answer without the words that announce it, the dollars around it and a line break at its end."""
+    text = latex.strip()
+    if announced := _ANNOUNCED.match(text):
+        text = text[announced.end() :]
+    text = text.rstrip("\\ \n").strip("$").strip()
+    return text.removeprefix(r"\(").removesuffix(r"\)").strip() or latex.strip()
+
+
+def whole_number(latex: str) -> int | None:
+    """The integer that a gold answer is; `x = 5` is 5, and `a + 3z = 0`, an equation, is none."""
+    named = _NAME.fullmatch(bare(latex))
+    number = integer(named[1] if named else latex)
+    return number if isinstance(number, int) and (named or "=" not in latex) else None

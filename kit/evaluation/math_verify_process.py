@@ -24,7 +24,7 @@ from kit.answers.extraction import extract
 from kit.answers.normalisation import integer
 from kit.data.examples import MathExample
 from kit.errors import InputError, MissingError
-from kit.evaluation.expressions import normal_form
+from kit.evaluation.expressions import bare, normal_form, whole_number
 from kit.evaluation.records import Grade
 from kit.evaluation.verdicts import lenient, strict, written
 
@@ -64,23 +64,24 @@ class MathVerify:
         Raises: MissingError without math-verify, once a comparison needs it.
         """
         raw = extract(text, prefers_integer=False)
-        gold = integer(example.gold)
-        answer = None if raw is None else _normalised(raw.text)
-        is_right = raw is not None and answer is not None and self._is_right(raw.text, answer, example.gold)
+        gold = whole_number(example.gold)
+        answer = None if raw is None else _normalised(raw.text, is_integer=gold is not None)
+        is_right = raw is not None and answer is not None and self._is_right(raw.text, example.gold)
         first = strict(raw, answer, is_right=is_right)
-        return first, lenient(first, text, gold=gold if isinstance(gold, int) else None)
+        return first, lenient(first, text, gold=gold)
 
-    def _is_right(self, raw: str, answer: str, gold: str) -> bool:
-        if isinstance(integer(gold), int) and isinstance(integer(raw), int):
-            return answer == _normalised(gold)
-        return answer == _normalised(gold) or self.verify(gold=gold, answer=raw)
+    def _is_right(self, raw: str, gold: str) -> bool:
+        gold_number, number = whole_number(gold), integer(raw)
+        if gold_number is not None and isinstance(number, int):
+            return number == gold_number
+        return normal_form(raw) == normal_form(gold) or self.verify(gold=gold, answer=raw)
 
     def verify(self, *, gold: str, answer: str) -> bool:
         """math-verify's verdict alone, on two pieces of LaTeX.
 
         Raises: MissingError without math-verify.
         """
-        request = json.dumps({"gold": _bare(gold), "answer": _bare(answer)}).encode() + b"\n"
+        request = json.dumps({"gold": bare(gold), "answer": bare(answer)}).encode() + b"\n"
         with self._lock:
             process = self._started()
             told = _exchange(process, request, limit_s=self._limit_s)
@@ -128,14 +129,10 @@ class MathVerify:
             self._process = None
 
 
-def _normalised(raw: str) -> str | None:
-    number = integer(raw)
+def _normalised(raw: str, *, is_integer: bool) -> str | None:
+    """The text to vote on. is_integer: whether the gold is one: then `m+n = 5` is 5, and else an equation."""
+    number = integer(raw) if is_integer else whole_number(raw)
     return written(number) if isinstance(number, int) else normal_form(raw)
-
-
-def _bare(latex: str) -> str:
-    """Without the dollars around it, since the child puts it into a box."""
-    return latex.strip().strip("$").removeprefix(r"\(").removesuffix(r"\)").strip()
 
 
 def _exchange(process: subprocess.Popen[bytes], request: bytes, *, limit_s: float) -> Any:
