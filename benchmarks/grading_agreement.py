@@ -109,14 +109,15 @@ def _classes(graded: Graded, whole: str) -> Iterator[tuple[str, bool]]:
     yield "neither boxed nor stated: strict reads nothing", answer is None and "\\boxed" not in case.text
     yield "the box cannot be read", answer is None
     yield "we read the gold, their reader another piece or none", not case.raw and graded.strict.is_right
-    yield "several boxes: they join them, we read the last", len(re.findall(r"\\boxed", whole)) > 1
+    has_several = any(text.count("\\boxed") > 1 for text in whole.split(" <> "))
+    yield "several boxes: they join them, we read the last", has_several
     yield "a comma for the decimal point", re.search(r"\d,\d{1,2}(?!\d)", whole) is not None and bool(case.raw)
     is_list = "," in case.example.gold
     yield "a list in another order", is_list and _parts(case.example.gold) == _parts(answer or "")
     yield "a statement after the box contradicts it", "\\boxed" in case.text and "nswer" in case.text
     yield "a formula broken over lines, which they do not read", re.search(r"(?:\$|\\\()\s*\n", whole) is not None
-    yield "math-verify takes the two for equal in our boxes", graded.strict.is_right
-    yield "math-verify takes the two for different in our boxes", case.example.form is AnswerForm.EXPRESSION
+    yield "`32, 349` and its like are one number for our reader", graded.strict.is_right
+    yield "math-verify gives no verdict, or another, on what we read", not graded.strict.is_right
 
 
 def _parts(answer: str) -> list[str]:

@@ -25,14 +25,16 @@ from kit.answers.normalisation import integer
 from kit.data.examples import MathExample
 from kit.errors import InputError, MissingError
 from kit.evaluation.expressions import bare, normal_form, whole_number
+from kit.evaluation.math_verify_child import WALL_FACTOR
 from kit.evaluation.records import Grade
 from kit.evaluation.verdicts import lenient, strict, written
 
 log = logging.getLogger(__name__)
 
 LIMIT_S = 5.0
-"""Of one comparison; math-verify's own."""
+"""CPU seconds of one comparison; math-verify's own limit, which counts by the clock."""
 
+_PATIENCE = WALL_FACTOR + 1  # by the clock: the process ends itself before
 _START_S = 120.0  # importing sympy on a busy machine
 _CHILD = Path(__file__).with_name("math_verify_child.py")
 
@@ -46,7 +48,8 @@ class MathVerify:
     `\boxed{27.0}` against 27 never sees math-verify, and `\boxed{3^3}` is right in both.
     `answer` of a Grade is the integer, or kit.evaluation.expressions.normal_form of what was read.
     Threads may share one; they wait for each other.
-    limit_s: of one comparison; one that takes longer, or breaks the process, is not right.
+    limit_s: CPU time of one comparison, so that a busy machine changes no verdict; one that takes longer, or breaks the
+    process, is not right.
     num_broken: comparisons that ended so.
     """
 
@@ -84,12 +87,14 @@ class MathVerify:
         request = json.dumps({"gold": bare(gold), "answer": bare(answer)}).encode() + b"\n"
         with self._lock:
             process = self._started()
-            told = _exchange(process, request, limit_s=self._limit_s)
+            told = _exchange(process, request, limit_s=_PATIENCE * self._limit_s)
             if told is not None:
                 return bool(told["is_right"])
             self.num_broken += 1
             self._end()
-        log.warning("math-verify gave no verdict on %r against %r in %g s", answer[:80], gold[:80], self._limit_s)
+        log.warning(
+            "math-verify gave no verdict on %r against %r in %g CPU seconds", answer[:80], gold[:80], self._limit_s
+        )
         return False
 
     def __enter__(self) -> Self:
@@ -110,7 +115,7 @@ class MathVerify:
                 "pip install 'mathllm-kit[eval]'"
             )
         # -P: the folder of the script is not searched for modules
-        command = [sys.executable, "-P", str(_CHILD)]
+        command = [sys.executable, "-P", str(_CHILD), str(self._limit_s)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True

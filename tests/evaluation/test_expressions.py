@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.evaluation.expressions import MAX_CHARS, normal_form
+from kit.evaluation.expressions import MAX_CHARS, bare, normal_form, whole_number
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,24 @@ def test_ways_of_writing_one_answer_are_one_text(same: tuple[str, ...]) -> None:
 )
 def test_different_answers_stay_different(one: str, other: str) -> None:
     assert normal_form(one) != normal_form(other)
+
+
+@pytest.mark.parametrize(
+    ("gold", "number"),
+    [("5", 5), ("x = 5", 5), ("$-50$", -50), ("90^\\circ", 90), ("1{,}000", 1000), ("27.0", 27)],
+)
+def test_a_gold_that_is_an_integer_is_one(gold: str, number: int) -> None:
+    assert whole_number(gold) == number
+
+
+@pytest.mark.parametrize("gold", ["a + 3z = 0", "m+n = 5", "1,-2", "52_8", "\\frac12", "x", ""])
+def test_an_equation_or_an_expression_is_no_integer(gold: str) -> None:
+    assert whole_number(gold) is None
+
+
+@pytest.mark.parametrize("latex", ["$5$", "\\(5\\)", "The final answer is 5", "Answer: $5$", "5\\\\", " 5 "])
+def test_what_announces_or_wraps_an_answer_is_no_part_of_it(latex: str) -> None:
+    assert bare(latex) == "5"
 
 
 def test_an_empty_answer_and_one_too_long_are_none() -> None:

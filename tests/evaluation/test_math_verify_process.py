@@ -39,6 +39,8 @@ def example(gold: str) -> MathExample:
         ("27", "28", False),
         ("50000", "50004", False),
         ("-1", "1", False),
+        ("a+3z=0", "0", False),
+        ("742", "m+n = 742", True),
         ("\\frac{1}{2}", "{{{", False),
     ],
 )
