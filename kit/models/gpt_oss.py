@@ -2,8 +2,8 @@
 
     <|channel|>analysis<|message|>THOUGHT<|end|><|start|>assistant<|channel|>final<|message|>TEXT<|return|>
 
-Such a turn becomes `<think>THOUGHT</think>TEXT`, and a call becomes what kit.models.hermes reads. Pure. The model's own
-chat template writes the prompt.
+Such a turn becomes `<think>THOUGHT</think>TEXT`, and a call becomes what kit.models.calls.hermes reads. Pure. The
+model's own chat template writes the prompt.
 Source: https://github.com/openai/harmony, docs/format.md; the chat template of openai/gpt-oss-120b.
 """
 

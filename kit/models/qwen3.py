@@ -1,4 +1,4 @@
-"""Qwen3 as a mixture of experts: Qwen3-30B-A3B and its kin. Calls are written as kit.models.hermes reads them.
+"""Qwen3 as a mixture of experts: Qwen3-30B-A3B and its kin. Calls are written as kit.models.calls.hermes reads them.
 
 Source: config.json of Qwen/Qwen3-30B-A3B: model_type qwen3_moe, max_position_embeddings 40960.
 """

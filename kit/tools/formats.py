@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from kit.answers.fences import Fence, fence_closed, fences, undelimited
-from kit.models.family import TAGS
-from kit.models.thoughts import END_OF_THOUGHT, thought_closed
+from kit.models.calls.splitting import advice_for
+from kit.models.thoughts import thought_closed
 from kit.sampling import Message
 from kit.tools.calls import Call, Code, Refusal, call_of, rendered
 from kit.tools.chat import LAST_WORDS, interrupted
@@ -119,8 +119,8 @@ class Native:
     def calls(self, messages: Sequence[Message]) -> tuple[Call, ...]:
         """All that the turn made, in order; one that the engine could not read is left in the turn's words."""
         last = messages[-1]
-        if not last.tool_calls and TAGS.call[0] in last.content.rpartition(END_OF_THOUGHT)[2]:
-            return (Refusal("The call is not valid JSON. Write it again, with \\n for a line break in the code."),)
+        if not last.tool_calls and (advice := advice_for(last.content)) is not None:
+            return (Refusal(advice),)
         return tuple(call_of(call) for call in last.tool_calls)
 
     def answered(self, messages: Sequence[Message], outputs: Sequence[str]) -> tuple[Message, ...]:

@@ -25,7 +25,7 @@ from kit.engines.transformers.decoding import Attempt, Decoder
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.engines.transformers.worker import Worker
 from kit.errors import EngineError, InputError
-from kit.models.hermes import with_tool_calls
+from kit.models.calls.splitting import form_of, with_tool_calls
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 
 _TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begins with a space
@@ -49,6 +49,7 @@ class TransformersEngine:
                 "or use an instruction-tuned model"
             )
         self._tokenizer = tokenizer
+        self._call_form = form_of(str(tokenizer.chat_template))
         self._tokenizer_lock = threading.Lock()  # fast tokenizers fail when two threads borrow them
         # without a limit (ALiBi) only max_new_tokens ends a row
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -99,7 +100,7 @@ class TransformersEngine:
         if attempt.cause is not None:
             raise EngineError(attempt.error) from attempt.cause
         sample = self._as_sample(attempt, transcript, seconds=trio.current_time() - begun_s)
-        return with_tool_calls(sample, prompt) if prompt.tools else sample
+        return with_tool_calls(sample, prompt, self._call_form) if prompt.tools else sample
 
     def close(self) -> None:
         """Fail the calls in flight, end the decode thread and wait for it, for one forward pass at most."""
@@ -137,7 +138,9 @@ class TransformersEngine:
     def _decode(self, ids: Sequence[int]) -> str:
         with self._tokenizer_lock:
             # the clean-up of some tokenizers takes spaces out of code and formulas
-            text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            text: str = self._tokenizer.decode(
+                ids, skip_special_tokens=not self._call_form.is_special, clean_up_tokenization_spaces=False
+            )
         return text
 
     def _transcript(self, attempt: Attempt, rendered: Rendered) -> Transcript:

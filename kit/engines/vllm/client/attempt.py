@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from kit.engines.text.transcript import Detokenizer, Follower, Transcript
 from kit.engines.vllm.client.wire import Piece
 from kit.errors import EngineError
+from kit.models.calls.form import CallForm
+from kit.models.calls.hermes import HERMES
+from kit.models.calls.splitting import with_tool_calls
 from kit.models.gpt_oss import HarmonyReader
-from kit.models.hermes import with_tool_calls
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 
 _FINISHES = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
@@ -53,7 +55,7 @@ class Attempt:
 
     decode: ids to text; None: the server tells texts only. opening: what stands in front of the text. context: the
     last ids before it, where it continues a turn. harmony_so_far: for gpt-oss, the turn that it continues or an empty
-    text; None for others.
+    text; None for others. call_form: how its calls are written.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Attempt:
         opening: str = "",
         context: Sequence[int] = (),
         harmony_so_far: str | None = None,
+        call_form: CallForm = HERMES,
     ) -> None:
+        self._call_form = call_form
         self.prompt = prompt
         self.params = params
         self.prompt_ids = prompt_ids
@@ -147,7 +151,7 @@ class Attempt:
             token_stats=token_stats,
             depth=depth,
         )
-        return with_tool_calls(sample, self.prompt) if self.prompt.tools else sample
+        return with_tool_calls(sample, self.prompt, self._call_form) if self.prompt.tools else sample
 
     def fail(self, error: str) -> None:
         """End it with what there is."""

@@ -24,6 +24,7 @@ from kit.engines.vllm.client.endpoint import Address, Endpoint
 from kit.engines.vllm.client.http import BrokenError, HttpClient
 from kit.errors import EngineError, InputError, check_fields
 from kit.models import gpt_oss
+from kit.models.calls.splitting import form_of
 from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
@@ -72,6 +73,8 @@ class OpenAIEngine:
         self._http = http
         self._tokenizer = tokenizer
         self._markers = markers_of(str(tokenizer.chat_template))
+        self._call_form = form_of(str(tokenizer.chat_template))
+        self._keeps_special = self._markers.are_special or self._call_form.is_special
         self._config = config
         self._gate = AdmissionGate(high=config.cache_high, is_watched=config.poll_s is not None)
         self._queue = trio.StrictFIFOLock()
@@ -111,13 +114,14 @@ class OpenAIEngine:
             opening=rendered.opening,
             context=prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and tells_ids else (),
             harmony_so_far=harmony_so_far,
+            call_form=self._call_form,
         )
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
-        is_skipped = not self._markers.are_special
+        is_skipped = not self._keeps_special
         # the clean-up of some tokenizers takes spaces out of code and formulas
         text: str = self._tokenizer.decode(ids, skip_special_tokens=is_skipped, clean_up_tokenization_spaces=False)
         return text
@@ -177,7 +181,7 @@ class OpenAIEngine:
             max_tokens=wanted if context is None else min(wanted, context - len(prefix)),
             seed=attempt.seed,
             num_logprobs=self._config.num_logprobs,
-            shows_special=self._markers.are_special,
+            shows_special=self._keeps_special,
         )
         extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}
         return {**body, **extra}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.models.hermes import Said, split_tool_calls
+from kit.models.calls.splitting import Said, split_tool_calls
 from kit.sampling import ToolCall
 
 
