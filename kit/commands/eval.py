@@ -6,6 +6,7 @@ import argparse
 import signal
 import time
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def _add_output(evaluate: argparse.ArgumentParser) -> None:
 def _add_scale(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--shard", metavar="I/N", help="only every Nth problem, beginning with number I")
     evaluate.add_argument(
-        "--ray", metavar="ADDRESS", help="draw on a Ray cluster, one engine a worker; `local` starts one here"
+        "--ray", metavar="ADDRESS", help="draw on a Ray cluster, each worker with an engine; `local` starts one here"
     )
     evaluate.add_argument("--workers", type=int, default=2, metavar="N", help="engines on that cluster (default: 2)")
 
@@ -157,12 +158,18 @@ def _drawn(args: argparse.Namespace, plan: EvalPlan, asked: AskedModel, head: Re
             track(score.values(time.monotonic()), score.num_done)
             show(completion)
 
+        told = {"head": head, "out": out, "on_resumed": on_resumed, "on_completion": on_completion}
+        opener = partial(open_asked, asked, batch_size=plan.batch_size)
+        if args.ray is not None:
+            from kit.evaluation.cluster import Cluster, evaluate_on_cluster
+
+            cluster = Cluster(address=args.ray, num_workers=args.workers)
+            return evaluate_on_cluster(cluster, plan, opener, **told)
+
         async def draw() -> EvalRun:
-            async with open_asked(asked, batch_size=plan.batch_size) as engine:
+            async with opener() as engine:
                 with Grader() as grader:
-                    return await evaluate(
-                        plan, engine, grader, head=head, out=out, on_resumed=on_resumed, on_completion=on_completion
-                    )
+                    return await evaluate(plan, engine, grader, **told)
 
         return run_plainly(draw)
 
@@ -175,7 +182,7 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
     from kit.data.sets import load
     from kit.evaluation.plan import EvalPlan, Shard
     from kit.evaluation.prompts import PromptStyle
-    from kit.evaluation.run import check_not_empty
+    from kit.evaluation.run import check_askable
     from kit.sampling import SamplingParams
 
     if args.data is None:
@@ -198,7 +205,7 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
         seed=args.seed,
         shard=shard,
     )
-    check_not_empty(plan)
+    check_askable(plan)
     return plan
 
 

@@ -48,7 +48,7 @@ async def evaluate(
     Raises: InputError for an empty plan, or a folder of another run; StorageError if it cannot be written; EngineError
         if the first samples fail one after another, or memory runs out. What was drawn by then is kept.
     """
-    check_not_empty(plan)
+    check_askable(plan)
     with open_run(out, head, plan) as journal:
         on_resumed(journal.drawn.values())
         session = Session(journal, on_completion)
@@ -61,11 +61,13 @@ async def evaluate(
     return read_run(out)
 
 
-def check_not_empty(plan: EvalPlan) -> None:
-    """Raise InputError for a plan that asks nothing."""
+def check_askable(plan: EvalPlan) -> None:
+    """Raise InputError for a plan that asks nothing, or whose prompts cannot be written."""
     if not plan.num_cells:
         part = "" if plan.shard is None else f" in shard {plan.shard}"
         raise InputError(f"{plan.data.source}: no problem{part} to ask; give other data or a larger --limit")
+    for example in plan.examples:
+        plan.prompt_of(Cell(example, None, 0))
 
 
 class Session:

@@ -53,7 +53,8 @@ def notes(run: EvalRun) -> Iterator[str]:
         yield f"not whole: {len(run.completions)} of {num_asked} samples; the same command goes on where it was"
     failed = [each.sample.error for each in run.completions if each.sample.finish is FinishReason.FAILED]
     if failed:
-        yield f"{len(failed)} samples failed and count as wrong; the same command tries them again: {failed[0]}"
+        many = f"{len(failed)} samples failed and count" if len(failed) > 1 else "one sample failed and counts"
+        yield f"{many} as wrong; the same command tries again: {failed[0]}"
     num_tokens = sum(each.sample.num_tokens for each in run.completions)
     if run.wall_s:
         yield f"{num_tokens} tokens in {run.wall_s:.1f} s: {num_tokens / run.wall_s:.1f} tokens/s"
