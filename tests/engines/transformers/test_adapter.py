@@ -77,7 +77,7 @@ def test_an_adapter_of_another_model_is_refused_by_name_and_by_shape(adapter: Pa
     wider = {**tensors, first: torch.zeros(4, 7)}
     with pytest.raises(InputError, match=r"belongs to another model: .*lora_A.* is for 7 features, and this model has \d+"):
         merge_adapter(base, changed(adapter, tmp_path / "wider", wider))
-    deeper = {**tensors, "base_model.model.model.layers.99.mlp.up_proj.lora_A.weight": tensors[first]}
+    deeper = {**tensors, "base_model.model.model.layers.99.mlp.up_proj.lora_A.weight": tensors[first].clone()}
     with pytest.raises(InputError, match="belongs to another model: .*this model has no such layer"):
         merge_adapter(base, changed(adapter, tmp_path / "deeper", deeper))
 
