@@ -17,10 +17,12 @@ from kit.errors import InputError
 if TYPE_CHECKING:
     from kit.evaluation.plan import EvalPlan
     from kit.evaluation.records import Completion, EvalRun
+    from kit.evaluation.score import RunningScore
     from kit.solver.journal import Record
 
 _STYLES = ("boxed", "lm-eval")
 _TRACKERS = ("tensorboard", "wandb", "trackio")
+_REPORT_NAME = "report.html"
 _VARIED = 0.8  # temperature of several samples, unless one is given: that of the solver's own attempts
 
 
@@ -124,6 +126,7 @@ def eval_command(args: argparse.Namespace) -> int:
     from kit.data.offline import forbid_telemetry
     from kit.evaluation.head import make_head
     from kit.evaluation.reading import read_run
+    from kit.evaluation.score import RunningScore
     from kit.kaggle.checkout import commit
 
     forbid_telemetry()
@@ -131,22 +134,24 @@ def eval_command(args: argparse.Namespace) -> int:
     asked = asked_model(args, [depth for depth in plan.depths if depth is not None])
     out = args.out or Path("out/eval") / (Path(plan.data.name).stem or "run")
     head = make_head(asked.model, plan, commit=commit())
+    score = RunningScore(total=plan.num_cells)
     try:
-        run = _drawn(args, plan, asked, head, out)
+        run = _drawn(args, plan, asked, score, head=head, out=out)
     except KeyboardInterrupt:
-        _report(read_run(out), out)
+        if score.begun_s is not None:  # else the folder may hold another run, or none
+            _report(read_run(out), out)
         raise
     return _report(run, out)
 
 
-def _drawn(args: argparse.Namespace, plan: EvalPlan, asked: AskedModel, head: Record, out: Path) -> EvalRun:
+def _drawn(
+    args: argparse.Namespace, plan: EvalPlan, asked: AskedModel, score: RunningScore, *, head: Record, out: Path
+) -> EvalRun:
     from kit.evaluation.grading import Grader
     from kit.evaluation.run import evaluate
-    from kit.evaluation.score import RunningScore
     from kit.evaluation.tracking import tracked
     from kit.tasks import run_plainly
 
-    score = RunningScore(total=plan.num_cells)
     shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
     with tracked(args.track, out, head) as track, score_bar(score, shown) as show:
 
@@ -222,17 +227,22 @@ def _report(run: EvalRun, out: Path) -> int:
     """Write the report and print the table; a run without any completion has neither."""
     from rich.console import Console
 
+    from kit.evaluation.reading import JOURNAL_NAME
     from kit.evaluation.table import as_table, notes
 
     console = Console(width=None if Console().is_terminal else 120)
+    lines = [*notes(run), f"journal: {out / JOURNAL_NAME}"]
     if run.completions:
-        from kit.evaluation.report import write
+        from kit.evaluation.report.contents import NamedRun
+        from kit.evaluation.report.page import write_page
+        from kit.evaluation.results import write_results
 
+        write_results(run, out)
+        write_page([NamedRun(out.resolve().name, run)], out / _REPORT_NAME)
         console.print(as_table(run))
-        write(run, out)
-    for line in notes(run):
+        lines.append(f"report:  {out / _REPORT_NAME}")
+    for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"report:  {out / 'report.html'}\njournal: {out / 'journal.jsonl'}", soft_wrap=True, markup=False)
     return 0
 
 

@@ -16,10 +16,12 @@ from kit.sampling import FinishReason
 
 @dataclass(slots=True)
 class RunningScore:
-    """Of one run. total: samples that it has when it is whole. begun_s: when this session began to draw, on any clock."""
+    """Of one run. total: samples that it has when it is whole. begun_s: when this session began to draw, on any clock;
+    None before that.
+    """
 
     total: int
-    begun_s: float = 0.0
+    begun_s: float | None = None
     num_done: int = 0
     num_right: int = 0
     num_right_lenient: int = 0
@@ -45,13 +47,13 @@ class RunningScore:
 
     def tokens_per_s(self, now_s: float) -> float:
         """New tokens a second since the session began."""
-        seconds = now_s - self.begun_s
+        seconds = self._seconds(now_s)
         return self.num_new_tokens / seconds if seconds > 0 else 0.0
 
     def left_s(self, now_s: float) -> float | None:
         """Seconds to the end at the pace so far; None before anything was drawn."""
         num_new = self.num_done - self.num_resumed
-        return (now_s - self.begun_s) / num_new * (self.total - self.num_done) if num_new else None
+        return self._seconds(now_s) / num_new * (self.total - self.num_done) if num_new else None
 
     def values(self, now_s: float) -> dict[str, float]:
         """What is tracked, by name."""
@@ -74,6 +76,9 @@ class RunningScore:
         left = f", {_duration(left_s)} left" if left_s else ""
         strict = f"strict {self.num_right / self.num_done:.1%} [{low:.1%}, {high:.1%}]"
         return f"{self.num_done} of {self.total}, {strict}, {self.tokens_per_s(now_s):.0f} tokens/s{left}"
+
+    def _seconds(self, now_s: float) -> float:
+        return 0.0 if self.begun_s is None else now_s - self.begun_s
 
 
 def _duration(seconds: float) -> str:
