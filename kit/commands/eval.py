@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
         "eval",
         help="say how good a model is on a set of problems",
         description="Draw samples for every problem of a set, grade each strictly (boxed or stated) and leniently "
-        "(else the last integer), and write figures with 95 %% intervals and a report with every completion. Killed and "
-        "started again, it goes on where it was.",
+        "(else the last integer), and write figures with 95 %% intervals and a report with every completion. Killed "
+        "and started again, it goes on where it was.",
         epilog="example: kit eval --model path/to/model --data gsm8k --limit 200 --out out/eval/gsm8k. One run out of "
         "its shards: kit eval merge OUT SHARD...",
     )
@@ -62,8 +62,8 @@ def _add_model(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument(
         "--engine", metavar="ENGINE",
-        help=f"{', '.join(ENGINES)}, or the address of an OpenAI-compatible server, which then serves --model (default: "
-        "trm with --trm, else transformers)",
+        help=f"{', '.join(ENGINES)}, or the address of an OpenAI-compatible server, which then serves --model "
+        "(default: trm with --trm, else transformers)",
     )  # fmt: skip
     evaluate.add_argument(
         "--set", action="append", default=[], metavar="engine.NAME=VALUE",

@@ -1,4 +1,4 @@
-"""What `kit eval` is to evaluate: found from its options, checked before anything is loaded, and opened as an engine."""
+"""What `kit eval` is to evaluate: found from its options, checked before anything is loaded, opened as an engine."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def is_address(engine: str) -> bool:
 def asked_model(args: argparse.Namespace, depths: Sequence[int]) -> AskedModel:
     """The model that the options name.
 
-    Raises: InputError for options that do not go together, or an unknown engine; MissingError for folders or a vLLM that
-        are not there.
+    Raises: InputError for options that do not go together, or an unknown engine; MissingError for folders or a vLLM
+        that are not there.
     """
     from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
     from kit.evaluation.head import EvalModel

@@ -98,7 +98,9 @@ def score_bar(score: RunningScore, shown: Shown) -> Iterator[Callable[[Completio
 
     console = Console(stderr=True)
     told_s = time.monotonic()
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bar:
+    with Progress(
+        BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("", total=score.total)
 
         def on_completion(completion: Completion) -> None:

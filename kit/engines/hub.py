@@ -44,6 +44,6 @@ def _fetched(named: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MissingError(
-            f"{named}: no such folder here, and the hub does not give it ({cause}); check the name and the network, unset "
-            "HF_HUB_OFFLINE, or copy the model's folder here"
+            f"{named}: no such folder here, and the hub does not give it ({cause}); check the name and the network, "
+            "unset HF_HUB_OFFLINE, or copy the model's folder here"
         ) from error

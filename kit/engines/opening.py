@@ -77,9 +77,10 @@ def load_engine(
 ) -> TransformersEngine:
     """The engine over a model folder, with the TRM of a second folder on top if one is named; slow, in any thread.
 
-    adapter: the folder of a LoRA adapter to merge into the model. device, dtype, max_batch: as TransformersEngine takes them. num_threads: of torch on the CPU; None leaves torch's
-    own choice. depths: T that calls may ask of a TRM, beside the usual. check_hash: whether a TRM's backbone is hashed
-    to see that it is the right one, which reads all of it once more.
+    adapter: the folder of a LoRA adapter to merge into the model. device, dtype, max_batch: as TransformersEngine takes
+    them. num_threads: of torch on the CPU; None leaves torch's own choice. depths: T that calls may ask of a TRM,
+    beside the usual. check_hash: whether a TRM's backbone is hashed to see that it is the right one, which reads all of
+    it once more.
     Raises: MissingError or InputError naming the file, or the package, that is to blame.
     """
     check_model_folder(model)  # told before torch is imported, which takes seconds

@@ -1,8 +1,9 @@
-"""The same evaluation over a Ray cluster: Ray Data maps the cells over a pool of workers, each with an engine of its own.
+"""The same evaluation over a Ray cluster: Ray Data maps the cells over a pool of workers, each with an engine of its
+own.
 
-The journal stays with the process that asks. A worker that dies is started again, twice at most, and what it was drawing
-is drawn once more, from the same seeds; rows are known by problem, depth and number, so none counts twice. Folders of
-models must be at the same place on every machine.
+The journal stays with the process that asks. A worker that dies is started again, twice at most, and what it was
+drawing is drawn once more, from the same seeds; rows are known by problem, depth and number, so none counts twice.
+Folders of models must be at the same place on every machine.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ MAX_RESTARTS = 2
 """Of a worker, and of the rows that it was drawing. Ray's own default is to try for ever."""
 
 _STORE_BYTES = 150 << 20  # rows are texts
-_BATCHES = 2  # a task of a worker is so many of its engine's batches, so that rows of its first batch do not wait for all
+_BATCHES = (
+    2  # a task of a worker is so many of its engine's batches, so that rows of its first batch do not wait for all
+)
 
 OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
 """Opens a worker's engine, there; it travels, so it holds paths and not models."""
@@ -71,7 +74,8 @@ def evaluate_on_cluster(
     on_resumed: OnResumed = lambda completions: None,
     on_completion: OnCompletion = lambda completion: None,
 ) -> EvalRun:
-    """What `kit.evaluation.run.evaluate` does, by the workers of a cluster, each with `plan.batch_size` samples at once.
+    """What `kit.evaluation.run.evaluate` does, by the workers of a cluster, each with `plan.batch_size` samples at
+    once.
 
     Raises: as `evaluate`; MissingError without Ray; EngineError for a cluster that does not answer, or whose workers
         die again and again.
@@ -147,7 +151,7 @@ def _cell_record(cell: Cell) -> Record:
 
 
 class Worker:
-    """One of the pool: an engine in a loop of its own, and a grader. Ray calls it with rows, and it blocks till the end."""
+    """One of the pool: an engine in a loop of its own, and a grader. Ray calls it with rows, and it blocks."""
 
     def __init__(self, plan: EvalPlan, open_engine: OpenEngine) -> None:
         forbid_telemetry()
@@ -202,7 +206,9 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
         try:
             ray.init(address=cluster.address, **told)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise EngineError(f"--ray {cluster.address}: no cluster answers there ({error}); `ray start --head`") from error
+            raise EngineError(
+                f"--ray {cluster.address}: no cluster answers there ({error}); `ray start --head`"
+            ) from error
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
 """The head of a run: all that must be the same for two runs' figures to be comparable.
 
-In: the model's folders, how it is run, and the plan. Out: a JSON object. Weights are told by their hash, so a folder may
-be moved or renamed; of paths only the last part is kept.
+In: the model's folders, how it is run, and the plan. Out: a JSON object. Weights are told by their hash, so a folder
+may be moved or renamed; of paths only the last part is kept.
 """
 
 from __future__ import annotations

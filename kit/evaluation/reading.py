@@ -44,9 +44,7 @@ def run_of(records: Sequence[Record]) -> EvalRun:
     drawn = drawn_in(records)
     order = {example.problem.key: place for place, example in enumerate(examples)}
     depth_order = {depth: place for place, depth in enumerate(depths)}
-    completions = sorted(
-        drawn.values(), key=lambda each: (order[each.problem], depth_order[each.depth], each.number)
-    )
+    completions = sorted(drawn.values(), key=lambda each: (order[each.problem], depth_order[each.depth], each.number))
     return EvalRun(
         head=head,
         examples=examples,

@@ -29,7 +29,7 @@ OnCompletion = Callable[[Completion], object]
 """Is told each completion after it was kept."""
 
 MOST_FAILURES = 3
-"""Samples that fail at the start of a run before any other has ended well: then the engine is at fault, not a sample."""
+"""Samples that fail at the start of a run before any has ended well: then the engine is at fault, not a sample."""
 
 
 async def evaluate(

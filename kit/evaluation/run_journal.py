@@ -43,8 +43,8 @@ class RunJournal:
 def open_run(folder: Path, head: Record, plan: EvalPlan) -> Iterator[RunJournal]:
     """The journal of this run in `folder`, resumed if it is there.
 
-    Raises: InputError if the folder holds another run, or something else by that name, saying what differs; StorageError
-        if it cannot be written, or another process is writing it.
+    Raises: InputError if the folder holds another run, or something else by that name, saying what differs;
+        StorageError if it cannot be written, or another process is writing it.
     """
     path = folder / JOURNAL_NAME
     with held(folder):

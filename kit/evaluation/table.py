@@ -21,7 +21,9 @@ def as_table(run: EvalRun) -> Table:
     from rich.table import Table
 
     data = run.head["data"]
-    table = Table(title=escape(f"{run.head['model']['name']} on {data['name']} ({data['split']})"), title_justify="left")
+    table = Table(
+        title=escape(f"{run.head['model']['name']} on {data['name']} ({data['split']})"), title_justify="left"
+    )
     k = run.num_samples
     several = [f"maj@{k}", f"pass@{k}"] if k > 1 else []
     for name in ("T", "problems", "strict", "lenient", *several, "truncated", "unanswered", "tokens"):

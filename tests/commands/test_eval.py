@@ -98,7 +98,9 @@ def test_shards_merged_equal_the_run_that_was_not_split(tmp_path: Path, capsys: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(tmp_path: Path, ending: signal.Signals) -> None:
+def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
     out, data = tmp_path / "out", str(gsm8k_file(tmp_path, 12))
     drawn = ["--num-samples", "4", "--batch-size", "2", "--max-new-tokens", "64", *ONE_THREAD]
     asked = ["eval", "--data", data, *drawn]

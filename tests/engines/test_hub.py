@@ -36,12 +36,17 @@ class _Hub(http.server.SimpleHTTPRequestHandler):
         path = self.path.partition("?")[0]
         folder = Path(self.directory)
         if path.startswith("/api/models/owner/tiny"):
-            files = [{"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _etag(file)} for file in folder.iterdir()]
+            files = [
+                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _etag(file)}
+                for file in folder.iterdir()
+            ]
             siblings = [{"rfilename": each["path"]} for each in files]
             told = files if "/tree/" in path else {"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}
             self._send(json.dumps(told).encode(), with_body=with_body, headers={"Content-Type": "application/json"})
         elif path.startswith("/owner/tiny/resolve/") and (file := folder / path.rsplit("/", 1)[1]).is_file():
-            self._send(file.read_bytes(), with_body=with_body, headers={"ETag": f'"{_etag(file)}"', "X-Repo-Commit": COMMIT})
+            self._send(
+                file.read_bytes(), with_body=with_body, headers={"ETag": f'"{_etag(file)}"', "X-Repo-Commit": COMMIT}
+            )
         else:
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")

@@ -42,7 +42,9 @@ def written(prompt: Prompt, params: SamplingParams) -> Script:
     """A text that follows from the question, the seed and the depth alone; a third of them are right."""
     n = int(prompt.messages[-1].content.partition("$")[2].partition("+")[0])
     answer = 2 * n + params.seed % 3
-    return Script(text=f"At depth {params.depth}: \\boxed{{{answer}}}", seconds=0.01 + params.seed % 5 / 100, num_tokens=20)
+    return Script(
+        text=f"At depth {params.depth}: \\boxed{{{answer}}}", seconds=0.01 + params.seed % 5 / 100, num_tokens=20
+    )
 
 
 def scripted() -> ScriptedEngine:
@@ -51,6 +53,9 @@ def scripted() -> ScriptedEngine:
 
 def gsm8k_file(folder: Path, num_problems: int = 4) -> Path:
     path = folder / "sums.jsonl"
-    rows = [{"question": f"What is ${n}+{n}$?", "answer": f"It is {2 * n}.\n#### {2 * n}"} for n in range(1, num_problems + 1)]
+    rows = [
+        {"question": f"What is ${n}+{n}$?", "answer": f"It is {2 * n}.\n#### {2 * n}"}
+        for n in range(1, num_problems + 1)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

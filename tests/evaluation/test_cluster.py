@@ -1,4 +1,4 @@
-"""Runs over a local Ray cluster of two workers. Each test starts Ray in a process of its own, outside of pytest-xdist's."""
+"""Runs over a local Ray cluster of two workers; each test starts Ray in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kit import cli
-from kit.evaluation.cluster import Cluster, _cpus_each
 from kit.errors import InputError
+from kit.evaluation.cluster import Cluster, _cpus_each
 from kit.evaluation.reading import JOURNAL_NAME, read_run
 from tests.evaluation.asked import data, gsm8k_file, plan
 from tests.evaluation.test_run import completion_keys, drawn, texts
@@ -80,7 +80,9 @@ if __name__ == "__main__":
 """
 
 
-def asked_of_cluster(out: Path, repo: Path, *, dies: str = "never", num_kept: int = 0) -> subprocess.CompletedProcess[str]:
+def asked_of_cluster(
+    out: Path, repo: Path, *, dies: str = "never", num_kept: int = 0
+) -> subprocess.CompletedProcess[str]:
     out.parent.mkdir(exist_ok=True, parents=True)
     script = out.with_suffix(".py")
     script.write_text(ASKING)

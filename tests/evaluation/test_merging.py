@@ -58,7 +58,9 @@ def test_what_two_shards_hold_must_agree(tmp_path: Path) -> None:
             line["sample"]["text"] += "!"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / JOURNAL_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(InputError, match=r"hold different texts of one sample \(problem p1:.*, depth [35], number [01]\)"):
+    with pytest.raises(
+        InputError, match=r"hold different texts of one sample \(problem p1:.*, depth [35], number [01]\)"
+    ):
         merge(tmp_path / "again", [second, tmp_path / "other"])
     assert not (tmp_path / "again").exists()
 

@@ -5,7 +5,9 @@ from kit.evaluation.score import RunningScore
 from kit.sampling import FinishReason, Sample
 
 
-def completion(*, strict: bool, lenient: bool, num_tokens: int = 10, finish: FinishReason = FinishReason.STOP) -> Completion:
+def completion(
+    *, strict: bool, lenient: bool, num_tokens: int = 10, finish: FinishReason = FinishReason.STOP
+) -> Completion:
     sample = Sample(text="x", num_tokens=num_tokens, finish=finish, seconds=1.0, seed=0)
     grades = [Grade(answer="1", is_right=each, read_from=ReadFrom.BOXED) for each in (strict, lenient)]
     return Completion(problem="p:1", number=0, depth=None, sample=sample, strict=grades[0], lenient=grades[1])

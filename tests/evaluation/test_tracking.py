@@ -77,7 +77,10 @@ def test_the_trackers_of_others_are_told_the_head_the_figures_and_the_end(
 
 def test_a_tracker_that_is_not_installed_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(MissingError, match="--track trackio: trackio is not installed"), tracked("trackio", tmp_path, {}):
+    with (
+        pytest.raises(MissingError, match="--track trackio: trackio is not installed"),
+        tracked("trackio", tmp_path, {}),
+    ):
         pass
 
 

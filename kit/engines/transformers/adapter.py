@@ -22,8 +22,8 @@ _SIDES = {".lora_A.weight": 1, ".lora_B.weight": 0}  # which axis of it is the l
 def merge_adapter(model: Any, folder: Path) -> Any:
     """The model with the adapter's change in its weights, in eval mode; `model` itself is used up.
 
-    Raises: MissingError for a folder without an adapter, or a machine without peft; InputError for an adapter of another
-        model.
+    Raises: MissingError for a folder without an adapter, or a machine without peft; InputError for an adapter of
+        another model.
     """
     check_adapter_folder(folder)
     _check_fits(model, folder)

@@ -75,10 +75,12 @@ def test_an_adapter_of_another_model_is_refused_by_name_and_by_shape(adapter: Pa
     tensors = load_file(adapter / WEIGHTS)
     first = next(name for name in tensors if "lora_A" in name)
     wider = {**tensors, first: torch.zeros(4, 7)}
-    with pytest.raises(InputError, match=r"belongs to another model: .*lora_A.* is for 7 features, and this model has \d+"):
+    with pytest.raises(
+        InputError, match=r"belongs to another model: .*lora_A.* is for 7 features, and this model has \d+"
+    ):
         merge_adapter(base, changed(adapter, tmp_path / "wider", wider))
     deeper = {**tensors, "base_model.model.model.layers.99.mlp.up_proj.lora_A.weight": tensors[first].clone()}
-    with pytest.raises(InputError, match="belongs to another model: .*this model has no such layer"):
+    with pytest.raises(InputError, match=r"belongs to another model: .*this model has no such layer"):
         merge_adapter(base, changed(adapter, tmp_path / "deeper", deeper))
 
 
@@ -87,7 +89,9 @@ def test_an_adapter_that_lacks_a_tensor_or_a_file_is_refused(adapter: Path, tmp_
     base = load_model(TINY_MODEL, device="cpu", dtype="float32")
     tensors = load_file(adapter / WEIGHTS)
     del tensors[next(iter(tensors))]
-    with pytest.raises(InputError, match=f"lacks .*lora_., which its {CONFIG} asks for".replace("lora_.", r"lora_[AB]\.weight")):
+    with pytest.raises(
+        InputError, match=f"lacks .*lora_., which its {CONFIG} asks for".replace("lora_.", r"lora_[AB]\.weight")
+    ):
         merge_adapter(base, changed(adapter, tmp_path / "part", tensors))
     with pytest.raises(MissingError, match=f"no adapter in .*: {CONFIG} is missing"):
         merge_adapter(base, TINY_MODEL)
