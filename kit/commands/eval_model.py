@@ -157,6 +157,10 @@ def _load(asked: AskedModel, *, batch_size: int, scratch: Path) -> Any:
         from kit.kaggle.notebook.recipe import Recipe
         from kit.solver.config import SolverConfig
 
+        if model.trm is not None:
+            from kit.trm.checkpoint import check_backbone, load_config
+
+            check_backbone(load_config(model.trm), model.folder)
         recipe = Recipe(solver=SolverConfig(depths=asked.depths), engine=config)
         return open_model(model.folder.resolve(), model.trm, recipe, python=None, scratch=scratch)
     from kit.engines.opening import load_engine

@@ -56,7 +56,8 @@ class EvalModel:
                 "chat_template_sha256": template,
             },
             "engine": {
-                "kind": self.engine,
+                # not the address, which may change between two sessions
+                "kind": "server" if "://" in self.engine else self.engine,
                 "device": self.device,
                 "dtype": self.dtype,
                 "num_threads": self.num_threads,

@@ -18,6 +18,7 @@ from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import EvalRun
 from kit.sampling import FinishReason
 from kit.trm.checkpoint import save_untrained
+from tests.engines.vllm.test_contract import served
 from tests.evaluation.asked import gsm8k_file
 
 ONE_THREAD = ("--set", "engine.num_threads=1", "--set", "engine.device=cpu", "--set", "engine.dtype=float32")
@@ -94,6 +95,17 @@ def test_shards_merged_equal_the_run_that_was_not_split(tmp_path: Path, capsys: 
     assert (tmp_path / "merged" / "report.html").is_file()
     assert cli.main(["eval", "merge", str(tmp_path / "half"), str(shards[0])]) == 0
     assert "missing: 2 problems are in no shard given (0/2): numbers 1, 3 of the data" in capsys.readouterr().out
+
+
+def test_a_server_of_somebody_elses_is_evaluated_by_its_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served() as url:
+        asked = ["eval", "--data", str(gsm8k_file(tmp_path)), "--out", str(tmp_path / "out"), "--engine", url]
+        assert cli.main([*asked, "--max-new-tokens", "8"]) == 0
+    run = read_run(tmp_path / "out")
+    assert [len(each.sample.text) for each in run.completions] == [8] * 4
+    assert run.head["engine"]["kind"] == "server"
 
 
 @pytest.mark.slow
