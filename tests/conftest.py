@@ -29,8 +29,9 @@ def repo() -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "vllm_python" in getattr(item, "fixturenames", ()):
-            item.add_marker("real_vllm")
+        for fixture, mark in (("vllm_python", "real_vllm"), ("real_model", "real_model")):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,15 @@ def vllm_python() -> Path:
     if not python.is_file():
         pytest.skip(f"REAL vLLM IS NOT TESTED: no interpreter at {python}; `make environment-vllm` makes it")
     return python
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """The folder of SmolLM2-135M-Instruct; whoever asks for it has the mark `real_model`."""
+    folder = Path(os.environ.get("KIT_REAL_MODEL", REPO / "out/real-model"))
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip(f"THE REAL MODEL IS NOT TESTED: no model in {folder}; `make test-real-model` makes it")
+    return folder
 
 
 @pytest.fixture(scope="session")

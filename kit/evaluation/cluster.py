@@ -41,9 +41,8 @@ MAX_RESTARTS = 2
 """Of a worker, and of the rows that it was drawing. Ray's own default is to try for ever."""
 
 _STORE_BYTES = 150 << 20  # rows are texts
-_BATCHES = (
-    2  # a task of a worker is so many of its engine's batches, so that rows of its first batch do not wait for all
-)
+_LONGEST_PLACE = 24  # of a temporary folder, in characters
+_BATCHES = 2  # of a worker's engine in one task, so that a slot that falls free in the first has what to draw
 
 OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
 """Opens a worker's engine, there; it travels, so it holds paths and not models."""
@@ -107,8 +106,10 @@ def _draw(
 
 
 def _cause(error: BaseException) -> str:
-    """What a worker raised, without Ray's copy of its traceback."""
-    return str(error.__cause__ or error).strip().splitlines()[-1]
+    """What a worker raised, without Ray's copy of its traceback; else Ray's own first line."""
+    raised = getattr(error, "cause", None) or error.__cause__
+    lines = str(raised or "").split("\n") + str(error).split("\n")
+    return next((line.strip() for line in lines if line.strip()), type(error).__name__)
 
 
 def _mapped(
@@ -215,7 +216,7 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
             ray.shutdown()
         return
     # short, since the paths of its sockets have a limit of 107 bytes
-    folder = tempfile.mkdtemp(prefix="kr", dir="/tmp")
+    folder = tempfile.mkdtemp(prefix="kr", dir=None if len(tempfile.gettempdir()) < _LONGEST_PLACE else "/tmp")
     try:
         # two at least, or the workers would leave none to what reads the rows
         num_cpus = max(2, os.cpu_count() or 1)

@@ -180,6 +180,10 @@ def without_template(folder: Path) -> Path:
         (["--data", "SUMS", "--set", "solver.width=2"], "kit eval takes settings of the engine only"),
         (["--data", "SUMS", "--set", "engine.kind=trm"], "--set engine.kind=trm: name the engine by --engine"),
         (["--data", "SUMS", "--set", "engine.dtyp=float32"], "did you mean 'engine.dtype'?"),
+        (
+            ["--data", "SUMS", "--engine", "vllm", "--set", "engine.vllm.python=absent"],
+            "engine.vllm.python: no interpreter at",
+        ),
         (["--data", "SUMS", "--engine", "http://127.0.0.1:9"], "http://127.0.0.1:9: no server answers there"),
     ],
 )

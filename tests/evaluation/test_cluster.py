@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -59,6 +61,10 @@ REPO = os.getcwd()
 
 @asynccontextmanager
 async def open_engine():
+    if dies == "at the start":
+        from kit.errors import MissingError
+
+        raise MissingError("no model folder here")
     yield make()
 
 
@@ -87,7 +93,9 @@ def asked_of_cluster(
     script = out.with_suffix(".py")
     script.write_text(ASKING)
     command = [sys.executable, str(script), str(out), dies, str(num_kept)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=repo)
+    with tempfile.TemporaryDirectory(prefix="kit-", dir="/tmp") as place:  # what a killed run leaves goes with it
+        environ = {**os.environ, "TMPDIR": place}
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=repo, env=environ)
 
 
 @pytest.mark.long
@@ -116,7 +124,15 @@ def test_workers_that_always_die_end_the_run_with_one_error(tmp_path: Path, repo
     pytest.importorskip("ray")
     done = asked_of_cluster(tmp_path / "run", repo, dies="always")
     assert done.returncode == 1
-    assert "kit.errors.EngineError: the cluster gave up, what was drawn is kept" in done.stderr
+    assert "kit.errors.EngineError: the cluster gave up, what was drawn is kept: " in done.stderr
+
+
+@pytest.mark.long
+def test_what_keeps_a_worker_from_its_engine_is_told(tmp_path: Path, repo: Path) -> None:
+    pytest.importorskip("ray")
+    done = asked_of_cluster(tmp_path / "run", repo, dies="at the start")
+    assert "kit.errors.EngineError: the cluster gave up" in done.stderr
+    assert "no model folder here" in done.stderr
 
 
 @pytest.mark.long
