@@ -7,7 +7,7 @@ kit.evaluation.metrics.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kit.evaluation.intervals import wilson
 from kit.evaluation.records import Completion
@@ -29,6 +29,7 @@ class RunningScore:
     num_failed: int = 0
     num_resumed: int = 0
     num_new_tokens: int = 0
+    problems: set[str] = field(default_factory=set)
 
     def resume(self, completions: Collection[Completion], *, begun_s: float) -> None:
         """Count what earlier sessions drew, which tells nothing of the speed; a session begins."""
@@ -44,6 +45,7 @@ class RunningScore:
         self.num_truncated += completion.sample.finish is FinishReason.LENGTH
         self.num_failed += completion.sample.finish is FinishReason.FAILED
         self.num_new_tokens += completion.sample.num_tokens
+        self.problems.add(completion.problem)
 
     def tokens_per_s(self, now_s: float) -> float:
         """New tokens a second since the session began."""
@@ -71,10 +73,12 @@ class RunningScore:
         """All of it in one line."""
         if not self.num_done:
             return f"0 of {self.total}"
-        low, high = wilson(self.num_right, self.num_done)
+        accuracy = self.num_right / self.num_done
+        # over problems, since several samples of one tell little more than one
+        low, high = wilson(round(accuracy * len(self.problems)), len(self.problems))
         left_s = self.left_s(now_s)
         left = f", {_duration(left_s)} left" if left_s else ""
-        strict = f"strict {self.num_right / self.num_done:.1%} [{low:.1%}, {high:.1%}]"
+        strict = f"strict {accuracy:.1%} [{low:.1%}, {high:.1%}]"
         return f"{self.num_done} of {self.total}, {strict}, {self.tokens_per_s(now_s):.0f} tokens/s{left}"
 
     def _seconds(self, now_s: float) -> float:

@@ -25,8 +25,8 @@ def as_table(run: EvalRun) -> Table:
         title=escape(f"{run.head['model']['name']} on {data['name']} ({data['split']})"), title_justify="left"
     )
     k = run.num_samples
-    several = [f"maj@{k}", f"pass@{k}"] if k > 1 else []
-    for name in ("T", "problems", "strict", "lenient", *several, "truncated", "unanswered", "tokens"):
+    several = [f"maj@{k} %", f"pass@{k} %"] if k > 1 else []
+    for name in ("T", "problems", "strict %", "lenient %", *several, "truncated %", "unanswered %", "tokens"):
         table.add_column(name, justify="right")
     for part in overall(slices(run)):
         table.add_row(*_row(part, k))
@@ -42,8 +42,8 @@ def _row(part: Slice, k: int) -> tuple[str, ...]:
         _shown(strict.accuracy),
         _shown(lenient.accuracy),
         *several,
-        f"{part.cost.truncated:.1%}",
-        f"{lenient.unanswered:.1%}",
+        f"{100 * part.cost.truncated:.1f}",
+        f"{100 * lenient.unanswered:.1f}",
         str(part.cost.num_tokens),
     )
 
@@ -63,4 +63,5 @@ def notes(run: EvalRun) -> Iterator[str]:
 
 
 def _shown(estimate: Estimate) -> str:
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+    """In percent."""
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

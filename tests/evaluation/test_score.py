@@ -6,21 +6,22 @@ from kit.sampling import FinishReason, Sample
 
 
 def completion(
-    *, strict: bool, lenient: bool, num_tokens: int = 10, finish: FinishReason = FinishReason.STOP
+    *, strict: bool, lenient: bool, num_tokens: int = 10, finish: FinishReason = FinishReason.STOP, problem: int = 0
 ) -> Completion:
     sample = Sample(text="x", num_tokens=num_tokens, finish=finish, seconds=1.0, seed=0)
     grades = [Grade(answer="1", is_right=each, read_from=ReadFrom.BOXED) for each in (strict, lenient)]
-    return Completion(problem="p:1", number=0, depth=None, sample=sample, strict=grades[0], lenient=grades[1])
+    return Completion(problem=f"p{problem}:1", number=0, depth=None, sample=sample, strict=grades[0], lenient=grades[1])
 
 
 def test_a_running_score_counts_and_tells_the_speed_of_its_own_session() -> None:
     score = RunningScore(total=8)
     assert score.words(0.0) == "0 of 8"
-    score.resume([completion(strict=True, lenient=True, num_tokens=1000)] * 2, begun_s=100.0)
+    drawn = [completion(strict=True, lenient=True, num_tokens=1000, problem=problem) for problem in (1, 2)]
+    score.resume(drawn, begun_s=100.0)
     assert score.tokens_per_s(100.0) == 0
     assert score.left_s(100.0) is None
-    score.add(completion(strict=False, lenient=True))
-    score.add(completion(strict=False, lenient=False, num_tokens=30, finish=FinishReason.LENGTH))
+    score.add(completion(strict=False, lenient=True, problem=3))
+    score.add(completion(strict=False, lenient=False, num_tokens=30, finish=FinishReason.LENGTH, problem=4))
     assert score.values(104.0) == {
         "done": 4,
         "accuracy,strict": 0.5,
@@ -40,3 +41,11 @@ def test_a_run_that_is_whole_has_no_time_left_and_long_ones_are_told_in_hours() 
     assert "left" not in score.words(5.0)
     score.total = 3
     assert score.words(3600.0).endswith(", 2:00:00 left")
+
+
+def test_samples_of_one_problem_make_no_interval_narrower() -> None:
+    few, many = RunningScore(total=8), RunningScore(total=8)
+    few.resume([completion(strict=True, lenient=True, problem=problem) for problem in (1, 2)], begun_s=0.0)
+    many.resume([completion(strict=True, lenient=True, problem=problem) for problem in (1, 2)] * 4, begun_s=0.0)
+    assert "strict 100.0% [34.2%, 100.0%]" in few.words(1.0)
+    assert "strict 100.0% [34.2%, 100.0%]" in many.words(1.0)
