@@ -104,6 +104,10 @@ def _add_sampling(evaluate: argparse.ArgumentParser) -> None:
 
 def _add_output(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: out/eval/DATA)")
+    evaluate.add_argument(
+        "--token-stats", action="store_true",
+        help="keep log-probability, entropy and confidence of each token in the journal, to measure weighings of votes",
+    )  # fmt: skip
     evaluate.add_argument("-v", "--verbose", action="store_true", help="print each completion as it ends")
     evaluate.add_argument("--wrong-only", action="store_true", help="of those, only the wrong ones")
     evaluate.add_argument(
@@ -208,6 +212,7 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
         num_samples=args.num_samples,
         batch_size=args.batch_size,
         seed=args.seed,
+        keeps_token_stats=args.token_stats,
         shard=shard,
     )
     check_askable(plan)

@@ -161,13 +161,14 @@ class Worker:
         self._loop.start()
         self._loop.start_soon(partial(_hold, open_engine, opened))
         self._drawing = Drawing(plan, opened.result(), Grader())
-        self._num_at_once = plan.batch_size
+        self._num_at_once, self._keeps = plan.batch_size, plan.keeps_token_stats
 
     def __call__(self, rows: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """The completions of these cells, in any order."""
         cells = [_cell_of(json.loads(cell)) for cell in rows["cell"]]
         completions = self._loop.start_soon(partial(self._draw, cells)).result()
-        return {"completion": [json.dumps(completion_record(each, session_s=0.0)) for each in completions]}
+        records = (completion_record(each, session_s=0.0, keeps_token_stats=self._keeps) for each in completions)
+        return {"completion": [json.dumps(record) for record in records]}
 
     async def _draw(self, cells: Sequence[Cell]) -> list[Completion]:
         drawn: list[Completion] = []

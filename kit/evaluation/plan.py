@@ -69,7 +69,8 @@ class EvalPlan:
 
     style, shots: of kit.evaluation.prompts. sampling: its seed, depth and stop texts are replaced by the cell's.
     depths: deep recursions T to sweep; None is the engine's own. num_samples: of each problem at each depth.
-    batch_size: calls in flight; it changes no text. shard: the part to draw; None: all.
+    batch_size: calls in flight; it changes no text. keeps_token_stats: whether the journal keeps the statistics of each
+    token, which weighings of votes are measured by. shard: the part to draw; None: all.
     Raises: InputError for a value outside its range, or for a data set that holds a problem twice.
     """
 
@@ -81,6 +82,7 @@ class EvalPlan:
     num_samples: int = 1
     batch_size: int = 16
     seed: int = 0
+    keeps_token_stats: bool = False
     shard: Shard | None = None
 
     def __post_init__(self) -> None:

@@ -30,13 +30,16 @@ class RunJournal:
     drawn: Mapping[CellKey, Completion]
     _journal: Journal
     _begun_s: float
+    _keeps_token_stats: bool
 
     def add(self, completion: Completion) -> None:
         """Keep a completion; it is on disk when this returns.
 
         Raises: StorageError if it cannot be written.
         """
-        self._journal.append(completion_record(completion, session_s=time.monotonic() - self._begun_s))
+        session_s = time.monotonic() - self._begun_s
+        record = completion_record(completion, session_s=session_s, keeps_token_stats=self._keeps_token_stats)
+        self._journal.append(record)
 
 
 @contextmanager
@@ -56,7 +59,7 @@ def open_run(folder: Path, head: Record, plan: EvalPlan) -> Iterator[RunJournal]
                 if example.problem.key not in known:
                     journal.append(problem_record(example, places[example.problem.key]), is_synced=False)
             journal.append(session_record(begun_unix_s=time.time(), batch_size=plan.batch_size))
-            yield RunJournal(_well_drawn(journal, path), journal, time.monotonic())
+            yield RunJournal(_well_drawn(journal, path), journal, time.monotonic(), plan.keeps_token_stats)
 
 
 def _well_drawn(journal: Journal, path: Path) -> dict[CellKey, Completion]:

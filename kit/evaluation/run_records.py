@@ -15,10 +15,10 @@ from kit.data.examples import AnswerForm, MathExample
 from kit.evaluation.plan import CellKey
 from kit.evaluation.records import Completion, Grade, ReadFrom
 from kit.problem import Problem
-from kit.sampling import FinishReason, Sample, ToolCall
+from kit.sampling import FinishReason, Sample, TokenStats, ToolCall
 from kit.solver.journal import Record
 
-_NOT_KEPT = ("token_stats",)  # of each token: megabytes for a long thought
+_NUM_DIGITS = 4  # of the statistics of a token; they are read off float32 logits, and a file has many of them
 
 
 def problem_record(example: MathExample, place: int) -> Record:
@@ -44,29 +44,38 @@ def session_record(*, begun_unix_s: float, batch_size: int) -> Record:
     return {"kind": "session", "begun_unix_s": begun_unix_s, "batch_size": batch_size}
 
 
-def completion_record(completion: Completion, *, session_s: float) -> Record:
-    """A completion. session_s: when it came, in seconds since the session began."""
-    sample = {name: value for name, value in _values(completion.sample).items() if name not in _NOT_KEPT}
+def completion_record(completion: Completion, *, session_s: float, keeps_token_stats: bool) -> Record:
+    """A completion. session_s: when it came, in seconds since the session began.
+
+    keeps_token_stats: the statistics of each token too, some 30 bytes a token; else they are left out.
+    """
+    sample = _values(completion.sample)
+    stats = [_rounded(token) for token in completion.sample.token_stats] if keeps_token_stats else []
     return {
         "kind": "completion",
         "problem": completion.problem,
         "depth": completion.depth,
         "number": completion.number,
         "session_s": session_s,
-        "sample": {**sample, "tool_calls": [_values(call) for call in completion.sample.tool_calls]},
+        "sample": {
+            **sample,
+            "tool_calls": [_values(call) for call in completion.sample.tool_calls],
+            "token_stats": stats,
+        },
         "strict": _values(completion.strict),
         "lenient": _values(completion.lenient),
     }
 
 
 def completion_of(record: Record) -> Completion:
-    """A completion as it was before `completion_record`, without the statistics of each token.
+    """A completion as it was before `completion_record`, with the statistics of each token where they were kept.
 
     Raises: KeyError, TypeError or ValueError for a record that was tampered with.
     """
     values = dict(record["sample"])
     values["finish"] = FinishReason(values["finish"])
     values["tool_calls"] = tuple(ToolCall(**call) for call in values["tool_calls"])
+    values["token_stats"] = tuple(_stats_of(*token) for token in values["token_stats"])
     return Completion(
         problem=record["problem"],
         number=record["number"],
@@ -100,6 +109,15 @@ def _grade_of(values: Mapping[str, Any]) -> Grade:
         read_from=ReadFrom(values["read_from"]),
         span=None if span is None else (span[0], span[1]),
     )
+
+
+def _rounded(token: TokenStats) -> list[float | None]:
+    values = token.logprob, token.entropy, token.confidence, token.halting
+    return [None if value is None else round(value, _NUM_DIGITS) for value in values]
+
+
+def _stats_of(logprob: float, entropy: float, confidence: float | None, halting: float | None) -> TokenStats:
+    return TokenStats(logprob=logprob, entropy=entropy, confidence=confidence, halting=halting)
 
 
 def _values(value: Any) -> dict[str, Any]:

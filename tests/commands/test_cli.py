@@ -58,6 +58,7 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--shard",
             "--split",
             "--temperature",
+            "--token-stats",
             "--top-p",
             "--track",
             "--trm",

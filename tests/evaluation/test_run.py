@@ -23,7 +23,7 @@ from kit.evaluation.plan import EvalPlan, Shard
 from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.run import OnCompletion, evaluate
-from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 from kit.solver.journal import read_records
 from tests.evaluation.asked import data, head, plan, scripted, written
 
@@ -285,3 +285,16 @@ def test_an_empty_run_and_a_missing_one_are_one_error_each(tmp_path: Path) -> No
 def test_a_shard_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected I/N"):
         Shard.parse(text)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_statistics_of_each_token_are_kept_on_demand(tmp_path: Path, keeps: bool) -> None:
+    stats = (
+        TokenStats(logprob=-0.123456, entropy=1.5, confidence=12.25, halting=None),
+        TokenStats(logprob=0.0, entropy=0.0, confidence=None, halting=0.75),
+    )
+    engine = ScriptedEngine(lambda prompt, params: Script(text="42", num_tokens=2, token_stats=stats))
+    run = drawn(tmp_path, plan(keeps_token_stats=keeps), engine)
+    kept = (dataclasses.replace(stats[0], logprob=-0.1235), stats[1])
+    assert {each.sample.token_stats for each in run.completions} == {kept if keeps else ()}
+    assert plan(keeps_token_stats=keeps).facts == plan().facts
