@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ from kit.errors import InputError
 if TYPE_CHECKING:
     from kit.evaluation.plan import EvalPlan
     from kit.evaluation.records import Completion, EvalRun
+    from kit.evaluation.run import Listener
     from kit.evaluation.score import RunningScore
+    from kit.evaluation.tracking import Track
     from kit.solver.journal import Record
 
 _STYLES = ("boxed", "lm-eval")
@@ -156,31 +158,36 @@ def _drawn(
     from kit.evaluation.tracking import tracked
     from kit.tasks import run_plainly
 
+    opener = partial(open_asked, asked, batch_size=plan.batch_size)
     shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
     with tracked(args.track, out, head) as track, score_bar(score, shown) as show:
-
-        def on_resumed(completions: Collection[Completion]) -> None:
-            score.resume(completions, begun_s=time.monotonic())
-
-        def on_completion(completion: Completion) -> None:
-            score.add(completion)
-            track(score.values(time.monotonic()), score.num_done)
-            show(completion)
-
-        told = {"head": head, "out": out, "on_resumed": on_resumed, "on_completion": on_completion}
-        opener = partial(open_asked, asked, batch_size=plan.batch_size)
+        listener = _listener(score, track, show)
         if args.ray is not None:
             from kit.evaluation.cluster import Cluster, evaluate_on_cluster
 
             cluster = Cluster(address=args.ray, num_workers=args.workers)
-            return evaluate_on_cluster(cluster, plan, opener, **told)
+            return evaluate_on_cluster(cluster, plan, opener, head=head, out=out, listener=listener)
 
         async def draw() -> EvalRun:
             async with opener() as engine:
                 with Grader() as grader:
-                    return await evaluate(plan, engine, grader, **told)
+                    return await evaluate(plan, engine, grader, head=head, out=out, listener=listener)
 
         return run_plainly(draw)
+
+
+def _listener(score: RunningScore, track: Track, show: Callable[[Completion], None]) -> Listener:
+    from kit.evaluation.run import Listener
+
+    def on_resumed(completions: Collection[Completion]) -> None:
+        score.resume(completions, begun_s=time.monotonic())
+
+    def on_completion(completion: Completion) -> None:
+        score.add(completion)
+        track(score.values(time.monotonic()), score.num_done)
+        show(completion)
+
+    return Listener(on_resumed=on_resumed, on_completion=on_completion)
 
 
 def asked_plan(args: argparse.Namespace) -> EvalPlan:

@@ -29,7 +29,7 @@ from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
 from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run import OnCompletion, OnResumed, Session, check_askable
+from kit.evaluation.run import NOBODY, Listener, Session, check_askable
 from kit.evaluation.run_journal import open_run
 from kit.evaluation.run_records import completion_of, completion_record, example_of, key_of, problem_record
 from kit.sampling import Engine
@@ -70,8 +70,7 @@ def evaluate_on_cluster(
     *,
     head: Record,
     out: Path,
-    on_resumed: OnResumed = lambda completions: None,
-    on_completion: OnCompletion = lambda completion: None,
+    listener: Listener = NOBODY,
 ) -> EvalRun:
     """What `kit.evaluation.run.evaluate` does, by the workers of a cluster, each with `plan.batch_size` samples at
     once.
@@ -82,8 +81,8 @@ def evaluate_on_cluster(
     check_askable(plan)
     ray = _ray()
     with open_run(out, head, plan) as journal:
-        on_resumed(journal.drawn.values())
-        session = Session(journal, on_completion)
+        listener.on_resumed(journal.drawn.values())
+        session = Session(journal, listener)
         left = [cell for cell in plan.cells() if cell.key not in journal.drawn]
         if left:
             _draw(ray, cluster, plan, open_engine, left, session)

@@ -7,6 +7,7 @@ session. It knows no model, no command line and no report.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -22,11 +23,20 @@ from kit.sampling import Engine, FinishReason
 from kit.solver.journal import Record
 from kit.tasks import nursery
 
-OnResumed = Callable[[Collection[Completion]], object]
-"""Is told once, before anything is drawn, what earlier sessions drew; none of these failed."""
 
-OnCompletion = Callable[[Completion], object]
-"""Is told each completion after it was kept."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who is told what a run draws.
+
+    on_resumed: once, before anything is drawn, of what earlier sessions drew; none of these failed. on_completion: of
+    each completion after it was kept.
+    """
+
+    on_resumed: Callable[[Collection[Completion]], object] = lambda completions: None
+    on_completion: Callable[[Completion], object] = lambda completion: None
+
+
+NOBODY = Listener()
 
 MOST_FAILURES = 3
 """Samples that fail at the start of a run before any has ended well: then the engine is at fault, not a sample."""
@@ -39,8 +49,7 @@ async def evaluate(
     *,
     head: Record,
     out: Path,
-    on_resumed: OnResumed = lambda completions: None,
-    on_completion: OnCompletion = lambda completion: None,
+    listener: Listener = NOBODY,
 ) -> EvalRun:
     """Draw what the run in `out` lacks, `plan.batch_size` samples at a time, in the plan's order.
 
@@ -50,8 +59,8 @@ async def evaluate(
     """
     check_askable(plan)
     with open_run(out, head, plan) as journal:
-        on_resumed(journal.drawn.values())
-        session = Session(journal, on_completion)
+        listener.on_resumed(journal.drawn.values())
+        session = Session(journal, listener)
         drawing = Drawing(plan, engine, grader)
         left = (cell for cell in plan.cells() if cell.key not in journal.drawn)
         async with nursery() as tasks:
@@ -73,9 +82,9 @@ def check_askable(plan: EvalPlan) -> None:
 class Session:
     """Keeps completions as they come, and ends a run whose engine fails from the start."""
 
-    def __init__(self, journal: RunJournal, on_completion: OnCompletion) -> None:
+    def __init__(self, journal: RunJournal, listener: Listener) -> None:
         self._journal = journal
-        self._on_completion = on_completion
+        self._listener = listener
         self._works = bool(journal.drawn)
         self._num_failed = 0
         self._last_error = ""
@@ -91,7 +100,7 @@ class Session:
         Raises: EngineError for the last of MOST_FAILURES failures before anything went well.
         """
         self._journal.add(completion)
-        self._on_completion(completion)
+        self._listener.on_completion(completion)
         if completion.sample.finish is not FinishReason.FAILED:
             self._works = True
             return

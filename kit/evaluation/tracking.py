@@ -20,6 +20,7 @@ from kit.solver.journal import Record
 FIGURES_NAME = "figures.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 PROJECT = "mathllm-kit"
+_TENSORBOARD = "torch.utils.tensorboard"
 
 Track = Callable[[Mapping[str, float], int], None]
 """Is told the figures by name, and the samples done so far, which is their step."""
@@ -71,9 +72,8 @@ def _json_lines(folder: Path) -> Iterator[Track]:
 
 @contextmanager
 def _tensorboard(folder: Path, head: Record) -> Iterator[Track]:
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder / TENSORBOARD_FOLDER)) as writer:
+    tensorboard: Any = importlib.import_module(_TENSORBOARD)
+    with tensorboard.SummaryWriter(str(folder / TENSORBOARD_FOLDER)) as writer:
         writer.add_text("run", f"    {json.dumps(head, default=str)}")
 
         def track(values: Mapping[str, float], step: int) -> None:
@@ -107,7 +107,7 @@ _OPENERS = MappingProxyType({"tensorboard": _tensorboard, "wandb": _wandb, "trac
 
 
 def _check_installed(tracker: Tracker) -> None:
-    module = "torch.utils.tensorboard" if tracker == "tensorboard" else tracker
+    module = _TENSORBOARD if tracker == "tensorboard" else tracker
     try:
         importlib.import_module(module)
     except ImportError as error:

@@ -28,6 +28,7 @@ from pathlib import Path
 sys.path.insert(0, os.getcwd())
 from kit.engines.scripted import ScriptedEngine
 from kit.evaluation.cluster import Cluster, evaluate_on_cluster
+from kit.evaluation.run import Listener
 from tests.evaluation.asked import data, head, plan, written
 
 out, dies, num_kept = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -81,7 +82,8 @@ def stop(completion):
 asked = plan(data=data(16))
 if __name__ == "__main__":
     cluster = Cluster(address="local", num_workers=2)
-    run = evaluate_on_cluster(cluster, asked, open_engine, head=head(asked), out=out, on_completion=stop)
+    listener = Listener(on_completion=stop)
+    run = evaluate_on_cluster(cluster, asked, open_engine, head=head(asked), out=out, listener=listener)
     print("whole", run.is_whole)
 """
 

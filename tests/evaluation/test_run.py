@@ -22,19 +22,27 @@ from kit.evaluation.grading import Grader
 from kit.evaluation.plan import EvalPlan, Shard
 from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run import OnCompletion, evaluate
+from kit.evaluation.run import Listener, evaluate
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 from kit.solver.journal import read_records
 from tests.evaluation.asked import data, head, plan, scripted, written
 
 
 def drawn(
-    out: Path, asked: EvalPlan, engine: Engine | None = None, on_completion: OnCompletion = lambda completion: None
+    out: Path,
+    asked: EvalPlan,
+    engine: Engine | None = None,
+    on_completion: Callable[[Completion], object] = lambda completion: None,
 ) -> EvalRun:
     async def draw() -> EvalRun:
         with Grader() as grader:
             return await evaluate(
-                asked, engine or scripted(), grader, head=head(asked), out=out, on_completion=on_completion
+                asked,
+                engine or scripted(),
+                grader,
+                head=head(asked),
+                out=out,
+                listener=Listener(on_completion=on_completion),
             )
 
     return trio.run(draw, clock=trio.testing.MockClock(autojump_threshold=0))
