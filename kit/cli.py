@@ -18,6 +18,7 @@ from kit.commands import (
     completion,
     doctor,
     dry_run,
+    eval,  # noqa: A004  # the command's name
     push,
     settings,
     simulate,
@@ -29,7 +30,7 @@ from kit.commands import (
 )
 from kit.errors import KitError
 
-_COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
+_COMMANDS = (solve, eval, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -240,9 +240,10 @@ def _shown(error: BaseException) -> str:
         return type(error).__name__
 
 
-def checked_sample(sample: Sample) -> Sample:
+def checked_sample(sample: Sample, *, may_be_empty: bool = False) -> Sample:
     """What an engine returned, with plain numbers where it gave those of a tensor library.
 
+    may_be_empty: a model that says nothing is a finding of an evaluation, and no fault.
     Raises: EngineError for what is no sample, or for an empty text that ended by itself: engines that break
         quietly give those at once (EAGLE-3 on MXFP4: docs/peers.md#speculation), and they are no answers.
     """
@@ -262,7 +263,7 @@ def checked_sample(sample: Sample) -> Sample:
         raise EngineError(f"the engine returned {type(sample).__name__}, which is no sample: {error}") from error
     if not isinstance(plain.text, str):
         raise EngineError(f"the engine returned a text of type {type(plain.text).__name__}")
-    if is_silent and plain.finish in (FinishReason.STOP, FinishReason.LENGTH):
+    if is_silent and not may_be_empty and plain.finish in (FinishReason.STOP, FinishReason.LENGTH):
         raise EngineError("the engine returned an empty text")
     return plain
 

@@ -54,6 +54,17 @@ def _single(error: BaseException) -> BaseException:
     return first if all(isinstance(leaf, trio.Cancelled) for leaf in (first, *rest)) else error
 
 
+def run_plainly(work: Callable[[], Awaitable[_ResultT]]) -> _ResultT:
+    """Run it to its end on trio; a single error, Ctrl-C among them, comes out as itself and not in trio's groups."""
+    try:
+        return trio.run(work)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
 class LoopThread:
     """A trio loop in a thread of its own, from `start` to `stop`; every other thread may start tasks in it.
 

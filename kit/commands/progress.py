@@ -6,8 +6,10 @@ rich is imported when a bar is opened, so that `kit --help` answers at once.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from kit.kaggle.upload.plan import Event, Stage
@@ -15,6 +17,12 @@ from kit.kaggle.upload.plan import Event, Stage
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+    from kit.evaluation.records import Completion
+    from kit.evaluation.score import RunningScore
+
+LINE_EVERY_S = 30.0
+"""Without a terminal: the least time between two lines of one run."""
 
 OnBytes = Callable[[int, int], None]
 """Told how many more bytes were done, and of how many in all."""
@@ -64,6 +72,59 @@ def upload_progress() -> Iterator[Callable[[Event], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         yield _Bar(progress)
+
+
+class Shown(Enum):
+    """Which completions are printed as they end."""
+
+    NONE = "none"
+    WRONG = "wrong"
+    ALL = "all"
+
+    def takes(self, completion: Completion) -> bool:
+        """Whether this one is printed; wrong is what the strict grade calls so."""
+        return self is Shown.ALL or (self is Shown.WRONG and not completion.strict.is_right)
+
+
+@contextmanager
+def score_bar(score: RunningScore, shown: Shown) -> Iterator[Callable[[Completion], None]]:
+    """A bar with the running score, on standard error; without a terminal a line every half minute and at the end.
+
+    What is yielded is told each completion that the score has just counted. shown: those that are printed whole, on
+    standard output.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    told_s = time.monotonic()
+    with Progress(
+        BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=score.total)
+
+        def on_completion(completion: Completion) -> None:
+            nonlocal told_s
+            now_s = time.monotonic()
+            if shown.takes(completion):
+                print(completion_text(completion), flush=True)
+            bar.update(task, description=score.words(now_s), completed=score.num_done)
+            if not console.is_terminal and (now_s - told_s >= LINE_EVERY_S or score.num_done == score.total):
+                told_s = now_s
+                console.print(score.words(now_s), soft_wrap=True, markup=False, highlight=False)
+
+        yield on_completion
+
+
+def completion_text(completion: Completion) -> str:
+    """A completion for a reader: whose it is, how it was graded, and its text."""
+    strict, lenient, sample = completion.strict, completion.lenient, completion.sample
+    depth = "" if completion.depth is None else f" at depth {completion.depth}"
+    verdict = "right" if strict.is_right else "right only by its last integer" if lenient.is_right else "wrong"
+    answer = "no answer" if lenient.answer is None else f"{lenient.answer} ({lenient.read_from})"
+    problem = completion.problem.rpartition(":")[0]
+    head = f"--- {problem}, sample {completion.number + 1}{depth}: {verdict}, {answer}, {sample.num_tokens} tokens, "
+    return f"{head}{sample.finish} {sample.error}".rstrip() + f"\n{sample.text.strip()}\n"
 
 
 class _Lines:

@@ -67,6 +67,7 @@ def load_engine(
     model: Path,
     *,
     trm: Path | None = None,
+    adapter: Path | None = None,
     device: Device = "auto",
     dtype: str = "auto",
     max_batch: int = 16,
@@ -76,12 +77,15 @@ def load_engine(
 ) -> TransformersEngine:
     """The engine over a model folder, with the TRM of a second folder on top if one is named; slow, in any thread.
 
-    device, dtype, max_batch: as TransformersEngine takes them. num_threads: of torch on the CPU; None leaves torch's
-    own choice. depths: T that calls may ask of a TRM, beside the usual. check_hash: whether a TRM's backbone is hashed
-    to see that it is the right one, which reads all of it once more.
+    adapter: the folder of a LoRA adapter to merge into the model. device, dtype, max_batch: as TransformersEngine takes
+    them. num_threads: of torch on the CPU; None leaves torch's own choice. depths: T that calls may ask of a TRM,
+    beside the usual. check_hash: whether a TRM's backbone is hashed to see that it is the right one, which reads all of
+    it once more.
     Raises: MissingError or InputError naming the file, or the package, that is to blame.
     """
     check_model_folder(model)  # told before torch is imported, which takes seconds
+    if trm is not None and adapter is not None:
+        raise InputError("a TRM belongs to its backbone as it is; name either a TRM or an adapter")
     try:
         import torch
         import transformers
@@ -93,6 +97,12 @@ def load_engine(
     log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+    if adapter is not None:
+        from kit.engines.transformers.adapter import merge_adapter
+        from kit.engines.transformers.loading import load_model, load_tokenizer
+
+        merged = merge_adapter(load_model(model, device=device, dtype=dtype), adapter)
+        return TransformersEngine(merged, load_tokenizer(model), max_batch=max_batch)
     if trm is None:
         return TransformersEngine.load(model, device=device, dtype=dtype, max_batch=max_batch)
     return TRMEngine.load(

@@ -43,7 +43,7 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             past = tuple(read_records(path)) if path.exists() else ()
-            if past[:1] != (_head(run),) and path.exists():
+            if past[:1] != (head_of(run),) and path.exists():
                 path.rename(_free_name(path))
                 past = ()
             file = path.open("ab", buffering=0)
@@ -54,7 +54,7 @@ class Journal:
             raise cannot_write(path, error) from error
         journal = cls(path, file, past, _torn=bool(past) and not _ends_whole(path))
         if not past:
-            journal.append(_head(run))
+            journal.append(head_of(run))
         return journal
 
     def append(self, record: Record, *, is_synced: bool = True) -> None:
@@ -103,7 +103,8 @@ def read_records(path: Path) -> Iterator[Record]:
                 yield record
 
 
-def _head(run: Record) -> Record:
+def head_of(run: Record) -> Record:
+    """The head of this run's journal, as it is read back from there."""
     # Through JSON and back, so that tuples and paths compare equal to what was read from disk.
     head: Record = json.loads(json.dumps({"kind": "run", **run}, default=str))
     return head

@@ -7,8 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
-from kit.commands.progress import byte_bar, count_bar, upload_progress
+from kit.commands.progress import Shown, byte_bar, completion_text, count_bar, score_bar, upload_progress
+from kit.evaluation.records import Completion, Grade, ReadFrom
+from kit.evaluation.score import RunningScore
 from kit.kaggle.upload.plan import Event, Stage
+from kit.sampling import FinishReason, Sample
 
 
 def test_bytes_are_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,3 +66,45 @@ def test_an_upload_on_a_terminal_moves_a_bar_with_notes_above_it(
     assert "a note" in out
     assert "sending: a.bin" in out
     assert "100%" in out
+
+
+def completion(text: str, *, is_right: bool) -> Completion:
+    grade = Grade(answer="42", is_right=is_right, read_from=ReadFrom.BOXED)
+    sample = Sample(text=text, num_tokens=7, finish=FinishReason.STOP, seconds=1.0, seed=0)
+    return Completion(problem="p:1:abc", number=1, depth=3, sample=sample, strict=grade, lenient=grade)
+
+
+def show(shown: Shown) -> None:
+    score = RunningScore(total=2)
+    score.resume([], begun_s=0.0)
+    with score_bar(score, shown) as on_completion:
+        for each in (completion("It is [bold] 42.", is_right=True), completion("No.", is_right=False)):
+            score.add(each)
+            on_completion(each)
+
+
+@pytest.mark.parametrize(("shown", "texts"), [(Shown.NONE, 0), (Shown.WRONG, 1), (Shown.ALL, 2)])
+def test_an_evaluation_without_a_terminal_prints_its_last_line_and_the_completions_asked_for(
+    capsys: pytest.CaptureFixture[str], shown: Shown, texts: int
+) -> None:
+    show(shown)
+    printed = capsys.readouterr()
+    assert printed.err.startswith("2 of 2, strict 50.0% [")
+    assert printed.err.count("\n") == 1
+    assert printed.out.count("--- p:1, sample 2 at depth 3: ") == texts
+    assert ("It is [bold] 42." in printed.out) == (shown is Shown.ALL)
+
+
+def test_an_evaluation_on_a_terminal_has_a_bar_with_its_score(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    show(Shown.NONE)
+    assert "2 of 2, strict 50.0%" in capsys.readouterr().err
+
+
+def test_a_completion_is_told_with_how_it_was_graded() -> None:
+    assert completion_text(completion(" x ", is_right=True)) == (
+        "--- p:1, sample 2 at depth 3: right, 42 (boxed), 7 tokens, stop\nx\n"
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +33,7 @@ from kit.sampling import Engine
 from kit.solver.journal import Record
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution
+from kit.tasks import run_plainly
 from kit.tools.reasoner import ToolReasoner
 
 ALONE: Mapping[str, Any] = {"budget": {"limit_s": 300.0, "reserve_s": 0.0, "num_problems": 1}, "seed": 0}
@@ -131,7 +132,7 @@ def ask(
                 solver = Solver(engine, budget, None, recipe.solver, on_record=on_record)
                 return await solver.solve(Problem("asked", question.text))
 
-        solution = _run(answer)
+        solution = run_plainly(answer)
     if not solution.num_samples:
         raise EngineError(f"no attempt came to an end ({solution.reason.value}), so there is no answer; {_HINT}")
     return solution
@@ -146,14 +147,3 @@ async def _open_attempts(model: Path, trm: Path | None, recipe: Recipe, scratch:
         runs_code = recipe.tool_format.runs_code
         pool = await stack.enter_async_context(open_sandboxes(recipe.tools)) if runs_code else None
         yield ToolReasoner(engine=engine, tool_format=recipe.tool_format, interpreters=pool, config=recipe.reasoning)
-
-
-def _run(work: Callable[[], Awaitable[Solution]]) -> Solution:
-    """Run it to its end; a single error, Ctrl-C among them, comes out as itself and not in trio's groups."""
-    try:
-        return trio.run(work)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None

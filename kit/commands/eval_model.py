@@ -1,0 +1,177 @@
+"""What `kit eval` is to evaluate: found from its options, checked before anything is loaded, opened as an engine."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.assets import TINY_MODEL
+from kit.errors import InputError
+
+if TYPE_CHECKING:
+    from kit.evaluation.head import EvalModel
+    from kit.kaggle.notebook.recipe import EngineConfig
+    from kit.sampling import Engine
+
+ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedModel:
+    """A model and how it is to be run. config: of the engine, with `engine` as its kind unless that is an address."""
+
+    model: EvalModel
+    config: EngineConfig
+    depths: tuple[int, ...]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether somebody else's server runs the model."""
+        return is_address(self.model.engine)
+
+
+def is_address(engine: str) -> bool:
+    """Whether an engine is named by the address of its server."""
+    return engine.startswith(("http://", "https://"))
+
+
+def asked_model(args: argparse.Namespace, depths: Sequence[int]) -> AskedModel:
+    """The model that the options name.
+
+    Raises: InputError for options that do not go together, or an unknown engine; MissingError for folders or a vLLM
+        that are not there.
+    """
+    from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
+    from kit.evaluation.head import EvalModel
+
+    engine = args.engine or ("trm" if args.trm else "transformers")
+    _check_together(engine, args, depths)
+    name, folder = _model_of(args)
+    check_model_folder(folder)
+    check_tokenizer_files(folder)
+    config = _engine_config(engine, args.set, depths)
+    model = EvalModel(
+        name=name,
+        folder=folder,
+        trm=args.trm,
+        adapter=args.adapter,
+        engine=engine,
+        device=config.device,
+        dtype=config.dtype,
+        num_threads=config.num_threads,
+    )
+    return AskedModel(model=model, config=config, depths=tuple(depths))
+
+
+def _check_together(engine: str, args: argparse.Namespace, depths: Sequence[int]) -> None:
+    from difflib import get_close_matches
+
+    if engine not in ENGINES and not is_address(engine):
+        near = get_close_matches(engine, ENGINES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(ENGINES)}, or http://HOST:PORT"
+        raise InputError(f"--engine {engine}: no such engine; {hint}")
+    recurses = engine in ("trm", "vllm-trm")
+    if recurses and args.trm is None:
+        raise InputError(f"--engine {engine} needs --trm DIR, the recursive model")
+    if args.trm is not None and not recurses:
+        raise InputError(f"--trm needs an engine that recurses: --engine trm or vllm-trm, not {engine}")
+    if depths and not recurses:
+        raise InputError("--depth is for recursive models; give --trm DIR, or leave it out")
+    if args.adapter is not None and engine != "transformers":
+        raise InputError(f"--adapter needs --engine transformers, not {engine}; or merge it into a model of its own")
+
+
+def _model_of(args: argparse.Namespace) -> tuple[str, Path]:
+    """The model's name for the report, and its folder: the one named, else the TRM's backbone, else the toy."""
+    from kit.engines.hub import find_model, is_hub_id
+
+    if args.model is not None:
+        folder = find_model(args.model)
+        is_local = Path(args.model).expanduser().exists() or not is_hub_id(args.model)
+        return (folder.resolve().name if is_local else args.model), folder
+    if args.trm is not None:
+        from kit.trm.checkpoint import find_backbone
+
+        folder = find_backbone(args.trm)
+        return folder.resolve().name, folder
+    if args.adapter is not None:
+        raise InputError("--adapter needs --model, the model that it was trained on")
+    return "kit-tiny", TINY_MODEL
+
+
+def _engine_config(engine: str, assignments: Sequence[str], depths: Sequence[int]) -> EngineConfig:
+    from kit.config import merged, replaced
+    from kit.kaggle.dry_run.choices import engine_changes
+    from kit.kaggle.notebook.recipe_file import chosen
+    from kit.kaggle.notebook.settings import Settings
+
+    choices = chosen(None, assignments)
+    if other := [name for name in choices.changes if name != "engine"]:
+        raise InputError(f"--set {other[0]}: kit eval takes settings of the engine only, such as engine.dtype=float32")
+    with choices.located():
+        kind = "transformers" if is_address(engine) else engine
+        changes = engine_changes(kind, choices.changes, has_wheels=False)
+        settings = replaced(Settings(), merged(changes, {"solver": {"depths": list(depths)}}))
+    if settings.engine.kind != kind:
+        raise InputError(f"--set engine.kind={settings.engine.kind}: name the engine by --engine")
+    return settings.engine
+
+
+@asynccontextmanager
+async def open_asked(asked: AskedModel, *, batch_size: int) -> AsyncIterator[Engine]:
+    """The engine, from its first token until it is left.
+
+    Raises: MissingError or InputError for a model that cannot be opened; EngineError for a server that does not answer,
+        or where memory runs out.
+    """
+    import trio
+
+    from kit.evaluation.memory import explained_loading
+
+    model = asked.model
+    if asked.is_remote:
+        from kit.engines.vllm.client.remote import open_remote
+
+        async with open_remote(model.engine, tokenizer_folder=model.folder) as engine:
+            yield engine
+        return
+    with tempfile.TemporaryDirectory(prefix="kit-eval-") as scratch:
+
+        def load() -> Any:
+            with explained_loading():
+                return _load(asked, batch_size=batch_size, scratch=Path(scratch))
+
+        async with await trio.to_thread.run_sync(load, abandon_on_cancel=True) as engine:
+            yield engine
+
+
+def _load(asked: AskedModel, *, batch_size: int, scratch: Path) -> Any:
+    model, config = asked.model, asked.config
+    if config.kind in ("vllm", "vllm-trm"):
+        from kit.kaggle.notebook.engine import open_model
+        from kit.kaggle.notebook.recipe import Recipe
+        from kit.solver.config import SolverConfig
+
+        if model.trm is not None:
+            from kit.trm.checkpoint import check_backbone, load_config
+
+            check_backbone(load_config(model.trm), model.folder)
+        recipe = Recipe(solver=SolverConfig(depths=asked.depths), engine=config)
+        return open_model(model.folder.resolve(), model.trm, recipe, python=None, scratch=scratch)
+    from kit.engines.opening import load_engine
+
+    return load_engine(
+        model.folder,
+        trm=model.trm,
+        adapter=model.adapter,
+        device=config.device,
+        dtype=config.dtype,
+        max_batch=batch_size,
+        num_threads=config.num_threads,
+        depths=asked.depths,
+    )

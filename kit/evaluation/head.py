@@ -1,0 +1,92 @@
+"""The head of a run: all that must be the same for two runs' figures to be comparable.
+
+In: the model's folders, how it is run, and the plan. Out: a JSON object. Weights are told by their hash, so a folder
+may be moved or renamed; of paths only the last part is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit import __version__
+from kit.config import machine_facts
+from kit.engines.text.model_folder import read_chat_template
+from kit.errors import MissingError
+from kit.evaluation.plan import EvalPlan
+from kit.safetensors_header import read_header
+from kit.solver.journal import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalModel:
+    """What is evaluated, and how it is run.
+
+    name: as the report calls it: the hub's id, or the folder's name. folder: the model's own. trm, adapter: folders of
+    what lies on top. engine: as `kit eval --engine` names it. device, dtype, num_threads: as engines take them.
+    """
+
+    name: str
+    folder: Path
+    trm: Path | None = None
+    adapter: Path | None = None
+    engine: str = "transformers"
+    device: str = "auto"
+    dtype: str = "auto"
+    num_threads: int | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The model's share of a head; reads all of the weights.
+
+        Raises: MissingError or InputError for folders without whole weights.
+        """
+        trm, adapter = (None if part is None else _weights(part, part.name) for part in (self.trm, self.adapter))
+        on_top = trm or adapter
+        template = hashlib.sha256(read_chat_template(self.folder).encode()).hexdigest()
+        return {
+            "model": {
+                **_weights(self.folder, self.name),
+                "adapter": adapter,
+                "trm": trm,
+                "trainable_parameters": None if on_top is None else on_top["num_parameters"],
+                "chat_template_sha256": template,
+            },
+            "engine": {
+                # not the address, which may change between two sessions
+                "kind": "server" if "://" in self.engine else self.engine,
+                "device": self.device,
+                "dtype": self.dtype,
+                "num_threads": self.num_threads,
+            },
+        }
+
+
+def make_head(model: EvalModel, plan: EvalPlan, *, commit: str | None) -> Record:
+    """The head of the run of this plan with this model. commit: of the kit's checkout, if it runs from one.
+
+    Raises: as `EvalModel.facts`.
+    """
+    return {
+        **model.facts,
+        **plan.facts,
+        "kit": {"version": __version__, "commit": commit},
+        "machine": machine_facts(),
+    }
+
+
+def _weights(folder: Path, name: str) -> dict[str, Any]:
+    from kit.trm.checkpoint import weights_sha256  # imports torch
+
+    return {"name": name, "sha256": weights_sha256(folder), "num_parameters": _num_parameters(folder)}
+
+
+def _num_parameters(folder: Path) -> int:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise MissingError(f"no .safetensors file in {folder}; expected a folder of weights")
+    shapes = (entry["shape"] for path in files for entry in read_header(path).tensors.values())
+    return sum(map(math.prod, shapes))

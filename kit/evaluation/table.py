@@ -1,0 +1,67 @@
+"""A run in a few lines for a terminal: the scores with their intervals, and what a reader must know beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kit.evaluation.intervals import Estimate
+from kit.evaluation.metrics import Grading
+from kit.evaluation.records import EvalRun
+from kit.evaluation.slices import Slice, overall, slices
+from kit.sampling import FinishReason
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def as_table(run: EvalRun) -> Table:
+    """One row a depth; with several samples also the votes of all of them, and whether any is right."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    data = run.head["data"]
+    table = Table(
+        title=escape(f"{run.head['model']['name']} on {data['name']} ({data['split']})"), title_justify="left"
+    )
+    k = run.num_samples
+    several = [f"maj@{k} %", f"pass@{k} %"] if k > 1 else []
+    for name in ("T", "problems", "strict %", "lenient %", *several, "truncated %", "unanswered %", "tokens"):
+        table.add_column(name, justify="right")
+    for part in overall(slices(run)):
+        table.add_row(*_row(part, k))
+    return table
+
+
+def _row(part: Slice, k: int) -> tuple[str, ...]:
+    strict, lenient = part.scores[Grading.STRICT], part.scores[Grading.LENIENT]
+    several = [_shown(each[k]) if k in each else "-" for each in (strict.maj_at_k, strict.pass_at_k)] if k > 1 else []
+    return (
+        "-" if part.depth is None else str(part.depth),
+        str(part.num_problems),
+        _shown(strict.accuracy),
+        _shown(lenient.accuracy),
+        *several,
+        f"{100 * part.cost.truncated:.1f}",
+        f"{100 * lenient.unanswered:.1f}",
+        str(part.cost.num_tokens),
+    )
+
+
+def notes(run: EvalRun) -> Iterator[str]:
+    """What the figures leave out, one line each."""
+    num_asked = len(run.examples) * len(run.depths) * run.num_samples
+    if not run.is_whole:
+        yield f"not whole: {len(run.completions)} of {num_asked} samples; the same command goes on where it was"
+    failed = [each.sample.error for each in run.completions if each.sample.finish is FinishReason.FAILED]
+    if failed:
+        many = f"{len(failed)} samples failed and count" if len(failed) > 1 else "one sample failed and counts"
+        yield f"{many} as wrong; the same command tries again: {failed[0]}"
+    num_tokens = sum(each.sample.num_tokens for each in run.completions)
+    if run.wall_s:
+        yield f"{num_tokens} tokens in {run.wall_s:.1f} s: {num_tokens / run.wall_s:.1f} tokens/s"
+
+
+def _shown(estimate: Estimate) -> str:
+    """In percent."""
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
