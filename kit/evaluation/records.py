@@ -60,6 +60,8 @@ class EvalRun:
     head: the journal's first record: model, data, prompt, engine, sampling, versions, hardware.
     examples: those asked. completions: by problem in the examples' order, then by depth, then by number.
     num_samples: per problem and condition, as asked for; a run that is not whole has fewer.
+    wall_s: that the run drew for, in all its sessions and shards together; 0 where it is not known. Samples of one batch
+        overlap, so tokens a second are the tokens through this.
     """
 
     head: Mapping[str, Any]
@@ -67,6 +69,7 @@ class EvalRun:
     completions: tuple[Completion, ...]
     depths: tuple[int | None, ...]
     num_samples: int
+    wall_s: float = 0.0
 
     @property
     def is_whole(self) -> bool:
