@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from kit import __version__
 from kit.commands import (
     build,
+    compare,
     completion,
     doctor,
     dry_run,
     push,
+    report,
     settings,
     simulate,
     solve,
@@ -29,7 +31,22 @@ from kit.commands import (
 )
 from kit.errors import KitError
 
-_COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
+_COMMANDS = (
+    solve,
+    compare,
+    report,
+    dry_run,
+    build,
+    wheels,
+    verify,
+    upload,
+    push,
+    submit,
+    simulate,
+    doctor,
+    settings,
+    completion,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from kit.evaluation.metrics import Grading
+from kit.evaluation.model_table import comparison_table, depth_name, percent
 from kit.evaluation.results import Results
 from kit.evaluation.slices import Slice
-from kit.evaluation.table import comparison_table, depth_name, percent
 
 REPORT_NAME = "report.md"
 _INTERVALS = (
@@ -28,6 +28,7 @@ def markdown(results: Sequence[Results]) -> str:
         lines += [f"## {_cell(about.model)} on {_cell(about.data or 'problems')}", ""]
         lines += _not_whole(result)
         lines += [*_table(*_conditions(result)), ""]
+        lines += _speed(result)
         for name in ("level", "subject"):
             heads, rows = _by(result, name)
             lines += ["", *_table(heads, rows), ""] if rows else []
@@ -38,6 +39,12 @@ def _not_whole(result: Results) -> Iterator[str]:
     if not result.is_whole:
         num_completions = sum(part.cost.num_samples for part in result.conditions)
         yield f"**Not whole**: {num_completions:,} completions so far, of {result.num_examples:,} problems asked."
+        yield ""
+
+
+def _speed(result: Results) -> Iterator[str]:
+    if result.tokens_per_s is not None:
+        yield f"{result.tokens_per_s:.1f} tokens/s over {result.wall_s:.0f} s of wall time."
         yield ""
 
 

@@ -60,8 +60,8 @@ class EvalRun:
     head: the journal's first record: model, data, prompt, engine, sampling, versions, hardware.
     examples: those asked. completions: by problem in the examples' order, then by depth, then by number.
     num_samples: per problem and condition, as asked for; a run that is not whole has fewer.
-    wall_s: that the run drew for, in all its sessions and shards together; 0 where it is not known. Samples of one batch
-        overlap, so tokens a second are the tokens through this.
+    wall_s: that the run drew for, in all its sessions and shards together; 0 where it is not known. Samples of one
+        batch overlap, so tokens a second are the tokens through this.
     """
 
     head: Mapping[str, Any]

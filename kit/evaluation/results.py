@@ -2,8 +2,8 @@
 
 So that what reads that harness's output reads ours: `exact_match,strict` and `exact_match_stderr,strict` by task,
 `n-samples`, `n-shot`, one line a completion and filter with `doc_hash`. What it has no key for stands beside them:
-intervals, maj@k and pass@k, tokens, finish reasons. A filter is one of our gradings, strict or lenient. A condition and, within
-it, a level or subject is a task of its own. Source: lm-eval 0.4.13, `evaluation_tracker.py`.
+intervals, maj@k and pass@k, tokens, finish reasons. A filter is one of our gradings, strict or lenient. A condition
+and, within it, a level or subject is a task of its own. Source: lm-eval 0.4.13, `evaluation_tracker.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,23 @@ _NOTHING_READ = "[invalid]"  # as lm-evaluation-harness writes a filter's miss
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """A run's scores. parts: as `kit.evaluation.slices.slices` cuts it; empty for a run without samples."""
+    """A run's scores. parts: as `kit.evaluation.slices.slices` cuts it; empty for a run without samples.
+
+    wall_s: that the run drew for; 0 where it is not known.
+    """
 
     description: Description
     head: Mapping[str, Any]
     parts: tuple[Slice, ...]
     num_examples: int
     is_whole: bool
+    wall_s: float = 0.0
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Of the whole run, over its wall time; None where that is not known."""
+        num_tokens = sum(part.cost.num_tokens for part in self.conditions)
+        return num_tokens / self.wall_s if self.wall_s > 0 else None
 
     @property
     def conditions(self) -> tuple[Slice, ...]:
@@ -59,6 +70,8 @@ class Results:
             "higher_is_better": {name: {"exact_match": True} for name in tasks},
             "config": dict(self.head),
             "is_whole": self.is_whole,
+            "wall_s": self.wall_s,
+            "tokens_per_s": self.tokens_per_s,
         }
 
 
@@ -70,6 +83,7 @@ def summary(run: EvalRun) -> Results:
         parts=slices(run),
         num_examples=len(run.examples),
         is_whole=run.is_whole,
+        wall_s=run.wall_s,
     )
 
 
@@ -86,13 +100,15 @@ def write_results(run: EvalRun, folder: Path) -> Results:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, in UTF-8. Raises: StorageError."""
+    """Write a file whole or not at all, in UTF-8; makes its folder. Raises: StorageError."""
     beside = path.with_name(f".{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise cannot_write(path, error) from error
 
 
@@ -161,7 +177,7 @@ def _cost(cost: Cost) -> dict[str, Any]:
         "num_tokens": cost.num_tokens,
         "tokens_per_completion": cost.num_tokens / cost.num_samples,
         "seconds": cost.seconds,
-        "tokens_per_s": cost.tokens_per_s,
+        "tokens_per_s_of_a_stream": cost.tokens_per_s,
         "truncated": cost.truncated,
         "finish_reasons": {finish.value: count for finish, count in sorted(cost.finishes.items())},
     }

@@ -10,8 +10,8 @@ from kit.errors import StorageError
 from kit.evaluation.description import described, parameters_text
 from kit.evaluation.markdown import markdown
 from kit.evaluation.metrics import Grading
+from kit.evaluation.model_table import comparison_table
 from kit.evaluation.results import sample_lines, summary, write_results
-from kit.evaluation.table import comparison_table
 from kit.sampling import FinishReason
 from tests.evaluation.runs import answered, completion, example, run
 
@@ -70,9 +70,10 @@ def test_results_are_written_whole_beside_the_samples_whatever_a_completion_hold
     assert lines[0]["resps"] == [["\x00 \ud800 \u202e </script>"]]
 
 
-def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
-        write_results(answered([["7"]]), tmp_path / "absent")
+        write_results(answered([["7"]]), tmp_path / "file" / "below")
 
 
 def test_an_empty_run_has_results_without_a_task() -> None:

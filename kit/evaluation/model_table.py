@@ -100,12 +100,10 @@ def _notes(result: Results, part: Slice, grading: Grading) -> Iterator[str]:
     about, scores = result.description, part.scores[grading]
     if about.note:
         yield about.note
-    num_samples = max(scores.pass_at_k)
-    yield f"{_column(result)}: {part.num_problems:,} problems × {num_samples}"
-    if not result.is_whole:
-        yield f"{_column(result)}: not whole"
-    if part.cost.truncated:
-        yield f"{_column(result)}: {100 * part.cost.truncated:.0f} % truncated"
+    told = [f"{part.num_problems:,} problems × {max(scores.pass_at_k)}"]
+    told += [] if result.is_whole else ["not whole"]
+    told += [f"{100 * part.cost.truncated:.0f} % truncated"] if part.cost.truncated else []
+    yield f"{_column(result)}: {', '.join(told)}"
 
 
 def _cells(row: Row, columns: Sequence[str]) -> tuple[str, ...]:
