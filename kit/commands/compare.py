@@ -57,10 +57,10 @@ def compare_command(args: argparse.Namespace) -> int:
 
 def _depths(text: str) -> tuple[int, int]:
     """`3` or `3,5` as the depths of A and B."""
-    parts = [int(part) for part in text.split(",")]
-    if not 1 <= len(parts) <= 2:
+    parts = text.split(",")
+    if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"expected one depth or two, as in 3 or 3,5, got {text!r}")
-    return parts[0], parts[-1]
+    return int(parts[0]), int(parts[-1])
 
 
 def _print(found: Comparison, names: list[str]) -> None:

@@ -38,6 +38,8 @@ def test_the_set_of_flags_is_frozen() -> None:
     """A flag that is added or goes is a decision: change this list with it."""
     flags = {
         "solve": ["--config", "--engine", "--help", "--model", "--samples", "--set", "--show", "--trm"],
+        "compare": ["--depth", "--grade", "--help", "--json"],
+        "report": ["--gold", "--help", "--out"],
         "completion": ["--help"],
         "dry-run": [
             "--config",

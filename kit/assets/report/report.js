@@ -222,7 +222,7 @@
     }
     const votes = [...counts.values()].sort(before);
     const numSilent = attempts.filter((each) => each.read[grading].answer === null).length;
-    const leader = votes[0] ?? null;
+    const leader = item.submitted[condition] ?? votes[0] ?? null; // what was submitted, else what leads
     return {
       attempts,
       votes,

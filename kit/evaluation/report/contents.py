@@ -7,8 +7,8 @@ answer; an evaluation has two, a dry run one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kit.evaluation.metrics import TRUNCATED, Grading
@@ -39,7 +39,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A problem and all attempts at it. gold: empty where it is not known. remarks: lines to show beside it."""
+    """A problem and all attempts at it.
+
+    gold: empty where it is not known. remarks: lines to show beside it. submitted: by condition, where something else
+    than the count of votes decided: weights, a limit, a guess.
+    """
 
     key: str
     name: str
@@ -50,6 +54,7 @@ class Item:
     solution: str = ""
     remarks: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    submitted: Mapping[int, AnswerRead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,18 +110,15 @@ def merged(several: Sequence[Contents]) -> Contents:
     items: dict[str, Item] = {}
     for contents in several:
         for item in contents.items:
-            old = items.get(item.key, item)
-            moved = tuple(_moved(each, len(conditions)) for each in item.attempts)
-            items[item.key] = Item(
-                key=item.key,
-                name=old.name,
-                text=old.text or item.text,
-                gold=old.gold or item.gold,
-                level=old.level or item.level,
-                subject=old.subject or item.subject,
-                solution=old.solution or item.solution,
-                remarks=(*(old.remarks if old is not item else ()), *item.remarks),
-                attempts=(*(old.attempts if old is not item else ()), *moved),
+            old = items.get(item.key, replace(item, remarks=(), attempts=(), submitted={}))
+            by = len(conditions)
+            moved = tuple(replace(each, condition=each.condition + by) for each in item.attempts)
+            submitted = {condition + by: read for condition, read in item.submitted.items()}
+            items[item.key] = replace(
+                old,
+                remarks=(*old.remarks, *item.remarks),
+                attempts=(*old.attempts, *moved),
+                submitted={**old.submitted, **submitted},
             )
         conditions += contents.conditions
     return Contents(conditions=tuple(conditions), gradings=several[0].gradings, items=tuple(items.values()))
@@ -140,7 +142,9 @@ def _item(item: Item) -> dict[str, Any]:
     values = {"name": item.name, "text": item.text, "gold": item.gold, "level": item.level, "subject": item.subject}
     values |= {"solution": item.solution}
     filled = {name: value for name, value in values.items() if value}
-    return {**filled, "remarks": item.remarks, "attempts": [_attempt_json(each) for each in item.attempts]}
+    submitted = {str(condition): _read(read, "") for condition, read in item.submitted.items()}
+    attempts = [_attempt_json(each) for each in item.attempts]
+    return {**filled, "remarks": item.remarks, "attempts": attempts, "submitted": submitted}
 
 
 def _attempt_json(attempt: Attempt) -> dict[str, Any]:
@@ -185,10 +189,6 @@ def _attempt(completion: Completion, condition: int) -> Attempt:
 
 def _of_grade(grade: Grade) -> AnswerRead:
     return AnswerRead(answer=grade.answer, is_right=grade.is_right, read_from=grade.read_from.value, span=grade.span)
-
-
-def _moved(attempt: Attempt, by: int) -> Attempt:
-    return Attempt(condition=attempt.condition + by, number=attempt.number, sample=attempt.sample, read=attempt.read)
 
 
 def _condition_name(run: str, depth: int | None) -> str:

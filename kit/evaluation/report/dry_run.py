@@ -95,14 +95,20 @@ def _read(sample: Sample, vote: int | None, gold: int | None) -> AnswerRead:
 
 
 def _item(run: JournalledRun, problem: Problem, gold: int | None, attempts: Iterable[Attempt]) -> Item:
+    solution = run.solutions.get(problem.key)
     return Item(
         key=problem.key,
         name=problem.id,
         text=problem.text,
         gold="" if gold is None else str(gold),
-        remarks=(f"{run.name}: {_told(run.solutions.get(problem.key))}",),
+        remarks=(f"{run.name}: {_told(solution)}",),
         attempts=tuple(attempts),
+        submitted={} if solution is None else {0: _submitted(solution, gold)},
     )
+
+
+def _submitted(solution: Solution, gold: int | None) -> AnswerRead:
+    return AnswerRead(answer=str(solution.answer), is_right=None if gold is None else solution.answer == gold)
 
 
 def _told(solution: Solution | None) -> str:
