@@ -12,15 +12,19 @@ from typing import Any
 class Description:
     """Of what and on what a run is.
 
-    trainable_parameters: None where it is not told. data: the set's name, `gsm8k`; split: its part, or empty.
+    model: its name and, on top of it, that of a TRM or adapter. weights: the hashes of all of these, as far as they
+    are told. trainable_parameters: None where it is not told. data: the set's name, `gsm8k`; split: its part, or empty.
+    prompt: its style, and how many shots it shows.
     """
 
     model: str
+    weights: tuple[str, ...]
     training_data: str
     trainable_parameters: int | None
     note: str
     data: str
     split: str
+    prompt: str
     num_shots: int
 
     @property
@@ -32,18 +36,29 @@ class Description:
 def described(head: Mapping[str, Any]) -> Description:
     """Read a head; `model` and `data` may each be a name or a mapping with one."""
     model, data = head.get("model"), head.get("data")
-    parameters = _of(model, "trainable_parameters")
-    is_count = isinstance(parameters, int) and not isinstance(parameters, bool)
-    num_shots = head.get("num_shots")
+    on_top = {kind: _of(model, kind) for kind in ("trm", "adapter") if _of(model, kind)}
+    names = [_name(model) or "unnamed model", *(f"{kind} {_name(part)}" for kind, part in on_top.items())]
+    num_shots = _count(head.get("num_shots")) or _count(_of(head.get("prompt"), "num_shots")) or 0
     return Description(
-        model=_name(model) or "unnamed model",
+        model=" + ".join(names),
+        weights=tuple(_text(_of(part, "sha256")) for part in (model, *on_top.values())),
         training_data=_text(_of(model, "training_data")),
-        trainable_parameters=parameters if is_count else None,
+        trainable_parameters=_count(_of(model, "trainable_parameters")),
         note=_text(_of(model, "note")),
         data=_name(data),
         split=_text(_of(data, "split")),
-        num_shots=num_shots if isinstance(num_shots, int) else 0,
+        prompt=_prompt(head.get("prompt"), num_shots),
+        num_shots=num_shots,
     )
+
+
+def _prompt(prompt: Any, num_shots: int) -> str:
+    style = _text(_of(prompt, "style") or _of(prompt, "variant"))
+    return ", ".join(filter(None, (style and f"{style} prompt", f"{num_shots} shots" if num_shots else "")))
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def parameters_text(count: int | None) -> str:

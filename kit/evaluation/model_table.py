@@ -1,14 +1,14 @@
 """The one table that answers the question: a row a model and depth, its accuracies beside what it was trained on. Pure.
 
-Columns: model, training data, trainable parameters, GSM8K, MATH-500, MATH Level 5, any further set, note. Runs of one
-model under one condition on several sets share a row.
+Columns: model, training data, trainable parameters, GSM8K, MATH-500, its Level 5, any further set, note. Runs of the
+same weights under one condition on several sets share a row; a second run on the same set has a row of its own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kit.evaluation.description import parameters_text
 from kit.evaluation.intervals import Estimate
@@ -18,7 +18,7 @@ from kit.evaluation.slices import Slice
 
 GSM8K, MATH_500, LEVEL_5 = "GSM8K", "MATH-500", "Level 5"
 _COLUMNS = {"gsm8k": GSM8K, "math500": MATH_500, "math": "MATH"}
-_HARDEST = "5"  # of MATH's levels
+_HARDEST = {MATH_500: LEVEL_5, "MATH": "MATH Level 5"}  # the column of the hardest level, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,29 +66,42 @@ def depth_name(depth: int | None) -> str:
 
 
 def _rows(results: Iterable[Results], grading: Grading) -> tuple[Row, ...]:
-    rows: dict[tuple[str, str, int | None], Row] = {}
+    rows: dict[tuple[object, ...], Row] = {}
     for result in results:
-        about = result.description
         for part in result.conditions:
-            name = f"{about.model}, {depth_name(part.depth)}" if part.depth is not None else about.model
-            key = (name, about.training_data, about.trainable_parameters)
-            old = rows.get(key)
-            rows[key] = Row(
-                model=name,
-                training_data=about.training_data,
-                trainable_parameters=about.trainable_parameters,
-                accuracies={**(old.accuracies if old else {}), **dict(_accuracies(result, part, grading))},
-                notes=tuple(dict.fromkeys((*(old.notes if old else ()), *_notes(result, part, grading)))),
-            )
+            new = _row(result, part, grading)
+            weights = (new.model, result.description.weights, new.training_data, new.trainable_parameters)
+            number = 0
+            while (old := rows.get((*weights, number))) and old.accuracies.keys() & new.accuracies.keys():
+                number += 1
+            rows[*weights, number] = _joined(old, new) if old else new
     return tuple(rows.values())
 
 
+def _row(result: Results, part: Slice, grading: Grading) -> Row:
+    about = result.description
+    return Row(
+        model=about.model if part.depth is None else f"{about.model}, {depth_name(part.depth)}",
+        training_data=about.training_data,
+        trainable_parameters=about.trainable_parameters,
+        accuracies=dict(_accuracies(result, part, grading)),
+        notes=tuple(_notes(result, part, grading)),
+    )
+
+
+def _joined(old: Row, new: Row) -> Row:
+    """One row of two, whose accuracies are on different sets."""
+    notes = tuple(dict.fromkeys((*old.notes, *new.notes)))
+    return replace(old, accuracies={**old.accuracies, **new.accuracies}, notes=notes)
+
+
 def _accuracies(result: Results, part: Slice, grading: Grading) -> Iterator[tuple[str, Estimate]]:
-    """The accuracy on the run's set and, where it has levels, on the hardest."""
-    yield _column(result), part.scores[grading].accuracy
+    """The accuracy on the run's set and, of MATH, on its hardest level."""
+    column = _column(result)
+    yield column, part.scores[grading].accuracy
     for each in result.parts:
-        if (each.depth, each.level) == (part.depth, _HARDEST):
-            yield LEVEL_5, each.scores[grading].accuracy
+        if column in _HARDEST and (each.depth, each.level) == (part.depth, "5"):
+            yield _HARDEST[column], each.scores[grading].accuracy
 
 
 def _column(result: Results) -> str:
@@ -100,7 +113,7 @@ def _notes(result: Results, part: Slice, grading: Grading) -> Iterator[str]:
     about, scores = result.description, part.scores[grading]
     if about.note:
         yield about.note
-    told = [f"{part.num_problems:,} problems × {max(scores.pass_at_k)}"]
+    told = [f"{part.num_problems:,} problems × {max(scores.pass_at_k)}", *([about.prompt] if about.prompt else [])]
     told += [] if result.is_whole else ["not whole"]
     told += [f"{100 * part.cost.truncated:.0f} % truncated"] if part.cost.truncated else []
     yield f"{_column(result)}: {', '.join(told)}"

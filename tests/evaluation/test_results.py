@@ -115,7 +115,23 @@ def test_the_table_has_a_row_a_model_with_its_sets_side_by_side_and_level_5_on_i
     ((model, data, parameters, on_gsm8k, on_math500, on_level_5, note),) = table.rows
     assert (model, data, parameters) == ("tiny-1B", "none", "0")
     assert [text.split()[0] for text in (on_gsm8k, on_math500, on_level_5)] == ["50.0", "25.0", "50.0"]
-    assert note == "as published; GSM8K: 2 problems × 1; MATH-500: 4 problems × 1"
+    assert note == "as published; GSM8K: 2 problems × 1, boxed prompt; MATH-500: 4 problems × 1, boxed prompt"
+
+
+def test_a_second_run_on_the_same_set_has_a_row_of_its_own_and_so_has_another_checkpoint_of_the_same_name() -> None:
+    plain, shots = answered([["7"]]), answered([["9"]], prompt={"style": "lm_eval", "num_shots": 8})
+    trm = answered([["7"]], model={"name": "tiny-1B", "sha256": "a", "trm": {"name": "best", "sha256": "b"}})
+    other = answered([["7"]], model={"name": "tiny-1B", "sha256": "a", "trm": {"name": "best", "sha256": "c"}})
+    rows = comparison_table([summary(each) for each in (plain, shots, trm, other)], Grading.STRICT).rows
+    assert [row[0] for row in rows] == ["tiny-1B", "tiny-1B", "tiny-1B + trm best", "tiny-1B + trm best"]
+    assert "lm_eval prompt, 8 shots" in rows[1][-1]
+
+
+def test_only_of_math_level_5_has_a_column() -> None:
+    examples = [example(0, level="5"), example(1, level="1")]
+    levelled = run(examples, [completion(of, 0, "7") for of in examples], data={"name": "ours"})
+    assert summary(levelled).task_of(summary(levelled).parts[-1]) == "ours_level_5"
+    assert "–" in comparison_table([summary(levelled)], Grading.STRICT).rows[0][5]
 
 
 def test_a_depth_sweep_has_a_row_a_depth_and_a_further_set_a_column_of_its_own() -> None:
