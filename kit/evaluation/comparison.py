@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from kit.errors import InputError
 from kit.evaluation.intervals import Estimate, bootstrap, stderr
 from kit.evaluation.metrics import Grading, is_majority_right, votes_of
-from kit.evaluation.records import Completion, EvalRun
+from kit.evaluation.records import EvalRun, Grade
 from kit.evaluation.slices import samples_by_problem
 
 _COMPARED_HEADS = ("data", "prompt", "num_shots", "sampling")  # what both should have been asked under
@@ -38,7 +39,8 @@ class Comparison:
     """What two conditions come to on the problems that both have samples of.
 
     A problem is right by its vote; with one sample a problem that is the sample. first, second: accuracies, the means
-    over problems of the share of samples that is right. gain: second less first, with its paired bootstrap interval.
+    over problems of the share of samples that is right. gain: second less first, with its paired bootstrap interval,
+    which has no width where both are alike on every problem.
     p_value: McNemar's exact one. warnings: what the runs differ in besides the model.
     """
 
@@ -62,6 +64,20 @@ class Comparison:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A problem with the grades of both runs' samples."""
+
+    problem: str
+    first: Sequence[Grade]
+    second: Sequence[Grade]
+
+    @property
+    def rights(self) -> tuple[bool, bool]:
+        """Whether each run's vote is right."""
+        return is_majority_right(self.first), is_majority_right(self.second)
+
+
 def compare(
     first: EvalRun,
     second: EvalRun,
@@ -74,44 +90,36 @@ def compare(
     depths: of each run; None: its only condition.
     Raises: InputError for a depth that a run lacks or has to choose, or runs without a common problem.
     """
-    first_depth, second_depth = condition(first, depths[0]), condition(second, depths[1])
-    samples = samples_by_problem(first, first_depth), samples_by_problem(second, second_depth)
-    keys = [key for key in samples[0] if key in samples[1]]
-    if not keys:
+    chosen = condition(first, depths[0]), condition(second, depths[1])
+    samples = samples_by_problem(first, chosen[0]), samples_by_problem(second, chosen[1])
+    num_asked = len(samples[0]), len(samples[1])
+    pairs = [
+        _Pair(key, *([grading.of(each) for each in side[key]] for side in samples))
+        for key in samples[0]
+        if key in samples[1]
+    ]
+    if not pairs:
         raise InputError(
-            f"the runs have no problem in common ({len(samples[0])} and {len(samples[1])} problems with samples): "
+            f"the runs have no problem in common ({num_asked[0]} and {num_asked[1]} problems with samples): "
             "compare runs on the same data"
         )
-    pairs = [(samples[0][key], samples[1][key]) for key in keys]
-    shares = [tuple(_share_right(each, grading) for each in pair) for pair in pairs]
-    rights = [tuple(_is_right(each, grading) for each in pair) for pair in pairs]
-    num_first_only, num_second_only = rights.count((True, False)), rights.count((False, True))
-    golds = {example.problem.key: example.gold for example in first.examples}
+    outcomes = Counter(pair.rights for pair in pairs)
+    num_first_only, num_second_only = outcomes[True, False], outcomes[False, True]
     return Comparison(
         grading=grading,
-        first_depth=first_depth,
-        second_depth=second_depth,
-        num_problems=len(keys),
+        first_depth=chosen[0],
+        second_depth=chosen[1],
+        num_problems=len(pairs),
         num_first_only=num_first_only,
         num_second_only=num_second_only,
-        num_both_right=rights.count((True, True)),
-        num_both_wrong=rights.count((False, False)),
-        first=math.fsum(one for one, _ in shares) / len(keys),
-        second=math.fsum(other for _, other in shares) / len(keys),
-        gain=_gain([other - one for one, other in shares]),
+        num_both_right=outcomes[True, True],
+        num_both_wrong=outcomes[False, False],
+        first=math.fsum(_share_right(pair.first) for pair in pairs) / len(pairs),
+        second=math.fsum(_share_right(pair.second) for pair in pairs) / len(pairs),
+        gain=_gain([_share_right(pair.second) - _share_right(pair.first) for pair in pairs]),
         p_value=mcnemar(num_first_only, num_second_only),
-        discordant=tuple(
-            Discordant(
-                problem=key,
-                gold=golds.get(key, ""),
-                first_answer=_voted(pair[0], grading),
-                second_answer=_voted(pair[1], grading),
-                is_first_right=right[0],
-            )
-            for key, pair, right in zip(keys, pairs, rights, strict=True)
-            if right[0] != right[1]
-        ),
-        warnings=tuple(_warnings(first, second, len(samples[0]), len(samples[1]), len(keys))),
+        discordant=_discordant(pairs, first),
+        warnings=tuple(_warnings(first, second, num_asked, len(pairs))),
     )
 
 
@@ -158,11 +166,11 @@ def _leaves(name: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
         yield name, one, other
 
 
-def _warnings(first: EvalRun, second: EvalRun, num_first: int, num_second: int, num_common: int) -> Iterator[str]:
+def _warnings(first: EvalRun, second: EvalRun, num_asked: tuple[int, int], num_common: int) -> Iterator[str]:
     for each in differences(first.head, second.head):
         yield f"the runs differ in {each}"
-    if num_common < max(num_first, num_second):
-        yield f"{num_common} problems are common, of {num_first} and {num_second}"
+    if num_common < max(num_asked):
+        yield f"{num_common} problems are common, of {num_asked[0]} and {num_asked[1]}"
     if first.num_samples != second.num_samples:
         yield f"the runs differ in samples a problem: {first.num_samples}, {second.num_samples}"
     for place, run in (("first", first), ("second", second)):
@@ -176,14 +184,25 @@ def _gain(differences: Sequence[float]) -> Estimate:
     return Estimate(value=value, low=low, high=high, stderr=stderr(differences))
 
 
-def _is_right(samples: Sequence[Completion], grading: Grading) -> bool:
-    return is_majority_right([grading.of(each) for each in samples])
+def _discordant(pairs: Sequence[_Pair], run: EvalRun) -> tuple[Discordant, ...]:
+    golds = {example.problem.key: example.gold for example in run.examples}
+    return tuple(
+        Discordant(
+            problem=pair.problem,
+            gold=golds[pair.problem],
+            first_answer=_voted(pair.first),
+            second_answer=_voted(pair.second),
+            is_first_right=pair.rights[0],
+        )
+        for pair in pairs
+        if pair.rights[0] != pair.rights[1]
+    )
 
 
-def _share_right(samples: Sequence[Completion], grading: Grading) -> float:
-    return sum(grading.of(each).is_right for each in samples) / len(samples)
+def _share_right(grades: Sequence[Grade]) -> float:
+    return sum(grade.is_right for grade in grades) / len(grades)
 
 
-def _voted(samples: Sequence[Completion], grading: Grading) -> str | None:
-    votes = votes_of([grading.of(each) for each in samples])
+def _voted(grades: Sequence[Grade]) -> str | None:
+    votes = votes_of(grades)
     return votes[0][0] if votes else None

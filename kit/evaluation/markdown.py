@@ -44,7 +44,7 @@ def _not_whole(result: Results) -> Iterator[str]:
 
 def _speed(result: Results) -> Iterator[str]:
     if result.tokens_per_s is not None:
-        yield f"{result.tokens_per_s:.1f} tokens/s over {result.wall_s:.0f} s of wall time."
+        yield f"{result.tokens_per_s:.1f} tokens/s over {result.wall_s:,.1f} s of wall time."
         yield ""
 
 

@@ -111,7 +111,7 @@ def _conditions(result: Results) -> Iterator[str]:
     if rows:
         yield "<h3>Votes and cost</h3>" + table((*heads, *more), rows)
     if result.tokens_per_s is not None:
-        yield f"<p>{result.tokens_per_s:.1f} tokens a second over {result.wall_s:.0f} s of wall time.</p>"
+        yield f"<p>{result.tokens_per_s:.1f} tokens a second over {result.wall_s:,.1f} s of wall time.</p>"
 
 
 def _best(by_k: object) -> str:
