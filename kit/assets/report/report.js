@@ -76,7 +76,7 @@
 
   // As Pandoc has it: a dollar that closes follows no space, and no digit follows it: "$18 and $20" is money.
   function dollarIn(rest) {
-    const closing = /^(?:[^$\n\\]|\\[^\n])*?[^\s$\\]\$(?!\d)/.exec(rest);
+    const closing = /^(?:[^$\n\\]|\\[^\n])+?(?<!\s)\$(?!\d)/.exec(rest);
     return closing ? closing[0].length - 1 : -1;
   }
 

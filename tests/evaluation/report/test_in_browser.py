@@ -147,6 +147,27 @@ def test_attempts_stand_side_by_side_with_formulas_rendered_and_the_answer_marke
     assert cards.nth(0).locator(".said").inner_text() == text
 
 
+@pytest.mark.parametrize(
+    ("text", "num_formulas", "left"),
+    [
+        (r"Let $\{1,2\}$ be", 1, "Let {1,2} be"),
+        (r"$x$ and $\alpha$, $5 and $6", 2, None),
+        (r"\(a\) \[b\] $$c$$ \begin{align}d&=e\end{align} \boxed{\{f\}}", 5, None),
+        (r"costs \$5 and \$6", 0, r"costs \$5 and \$6"),
+        ("one $dollar\nand $another", 0, "one $dollar\nand $another"),
+        (r"\[ never closed, \boxed{nor this", 0, r"\[ never closed, \boxed{nor this"),
+        (r"$\nosuchmacro$ and $\frac{1}$", 0, r"$\nosuchmacro$ and $\frac{1}$"),
+    ],
+)
+def test_formulas_are_found_where_a_reader_would_see_them(
+    open_page: OpenPage, text: str, num_formulas: int, left: str | None
+) -> None:
+    of = example(0)
+    said = open_first(open_page(page_of([completion(of, 0, "7", text=text)], [of]))).locator(".attempt .said")
+    assert said.locator("math").count() == num_formulas
+    assert left is None or "".join(said.inner_text().split()) == "".join(left.split())
+
+
 def test_a_mark_stands_right_behind_signs_that_take_two_units_in_javascript(open_page: OpenPage) -> None:
     text = "😀🧮 so 7!"
     of = example(0)
