@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from kit import __version__
 from kit.commands import (
     build,
+    compare,
     completion,
     doctor,
     dry_run,
     eval,  # noqa: A004  # the command's name
     push,
+    report,
     settings,
     simulate,
     solve,
@@ -30,7 +32,23 @@ from kit.commands import (
 )
 from kit.errors import KitError
 
-_COMMANDS = (solve, eval, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
+_COMMANDS = (
+    solve,
+    eval,
+    compare,
+    report,
+    dry_run,
+    build,
+    wheels,
+    verify,
+    upload,
+    push,
+    submit,
+    simulate,
+    doctor,
+    settings,
+    completion,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

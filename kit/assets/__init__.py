@@ -4,3 +4,8 @@ from pathlib import Path
 
 TINY_MODEL = Path(__file__).parent / "tiny"
 SAMPLE_PROBLEMS = Path(__file__).parent / "problems.csv"
+TEMML = Path(__file__).parent / "temml"
+"""Temml 0.13.5 (MIT; its LICENSE beside it), which renders LaTeX as MathML in a browser."""
+
+REPORT_PAGE = Path(__file__).parent / "report"
+"""The report page's own HTML frame, style and script."""

@@ -66,6 +66,8 @@ def test_the_set_of_flags_is_frozen() -> None:
             "--workers",
             "--wrong-only",
         ],
+        "compare": ["--depth", "--grade", "--help", "--json"],
+        "report": ["--gold", "--help", "--out"],
         "completion": ["--help"],
         "dry-run": [
             "--config",

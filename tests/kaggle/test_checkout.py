@@ -23,4 +23,6 @@ def test_the_wheel_builds_in_a_folder_that_has_modules_of_the_builders_names(
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
         told = wheel.read(entry_points).decode()
     assert "kit/engines/vllm/plugin/model.py" in names
+    of_the_report = {"temml/LICENSE", "temml/temml.css", "temml/temml.min.js", "report/page.html", "report/report.js"}
+    assert {f"kit/assets/{name}" for name in of_the_report} <= set(names)
     assert "[vllm.general_plugins]\nkit_trm = kit.engines.vllm.plugin.register:register" in told
