@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,17 @@ def test_a_dry_run_gets_its_page_with_golds_where_they_are_given(tmp_path: Path)
     assert '"conditions":["run-0001 (1)","run-0001 (2)"]' in (tmp_path / "both" / "report.html").read_text()
 
 
+def test_an_evaluation_is_reported_without_the_packages_of_a_dry_run_or_a_model(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "one", answered([["7"]]))
+    code = f"""
+import sys, kit.cli
+assert kit.cli.main(["report", {str(folder)!r}]) == 0
+print([module for module in ("polars", "grpc", "torch", "transformers", "matplotlib") if module in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_bad_folders_are_one_clear_error_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such folder" in fails(capsys, "report", str(tmp_path / "absent"))
     (tmp_path / "bare").mkdir()
@@ -83,6 +96,8 @@ def test_bad_folders_are_one_clear_error_each(tmp_path: Path, capsys: pytest.Cap
     dry = write_dry_run(tmp_path / "dry")
     assert "is no dry run as the others are" in fails(capsys, "report", str(dry), str(empty))
     assert "no such run" in fails(capsys, "compare", str(tmp_path / "bare"), str(empty))
+    (dry / "run-0001" / "kaggle" / "working" / "journal.jsonl").unlink()
+    assert "no such journal" in fails(capsys, "report", str(dry))
 
 
 def test_two_evaluations_are_compared_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

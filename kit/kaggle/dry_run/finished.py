@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.kaggle import facts
-from kit.kaggle.dry_run.run import Layout
-from kit.kaggle.notebook.submission import JOURNAL_NAME
 
-_ROOT = Path("kaggle")
-_JOURNAL = _ROOT / facts.WORKING / JOURNAL_NAME
+_ROOT = Path("kaggle")  # of a run's folder: what its notebook took for the machine's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptRun:
-    """One run of `kit dry-run`. name: of its folder, below `--out`. journal: it has begun one. problems: its CSV."""
+    """One run of `kit dry-run`. name: of its folder, below `--out`. journal, problems: its files."""
 
     name: str
     journal: Path
@@ -29,14 +26,19 @@ def kept_runs(folder: Path) -> tuple[KeptRun, ...]:
     """
     latest = sorted(folder.glob("run-[0-9][0-9][0-9][0-9]"))[-1:]
     for place in (folder, *latest):
-        journals = [each for each in (place / _JOURNAL, *sorted(place.glob(f"[0-9]/{_JOURNAL}"))) if each.is_file()]
-        if journals:
-            return tuple(_kept(journal.parents[len(_JOURNAL.parts) - 1], journal) for journal in journals)
+        runs = [each for each in (place, *sorted(place.glob("[0-9]"))) if (each / _ROOT / facts.WORKING).is_dir()]
+        kept = tuple(_kept(run) for run in runs)
+        if kept:
+            return kept
     return ()
 
 
-def _kept(place: Path, journal: Path) -> KeptRun:
-    name = place.name if place.name.startswith("run-") else f"{place.parent.name}-{place.name}"
-    inputs = place / _ROOT / facts.INPUT
-    tables = [layout.competition(inputs) / facts.TEST_NAME for layout in Layout]
-    return KeptRun(name=name, journal=journal, problems=next((each for each in tables if each.is_file()), tables[0]))
+def _kept(run: Path) -> KeptRun:
+    # Here, so that a folder of another kind is told from a dry run's without the packages that a dry run needs.
+    from kit.kaggle.dry_run.run import Layout
+    from kit.kaggle.notebook.submission import JOURNAL_NAME
+
+    name = run.name if run.name.startswith("run-") else f"{run.parent.name}-{run.name}"
+    tables = [layout.competition(run / _ROOT / facts.INPUT) / facts.TEST_NAME for layout in Layout]
+    problems = next((each for each in tables if each.is_file()), tables[0])
+    return KeptRun(name=name, journal=run / _ROOT / facts.WORKING / JOURNAL_NAME, problems=problems)
