@@ -20,7 +20,7 @@ from kit.problem import read_gold, read_problems
 if TYPE_CHECKING:
     from kit.kaggle.dry_run.report import Report
     from kit.kaggle.dry_run.run import DryRun
-    from kit.kaggle.notebook.recipe_file import Choices
+    from kit.recipes.recipe_file import Choices
 
 _SCORED_RUNS = 2  # the competition runs a notebook twice
 TIMELINE_NAME = "timeline.svg"
@@ -84,8 +84,8 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from kit.kaggle.notebook.recipe_file import chosen
     from kit.lock import held
+    from kit.recipes.recipe_file import chosen
 
     choices = chosen(args.config, args.set)
 

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import trio
 
+from kit.checkout import SOURCE
 from kit.engines.vllm.server.diagnosis import diagnose, read_capacity
 from kit.errors import EngineError, InputError, MissingError
-from kit.kaggle.checkout import SOURCE
 from kit.kaggle.checks.machine import Machine, Needs, check_machine
 from kit.kaggle.facts import NEW_TOKEN
 from kit.kaggle.findings import Check, Finding, error, lowered, warning
-from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import Isolation, without_network
 from kit.kaggle.upload.client import check_installed
 from kit.kaggle.upload.credentials import find_credentials
 from kit.kaggle.wheels.committed import current_lock
 from kit.kaggle.wheels.lockfile import lock_path
+from kit.recipes.vllm import SERVER_FOLDER
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
 from kit.sandbox.pool import open_pool

@@ -20,9 +20,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.checkout import SOURCE
 from kit.errors import InputError, MissingError, cannot_write, check_fields
 from kit.kaggle import facts
-from kit.kaggle.checkout import SOURCE
 from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.upload.client import (

@@ -7,18 +7,17 @@ so nothing there is uninstalled. Whoever starts its Python must not hand on PYTH
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from kit.cuda import driver_cuda
 from kit.errors import InputError, MissingError
 from kit.kaggle.transfer import sha256_of, storing
 from kit.kaggle.wheels.installers import undirected, uv_command
@@ -93,19 +92,6 @@ def install_from(folder: Path, lock: Path, into: Path, *, borrow: Sequence[Path]
         (_site_packages(into, target) / _BORROWED).write_text(paths, encoding="utf-8")
         mark.write_text(recipe, encoding="utf-8")
     return python
-
-
-def driver_cuda(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[int, int] | None:
-    """The newest CUDA that the NVIDIA driver runs; None without a driver. Touches no GPU.
-
-    load: opens a library by name. Source: cuDriverGetVersion, CUDA Driver API; 12080 is 12.8.
-    """
-    try:
-        driver, version = load("libcuda.so.1"), ctypes.c_int(0)
-        failed = driver.cuDriverGetVersion(ctypes.byref(version))
-    except (OSError, AttributeError):
-        return None
-    return None if failed or not version.value else (version.value // 1000, version.value % 1000 // 10)
 
 
 def _check_replaceable(into: Path) -> None:
