@@ -29,7 +29,11 @@ FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_t
 
 
 def command(csv: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "kit.cli", "dry-run", "--problems", str(csv), "--out", str(out), *FEW, *more]
+    return bare_command(csv, out, *FEW, *more)
+
+
+def bare_command(csv: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "kit.cli", "dry-run", "--problems", str(csv), "--out", str(out), *more]
 
 
 @pytest.fixture
@@ -129,8 +133,10 @@ def test_the_recursion_in_a_real_vllm_climbs_it_too(vllm_python: Path, csv: Path
 
 
 def check_ladder(engine: str, csv: Path, tmp_path: Path) -> None:
-    more = ["--engine", engine, "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
-    argv = command(csv, tmp_path / "out", *more)
+    """Of a few tokens: a depth of 10 costs ten times as much for each."""
+    few = ["solver.stop.num_samples=3", "solver.sampling.max_new_tokens=6", "solver.stop.rule=uncatchable"]
+    more = [part for each in (*few, "solver.width=3") for part in ("--set", each)]
+    argv = bare_command(csv, tmp_path / "out", "--engine", engine, "--interactive", *more)
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "making an untrained one" in done.stdout
