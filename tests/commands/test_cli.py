@@ -143,6 +143,14 @@ def test_a_bad_setting_is_refused_at_once_with_the_nearest_name(
     assert not list(tmp_path.glob("out/run-*"))
 
 
+def test_a_command_that_is_nearly_one_is_told_which(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["slove", "What is $1+1$?"]) == 1
+    assert capsys.readouterr().err == "kit: there is no command 'slove'; did you mean 'solve'?\n"
+    with pytest.raises(SystemExit):
+        cli.main(["xyzzy"])
+    assert "invalid choice: 'xyzzy'" in capsys.readouterr().err
+
+
 def test_settings_given_by_dotted_names_are_nested() -> None:
     assert nested(["a.b.c=1", "a.b.d=[2]", "a.e=x y", "f=null"]) == {
         "a": {"b": {"c": 1, "d": [2]}, "e": "x y"},
