@@ -6,7 +6,6 @@ Heavy modules are imported by the command that needs them, so that `kit --help` 
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import os
 import signal
@@ -28,7 +27,7 @@ from kit.commands import (
     verify,
     wheels,
 )
-from kit.errors import InputError, KitError
+from kit.errors import InputError, KitError, did_you_mean
 
 _COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
 
@@ -65,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_command(argv: Sequence[str], names: Collection[str]) -> None:
     """Raise InputError for a command that is nearly one; what is none at all argparse tells."""
-    if argv and argv[0] not in names and (near := difflib.get_close_matches(argv[0], names, n=1)):
-        raise InputError(f"there is no command {argv[0]!r}; did you mean {near[0]!r}?")
+    if argv and argv[0] not in names and (question := did_you_mean(argv[0], names)):
+        raise InputError(f"there is no command {argv[0]!r}; {question}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ from kit.errors import InputError, MissingError
 from kit.kaggle.transfer import sha256_of, storing
 from kit.kaggle.wheels.installers import undirected, uv_command
 from kit.kaggle.wheels.lockfile import locked_target, requirements_path
-from kit.kaggle.wheels.target import Target
+from kit.kaggle.wheels.target import Target, major_minor
 
 _MARK = "kit-environment.txt"  # in a finished environment: what it was made from
 _BORROWED = "kit-borrowed.pth"
@@ -44,7 +44,7 @@ class Host:
         return cls(
             python=sys.version_info[:2],
             machine=platform.machine(),
-            glibc=_pair(version) if name == "glibc" else None,
+            glibc=major_minor(version) if name == "glibc" else None,
             cuda=driver_cuda(),
         )
 
@@ -56,13 +56,13 @@ def check_host(target: Target, host: Host) -> None:
     counts: an older driver of the same one runs it ("minor version compatibility", NVIDIA's CUDA Compatibility guide).
     Raises: InputError that says what is here, what the wheels are for, and what to do.
     """
-    if (host.machine, host.python) != ("x86_64", _pair(target.python)):
+    if (host.machine, host.python) != ("x86_64", major_minor(target.python)):
         raise InputError(_other_python(target, host))
-    if host.glibc is None or host.glibc < _pair(target.glibc):
+    if host.glibc is None or host.glibc < major_minor(target.glibc):
         here = "another C library" if host.glibc is None else f"glibc {_text(host.glibc)}"
         fix = "choose a newer image for the notebook, or lower `glibc` in targets.toml and lock anew"
         raise InputError(f"target {target.name}: the wheels may ask for glibc {target.glibc}, here is {here}; {fix}")
-    if target.cuda is not None and host.cuda is not None and host.cuda[0] < _pair(target.cuda)[0]:
+    if target.cuda is not None and host.cuda is not None and host.cuda[0] < major_minor(target.cuda)[0]:
         here = f"the driver runs CUDA up to {_text(host.cuda)}"
         fix = f"build the dataset from a target of CUDA {host.cuda[0]} in targets.toml"
         raise InputError(f"target {target.name}: the wheels are for CUDA {target.cuda}, {here}; {fix}")
@@ -133,11 +133,6 @@ def _other_python(target: Target, host: Host) -> str:
 
 def _site_packages(into: Path, target: Target) -> Path:
     return into / "lib" / f"python{target.python}" / "site-packages"
-
-
-def _pair(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")[:2]
-    return int(major), int(minor)
 
 
 def _text(version: tuple[int, int]) -> str:
