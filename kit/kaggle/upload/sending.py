@@ -19,7 +19,7 @@ from pathlib import Path
 from kit.errors import MissingError
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.upload.client import KaggleClient, check_installed, client_in
-from kit.kaggle.upload.credentials import client_environment, find_credentials
+from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.kaggle.upload.delivery import STAGED_NAME, Delivery
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
 from kit.kaggle.upload.remote_dataset import RemoteDataset
@@ -50,27 +50,29 @@ def upload(
     work = dataset.resolve().with_name(f"{dataset.resolve().name}.upload")
     with held(work):
         on_event(Event(stage=Stage.NOTE, text=f"kaggle {release}, credentials: {credentials.source}"))
-        staged = check_dataset_folder(
-            dataset,
-            credentials=credentials,
-            on_progress=lambda done, total: on_event(
-                Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total)
-            ),
-        )
+        staged = _checked(dataset, credentials, on_event)
         stage(staged, work / STAGED_NAME, handle.metadata)
-        # They belong to the manifest, because the client knows a file by name, size and time, not content.
-        sessions = work / staged.manifest_sha256[:16] / "sessions"
-        sessions.mkdir(mode=0o700, parents=True, exist_ok=True)  # a session's address lets whoever has it write there
-        with client_in(
-            work,
-            environ=client_environment(environ, scratch=sessions),
-            scrub=credentials.scrubbed,
-            stall_s=retry_policy.stall_s,
-        ) as client:
+        sessions = _sessions(work, staged)
+        environ = client_environment(environ, scratch=sessions)
+        with client_in(work, environ=environ, scrub=credentials.scrubbed, stall_s=retry_policy.stall_s) as client:
             delivery = _delivery(staged, handle, client, sessions, retry_policy, on_event)
             if is_fresh:
                 delivery.forget()
             return delivery.run()
+
+
+def _checked(dataset: Path, credentials: Credentials, on_event: Callable[[Event], None]) -> StagedDataset:
+    def on_progress(done: int, total: int) -> None:
+        on_event(Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total))
+
+    return check_dataset_folder(dataset, credentials=credentials, on_progress=on_progress)
+
+
+def _sessions(work: Path, staged: StagedDataset) -> Path:
+    """The client's sessions. They belong to the manifest: it knows a file by name, size and time, not by content."""
+    sessions = work / staged.manifest_sha256[:16] / "sessions"
+    sessions.mkdir(mode=0o700, parents=True, exist_ok=True)  # a session's address lets whoever has it write there
+    return sessions
 
 
 def _delivery(
