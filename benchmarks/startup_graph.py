@@ -35,11 +35,11 @@ from kit import assets
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import open_restored, weight_files
-from kit.kaggle.notebook.prefetch import PrefetchConfig, prefetch
-from kit.kaggle.notebook.recipe import EngineConfig, Recipe
+from kit.kaggle.notebook.prefetch import prefetch
 from kit.kaggle.notebook.startup import install, open_attempts
 from kit.kaggle.notebook.startup_graph import StartupGraph, Timing
 from kit.prompting import TOOLS
+from kit.recipes.attempts import AttemptsConfig, EngineConfig, PrefetchConfig
 from kit.solver.config import SolverConfig
 
 # Seconds. The page cache of 65 GB in seven logs; the middle of what else was seen, in no log together.
@@ -81,7 +81,7 @@ def virtual_s(install_s: float, prefetch_s: float, *, waits: bool) -> float:
 
 def real(wheels: Path, model_mib: int, repeats: int) -> None:
     """Print medians of real starts."""
-    from kit.kaggle.checkout import SOURCE
+    from kit.checkout import SOURCE
     from kit.kaggle.dataset.bundle import Wheelhouse, build
     from kit.kaggle.wheels.lockfile import lock_path
 
@@ -137,14 +137,14 @@ def child(kind: str, root: Path) -> None:
     """One start; prints the seconds of each step and of all."""
     environment = KaggleEnvironment(root, is_rerun=False)
     ahead = PrefetchConfig(num_threads=0) if kind == KINDS[2] else PrefetchConfig(spare_bytes=0)
-    recipe = Recipe(solver=SolverConfig(prompt=TOOLS.name), engine=ON_CPU, prefetch=ahead)
+    attempts = AttemptsConfig(solver=SolverConfig(prompt=TOOLS.name), engine=ON_CPU, prefetch=ahead)
     start = start_in_series if kind == KINDS[0] else start_as_graph
     begun_s = time.perf_counter()
-    steps = start(environment, recipe)
+    steps = start(environment, attempts)
     print(json.dumps({"total": steps.pop("ready") - begun_s, **steps}))
 
 
-def start_as_graph(environment: KaggleEnvironment, recipe: Recipe) -> dict[str, float]:
+def start_as_graph(environment: KaggleEnvironment, attempts: AttemptsConfig) -> dict[str, float]:
     """As a submission starts."""
     steps: dict[str, float] = {}
 
@@ -153,14 +153,14 @@ def start_as_graph(environment: KaggleEnvironment, recipe: Recipe) -> dict[str, 
 
     async def main() -> None:
         mounts = Mounts.find(environment.input)
-        async with open_attempts(environment, mounts, recipe, clock=time.perf_counter, on_timing=note):
+        async with open_attempts(environment, mounts, attempts, clock=time.perf_counter, on_timing=note):
             steps["ready"] = time.perf_counter()
 
     trio.run(main)
     return steps
 
 
-def start_in_series(environment: KaggleEnvironment, recipe: Recipe) -> dict[str, float]:
+def start_in_series(environment: KaggleEnvironment, attempts: AttemptsConfig) -> dict[str, float]:
     """The same steps one after another, as the public notebooks do."""
     from kit.sandbox.config import SandboxConfig
     from kit.sandbox.pool import open_pool
@@ -176,12 +176,12 @@ def start_in_series(environment: KaggleEnvironment, recipe: Recipe) -> dict[str,
     dataset = Mounts.find(environment.input).dataset()
     restored = timed("restore", lambda: restore(dataset, environment.scratch / "kit-dataset"))
     python = timed("install", lambda: install(dataset, restored, environment.scratch))
-    timed("prefetch", lambda: prefetch(weight_files(restored, recipe.engine), recipe.prefetch))
-    engine = timed("engine", lambda: open_restored(restored, python, recipe, scratch=environment.scratch))
+    timed("prefetch", lambda: prefetch(weight_files(restored, attempts.engine), attempts.prefetch))
+    engine = timed("engine", lambda: open_restored(restored, python, attempts, scratch=environment.scratch))
 
     async def sandboxes() -> None:
         begun_s = time.perf_counter()
-        async with engine, open_pool(SandboxConfig(num_spare=recipe.tools.num_spare)):
+        async with engine, open_pool(SandboxConfig(num_spare=attempts.tools.num_spare)):
             steps["ready"] = time.perf_counter()
             steps["sandboxes"] = steps["ready"] - begun_s
 

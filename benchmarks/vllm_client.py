@@ -19,7 +19,7 @@ import trio
 
 from kit.engines.transformers.loading import load_tokenizer
 from kit.engines.vllm.client.admission import read_metrics
-from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
@@ -79,7 +79,7 @@ async def streaming(launch: Launch) -> None:
             await server.ready()
             for num_logprobs in (0, 5, 20):
                 config = ClientConfig(num_logprobs=num_logprobs)
-                async with open_engine(server, tokenizer=load_tokenizer(launch.model), config=config) as engine:
+                async with open_openai(server, tokenizer=load_tokenizer(launch.model), config=config) as engine:
                     await measure(server, engine, num_attempts=4, num_tokens=50)
                     made = await measure(server, engine, num_attempts=32, num_tokens=400)
                 rate, cpu = made.num_tokens / made.seconds, 1e6 * made.cpu_s / made.num_tokens
@@ -93,7 +93,7 @@ async def gate(launch: Launch, settings: ServerSettings) -> None:
         await server.ready()
         for name, high in (("open", 1.0), ("0.9", 0.9), ("0.7", 0.7), ("open", 1.0), ("0.7", 0.7)):
             config = ClientConfig(num_logprobs=0, cache_high=high, poll_s=None if name == "open" else 0.1)
-            async with open_engine(server, tokenizer=load_tokenizer(launch.model), config=config) as engine:
+            async with open_openai(server, tokenizer=load_tokenizer(launch.model), config=config) as engine:
                 made = await measure(server, engine, num_attempts=24, num_tokens=1000)
             rate = made.num_tokens / made.seconds
             print(f"| {name} | 24 | {made.seconds:.1f} | {rate:.0f} | {made.num_preempted} |", flush=True)

@@ -27,7 +27,7 @@ import trio
 
 from benchmarks.vllm_models import SETTINGS, print_head, print_machine, save_backbone
 from kit.engines.transformers.loading import load_tokenizer
-from kit.engines.vllm.client.engine import OpenAIEngine, open_engine
+from kit.engines.vllm.client.engine import OpenAIEngine, open_openai
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.sampling import Chunk, FinishReason, SamplingParams
@@ -156,7 +156,7 @@ async def run(args: argparse.Namespace, folder: Path) -> None:
     made: dict[str, list[Recovery]] = {name: [] for name in BREAKS}
     async with (
         open_server(launch, SETTINGS, SUPERVISION) as server,
-        open_engine(server, tokenizer=load_tokenizer(launch.model)) as engine,
+        open_openai(server, tokenizer=load_tokenizer(launch.model)) as engine,
     ):
         for _ in range(args.num_turns):
             for name, break_it in BREAKS.items():

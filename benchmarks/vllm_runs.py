@@ -18,7 +18,7 @@ from benchmarks.vllm_models import SETTINGS
 from kit.budget import Budget, BudgetConfig
 from kit.engines.text.chat import render
 from kit.engines.vllm.client import wire
-from kit.engines.vllm.client.engine import ClientConfig, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, open_openai
 from kit.engines.vllm.server.settings import MODEL_NAME, environment
 from kit.engines.vllm.server.supervision import Launch
 from kit.engines.vllm.server.supervisor import Supervisor
@@ -110,7 +110,7 @@ async def ask_bare(server: Supervisor, bodies: Sequence[wire.JsonObject], num_to
 async def ask_engine(server: Supervisor, work: Work, config: ClientConfig) -> Made:
     """All attempts at once through the kit's client."""
     texts, num_tokens = [""] * len(work.draws), 0
-    async with open_engine(server, tokenizer=work.tokenizer, config=config) as engine:
+    async with open_openai(server, tokenizer=work.tokenizer, config=config) as engine:
         begun_s = trio.current_time()
 
         async def one(place: int, problem: Problem, params: SamplingParams) -> None:
@@ -128,7 +128,7 @@ async def ask_engine(server: Supervisor, work: Work, config: ClientConfig) -> Ma
 async def solve(server: Supervisor, work: Work, config: ClientConfig) -> Made:
     """The problems one after another, with a journal that is synced as in a competition."""
     with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "journal.jsonl", run={}) as journal:
-        async with open_engine(server, tokenizer=work.tokenizer, config=config) as engine:
+        async with open_openai(server, tokenizer=work.tokenizer, config=config) as engine:
             budget = Budget(BudgetConfig(num_problems=len(PROBLEMS)), lambda: 0.0)
             solver = Solver(engine, budget, journal, work.config)
             begun_s = trio.current_time()

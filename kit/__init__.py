@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kit.budget import Budget, BudgetConfig
     from kit.engines.opening import open_engine
-    from kit.kaggle.dry_run.one_problem import solve
     from kit.problem import Problem
+    from kit.recipes.one_problem import solve
     from kit.sampling import SamplingParams
     from kit.solver.config import SolverConfig
     from kit.solver.solver import Solver
@@ -39,7 +39,7 @@ _MODULES = {
     "Solver": "kit.solver.solver",
     "SolverConfig": "kit.solver.config",
     "open_engine": "kit.engines.opening",
-    "solve": "kit.kaggle.dry_run.one_problem",
+    "solve": "kit.recipes.one_problem",
 }
 
 

@@ -10,7 +10,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kit import __version__
 from kit.commands import (
@@ -30,7 +30,7 @@ from kit.commands import (
     verify,
     wheels,
 )
-from kit.errors import KitError
+from kit.errors import InputError, KitError, did_you_mean
 
 _COMMANDS = (
     solve,
@@ -59,8 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
-    args = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = argparse.Namespace()
     try:
+        parser = _parser()
+        _check_command(argv, parser.get_default("names"))
+        args = parser.parse_args(argv)
         status: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -77,6 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _check_command(argv: Sequence[str], names: Collection[str]) -> None:
+    """Raise InputError for a command that is nearly one; what is none at all argparse tells."""
+    if argv and argv[0] not in names and (question := did_you_mean(argv[0], names)):
+        raise InputError(f"there is no command {argv[0]!r}; {question}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kit",
@@ -88,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
-    parser.set_defaults(parser=parser)  # for the command that describes all of them to a shell
+    # parser: for the command that describes all of them to a shell
+    parser.set_defaults(parser=parser, names=tuple(commands.choices))
     return parser
 
 

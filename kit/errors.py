@@ -12,6 +12,7 @@ A message says what was expected, what came, and what to do about it.
 
 from __future__ import annotations
 
+import difflib
 import errno
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,12 @@ def check_fields(config: object, checks: Iterable[tuple[str, bool, str]]) -> Non
     for name, holds, expected in checks:
         if not holds:
             raise SettingError(f"{name} must be {expected}, got {getattr(config, name)!r}", name=name)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The question that names the nearest known name, or nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

@@ -17,8 +17,8 @@ import pytest
 from kit import cli
 from kit.assets import SAMPLE_PROBLEMS
 from kit.budget import BudgetConfig
-from kit.kaggle.notebook.recipe import EngineConfig
 from kit.problem import read_problems
+from kit.recipes.attempts import EngineConfig
 from kit.solver.config import SolverConfig
 
 REPO = Path(__file__).parent.parent

@@ -16,6 +16,7 @@ from kit.kaggle.facts import DATASET_METADATA
 
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
+    from kit.kaggle.dataset.manifest import Entry, Member
 
 _NO_WHEELS = "none"
 _SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
@@ -85,11 +86,20 @@ def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
 
 
 def _print(bundle: Bundle) -> None:
+    from kit.kaggle.dataset.manifest import MANIFEST_NAME
+    from kit.kaggle.dataset.restoring import WHEELS_FOLDER
+
     manifest = bundle.manifest
+    wheels: list[Entry | Member] = []
     for entry in manifest.entries:
-        print(f"{entry.size_bytes:>14,}  {entry.sha256[:12]}  {entry.file}")
-        for member in entry.members:
-            print(f"{member.size_bytes:>16,}  {member.sha256[:12]}  {member.path}")
+        for each in entry.members or (entry,):
+            if each.path.startswith(f"{WHEELS_FOLDER}/"):  # two hundred, whose names stand in their lock
+                wheels.append(each)
+            else:
+                print(f"{each.size_bytes:>14,}  {each.sha256[:12]}  {each.file}")
+    if wheels:
+        print(f"{sum(each.size_bytes for each in wheels):>14,}  {'':12}  {len(wheels)} files in {WHEELS_FOLDER}/, "
+              f"listed in {MANIFEST_NAME}")  # fmt: skip
     for left in bundle.left_out:
         print(f"{'left out':>14}  {left.file}: {left.reason}")
     if manifest.model_source is not None:

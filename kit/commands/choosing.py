@@ -29,7 +29,7 @@ def add_engine(command: argparse.ArgumentParser) -> None:
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
-    """The options that change settings; read by `kit.kaggle.notebook.recipe_file.chosen`."""
+    """The options that change settings; read by `kit.recipes.recipe_file.chosen`."""
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE",
         help="change a setting of `kit settings`; may be given again",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,15 @@ from kit import assets
 from kit.commands.choosing import add_engine, add_model, add_settings
 from kit.commands.progress import count_bar
 from kit.commands.wheels import wheelhouse
-from kit.errors import EngineError, InputError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
+    from kit.kaggle.dry_run.outcome import Outcome
     from kit.kaggle.dry_run.report import Report
     from kit.kaggle.dry_run.run import DryRun
-    from kit.kaggle.notebook.recipe_file import Choices
+    from kit.recipes.recipe_file import Choices
 
 _SCORED_RUNS = 2  # the competition runs a notebook twice
-TIMELINE_NAME = "timeline.svg"
 
 
 def add(commands: Any) -> None:
@@ -84,8 +82,8 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from kit.kaggle.notebook.recipe_file import chosen
     from kit.lock import held
+    from kit.recipes.recipe_file import chosen
 
     choices = chosen(args.config, args.set)
 
@@ -116,50 +114,48 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
 
 
 def _perform_all(dry_runs: Sequence[DryRun], gold: Mapping[str, int], console: Any) -> int:
+    from kit.kaggle.dry_run.outcome import check_sampled, outcome_of
+
     if dry_runs[0].has_server:
         console.print(f"vLLM's log: {dry_runs[0].server_log} (its start takes half a minute)", soft_wrap=True)
-    reports = [_report(dry_run, gold, console) for dry_run in dry_runs]
-    if len(reports) == _SCORED_RUNS:
-        _print_two_runs(reports, console)
-    if not all(report.num_samples for report in reports):
-        raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {dry_runs[0].log}")
+    outcomes = []
+    for dry_run in dry_runs:
+        if not dry_run.is_done:  # before an interruption
+            _execute(dry_run, console)
+        outcomes.append(outcome_of(dry_run, gold))
+        _print_outcome(outcomes[-1], console)
+    if len(outcomes) == _SCORED_RUNS:
+        _print_two_runs([outcome.report for outcome in outcomes], console)
+    check_sampled(outcomes)
     return 0
 
 
-def _report(dry_run: DryRun, gold: Mapping[str, int], console: Any) -> Report:
-    """Execute it, unless that was done before an interruption, and print what it came to."""
-    from kit.kaggle.dry_run.report import as_table, guess_lines, make_report
+def _execute(dry_run: DryRun, console: Any) -> None:
+    from kit.kaggle.dry_run.outcome import execute
 
-    if not dry_run.is_done and _perform(dry_run, console):
-        raise InputError(f"the notebook failed; what it printed is in {dry_run.output}:\n{_tail(dry_run.output)}")
-    report = make_report(dry_run.problems, gold, dry_run.solutions(), dry_run.submission)
+    total = len(dry_run.problems)
+    if dry_run.resumed:
+        console.print(f"resuming {dry_run.folder}: {len(dry_run.solutions())} of {total} were answered")
+    console.print(f"network: {dry_run.command.isolation.value}; inputs: {dry_run.command.inputs.value}")
+    with count_bar("executing the notebook", total, console=console) as on_count:
+        execute(dry_run, on_progress=lambda done: on_count(len(done)))
+
+
+def _print_outcome(outcome: Outcome, console: Any) -> None:
+    from kit.kaggle.dry_run.report import as_table, notes_on
+
+    report = outcome.report
     console.print(as_table(report))
     if report.num_gold:
         console.print(f"right: {report.num_right} of {report.num_gold}")
     console.print(
         f"expected right, judged by the votes' shapes alone: {report.expected_right:.1f} of {len(report.lines)}"
     )
-    for line in guess_lines(report):
+    for line in notes_on(report):
         console.print(line, soft_wrap=True)
-    console.print(f"submission: {dry_run.submission}\njournal:    {dry_run.journal}", soft_wrap=True)
-    timeline = _drawn(dry_run, gold)
-    if timeline is not None:
-        console.print(f"timeline:   {timeline}", soft_wrap=True)
-    return report
-
-
-def _drawn(dry_run: DryRun, gold: Mapping[str, int]) -> Path | None:
-    """The run's timeline as a picture; None where nothing was sampled."""
-    from kit.plots.timeline import read_timeline
-    from kit.plots.timeline_picture import draw_timeline
-    from kit.solver.journal import read_records
-
-    path = dry_run.folder / TIMELINE_NAME
-    try:
-        draw_timeline(read_timeline(read_records(dry_run.journal), gold=gold), path)
-    except InputError:
-        return None
-    return path
+    console.print(f"submission: {outcome.run.submission}\njournal:    {outcome.run.journal}", soft_wrap=True)
+    if outcome.timeline is not None:
+        console.print(f"timeline:   {outcome.timeline}", soft_wrap=True)
 
 
 def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
@@ -169,23 +165,8 @@ def _print_two_runs(reports: Sequence[Report], console: Any) -> None:
     console.print(
         f"two runs: {both.num_same} of {both.num_problems} answered alike, {both.num_same_votes} by the very same votes"
     )
-    expected = sum(report.expected_right for report in reports) / len(reports)
-    console.print(f"expected penalised score, judged by the votes' shapes alone: {expected:.1f} of {both.num_problems}")
+    console.print(
+        f"expected penalised score, judged by the votes' shapes alone: {both.expected:.1f} of {both.num_problems}"
+    )
     if both.score is not None:
         console.print(f"penalised score (1 if both are right, 1/2 if one is): {both.score:g} of {both.num_gold}")
-
-
-def _perform(dry_run: DryRun, console: Any) -> int:
-    from kit.kaggle.dry_run.run import perform
-
-    total = len(dry_run.problems)
-    if dry_run.resumed:
-        console.print(f"resuming {dry_run.folder}: {len(dry_run.solutions())} of {total} were answered")
-    console.print(f"network: {dry_run.command.isolation.value}; inputs: {dry_run.command.inputs.value}")
-    with count_bar("executing the notebook", total, console=console) as on_count:
-        return perform(dry_run, on_progress=lambda done: on_count(len(done)))
-
-
-def _tail(path: Path, num_lines: int = 25) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", path.read_text(encoding="utf-8", errors="replace"))
-    return "\n".join(text.splitlines()[-num_lines:])

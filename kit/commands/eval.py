@@ -129,11 +129,11 @@ def eval_command(args: argparse.Namespace) -> int:
     """`kit eval`: draw, grade, and say what came of it."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: end cleanly and show what there is
+    from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
     from kit.evaluation.head import make_head
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
-    from kit.kaggle.checkout import commit
 
     forbid_telemetry()
     plan = asked_plan(args)

@@ -15,7 +15,7 @@ from kit.errors import InputError
 
 if TYPE_CHECKING:
     from kit.evaluation.head import EvalModel
-    from kit.kaggle.notebook.recipe import EngineConfig
+    from kit.recipes.attempts import EngineConfig
     from kit.sampling import Engine
 
 ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
@@ -106,9 +106,9 @@ def _model_of(args: argparse.Namespace) -> tuple[str, Path]:
 
 def _engine_config(engine: str, assignments: Sequence[str], depths: Sequence[int]) -> EngineConfig:
     from kit.config import merged, replaced
-    from kit.kaggle.dry_run.choices import engine_changes
-    from kit.kaggle.notebook.recipe_file import chosen
-    from kit.kaggle.notebook.settings import Settings
+    from kit.recipes.choices import engine_changes
+    from kit.recipes.recipe_file import chosen
+    from kit.recipes.settings import Settings
 
     choices = chosen(None, assignments)
     if other := [name for name in choices.changes if name != "engine"]:
@@ -153,15 +153,15 @@ async def open_asked(asked: AskedModel, *, batch_size: int) -> AsyncIterator[Eng
 def _load(asked: AskedModel, *, batch_size: int, scratch: Path) -> Any:
     model, config = asked.model, asked.config
     if config.kind in ("vllm", "vllm-trm"):
-        from kit.kaggle.notebook.engine import open_model
-        from kit.kaggle.notebook.recipe import Recipe
+        from kit.recipes.attempts import AttemptsConfig
+        from kit.recipes.opening import open_model
         from kit.solver.config import SolverConfig
 
         if model.trm is not None:
             from kit.trm.checkpoint import check_backbone, load_config
 
             check_backbone(load_config(model.trm), model.folder)
-        recipe = Recipe(solver=SolverConfig(depths=asked.depths), engine=config)
+        recipe = AttemptsConfig(solver=SolverConfig(depths=asked.depths), engine=config)
         return open_model(model.folder.resolve(), model.trm, recipe, python=None, scratch=scratch)
     from kit.engines.opening import load_engine
 

@@ -34,8 +34,8 @@ def settings_command(args: argparse.Namespace) -> int:
     """`kit settings`: list them, or write the recipe."""
     from kit.config import flattened, replaced
     from kit.kaggle.dry_run.choices import squeezed
-    from kit.kaggle.notebook.recipe_file import chosen, write_recipe
-    from kit.kaggle.notebook.settings import Settings
+    from kit.recipes.recipe_file import chosen, write_recipe
+    from kit.recipes.settings import Settings
 
     choices = chosen(args.config, args.set)
     if args.write is not None:
@@ -57,7 +57,7 @@ def _line(name: str, value: object, in_dry_run: object) -> tuple[str, str]:
 
 
 def _print_first(lines: Mapping[str, tuple[str, str]]) -> None:
-    from kit.kaggle.notebook.settings import FIRST
+    from kit.recipes.settings import FIRST
 
     print("What matters first. `--set NAME=VALUE` changes one; `kit settings --write FILE` makes a file of all.")
     for title, helps in FIRST.items():
@@ -68,8 +68,8 @@ def _print_first(lines: Mapping[str, tuple[str, str]]) -> None:
 
 
 def _print_others(settings: Any, lines: Mapping[str, tuple[str, str]]) -> None:
-    from kit.kaggle.notebook.recipe_file import explanation, groups
-    from kit.kaggle.notebook.settings import FIRST
+    from kit.recipes.recipe_file import explanation, groups
+    from kit.recipes.settings import FIRST
 
     first = {name for helps in FIRST.values() for name in helps}
     print("\nAll others, by group. What each does is said in the file that --write makes.")

@@ -15,8 +15,9 @@ from kit.config import nested
 from kit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from kit.simulation.comparison import Interval, Replicate, Row
+    from kit.simulation.comparison import Interval, Row
     from kit.simulation.recording import Recording
+    from kit.simulation.shares import ComparisonPlan
     from kit.simulation.stress import Checked
 
 
@@ -131,36 +132,38 @@ def _replay(seed: int, recordings: Sequence[Recording]) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from kit.simulation.comparison import at_equal_score, rows_of, run_all, settings_under
-    from kit.simulation.policy import chosen_policies
-    from kit.simulation.recording import made_up_run
+    from kit.simulation.shares import compare_under, draw_last, time_at_equal_score
 
-    policies = chosen_policies(args.policy, nested(args.set))
-    runs = _comparable(args) or {"made up": made_up_run(args.seed)}
+    plan = _plan(args)
+    print(plan, flush=True)
     console = Console(width=130)
-    by_share: list[list[Replicate]] = []
-    rows: dict[str, list[Row]] = {}
-    for share in sorted(args.share or [0.7, 1.0, math.inf]):
-        settings = settings_under(share, runs, policies[0])
-        with count_bar("replicates", len(settings) * args.replicates) as on_count:
-            replicates = run_all(
-                policies,
-                settings,
-                num_replicates=args.replicates,
-                seed=args.seed,
-                num_processes=args.processes,
-                on_progress=on_count,
-            )
-        rows = {name: rows_of(policies, each) for name, each in replicates.items()}
-        for name, row in rows.items():
-            console.print(_table(name, row))
-        by_share.append(list(replicates.values())[-1])
-    if len(by_share) > 1:
-        console.print(_equal_score_table(at_equal_score(policies, by_share)))
+    results = []
+    for number, share in enumerate(plan.shares, start=1):
+        with count_bar(f"share {number} of {len(plan.shares)}", plan.num_scenarios_a_share) as on_count:
+            results.append(compare_under(share, plan, on_progress=on_count))
+        for name, rows in results[-1].rows.items():
+            console.print(_table(name, rows))
+    if (times := time_at_equal_score(plan, results)) is not None:
+        console.print(_equal_score_table(times))
     if args.plot:
-        _plot(rows, args.plot)
+        draw_last(results[-1], args.plot)
         print(f"drawn: {args.plot}")
     return 0
+
+
+def _plan(args: argparse.Namespace) -> ComparisonPlan:
+    from kit.simulation.policy import chosen_policies
+    from kit.simulation.recording import made_up_run
+    from kit.simulation.shares import ComparisonPlan
+
+    return ComparisonPlan(
+        policies=chosen_policies(args.policy, nested(args.set)),
+        runs=_comparable(args) or {"made up": made_up_run(args.seed)},
+        shares=tuple(sorted(args.share or [0.7, 1.0, math.inf])),
+        num_replicates=args.replicates,
+        num_processes=args.processes,
+        seed=args.seed,
+    )
 
 
 def _comparable(args: argparse.Namespace) -> Mapping[str, tuple[Recording, ...]]:
@@ -206,23 +209,3 @@ def _equal_score_table(times: Mapping[str, Interval | None]) -> Any:
     for name, time in times.items():
         table.add_row(name, "not reached" if time is None else f"{time.mean:.2f} [{time.low:.2f}, {time.high:.2f}]")
     return table
-
-
-def _plot(rows: dict[str, list[Row]], path: Path) -> None:
-    from kit.plots.tradeoff import PolicyPoint, draw_tradeoff
-
-    last = list(rows.values())[-1]
-    points = [
-        PolicyPoint(
-            name=row.policy,
-            seconds=row.seconds.mean,
-            seconds_low=row.seconds.low,
-            seconds_high=row.seconds.high,
-            score=row.score.mean,
-            score_low=row.score.low,
-            score_high=row.score.high,
-            is_baseline=row is last[0],
-        )
-        for row in last
-    ]
-    draw_tradeoff(points, path)

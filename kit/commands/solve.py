@@ -33,8 +33,8 @@ def add(commands: Any) -> None:
 
 def solve_command(args: argparse.Namespace) -> int:
     """`kit solve`: ask, and print what came of it."""
-    from kit.kaggle.dry_run.one_problem import Question, ask
-    from kit.kaggle.notebook.recipe_file import chosen
+    from kit.recipes.one_problem import Question, ask
+    from kit.recipes.recipe_file import chosen
 
     choices = chosen(args.config, args.set)
     question = Question(

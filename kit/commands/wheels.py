@@ -61,7 +61,7 @@ def check_command(args: argparse.Namespace) -> int:
 
 def wheelhouse(target: str, folder: Path | None = None) -> Wheelhouse:
     """The wheels of a target, in `folder` or where `kit wheels fetch` puts them."""
-    from kit.kaggle.checkout import SOURCE
+    from kit.checkout import SOURCE
     from kit.kaggle.dataset.bundle import Wheelhouse
     from kit.kaggle.wheels.lockfile import lock_path
 

@@ -7,7 +7,6 @@ It loads slowly, in any thread (`load_engine`), or as an async context manager t
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ import trio
 
 from kit.assets import TINY_MODEL
 from kit.engines.text.model_folder import check_model_folder
-from kit.errors import InputError, MissingError
+from kit.errors import InputError, MissingError, did_you_mean
 
 if TYPE_CHECKING:
     from kit.engines.transformers.engine import TransformersEngine
@@ -119,8 +118,7 @@ def load_engine(
 def _check_kind(kind: str | None, trm: Path | str | None) -> None:
     kinds = get_args(Kind)
     if kind is not None and kind not in kinds:
-        near = difflib.get_close_matches(kind, kinds, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; a vLLM server is opened by kit.engines.vllm.server"
-        raise InputError(f"kind must be one of {', '.join(kinds)}, got {kind!r}{hint}")
+        hint = did_you_mean(kind, kinds) or "a vLLM server is opened by kit.engines.vllm.server"
+        raise InputError(f"kind must be one of {', '.join(kinds)}, got {kind!r}; {hint}")
     if kind is not None and (kind == "trm") != (trm is not None):
         raise InputError("kind='trm' needs trm=FOLDER, and only that kind takes one")

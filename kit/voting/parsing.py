@@ -5,12 +5,11 @@ The rules themselves are in `kit.voting.rules`, `kit.voting.sequential` and `kit
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kit.errors import InputError, check_fields
+from kit.errors import InputError, check_fields, did_you_mean
 from kit.voting.learned import LearnedPrior
 from kit.voting.rules import ESC, KOfFirst, KOfRecent, Lead, Rule, Uncatchable, VoteHistory, Votes
 from kit.voting.sequential import SPRT, AdaptiveConsistency, MajorityCertificate
@@ -83,9 +82,8 @@ def _parse_one(text: str) -> Rule:
         raise InputError(f"{text!r} is no stop rule; write name(arguments), as in 'votes(4) | lead(3)'")
     name, inside = match.groups()
     if name not in FORMS:
-        near = difflib.get_close_matches(name, FORMS, n=1)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"unknown stop rule {name!r}; {guess}known: {', '.join(FORMS)}")
+        guess = did_you_mean(name, FORMS)
+        raise InputError(f"unknown stop rule {name!r}; {guess}{' ' if guess else ''}known: {', '.join(FORMS)}")
     arguments = [each.strip() for each in inside.split(",")] if inside and not inside.isspace() else []
     try:
         return FORMS[name].build(*_read(FORMS[name], arguments))

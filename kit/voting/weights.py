@@ -16,7 +16,6 @@ facebookresearch/deepconf for what the paper leaves open (short traces, the leas
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, islice
@@ -24,7 +23,7 @@ from operator import sub
 from types import MappingProxyType
 from typing import Literal
 
-from kit.errors import InputError
+from kit.errors import InputError, did_you_mean
 from kit.sampling import Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
 
@@ -133,8 +132,7 @@ def weigh(
     Raises: InputError for an unknown `how`, or a prior outside (0, 1].
     """
     if how not in WEIGHINGS:
-        near = difflib.get_close_matches(how, WEIGHINGS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(WEIGHINGS)}"
+        hint = did_you_mean(how, WEIGHINGS) or f"known: {', '.join(WEIGHINGS)}"
         raise InputError(f"there is no weighing {how!r}; {hint}")
     if not 0 < small_answer_prior <= 1:
         raise InputError(f"small_answer_prior must be in (0, 1], got {small_answer_prior!r}; 1 turns it off")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ print([module for module in {HEAVY} if module in sys.modules])
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_set_of_flags_is_frozen() -> None:
+def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
     """A flag that is added or goes is a decision: change this list with it."""
     flags = {
         "solve": ["--config", "--engine", "--help", "--model", "--samples", "--set", "--show", "--trm"],
@@ -122,9 +124,19 @@ def test_the_set_of_flags_is_frozen() -> None:
         "doctor": ["--help"],
     }
     for command, expected in flags.items():
-        declared = re.findall(r"^  (?:-\w, )?(--[\w-]+)", run(command, "--help").stdout, re.MULTILINE)
-        declared += re.findall(r"^  -h, (--help)", run(command, "--help").stdout, re.MULTILINE)
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        declared = re.findall(r"^  (?:-\w, )?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE)
         assert sorted(set(declared)) == expected
+
+
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    """A dry run takes signals for Ctrl-C, in its own process."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +152,7 @@ def test_a_bad_csv_is_one_line_on_stderr_before_anything_is_built(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("_own_signals")
 @pytest.mark.parametrize(
     ("assignment", "says"),
     [
@@ -150,12 +163,22 @@ def test_a_bad_csv_is_one_line_on_stderr_before_anything_is_built(tmp_path: Path
         ("=4", "expected NAME=VALUE"),
     ],
 )
-def test_a_bad_setting_is_refused_at_once_with_the_nearest_name(tmp_path: Path, assignment: str, says: str) -> None:
+def test_a_bad_setting_is_refused_at_once_with_the_nearest_name(
+    tmp_path: Path, assignment: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "p.csv").write_text("id,problem\na,x\n")
-    done = run("dry-run", "--problems", str(tmp_path / "p.csv"), "--out", str(tmp_path / "out"), "--set", assignment)
-    assert done.returncode == 1
-    assert says in done.stderr
+    problems, out = str(tmp_path / "p.csv"), str(tmp_path / "out")
+    assert cli.main(["dry-run", "--problems", problems, "--out", out, "--set", assignment]) == 1
+    assert says in capsys.readouterr().err
     assert not list(tmp_path.glob("out/run-*"))
+
+
+def test_a_command_that_is_nearly_one_is_told_which(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["slove", "What is $1+1$?"]) == 1
+    assert capsys.readouterr().err == "kit: there is no command 'slove'; did you mean 'solve'?\n"
+    with pytest.raises(SystemExit):
+        cli.main(["xyzzy"])
+    assert "invalid choice: 'xyzzy'" in capsys.readouterr().err
 
 
 def test_settings_given_by_dotted_names_are_nested() -> None:

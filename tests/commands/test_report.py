@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from kit.evaluation.run_records import completion_record, problem_record, session_record
 
 from kit import cli
 from kit.evaluation.records import EvalRun
+from kit.evaluation.run_records import completion_record, problem_record, session_record
 from kit.solver.journal import Journal
 from tests.evaluation.report.test_contents import PROBLEMS, journal
 from tests.evaluation.runs import answered, completion, example, run

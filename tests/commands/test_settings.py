@@ -8,7 +8,7 @@ import pytest
 
 from kit import cli
 from kit.config import flattened
-from kit.kaggle.notebook.settings import FIRST, Settings
+from kit.recipes.settings import FIRST, Settings
 
 
 def test_what_matters_first_has_help_and_everything_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,10 @@ def test_policies_are_compared_on_a_recorded_run(run_csv: Path, capsys: pytest.C
     policies = ("--policy", "kit", "--policy", "3 equal of 8, bank")
     assert simulate("--compare", "--recording", run_csv, "--replicates", 2, *policies) == 0
     out = capsys.readouterr().out
+    assert out.splitlines()[1] == (
+        "comparing 3 policies on run: 3 shares of time x 2 replicates = 6 scenarios, each answered by every policy, on "
+        "1 process"
+    )
     titles = [line.strip() for line in out.splitlines() if line.startswith("run, ")]
     assert len(titles) == 3
     assert re.fullmatch(r"run, 0\.7 x \d+ s a problem", titles[0])

@@ -15,20 +15,19 @@ from pathlib import Path
 
 import trio
 
+from kit.checkout import SOURCE
 from kit.engines.vllm.server.diagnosis import diagnose, read_capacity
 from kit.errors import EngineError, InputError, MissingError
-from kit.kaggle.checkout import SOURCE
 from kit.kaggle.checks.machine import Machine, Needs, check_machine
-from kit.kaggle.facts import NEW_TOKEN
 from kit.kaggle.findings import Check, Finding, error, lowered, warning
-from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import Isolation, without_network
 from kit.kaggle.upload.client import check_installed
 from kit.kaggle.upload.credentials import find_credentials
 from kit.kaggle.wheels.committed import current_lock
 from kit.kaggle.wheels.lockfile import lock_path
+from kit.recipes.vllm import SERVER_FOLDER
 from kit.sandbox.config import SandboxConfig
-from kit.sandbox.confinement import Confinement
+from kit.sandbox.confinement import Confinement, Layer
 from kit.sandbox.pool import open_pool
 
 _PACKAGES = ("torch", "transformers", "polars", "grpcio", "nbclient", "matplotlib")
@@ -90,7 +89,14 @@ def sandbox() -> Check:
         (confinement.bounds_processes, "the number of processes is not bounded", "allow seccomp, or run as root"),
     )
     findings = tuple(warning("sandbox", problem, fix) for is_kept, problem, fix in promises if not is_kept)
-    return Check(name="sandbox", detail=confinement.describe(), findings=findings)
+    return Check(name="sandbox", detail=_layers(confinement), findings=findings)
+
+
+def _layers(confinement: Confinement) -> str:
+    """Those in force and the others; why the machine does not grant one matters where a promise is broken."""
+    held, others = sorted(confinement.layers), sorted(set(Layer) - confinement.layers)
+    detail = ", ".join(held) or "resource limits only"
+    return detail + (f"; not granted here: {', '.join(others)}" if others else "")
 
 
 async def _confinement() -> Confinement | None:
@@ -142,7 +148,8 @@ def credentials(environ: Mapping[str, str]) -> Check:
     try:
         found = find_credentials(environ)
     except MissingError as fault:
-        finding = warning("credentials", f"nothing can be uploaded: {fault}", NEW_TOKEN)
+        problem, _, fix = str(fault).rpartition("\n")
+        finding = warning("credentials", f"nothing can be uploaded: {problem}", fix)
         return Check(name="credentials", detail="none", findings=(finding,))
     return Check(name="credentials", detail=f"{found.source}, of {found.username or 'a token'}")
 

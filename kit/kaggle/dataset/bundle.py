@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kit
+from kit.checkout import build_wheel, commit
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, cannot_write
 from kit.kaggle import facts
-from kit.kaggle.checkout import build_wheel, commit
 from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
 from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest

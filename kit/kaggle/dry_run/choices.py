@@ -1,37 +1,18 @@
 """Which settings a dry run has: the submission's, squeezed to this machine, and the user's on top.
 
-In: what was asked for by flags and by name. Out: settings, nested as in `Settings`, and the recursive model to pack.
+In: what was asked for by flags and by name. Out: settings, nested as in `Settings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kit.assets import TINY_MODEL
 from kit.config import merged, replaced
-from kit.errors import InputError, MissingError
-from kit.kaggle import checkout
-from kit.kaggle.notebook.settings import Settings
-from kit.kaggle.notebook.vllm import check_python
-
-VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
-UNTRAINED_FOLDER = "trm-untrained"
-
-SQUEEZED: Mapping[str, Any] = {
-    "budget": {"limit_s": 240.0, "reserve_s": 20.0, "floor_s": 2.0},
-    "solver": {"sampling": {"temperature": 1.0, "max_new_tokens": 128}},
-    "engine": {"device": "cpu", "dtype": "float32", "num_threads": 1},
-}
-"""How a dry run differs from a submission: five hours squeezed to four minutes, no GPU, and samples as short
-and as varied as the shipped model's training. One thread: its matrices are too small to share."""
-
-AS_TRAINED: Mapping[str, Any] = {"solver": {"prompt": "plain"}}
-"""For the shipped model, which has seen one wording only."""
-
-RECURSIVE: Mapping[str, Any] = {"solver": {"depths": [3, 5, 10]}}
-"""For the recursive engines: the ladder of depths that a contested vote climbs."""
+from kit.errors import InputError
+from kit.recipes.choices import AS_TRAINED, SQUEEZED, engine_changes, is_shipped
+from kit.recipes.settings import Settings
 
 IN_ORDER: Mapping[str, Any] = {"solver": {"in_order": True}}
 """So that answers follow from the samples alone, and not from which of them ended first."""
@@ -54,69 +35,9 @@ def dry_run_settings(
     )
 
 
-def engine_changes(engine: str, changes: Mapping[str, Any], *, has_wheels: bool) -> Mapping[str, Any]:
-    """`changes` with this engine; vLLM's Python is the checkout's own unless the wheels bring one, or it was named.
-
-    Raises: MissingError where there is none, before anything is built.
-    """
-    kind = engine_kind(engine, changes)
-    layers: list[Mapping[str, Any]] = [{"engine": {"kind": kind}}]
-    if recurses(kind):
-        layers.append(RECURSIVE)
-    if kind.startswith("vllm") and not has_wheels:
-        python = checkout.SOURCE / VLLM_PYTHON
-        if not python.is_file() and not _named(changes, "vllm", "python"):
-            raise MissingError(f"no vLLM in {python.parent.parent}; `make environment-vllm` installs its CPU build")
-        layers.append({"engine": {"vllm": {"python": str(python)}}})
-    told = merged(*layers, changes)
-    if not (named := _named(told, "vllm", "python")):
-        return told
-    python = Path(named).absolute()  # the notebook runs in a folder of its own
-    check_python(python, needs_plugin=kind == "vllm-trm")
-    return merged(told, {"engine": {"vllm": {"python": str(python)}}})
-
-
 def squeezed(changes: Mapping[str, Any]) -> Settings | None:
     """A dry run's settings with these changes; None where they do not go with its short clock."""
     try:
         return replaced(Settings(), merged(SQUEEZED, changes))
     except InputError:
         return None
-
-
-def engine_kind(engine: str, changes: Mapping[str, Any]) -> str:
-    """The engine that is run: a setting `engine.kind` says more than `engine`."""
-    return _named(changes, "kind") or engine
-
-
-def recurses(kind: str) -> bool:
-    """Whether an engine of this kind needs a recursive model."""
-    return kind.endswith("trm")
-
-
-def is_shipped(model: Path) -> bool:
-    """Whether this is the model that ships with the kit."""
-    return model.resolve() == TINY_MODEL.resolve()
-
-
-def chosen_trm(trm: Path | None, *, kind: str, model: Path, out: Path, tell: Callable[[str], object]) -> Path | None:
-    """The recursive model for an engine: the one given, or one in `out` that changes nothing yet.
-
-    So a recursive engine can be tried before one is trained. tell: is told of an untrained one before it is made.
-    """
-    if trm is not None or not recurses(kind):
-        return trm
-    from kit.trm.checkpoint import save_untrained
-
-    folder = out / UNTRAINED_FOLDER
-    tell(f"no --trm given: making an untrained one in {folder}, which answers exactly as {model} does")
-    save_untrained(folder, backbone_folder=model)
-    return folder
-
-
-def _named(changes: Mapping[str, Any], *names: str) -> str:
-    """The text that is set for the engine under these names; empty where there is none."""
-    place: Any = changes.get("engine")
-    for name in names:
-        place = place.get(name) if isinstance(place, Mapping) else None
-    return place if isinstance(place, str) else ""

@@ -64,6 +64,12 @@ class Report:
         return tuple(line.solution.guess for line in self.lines if line.solution and line.solution.guess)
 
     @property
+    def num_tied(self) -> int:
+        """Problems whose leader has no more votes than the next answer."""
+        tops = (line.solution.votes[:2] for line in self.lines if line.solution)
+        return sum(len(top) == 2 and top[0][1] <= top[1][1] for top in tops)
+
+    @property
     def expected_right(self) -> float:
         """How many are right by the votes alone, as the learned prior judges their shapes; needs no gold."""
         return math.fsum(
@@ -104,7 +110,8 @@ def make_report(
 class TwoRuns:
     """Two runs of one competition, as AIMO3 scores them: a problem counts 1 if both are right and 1/2 if one is.
 
-    num_same: problems answered alike. num_same_votes: those with the very same votes, too.
+    num_same: problems answered alike. num_same_votes: those with the very same votes, too. expected: the score, as the
+    votes' shapes promise it.
     score, num_gold: None and 0 where no gold is known.
     """
 
@@ -112,6 +119,7 @@ class TwoRuns:
     num_same_votes: int
     num_problems: int
     num_gold: int
+    expected: float
     score: float | None
 
 
@@ -124,6 +132,7 @@ def compare_runs(first: Report, second: Report) -> TwoRuns:
         num_same_votes=sum(_votes_of(one) == _votes_of(other) for one, other in pairs),
         num_problems=len(pairs),
         num_gold=first.num_gold,
+        expected=(first.expected_right + second.expected_right) / 2,
         score=sum(rights) / 2 if rights else None,
     )
 
@@ -171,9 +180,15 @@ def as_table(report: Report) -> Table:
     return table
 
 
-def guess_lines(report: Report) -> list[str]:
-    """Why answers had to be guessed, each reason once with how many it concerns."""
-    return [f"{count} guessed: {why}" for why, count in Counter(report.guesses).most_common()]
+def notes_on(report: Report) -> list[str]:
+    """What the table does not say: why answers had to be guessed, each reason once, and how ties were broken."""
+    notes = [f"{count} guessed: {why}" for why, count in Counter(report.guesses).most_common()]
+    if report.num_tied:
+        notes.append(
+            f"{report.num_tied} tied in votes: the greater weight won (solver.voting.weighing), and of equal weights "
+            "the larger answer"
+        )
+    return notes
 
 
 def _cells(line: Line) -> dict[str, Text | str]:

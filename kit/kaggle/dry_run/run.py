@@ -28,15 +28,16 @@ from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
 from kit.kaggle.dataset.handle import DEFAULT_SLUG
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
-from kit.kaggle.dry_run.choices import chosen_trm, dry_run_settings, engine_kind
+from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
-from kit.kaggle.notebook.settings import Settings
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
-from kit.kaggle.notebook.vllm import SERVER_FOLDER
 from kit.kaggle.offline import OfflineCommand, without_network
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.kernel import NOTEBOOK
 from kit.problem import Problem, read_problems
+from kit.recipes.choices import chosen_trm, engine_kind
+from kit.recipes.settings import Settings
+from kit.recipes.vllm import SERVER_FOLDER
 from kit.solver.journal import Record, read_records
 
 OUTPUT_NAME = "output.log"

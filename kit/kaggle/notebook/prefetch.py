@@ -22,36 +22,13 @@ from pathlib import Path
 
 import trio
 
-from kit.errors import check_fields
+from kit.recipes.attempts import PrefetchConfig
 
 log = logging.getLogger(__name__)
 
 MiB, GiB = 1 << 20, 1 << 30
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrefetchConfig:
-    """How weights are read ahead.
-
-    num_threads: 0 reads nothing ahead. read_bytes: of one read. spare_bytes: of memory left alone.
-    Raises: InputError for a value outside its range.
-    """
-
-    num_threads: int = 16  # as the public notebooks (docs/peers.md#common-ancestor)
-    read_bytes: int = 16 * MiB
-    spare_bytes: int = 4 * GiB
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            (
-                ("num_threads", 0 <= self.num_threads <= 64, "from 0 to 64"),
-                ("read_bytes", MiB <= self.read_bytes <= GiB, "from 1 MiB to 1 GiB"),
-                ("spare_bytes", self.spare_bytes >= 0, ">= 0"),
-            ),
-        )
 
 
 class Ended(StrEnum):

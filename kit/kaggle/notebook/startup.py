@@ -26,12 +26,12 @@ from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook.engine import as_kind, open_restored, resolved_kind, weight_files
+from kit.kaggle.notebook.engine import CODE_FOLDER, open_restored, unpack_kit, weight_files
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
-from kit.kaggle.notebook.recipe import Kind, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
-from kit.kaggle.notebook.vllm import CODE_FOLDER, unpack_kit
 from kit.kaggle.wheels.install import install_from
+from kit.recipes.attempts import AttemptsConfig, Kind
+from kit.recipes.opening import as_kind, open_sandboxes, resolved_kind
 from kit.sampling import Engine
 from kit.tools.reasoner import ToolReasoner
 
@@ -47,7 +47,7 @@ _ValueT = TypeVar("_ValueT")
 async def open_attempts(
     environment: KaggleEnvironment,
     mounts: Mounts,
-    recipe: Recipe,
+    attempts: AttemptsConfig,
     *,
     clock: Clock,
     on_timing: Callable[[Timing], None],
@@ -61,14 +61,14 @@ async def open_attempts(
     closing = trio.Event()
     async with trio.open_nursery() as holders:
         hold = _Holder(holders, closing)
-        engine = _add_engine(graph, environment, mounts, recipe, hold)
-        sandboxes = _add_sandboxes(graph, environment, recipe, hold) if recipe.tool_format.runs_code else None
+        engine = _add_engine(graph, environment, mounts, attempts, hold)
+        sandboxes = _add_sandboxes(graph, environment, attempts, hold) if attempts.tool_format.runs_code else None
         try:
             failure = await graph.run()
             if failure is None:
                 pool = None if sandboxes is None else sandboxes.value
                 yield ToolReasoner(
-                    engine=engine.value, tool_format=recipe.tool_format, interpreters=pool, config=recipe.reasoning
+                    engine=engine.value, tool_format=attempts.tool_format, interpreters=pool, config=attempts.reasoning
                 )
         finally:
             closing.set()
@@ -77,25 +77,25 @@ async def open_attempts(
 
 
 def _add_engine(
-    graph: StartupGraph, environment: KaggleEnvironment, mounts: Mounts, recipe: Recipe, hold: _Holder
+    graph: StartupGraph, environment: KaggleEnvironment, mounts: Mounts, attempts: AttemptsConfig, hold: _Holder
 ) -> Step[Engine]:
     """The steps to a model that is ready to sample."""
 
     async def prefetch() -> Prefetched:
-        return await read_ahead(weight_files(restored.value, recipe.engine), recipe.prefetch)
+        return await read_ahead(weight_files(restored.value, attempts.engine), attempts.prefetch)
 
     async def start_engine() -> Engine:
-        kind = await _in_thread(lambda: resolved_kind(recipe.engine, installed.value))
+        kind = await _in_thread(lambda: resolved_kind(attempts.engine, installed.value))
         try:
             return await hold(await _in_thread(lambda: make_engine(kind)))
         except KitError as error:
-            if recipe.engine.kind != "auto" or kind == "transformers":
+            if attempts.engine.kind != "auto" or kind == "transformers":
                 raise
             log.error("vLLM does not serve, transformers takes its place: %s", error)
             return await hold(await _in_thread(lambda: make_engine("transformers")))
 
     def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
-        chosen = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
+        chosen = dataclasses.replace(attempts, engine=as_kind(attempts.engine, kind))
         return open_restored(restored.value, installed.value, chosen, scratch=environment.scratch)
 
     into = environment.scratch / RESTORED_FOLDER
@@ -108,28 +108,16 @@ def _add_engine(
 
     restored = graph.add("restore", restore_dataset)
     installed = graph.add("install", install_wheels, after=(restored,))
-    if recipe.prefetch.num_threads:
+    if attempts.prefetch.num_threads:
         graph.add("prefetch", prefetch, after=(restored,), is_optional=True)
     return graph.add("engine", start_engine, after=(restored, installed))
 
 
 def _add_sandboxes(
-    graph: StartupGraph, environment: KaggleEnvironment, recipe: Recipe, hold: _Holder
+    graph: StartupGraph, environment: KaggleEnvironment, attempts: AttemptsConfig, hold: _Holder
 ) -> Step[Interpreters]:
     hidden = (environment.input.resolve(), environment.working.resolve())
-    return graph.add("sandboxes", lambda: hold(open_sandboxes(recipe.tools, hidden=hidden)))
-
-
-def open_sandboxes(tools: ToolsConfig, *, hidden: tuple[Path, ...] = ()) -> AbstractAsyncContextManager[Interpreters]:
-    """The Pythons that a model may run. hidden: folders that they do not see."""
-    from kit.sandbox.config import SandboxConfig
-    from kit.sandbox.pool import open_pool
-
-    return open_pool(
-        SandboxConfig(
-            memory_bytes=tools.memory_bytes, output_bytes=tools.output_bytes, num_spare=tools.num_spare, hidden=hidden
-        )
-    )
+    return graph.add("sandboxes", lambda: hold(open_sandboxes(attempts.tools, hidden=hidden)))
 
 
 def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import json
 import logging
 import os
 import secrets
@@ -25,17 +26,17 @@ from typing import Protocol
 
 import kit
 from kit.budget import Budget, process_clock
-from kit.config import machine_facts
+from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
 from kit.kaggle import facts
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
-from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import Competition, predict_function
-from kit.kaggle.notebook.settings import Settings, overridden
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
 from kit.kaggle.transfer import sha256_of
+from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.journal import Journal
 
@@ -75,16 +76,33 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     budget = Budget(settings.budget, process_clock())
     mounts = Mounts.find(environment.input)
     journal = open_journal(environment, mounts, settings)
-    recipe = settings.recipe(seed=seed_of_run(settings, journal))
+    attempts = settings.attempts(seed=seed_of_run(settings, journal))
 
     def open_engine() -> AbstractAsyncContextManager[Engine]:
         keep = partial(_keep, journal)
-        return open_attempts(environment, mounts, recipe, clock=budget.clock, on_timing=keep)
+        return open_attempts(environment, mounts, attempts, clock=budget.clock, on_timing=keep)
 
-    competition = Competition(open_engine, budget=budget, journal=journal, config=recipe.solver)
+    competition = Competition(open_engine, budget=budget, journal=journal, config=attempts.solver)
     competition.start()
     log.info("kit %s from %s; %.1f s since the process started", kit.__version__, kit.__file__, budget.clock())
     return Session(environment, mounts, competition)
+
+
+def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """The settings with what SETTINGS_VARIABLE changes in them.
+
+    Raises: InputError for a variable that is no JSON object, or changes what cannot be changed.
+    """
+    text = environ.get(SETTINGS_VARIABLE)
+    if not text:
+        return settings
+    try:
+        changes = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
+    if not isinstance(changes, dict):
+        raise InputError(f"{SETTINGS_VARIABLE} must be a JSON object, got {text!r}")
+    return replaced(settings, changes)
 
 
 def serve(session: Session) -> None:

@@ -1,9 +1,9 @@
-"""Kaggle's own `KaggleApi`, in a process of its own: one call, answered in lines of JSON.
+"""Kaggle's own `KaggleApi`, in a process of its own: requests and answers in lines of JSON, until no more come.
 
-In: on the command line, the descriptor to answer on and one request, `{"call": NAME, ...its arguments}`. Out: while
-files are sent `{"file": NAME, "num_bytes": N}`, and at last `{"result": ...}` or `{"error": {...}}`. An error holds
-its `kind` (http, line, credentials, storage or request), the HTTP `status` if there was one, and the `text`, the
-server's if it gave any. What the client prints goes to its standard output and is not read.
+In: on the command line, the descriptor of a socket; from it, requests `{"call": NAME, ...its arguments}`. Out: for
+each, while files are sent `{"file": NAME, "num_bytes": N}`, and at last `{"result": ...}` or `{"error": {...}}`. An
+error holds its `kind` (http, line, credentials, storage or request), the HTTP `status` if there was one, and the
+`text`, the server's if it gave any. What the client prints goes to its standard output and is not read.
 
 Three things differ from `python -m kaggle`: a file that storage did not take is an error in every release, upload
 sessions outlive the call (the client forgets them even after Kaggle refused the dataset), and a session that storage
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import kaggle
 import requests
@@ -154,16 +154,22 @@ CALLS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def main(name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The last line of the answer."""
+def serve(line: socket.socket) -> None:
+    """Answer every request on the line, until it is closed."""
     kaggle_api_extended.ResumableUploadContext = KeptSessions
     kaggle_api_extended.TqdmBufferedReader = CountedFile
     api = Api()
     api.__dict__.update(vars(kaggle.api))  # who has authenticated already, on import
+    for request in line.makefile("rb"):
+        tell(_answer(api, **json.loads(request)))
+
+
+def _answer(api: Api, call: str, **arguments: Any) -> Mapping[str, Any]:
+    """The last line of the answer."""
     try:
         if not api._authenticated:
             api.authenticate()
-        return {"result": CALLS[name](api, **arguments)}
+        return {"result": CALLS[call](api, **arguments)}
     except (requests.RequestException, FileRefusedError, ValueError, SystemExit) as error:
         return {"error": _told(error)}
 
@@ -191,11 +197,10 @@ def _told(error: BaseException) -> Mapping[str, Any]:
 
 def tell(line: Mapping[str, Any]) -> None:
     """Write one line of the answer."""
-    _ANSWERS.write(json.dumps(line).encode() + b"\n")
+    _LINE.sendall(json.dumps(line).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    _ANSWERS: BinaryIO = open(int(sys.argv[1]), "wb", buffering=0)  # noqa: PTH123, SIM115
-    os.set_inheritable(int(sys.argv[1]), False)
-    _request = json.loads(sys.argv[2])
-    tell(main(_request.pop("call"), _request))
+    _LINE = socket.socket(fileno=int(sys.argv[1]))
+    _LINE.set_inheritable(False)
+    serve(_LINE)

@@ -1,8 +1,9 @@
-"""The real `kaggle` client: started as a process for each call, with a clean environment, and answered in values.
+"""The real `kaggle` client: a process with a clean environment that serves all calls, answered in values.
 
 In: what to ask. Out: typed values, or ClientError, whose fault is decided by the HTTP status and the kind of the
 error alone. Nothing is asked of the user, and no secret stands in what is told. The client has no time limits of its
-own: one that is silent for `stall_s` is ended, and its upload goes on where it was when it is started again.
+own: one that is silent for `stall_s` is ended. One that was ended or died is started again by the next call, and its
+upload goes on where it was.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import os
-import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import partial
@@ -106,17 +107,12 @@ class SavedKernel:
     lost: Mapping[str, list[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class KaggleClient:
-    """folder: where it runs. environ: all of its environment. scrub: strikes secrets from a text.
+    """Every method raises ClientError. scrub: strikes secrets from a text."""
 
-    Every method raises ClientError.
-    """
-
-    folder: Path
-    environ: Mapping[str, str]
+    process: ApiProcess
     scrub: Callable[[str], str]
-    stall_s: float
 
     def status(self, ref: str) -> DatasetStatus:
         """Where the dataset `owner/slug` is, as Kaggle says."""
@@ -133,7 +129,7 @@ class KaggleClient:
         return sizes_bytes
 
     def create(self, folder: str, *, is_public: bool, on_progress: Callable[[str, int], None]) -> str:
-        """The address of a new dataset of `folder`, relative to `self.folder`; on_progress: (file, its bytes sent)."""
+        """The address of a new dataset of `folder`, relative to the client's; on_progress: (file, its bytes sent)."""
         return str(self._call("create", on_progress, folder=folder, is_public=is_public))
 
     def add_version(self, folder: str, *, notes: str, on_progress: Callable[[str, int], None]) -> str:
@@ -141,7 +137,7 @@ class KaggleClient:
         return str(self._call("add_version", on_progress, folder=folder, notes=notes))
 
     def push(self, folder: str) -> SavedKernel:
-        """Save the notebook in `folder`, relative to `self.folder`, and have Kaggle run it."""
+        """Save the notebook in `folder`, relative to the client's, and have Kaggle run it."""
         return SavedKernel(**self._call("push", folder=folder))
 
     def run_status(self, ref: str) -> RunStatus:
@@ -154,53 +150,97 @@ class KaggleClient:
         return str(self._call("submit", **how))
 
     def _call(self, call: str, on_progress: Callable[[str, int], None] = lambda *_: None, /, **arguments: Any) -> Any:
-        answers, answering = os.pipe()
-        request = json.dumps({"call": call, **arguments})
-        with open(answers, "rb", buffering=0) as stream, tempfile.TemporaryFile() as said:  # noqa: PTH123
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", str(_PROCESS), str(answering), request],  # -P: no folder named `kaggle`
-                    cwd=self.folder,
-                    env=dict(self.environ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
-                    pass_fds=(answering,),
-                    preexec_fn=partial(end_with_parent, signal.SIGKILL),
-                )
-            finally:
-                os.close(answering)
-            try:
-                answer = self._listen(stream, on_progress)
-            finally:
-                process.kill()  # at the end of its answers it has nothing more to do
-                process.wait()
-            return self._result(answer, said)
+        try:
+            answer = self.process.ask({"call": call, **arguments}, on_progress)
+        except ClientError as broken:
+            raise ClientError(broken.fault, self.scrub(broken.text)) from None  # it may hold a secret
+        if "error" in answer:
+            error = answer["error"]
+            raise ClientError(_fault(error["kind"], error["status"]), self.scrub(error["text"]))
+        return answer["result"]
 
-    def _listen(self, stream: IO[bytes], on_progress: Callable[[str, int], None]) -> Mapping[str, Any]:
-        """The last line of the answer; empty if the process ended without one."""
-        answer: Mapping[str, Any] = {}
-        rest = b""
-        while select.select([stream], [], [], self.stall_s)[0]:
-            chunk = stream.read(1 << 16)
-            if not chunk:
-                return answer
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                answer = json.loads(line)
-                if "file" in answer:
-                    on_progress(answer["file"], answer["num_bytes"])
-        raise ClientError(Fault.PASSING, "the client was silent for too long and was ended")
 
-    def _result(self, answer: Mapping[str, Any], said: IO[bytes]) -> Any:
-        if "result" in answer:
-            return answer["result"]
-        if "error" not in answer:  # it broke, and Python told why last
-            said.seek(0)
-            words = said.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise ClientError(Fault.REFUSED, self.scrub(f"the client broke: {words or 'without a word'}"))
-        error = answer["error"]
-        raise ClientError(_fault(error["kind"], error["status"]), self.scrub(error["text"]))
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """said: what the client printed."""
+
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    said: IO[bytes]
+
+
+class ApiProcess:
+    """The process of `api_process.py`: started by the first request, and by the next one after its end.
+
+    folder: where it runs. environ: all of its environment. stall_s: how long it may be silent.
+    """
+
+    def __init__(self, *, folder: Path, environ: Mapping[str, str], stall_s: float) -> None:
+        self._folder, self._environ, self._stall_s = folder, environ, stall_s
+        self._running: _Running | None = None
+
+    @property
+    def id(self) -> int | None:
+        """Of the process that runs; None if none does."""
+        return self._running.process.pid if self._running is not None else None
+
+    def ask(self, request: Mapping[str, Any], on_progress: Callable[[str, int], None]) -> Mapping[str, Any]:
+        """The last line of its answer.
+
+        Raises: ClientError if it is silent for too long, or ends without an answer.
+        """
+        if self._running is None or self._running.process.poll() is not None:
+            self.end()
+            self._running = self._start()
+        answer: Mapping[str, Any] | None = None
+        try:
+            answer = _answer(self._running.line, request, on_progress)
+            if answer is None:
+                raise ClientError(Fault.REFUSED, f"the client broke: {_last_line(self._running.said)}")
+        except TimeoutError:
+            raise ClientError(Fault.PASSING, "the client was silent for too long and was ended") from None
+        finally:
+            if answer is None:
+                self.end()
+        return answer
+
+    def end(self) -> None:
+        """End it, whatever it does: at the end of its answers it has nothing more to do."""
+        if self._running is not None:
+            self._running.line.close()
+            self._running.process.kill()
+            self._running.process.wait()
+            self._running.said.close()
+            self._running = None
+
+    def _start(self) -> _Running:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(self._stall_s)
+        said = tempfile.TemporaryFile()  # noqa: SIM115
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(_PROCESS), str(theirs.fileno())],  # -P: no folder named `kaggle`
+                cwd=self._folder,
+                env=dict(self._environ),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=(theirs.fileno(),),
+                preexec_fn=partial(end_with_parent, signal.SIGKILL),
+            )
+        return _Running(process, ours, said)
+
+
+@contextmanager
+def client_in(
+    folder: Path, *, environ: Mapping[str, str], scrub: Callable[[str], str], stall_s: float
+) -> Iterator[KaggleClient]:
+    """The client in `folder`, where it finds what it is to send. environ: all of its environment; it is ended after."""
+    process = ApiProcess(folder=folder, environ=environ, stall_s=stall_s)
+    try:
+        yield KaggleClient(process, scrub)
+    finally:
+        process.end()
 
 
 def check_installed() -> str:
@@ -213,6 +253,29 @@ def check_installed() -> str:
         if importlib.util.find_spec(name) is None:
             raise MissingError(f"{sys.executable}: has no package `{name}`; install it: pip install {' '.join(PINS)}")
     return importlib.metadata.version("kaggle")
+
+
+def _answer(
+    line: socket.socket, request: Mapping[str, Any], on_progress: Callable[[str, int], None]
+) -> Mapping[str, Any] | None:
+    """The last line of the answer to `request`; None if the process ended without one."""
+    try:
+        line.sendall(json.dumps(request).encode() + b"\n")
+        with line.makefile("rb") as lines:
+            for told in lines:
+                answer: Mapping[str, Any] = json.loads(told) if told.endswith(b"\n") else {}
+                if "file" not in answer:
+                    return answer or None
+                on_progress(answer["file"], answer["num_bytes"])
+    except ConnectionError:  # it ended before it had read the request
+        pass
+    return None
+
+
+def _last_line(said: IO[bytes]) -> str:
+    """Python tells last why a process broke."""
+    said.seek(0)
+    return said.read().decode(errors="replace").strip().rpartition("\n")[2] or "without a word"
 
 
 def _known(words: type[_WordT], said: str) -> _WordT:

@@ -16,15 +16,24 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.checkout import SOURCE
 from kit.errors import InputError, MissingError, cannot_write, check_fields
 from kit.kaggle import facts
-from kit.kaggle.checkout import SOURCE
 from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
-from kit.kaggle.upload.client import ClientError, KaggleClient, KaggleError, RunStatus, SavedKernel, check_installed
+from kit.kaggle.upload.client import (
+    ClientError,
+    KaggleClient,
+    KaggleError,
+    RunStatus,
+    SavedKernel,
+    check_installed,
+    client_in,
+)
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.lock import held
 
@@ -129,8 +138,7 @@ def push(kernel: Kernel, notebook: Path, *, work: Path, environ: Mapping[str, st
     credentials = find_credentials(environ)
     check_installed()
     _check_notebook(notebook, credentials)
-    with held(work):
-        client = _client(work, environ, credentials)
+    with held(work), _client(work, environ, credentials) as client:
         _stage(kernel, notebook, work / "staged")
         try:
             saved = client.push("staged")
@@ -162,8 +170,7 @@ def submit(
         raise InputError("--message must be some text")
     credentials = find_credentials(environ)
     check_installed()
-    with held(work):
-        client = _client(work, environ, credentials)
+    with held(work), _client(work, environ, credentials) as client:
         latest = _latest(kernel, work)
         chosen = version or latest
         if chosen is None:
@@ -191,15 +198,11 @@ def _check_notebook(notebook: Path, credentials: Credentials) -> None:
         raise InputError(f"{notebook}: holds your Kaggle credentials; take them out")
 
 
-def _client(work: Path, environ: Mapping[str, str], credentials: Credentials) -> KaggleClient:
+def _client(work: Path, environ: Mapping[str, str], credentials: Credentials) -> AbstractContextManager[KaggleClient]:
     scratch = work / "client"
     scratch.mkdir(mode=0o700, exist_ok=True)
-    return KaggleClient(
-        folder=work,
-        environ=client_environment(environ, scratch=scratch),
-        scrub=credentials.scrubbed,
-        stall_s=_STALL_S,
-    )
+    environ = client_environment(environ, scratch=scratch)
+    return client_in(work, environ=environ, scrub=credentials.scrubbed, stall_s=_STALL_S)
 
 
 def _stage(kernel: Kernel, notebook: Path, folder: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kit.errors import MissingError
 from kit.kaggle.dataset.handle import DatasetHandle
-from kit.kaggle.upload.client import KaggleClient, check_installed
+from kit.kaggle.upload.client import KaggleClient, check_installed, client_in
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.kaggle.upload.delivery import STAGED_NAME, Delivery
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
@@ -50,38 +50,39 @@ def upload(
     work = dataset.resolve().with_name(f"{dataset.resolve().name}.upload")
     with held(work):
         on_event(Event(stage=Stage.NOTE, text=f"kaggle {release}, credentials: {credentials.source}"))
-        staged = check_dataset_folder(
-            dataset,
-            credentials=credentials,
-            on_progress=lambda done, total: on_event(
-                Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total)
-            ),
-        )
+        staged = _checked(dataset, credentials, on_event)
         stage(staged, work / STAGED_NAME, handle.metadata)
-        delivery = _delivery(staged, handle, work, credentials, environ, retry_policy, on_event)
-        if is_fresh:
-            delivery.forget()
-        return delivery.run()
+        sessions = _sessions(work, staged)
+        environ = client_environment(environ, scratch=sessions)
+        with client_in(work, environ=environ, scrub=credentials.scrubbed, stall_s=retry_policy.stall_s) as client:
+            delivery = _delivery(staged, handle, client, sessions, retry_policy, on_event)
+            if is_fresh:
+                delivery.forget()
+            return delivery.run()
+
+
+def _checked(dataset: Path, credentials: Credentials, on_event: Callable[[Event], None]) -> StagedDataset:
+    def on_progress(done: int, total: int) -> None:
+        on_event(Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total))
+
+    return check_dataset_folder(dataset, credentials=credentials, on_progress=on_progress)
+
+
+def _sessions(work: Path, staged: StagedDataset) -> Path:
+    """The client's sessions. They belong to the manifest: it knows a file by name, size and time, not by content."""
+    sessions = work / staged.manifest_sha256[:16] / "sessions"
+    sessions.mkdir(mode=0o700, parents=True, exist_ok=True)  # a session's address lets whoever has it write there
+    return sessions
 
 
 def _delivery(
     staged: StagedDataset,
     handle: DatasetHandle,
-    work: Path,
-    credentials: Credentials,
-    environ: Mapping[str, str],
+    client: KaggleClient,
+    sessions: Path,
     retry_policy: RetryPolicy,
     on_event: Callable[[Event], None],
 ) -> Delivery:
-    """The sessions belong to the manifest, because the client knows a file by name, size and time, not content."""
-    sessions = work / staged.manifest_sha256[:16] / "sessions"
-    sessions.mkdir(mode=0o700, parents=True, exist_ok=True)  # a session's address lets whoever has it write there
-    client = KaggleClient(
-        folder=work,
-        environ=client_environment(environ, scratch=sessions),
-        scrub=credentials.scrubbed,
-        stall_s=retry_policy.stall_s,
-    )
     remote = RemoteDataset(
         ref=handle.ref, sizes_bytes=staged.sizes_bytes, client=client, retry_policy=retry_policy, on_event=on_event
     )
@@ -91,6 +92,6 @@ def _delivery(
         remote=remote,
         client=client,
         sessions=sessions,
-        record_path=work / "record.json",
+        record_path=sessions.parent.with_name("record.json"),
         on_event=on_event,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kit.checkout import SOURCE
 from kit.errors import InputError, MissingError
-from kit.kaggle.checkout import SOURCE
 from kit.kaggle.wheels.closure import Closure, check
 from kit.kaggle.wheels.index import Index, configured_index
 from kit.kaggle.wheels.lockfile import Lock, load_lock, lock_path

@@ -7,23 +7,22 @@ so nothing there is uninstalled. Whoever starts its Python must not hand on PYTH
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from kit.cuda import driver_cuda
 from kit.errors import InputError, MissingError
 from kit.kaggle.transfer import sha256_of, storing
 from kit.kaggle.wheels.installers import undirected, uv_command
 from kit.kaggle.wheels.lockfile import locked_target, requirements_path
-from kit.kaggle.wheels.target import Target
+from kit.kaggle.wheels.target import Target, major_minor
 
 _MARK = "kit-environment.txt"  # in a finished environment: what it was made from
 _BORROWED = "kit-borrowed.pth"
@@ -45,7 +44,7 @@ class Host:
         return cls(
             python=sys.version_info[:2],
             machine=platform.machine(),
-            glibc=_pair(version) if name == "glibc" else None,
+            glibc=major_minor(version) if name == "glibc" else None,
             cuda=driver_cuda(),
         )
 
@@ -57,13 +56,13 @@ def check_host(target: Target, host: Host) -> None:
     counts: an older driver of the same one runs it ("minor version compatibility", NVIDIA's CUDA Compatibility guide).
     Raises: InputError that says what is here, what the wheels are for, and what to do.
     """
-    if (host.machine, host.python) != ("x86_64", _pair(target.python)):
+    if (host.machine, host.python) != ("x86_64", major_minor(target.python)):
         raise InputError(_other_python(target, host))
-    if host.glibc is None or host.glibc < _pair(target.glibc):
+    if host.glibc is None or host.glibc < major_minor(target.glibc):
         here = "another C library" if host.glibc is None else f"glibc {_text(host.glibc)}"
         fix = "choose a newer image for the notebook, or lower `glibc` in targets.toml and lock anew"
         raise InputError(f"target {target.name}: the wheels may ask for glibc {target.glibc}, here is {here}; {fix}")
-    if target.cuda is not None and host.cuda is not None and host.cuda[0] < _pair(target.cuda)[0]:
+    if target.cuda is not None and host.cuda is not None and host.cuda[0] < major_minor(target.cuda)[0]:
         here = f"the driver runs CUDA up to {_text(host.cuda)}"
         fix = f"build the dataset from a target of CUDA {host.cuda[0]} in targets.toml"
         raise InputError(f"target {target.name}: the wheels are for CUDA {target.cuda}, {here}; {fix}")
@@ -93,19 +92,6 @@ def install_from(folder: Path, lock: Path, into: Path, *, borrow: Sequence[Path]
         (_site_packages(into, target) / _BORROWED).write_text(paths, encoding="utf-8")
         mark.write_text(recipe, encoding="utf-8")
     return python
-
-
-def driver_cuda(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[int, int] | None:
-    """The newest CUDA that the NVIDIA driver runs; None without a driver. Touches no GPU.
-
-    load: opens a library by name. Source: cuDriverGetVersion, CUDA Driver API; 12080 is 12.8.
-    """
-    try:
-        driver, version = load("libcuda.so.1"), ctypes.c_int(0)
-        failed = driver.cuDriverGetVersion(ctypes.byref(version))
-    except (OSError, AttributeError):
-        return None
-    return None if failed or not version.value else (version.value // 1000, version.value % 1000 // 10)
 
 
 def _check_replaceable(into: Path) -> None:
@@ -147,11 +133,6 @@ def _other_python(target: Target, host: Host) -> str:
 
 def _site_packages(into: Path, target: Target) -> Path:
     return into / "lib" / f"python{target.python}" / "site-packages"
-
-
-def _pair(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")[:2]
-    return int(major), int(minor)
 
 
 def _text(version: tuple[int, int]) -> str:

@@ -61,13 +61,13 @@ class Target:
 
     def platforms(self) -> list[str]:
         """The platform tags of Linux x86-64 with this C library or an older one, the newest first."""
-        minors = range(_pair(self.glibc)[1], _OLDEST_GLIBC_MINOR - 1, -1)
+        minors = range(major_minor(self.glibc)[1], _OLDEST_GLIBC_MINOR - 1, -1)
         named = ((f"manylinux_2_{minor}_x86_64", _LEGACY.get(minor)) for minor in minors)
         return [*(name for pair in named for name in pair if name is not None), "linux_x86_64"]
 
     def tags(self) -> tuple[Tag, ...]:
         """Every tag a wheel may have, the best first."""
-        python = _pair(self.python)
+        python = major_minor(self.python)
         interpreter = f"cp{python[0]}{python[1]}"
         platforms = self.platforms()
         best = cpython_tags(python, abis=[interpreter], platforms=platforms)
@@ -163,6 +163,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML ({error})") from None
 
 
-def _pair(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")
+def major_minor(version: str) -> tuple[int, int]:
+    """The first two numbers of a version."""
+    major, minor = version.split(".")[:2]
     return int(major), int(minor)

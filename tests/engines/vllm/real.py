@@ -25,7 +25,7 @@ import trio
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kit.engines.vllm.client.admission import ServerMetrics, read_metrics
-from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
 from kit.engines.vllm.server.supervision import Incident, Launch, SupervisorConfig
@@ -136,7 +136,7 @@ async def open_real(
     launch = launch_of(python, folder, wrapped)
     async with (
         open_server(launch, settings, SUPERVISION) as server,
-        open_engine(server, tokenizer=tiny.tokenizer(), config=client) as engine,
+        open_openai(server, tokenizer=tiny.tokenizer(), config=client) as engine,
     ):
         await server.ready()
         yield Real(server, engine, launch.scratch)

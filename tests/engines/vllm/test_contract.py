@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
-from kit.engines.vllm.client.engine import ClientConfig, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, open_openai
 from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.server.ports import free_port
 from kit.sampling import Message, Prompt, Sample
@@ -64,7 +64,7 @@ def words_url() -> Iterator[str]:
 class TestAServerThatTellsTokenIds(EngineContract):
     @pytest.fixture
     async def subject(self, telling_url: str) -> AsyncIterator[Subject]:
-        async with open_engine(endpoint(telling_url), tokenizer=tiny.tokenizer()) as engine:
+        async with open_openai(endpoint(telling_url), tokenizer=tiny.tokenizer()) as engine:
             yield subject_of(engine)
 
 
@@ -74,7 +74,7 @@ class TestAServerThatTellsWordsOnly(EngineContract):
     @pytest.fixture
     async def subject(self, words_url: str) -> AsyncIterator[Subject]:
         config = ClientConfig(tells_ids=False, poll_s=None)
-        async with open_engine(endpoint(words_url), tokenizer=tiny.tokenizer(), config=config) as engine:
+        async with open_openai(endpoint(words_url), tokenizer=tiny.tokenizer(), config=config) as engine:
             yield subject_of(engine)
 
 
@@ -111,7 +111,7 @@ def test_a_turn_of_gpt_oss_is_continued_as_the_model_wrote_it(telling_url: str, 
     tokenizer = HarmonyTokenizer()
 
     async def main() -> tuple[Sample, Any]:
-        async with open_engine(endpoint(telling_url), tokenizer=tokenizer) as engine:
+        async with open_openai(endpoint(telling_url), tokenizer=tokenizer) as engine:
             sample = await engine.sample(prompt, quick(max_new_tokens=4), timeout_s=30)
             return sample, await HttpClient().get_json(f"{telling_url}/stats", timeout_s=10)
 

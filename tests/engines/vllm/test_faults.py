@@ -21,7 +21,7 @@ import pytest
 import trio
 
 from kit.engines.text.model_folder import check_model_folder
-from kit.engines.vllm.client.engine import ClientConfig, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, open_openai
 from kit.engines.vllm.server.diagnosis import Cause
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm
 from kit.engines.vllm.server.settings import ServerSettings
@@ -215,7 +215,7 @@ class TestAServerThatHasToTakeLess:
             before = (await small.reading()).num_preempted
             samples: list[Sample] = []
             async with (
-                open_engine(small.server, tokenizer=tiny.tokenizer(), config=config) as engine,
+                open_openai(small.server, tokenizer=tiny.tokenizer(), config=config) as engine,
                 trio.open_nursery() as nursery,
             ):
 

@@ -17,7 +17,7 @@ import trio
 
 from kit.budget import Budget, BudgetConfig
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
-from kit.engines.vllm.client.engine import open_engine
+from kit.engines.vllm.client.engine import open_openai
 from kit.engines.vllm.server.supervision import Break
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX, Problem
@@ -71,7 +71,7 @@ def address(portal: Portal, real: Real) -> Address:
 class TestContract(EngineContract):
     @pytest.fixture
     async def subject(self, address: Address) -> AsyncIterator[Subject]:
-        async with open_engine(FixedEndpoint(address), tokenizer=tiny.tokenizer()) as engine:
+        async with open_openai(FixedEndpoint(address), tokenizer=tiny.tokenizer()) as engine:
             yield Subject(
                 engine=engine,
                 prompt=PROMPT,
@@ -129,7 +129,7 @@ def test_what_the_server_refuses_is_told_and_harms_nobody(portal: Portal, addres
     async def act() -> tuple[Sample, str]:
         unknown = FixedEndpoint(Address(url=address.url, model=address.model))
         samples: list[Sample] = []
-        async with open_engine(unknown, tokenizer=tiny.tokenizer()) as engine, trio.open_nursery() as nursery:
+        async with open_openai(unknown, tokenizer=tiny.tokenizer()) as engine, trio.open_nursery() as nursery:
 
             async def other() -> None:
                 samples.append(await real.sample(SamplingParams(temperature=0, max_new_tokens=200)))

@@ -20,7 +20,7 @@ import trio
 
 from kit.assets import TINY_MODEL
 from kit.budget import Budget, BudgetConfig
-from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.server.diagnosis import Cause
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm
 from kit.engines.vllm.server.ladder import next_rung
@@ -84,7 +84,7 @@ async def bench(
     what = launch(folder, "--faults", str(faults), *options)
     async with (
         open_server(what, settings, config) as server,
-        open_engine(server, tokenizer=tiny.tokenizer(), config=client) as engine,
+        open_openai(server, tokenizer=tiny.tokenizer(), config=client) as engine,
     ):
         yield Bench(server, engine, faults)
 
@@ -271,7 +271,7 @@ def test_a_damaged_draft_model_costs_speculation_and_not_the_server(tmp_path: Pa
         with trio.fail_after(60):
             async with (
                 open_server(what, settings, QUICK) as server,
-                open_engine(server, tokenizer=tiny.tokenizer()) as engine,
+                open_openai(server, tokenizer=tiny.tokenizer()) as engine,
             ):
                 return await engine.sample(PROMPT, quick(1, max_new_tokens=5), timeout_s=30), server
 
@@ -295,7 +295,7 @@ def test_what_has_served_once_is_not_given_up_for_a_line_in_its_log(tmp_path: Pa
         with trio.fail_after(60):
             async with (
                 open_server(what, ServerSettings(), QUICK) as server,
-                open_engine(server, tokenizer=tiny.tokenizer()) as engine,
+                open_openai(server, tokenizer=tiny.tokenizer()) as engine,
             ):
                 await server.ready()
                 await kill(await Bench(server, engine, tmp_path).stats())

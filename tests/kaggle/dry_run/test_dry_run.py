@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.dry_run.report import as_table, guess_lines, make_report, read_submission
+from kit.kaggle.dry_run.report import as_table, compare_runs, make_report, notes_on, read_submission
 from kit.lock import held
 from kit.problem import Problem
 from kit.solver.journal import read_records
@@ -29,7 +29,11 @@ FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_t
 
 
 def command(csv: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "kit.cli", "dry-run", "--problems", str(csv), "--out", str(out), *FEW, *more]
+    return bare_command(csv, out, *FEW, *more)
+
+
+def bare_command(csv: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "kit.cli", "dry-run", "--problems", str(csv), "--out", str(out), *more]
 
 
 @pytest.fixture
@@ -119,6 +123,7 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(csv:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_recursive_engine_climbs_its_ladder_of_depths(csv: Path, tmp_path: Path) -> None:
     check_ladder("trm", csv, tmp_path)
 
@@ -129,8 +134,10 @@ def test_the_recursion_in_a_real_vllm_climbs_it_too(vllm_python: Path, csv: Path
 
 
 def check_ladder(engine: str, csv: Path, tmp_path: Path) -> None:
-    more = ["--engine", engine, "--interactive", "--set", "solver.stop.rule=uncatchable", "--set", "solver.width=3"]
-    argv = command(csv, tmp_path / "out", *more)
+    """Of a few tokens: a depth of 10 costs ten times as much for each."""
+    few = ["solver.stop.num_samples=3", "solver.sampling.max_new_tokens=6", "solver.stop.rule=uncatchable"]
+    more = [part for each in (*few, "solver.width=3") for part in ("--set", each)]
+    argv = bare_command(csv, tmp_path / "out", "--engine", engine, "--interactive", *more)
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "making an untrained one" in done.stdout
@@ -272,10 +279,29 @@ def test_the_report_joins_the_submission_with_gold_and_journal(tmp_path: Path) -
     report = make_report((A, B), {"a": 7}, [solved(A, 7), solved(B, 5, "no votes")], path)
     assert [(line.problem_id, line.answer, line.is_right) for line in report.lines] == [("a", 7, True), ("b", 5, None)]
     assert (report.num_right, report.num_gold, report.guesses) == (1, 1, ("no votes",))
-    assert guess_lines(report) == ["1 guessed: no votes"]
+    assert notes_on(report) == ["1 guessed: no votes"]
     table = as_table(report)
     assert table.row_count == 2
     assert list(table.columns[4].cells)[0] == "7 ×4  1 ×2  2 ×1  +1"  # noqa: RUF015
+
+
+def test_a_tie_in_votes_is_told_with_how_it_was_broken(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "s.parquet", {"id": ["a", "b"], "answer": [7, 5]})
+    tied = solved(A, 7) | {"votes": [[7, 2], [3, 2]]}
+    report = make_report((A, B), {}, [tied, solved(B, 5)], path)
+    (note,) = notes_on(report)
+    assert note.startswith("1 tied in votes: the greater weight won (solver.voting.weighing), and of equal weights")
+
+
+def test_two_runs_are_compared_and_their_score_expected_from_the_votes(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "s.parquet", {"id": ["a", "b"], "answer": [7, 5]})
+    other = parquet(tmp_path / "t.parquet", {"id": ["a", "b"], "answer": [7, 6]})
+    first = make_report((A, B), {"a": 7, "b": 5}, [solved(A, 7), solved(B, 5)], path)
+    second = make_report((A, B), {"a": 7, "b": 5}, [solved(A, 7)], other)
+    both = compare_runs(first, second)
+    assert (both.num_same, both.num_same_votes, both.num_problems, both.score) == (1, 1, 2, 1.5)
+    assert both.expected == pytest.approx((first.expected_right + second.expected_right) / 2)
+    assert first.expected_right == pytest.approx(2 * second.expected_right)
 
 
 @pytest.mark.parametrize("num_columns", [80, 100, 120])

@@ -17,8 +17,6 @@ from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet, load_manifest
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import open_restored, weight_files
-from kit.kaggle.notebook.prefetch import PrefetchConfig
-from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.startup import install, open_attempts
 from kit.kaggle.notebook.startup_graph import Outcome, Timing
 from kit.kaggle.transfer import sha256_of
@@ -27,6 +25,7 @@ from kit.kaggle.wheels.lockfile import Lock
 from kit.kaggle.wheels.target import Target
 from kit.problem import Problem
 from kit.prompting import TOOLS, build_prompt
+from kit.recipes.attempts import AttemptsConfig, EngineConfig, PrefetchConfig
 from kit.sampling import Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from tests.kaggle.wheels.simple_index import make_wheel
@@ -57,13 +56,13 @@ def _clean_path() -> Iterator[None]:
     sys.path[:] = path
 
 
-def start(environment: KaggleEnvironment, recipe: Recipe) -> tuple[Sample, Mapping[str, Timing]]:
+def start(environment: KaggleEnvironment, attempts: AttemptsConfig) -> tuple[Sample, Mapping[str, Timing]]:
     """Open, draw one sample, close."""
     timings: list[Timing] = []
 
     async def main() -> Sample:
         mounts, clock = Mounts.find(environment.input), process_clock()
-        async with open_attempts(environment, mounts, recipe, clock=clock, on_timing=timings.append) as engine:
+        async with open_attempts(environment, mounts, attempts, clock=clock, on_timing=timings.append) as engine:
             prompt = build_prompt(Problem("a", "Compute the remainder when $17$ is divided by $5$."))
             return await engine.sample(prompt, SamplingParams(max_new_tokens=4), timeout_s=60.0)
 
@@ -72,7 +71,7 @@ def start(environment: KaggleEnvironment, recipe: Recipe) -> tuple[Sample, Mappi
 
 @pytest.mark.slow
 def test_a_mounted_dataset_becomes_an_engine_and_every_step_is_timed(kaggle: KaggleEnvironment) -> None:
-    sample, timings = start(kaggle, Recipe(solver=SolverConfig(), engine=ON_CPU))
+    sample, timings = start(kaggle, AttemptsConfig(solver=SolverConfig(), engine=ON_CPU))
     assert sample.num_tokens == 4
     assert set(timings) == {"restore", "install", "prefetch", "engine"}
     assert timings["restore"].ended_s <= timings["install"].begun_s
@@ -82,8 +81,8 @@ def test_a_mounted_dataset_becomes_an_engine_and_every_step_is_timed(kaggle: Kag
 
 @pytest.mark.slow
 def test_sandboxes_wait_for_nothing_and_are_started_only_if_the_prompt_runs_code(kaggle: KaggleEnvironment) -> None:
-    recipe = Recipe(solver=WITH_TOOLS, engine=ON_CPU, prefetch=PrefetchConfig(num_threads=0))
-    _, timings = start(kaggle, recipe)
+    attempts = AttemptsConfig(solver=WITH_TOOLS, engine=ON_CPU, prefetch=PrefetchConfig(num_threads=0))
+    _, timings = start(kaggle, attempts)
     assert set(timings) == {"restore", "install", "engine", "sandboxes"}
     assert timings["sandboxes"].begun_s < timings["restore"].ended_s
 
@@ -93,18 +92,18 @@ def test_a_file_that_is_to_blame_is_named_by_the_error_itself_and_no_group(kaggl
     weights.unlink()
     for solver in (SolverConfig(), WITH_TOOLS):
         with pytest.raises(MissingError, match=weights.name):
-            start(kaggle, Recipe(solver=solver, engine=ON_CPU))
+            start(kaggle, AttemptsConfig(solver=solver, engine=ON_CPU))
 
 
 def test_without_a_dataset_the_error_says_what_to_attach(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="attach the one the kit built"):
-        start(KaggleEnvironment(tmp_path, is_rerun=True), Recipe(solver=SolverConfig()))
+        start(KaggleEnvironment(tmp_path, is_rerun=True), AttemptsConfig(solver=SolverConfig()))
 
 
 @pytest.mark.slow
 def test_a_setting_that_no_engine_takes_is_told_by_the_engine_step(kaggle: KaggleEnvironment) -> None:
     with pytest.raises(InputError, match="float7"):
-        start(kaggle, Recipe(solver=WITH_TOOLS, engine=EngineConfig(device="cpu", dtype="float7")))
+        start(kaggle, AttemptsConfig(solver=WITH_TOOLS, engine=EngineConfig(device="cpu", dtype="float7")))
 
 
 def test_weights_are_read_ahead_in_the_order_of_loading(tmp_path: Path) -> None:
@@ -152,9 +151,9 @@ def test_an_environments_packages_come_before_the_images_and_after_the_kit(kaggl
     environment, first = kaggle.scratch / "environment", sys.path[0]
     packages = environment / "lib" / "python3.11" / "site-packages"
     packages.mkdir(parents=True)
-    recipe = Recipe(solver=SolverConfig(), engine=ON_CPU)
+    attempts = AttemptsConfig(solver=SolverConfig(), engine=ON_CPU)
     for _ in range(2):
         with pytest.raises(MissingError):
-            open_restored(kaggle.scratch / "nothing", environment / "bin" / "python", recipe, scratch=kaggle.scratch)
+            open_restored(kaggle.scratch / "nothing", environment / "bin" / "python", attempts, scratch=kaggle.scratch)
     assert sys.path[:2] == [first, str(packages)]
     assert sys.path.count(str(packages)) == 1

@@ -16,12 +16,14 @@ import trio
 from kit.budget import Budget, BudgetConfig, process_clock
 from kit.engines.scripted import Script, ScriptedEngine
 from kit.errors import InputError
-from kit.kaggle.environment import KaggleEnvironment, Mounts
+from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.client import Client
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook import submission as notebook
 from kit.kaggle.notebook.boundary import Competition
+from kit.kaggle.notebook.submission import overridden
 from kit.problem import Problem
+from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.config import SolverConfig
 from kit.solver.journal import read_records
@@ -133,3 +135,11 @@ def test_with_no_dataset_attached_every_problem_is_still_answered(
     (startup,) = [record for record in records if record["kind"] == "startup"]
     assert (startup["step"], startup["outcome"]) == ("restore", "failed")
     assert "attach the one the kit built" in startup["note"]
+
+
+def test_the_environment_changes_settings() -> None:
+    assert overridden(Settings(), {}) == Settings()
+    assert overridden(Settings(), {SETTINGS_VARIABLE: '{"seed": 3}'}).seed == 3
+    for text, says in (("{", "is not JSON"), ("[]", "must be a JSON object"), ('{"sed": 1}', "did you mean 'seed'")):
+        with pytest.raises(InputError, match=says):
+            overridden(Settings(), {SETTINGS_VARIABLE: text})

@@ -1,19 +1,23 @@
-"""One call of the unmodified `kaggle` client, as a process, against a loopback server: what it gives or raises."""
+"""Calls of the unmodified `kaggle` client, as a process, against a loopback server: what it gives or raises."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kit.kaggle.upload.client import ClientError, DatasetStatus, KaggleClient
+from kit.kaggle.upload.client import ApiProcess, ClientError, DatasetStatus, KaggleClient, client_in
 from kit.kaggle.upload.client import Fault as What
-from kit.kaggle.upload.credentials import client_environment, find_credentials
+from kit.kaggle.upload.credentials import client_environment
 from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Dataset, Fault, KaggleServer
 
 pytestmark = [
@@ -28,24 +32,45 @@ pytestmark = [
 REF = f"{USERNAME}/mathllm-kit"
 
 
-@pytest.fixture
-def server() -> Iterator[KaggleServer]:
+@pytest.fixture(scope="module")
+def the_server() -> Iterator[KaggleServer]:
     with KaggleServer() as server:
         yield server
-        assert not server.broken
 
 
 @pytest.fixture
-def client(server: KaggleServer, tmp_path: Path) -> KaggleClient:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "sessions").mkdir(mode=0o700)
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), **server.environ}
-    return KaggleClient(
-        folder=tmp_path,
-        environ=client_environment(environ, scratch=tmp_path / "sessions"),
-        scrub=find_credentials(environ).scrubbed,
-        stall_s=60.0,
-    )
+def server(the_server: KaggleServer) -> Iterator[KaggleServer]:
+    """As new: only its address stays."""
+    for things in (the_server.faults, the_server.seen, the_server.datasets):
+        things.clear()
+    yield the_server
+    assert not the_server.broken
+
+
+@pytest.fixture(scope="module")
+def environ(the_server: KaggleServer, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The client's own."""
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "sessions").mkdir(mode=0o700)
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **the_server.environ}
+    return client_environment(environ, scratch=folder / "sessions")
+
+
+@pytest.fixture(scope="module")
+def process(environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
+    """One for all tests, as for all calls of an upload."""
+    process = ApiProcess(folder=tmp_path_factory.mktemp("work"), environ=environ, stall_s=60.0)
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def client(process: ApiProcess, server: KaggleServer) -> KaggleClient:
+    return KaggleClient(process, lambda text: text.replace(KEY, "***"))
+
+
+def another(environ: Mapping[str, str], folder: Path) -> AbstractContextManager[KaggleClient]:
+    return client_in(folder, environ=environ, scrub=str, stall_s=60.0)
 
 
 def fault_of(client: KaggleClient) -> ClientError:
@@ -79,14 +104,18 @@ def test_a_fault_is_known_by_its_status_and_told_in_the_servers_words(
     assert says in problem.text
 
 
-def test_a_line_that_leads_nowhere_is_a_passing_fault(client: KaggleClient) -> None:
-    environ = {**client.environ, "http_proxy": "http://127.0.0.1:9"}
-    assert fault_of(replace(client, environ=environ)).fault is What.PASSING
+def test_a_line_that_leads_nowhere_is_a_passing_fault(environ: Mapping[str, str], tmp_path: Path) -> None:
+    with another({**environ, "http_proxy": "http://127.0.0.1:9"}, tmp_path) as client:
+        assert fault_of(client).fault is What.PASSING
 
 
-def test_credentials_that_the_client_does_not_find_are_a_fault_of_them(client: KaggleClient) -> None:
-    environ = {name: value for name, value in client.environ.items() if name != "KAGGLE_KEY"}
-    assert fault_of(replace(client, environ=environ)).fault is What.UNAUTHENTICATED
+def test_credentials_that_the_client_does_not_find_are_a_fault_of_them(
+    environ: Mapping[str, str], server: KaggleServer, tmp_path: Path
+) -> None:
+    without = {name: value for name, value in environ.items() if name != "KAGGLE_KEY"}
+    with another(without, tmp_path) as client:
+        assert fault_of(client).fault is What.UNAUTHENTICATED
+        assert fault_of(client).fault is What.UNAUTHENTICATED
 
 
 def test_a_secret_in_the_servers_words_is_struck_out(client: KaggleClient, server: KaggleServer) -> None:
@@ -94,11 +123,42 @@ def test_a_secret_in_the_servers_words_is_struck_out(client: KaggleClient, serve
     assert KEY not in str(fault_of(client))
 
 
-def test_a_client_that_breaks_is_told_by_pythons_last_word(client: KaggleClient, tmp_path: Path) -> None:
-    environ = {**client.environ, "KAGGLE_CONFIG_DIR": "/dev/null/x"}
-    problem = fault_of(replace(client, environ=environ))
+def test_a_client_that_breaks_is_told_by_pythons_last_word(environ: Mapping[str, str], tmp_path: Path) -> None:
+    with another({**environ, "KAGGLE_CONFIG_DIR": "/dev/null/x"}, tmp_path) as client:
+        problem = fault_of(client)
     assert problem.fault is What.REFUSED
     assert "the client broke: NotADirectoryError" in problem.text
+
+
+def test_one_process_serves_all_calls_and_another_one_those_after_its_end(
+    client: KaggleClient, process: ApiProcess, server: KaggleServer
+) -> None:
+    server.datasets[REF] = Dataset({})
+    client.status(REF)
+    first = process.id
+    client.status(REF)
+    assert process.id == first
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    wait_for_the_end(first)
+    assert client.status(REF) is DatasetStatus.READY
+    assert process.id not in (first, None)
+
+
+def test_one_that_dies_in_a_call_is_told_and_the_next_call_is_served(
+    client: KaggleClient, process: ApiProcess, server: KaggleServer
+) -> None:
+    server.datasets[REF] = Dataset({})
+    client.status(REF)
+    server.seen.clear()
+    server.faults.append(Fault("status", hang_s=30.0))
+    killer = threading.Thread(target=kill_once_it_asks, args=(process.id, server))
+    killer.start()
+    problem = fault_of(client)
+    killer.join()
+    assert problem.fault is What.REFUSED
+    assert "the client broke: without a word" in problem.text
+    assert client.status(REF) is DatasetStatus.READY
 
 
 def test_answers_are_values(client: KaggleClient, server: KaggleServer) -> None:
@@ -111,8 +171,24 @@ def test_answers_are_values(client: KaggleClient, server: KaggleServer) -> None:
     assert client.version_number(REF) is None
 
 
-def test_a_token_is_looked_at_once_in_a_call(client: KaggleClient, server: KaggleServer) -> None:
+def test_a_token_is_looked_at_once_in_all_calls(
+    environ: Mapping[str, str], server: KaggleServer, tmp_path: Path
+) -> None:
     server.datasets[REF] = Dataset({})
-    environ = {name: value for name, value in client.environ.items() if name not in ("KAGGLE_KEY", "KAGGLE_USERNAME")}
-    assert replace(client, environ={**environ, "KAGGLE_API_TOKEN": TOKEN}).status(REF) is DatasetStatus.READY
-    assert [seen.where for seen in server.seen] == ["introspect", "status"]
+    without = {name: value for name, value in environ.items() if name not in ("KAGGLE_KEY", "KAGGLE_USERNAME")}
+    with another({**without, "KAGGLE_API_TOKEN": TOKEN}, tmp_path) as client:
+        assert client.status(REF) is DatasetStatus.READY
+        assert client.status(REF) is DatasetStatus.READY
+    assert [seen.where for seen in server.seen] == ["introspect", "status", "status"]
+
+
+def kill_once_it_asks(process_id: int, server: KaggleServer) -> None:
+    while not server.seen:
+        time.sleep(0.01)
+    os.kill(process_id, signal.SIGKILL)
+
+
+def wait_for_the_end(process_id: int) -> None:
+    """Until it is a zombie, which its parent has yet to bury."""
+    while not Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].startswith(" Z"):
+        time.sleep(0.01)

@@ -1,7 +1,7 @@
 """Uploading with the unmodified `kaggle` client, as a process, against a loopback server, with faults.
 
-Each test runs the real client three to ten times, at about half a second each. Both releases of the client that
-are known were tried; the one installed beside the kit is used.
+Each test starts the real client once an upload, which takes a second or two. Both releases of the client that are
+known were tried; the one installed beside the kit is used.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.markers import default_environment
 from packaging.pylock import is_valid_pylock_path
@@ -147,6 +147,7 @@ def test_no_file_name_of_a_lock_loses_a_character_on_kaggle(repo: Path, name: st
     assert not [file for file in files if set(file) & set("+~=") or not file.isascii()]
 
 
+@settings(max_examples=40)  # each writes a file
 @given(
     st.lists(
         st.tuples(st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True), st.integers(0, 1 << 40)),

@@ -66,7 +66,7 @@ class ClientConfig:
 
 
 class OpenAIEngine:
-    """Samples from a server; see kit.sampling.Engine. Made by `open_engine`."""
+    """Samples from a server; see kit.sampling.Engine. Made by `open_openai`."""
 
     def __init__(self, endpoint: Endpoint, http: HttpClient, *, tokenizer: Any, config: ClientConfig) -> None:
         self._endpoint = endpoint
@@ -251,7 +251,7 @@ class OpenAIEngine:
 
 
 @asynccontextmanager
-async def open_engine(
+async def open_openai(
     endpoint: Endpoint, *, tokenizer: Any, config: ClientConfig | None = None
 ) -> AsyncIterator[OpenAIEngine]:
     """An engine over a server, until it is left.

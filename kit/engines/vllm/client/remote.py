@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
-from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.client.http import HttpClient
 from kit.errors import EngineError
 
@@ -34,7 +34,7 @@ async def open_remote(url: str, *, tokenizer_folder: Path) -> AsyncIterator[Open
     tokenizer = await trio.to_thread.run_sync(load_tokenizer, tokenizer_folder)
     # what only vLLM has: token ids in its answers, and metrics of its cache
     config = ClientConfig() if is_vllm else ClientConfig(tells_ids=False, poll_s=None, num_logprobs=0)
-    async with open_engine(FixedEndpoint(address), tokenizer=tokenizer, config=config) as engine:
+    async with open_openai(FixedEndpoint(address), tokenizer=tokenizer, config=config) as engine:
         yield engine
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from kit.engines.text.model_folder import check_model_folder
-from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.server.settings import ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
@@ -44,7 +44,7 @@ async def open_vllm(launch: Launch, config: VllmConfig) -> AsyncIterator[tuple[O
     await trio.to_thread.run_sync(check_model_folder, launch.model)
     async with open_server(launch, config.settings, config.supervisor) as server:
         tokenizer = await trio.to_thread.run_sync(_load_tokenizer, launch, dict(config.template))
-        async with open_engine(server, tokenizer=tokenizer, config=config.client) as engine:
+        async with open_openai(server, tokenizer=tokenizer, config=config.client) as engine:
             await server.ready()
             yield engine, server
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kit.errors import check_fields
-from kit.kaggle.notebook.prefetch import PrefetchConfig
-from kit.kaggle.notebook.vllm import VllmChoice
 from kit.prompting import VARIANTS
+from kit.recipes.vllm import VllmChoice
 from kit.solver.config import SolverConfig
 from kit.tools.formats import TOOL_FORMATS, ToolFormat
 from kit.tools.reasoner import ReasoningConfig
+
+_MIB, _GIB = 1 << 20, 1 << 30
 
 Kind = Literal["auto", "transformers", "trm", "vllm", "vllm-trm"]
 
@@ -66,7 +67,30 @@ class ToolsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class PrefetchConfig:
+    """How weights are read ahead.
+
+    num_threads: 0 reads nothing ahead. read_bytes: of one read. spare_bytes: of memory left alone.
+    Raises: InputError for a value outside its range.
+    """
+
+    num_threads: int = 16  # as the public notebooks (docs/peers.md#common-ancestor)
+    read_bytes: int = 16 * _MIB
+    spare_bytes: int = 4 * _GIB
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            (
+                ("num_threads", 0 <= self.num_threads <= 64, "from 0 to 64"),
+                ("read_bytes", _MIB <= self.read_bytes <= _GIB, "from 1 MiB to 1 GiB"),
+                ("spare_bytes", self.spare_bytes >= 0, ">= 0"),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptsConfig:
     """All that decides how attempts are made."""
 
     solver: SolverConfig

@@ -6,16 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kit.budget import BudgetConfig
-from kit.config import replaced
-from kit.errors import InputError
-from kit.kaggle.environment import SETTINGS_VARIABLE
-from kit.kaggle.notebook.prefetch import PrefetchConfig
-from kit.kaggle.notebook.recipe import EngineConfig, Recipe, ToolsConfig
+from kit.recipes.attempts import AttemptsConfig, EngineConfig, PrefetchConfig, ToolsConfig
 from kit.solver.config import SolverConfig
 from kit.tools.reasoner import ReasoningConfig
 
@@ -35,32 +30,15 @@ class Settings:
     prefetch: PrefetchConfig = field(default_factory=PrefetchConfig)
     seed: int | None = None
 
-    def recipe(self, *, seed: int) -> Recipe:
+    def attempts(self, *, seed: int) -> AttemptsConfig:
         """How attempts are made in a run of this seed."""
-        return Recipe(
+        return AttemptsConfig(
             solver=dataclasses.replace(self.solver, seed=seed),
             engine=self.engine,
             reasoning=self.reasoning,
             tools=self.sandbox,
             prefetch=self.prefetch,
         )
-
-
-def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """The settings with what SETTINGS_VARIABLE changes in them.
-
-    Raises: InputError for a variable that is no JSON object, or changes what cannot be changed.
-    """
-    text = environ.get(SETTINGS_VARIABLE)
-    if not text:
-        return settings
-    try:
-        changes = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
-    if not isinstance(changes, dict):
-        raise InputError(f"{SETTINGS_VARIABLE} must be a JSON object, got {text!r}")
-    return replaced(settings, changes)
 
 
 FIRST: Mapping[str, Mapping[str, str]] = {

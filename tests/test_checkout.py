@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.kaggle.checkout import build_wheel
+from kit.checkout import build_wheel
 
 
 @pytest.mark.slow

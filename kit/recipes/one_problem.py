@@ -23,12 +23,11 @@ from kit.budget import Budget
 from kit.config import merged, replaced
 from kit.engines.text.model_folder import check_model_folder
 from kit.errors import EngineError, InputError
-from kit.kaggle.dry_run.choices import AS_TRAINED, SQUEEZED, chosen_trm, engine_changes, is_shipped
-from kit.kaggle.notebook.engine import as_kind, open_model, resolved_kind
-from kit.kaggle.notebook.recipe import Recipe
-from kit.kaggle.notebook.settings import Settings
-from kit.kaggle.notebook.startup import open_sandboxes
 from kit.problem import Problem
+from kit.recipes.attempts import AttemptsConfig
+from kit.recipes.choices import AS_TRAINED, SQUEEZED, chosen_trm, engine_changes, is_shipped
+from kit.recipes.opening import as_kind, open_model, open_sandboxes, resolved_kind
+from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.journal import Record
 from kit.solver.solver import Solver
@@ -120,16 +119,16 @@ def ask(
     settings = question.settings
     check_model_folder(question.model)
     budget = Budget(settings.budget, lambda: time.monotonic() - begun_s)
-    recipe = settings.recipe(seed=settings.seed or 0)
-    kind = resolved_kind(recipe.engine, None)
-    recipe = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
+    attempts = settings.attempts(seed=settings.seed or 0)
+    kind = resolved_kind(attempts.engine, None)
+    attempts = dataclasses.replace(attempts, engine=as_kind(attempts.engine, kind))
     with tempfile.TemporaryDirectory(prefix="kit-solve-") as folder:
         scratch = Path(folder)
         trm = chosen_trm(question.trm, kind=kind, model=question.model, out=scratch, tell=tell)
 
         async def answer() -> Solution:
-            async with _open_attempts(question.model.resolve(), trm, recipe, scratch) as engine:
-                solver = Solver(engine, budget, None, recipe.solver, on_record=on_record)
+            async with _open_attempts(question.model.resolve(), trm, attempts, scratch) as engine:
+                solver = Solver(engine, budget, None, attempts.solver, on_record=on_record)
                 return await solver.solve(Problem("asked", question.text))
 
         solution = run_plainly(answer)
@@ -139,11 +138,15 @@ def ask(
 
 
 @asynccontextmanager
-async def _open_attempts(model: Path, trm: Path | None, recipe: Recipe, scratch: Path) -> AsyncIterator[Engine]:
+async def _open_attempts(
+    model: Path, trm: Path | None, attempts: AttemptsConfig, scratch: Path
+) -> AsyncIterator[Engine]:
     """The model, and Python for it where its prompt asks for that."""
-    load = partial(open_model, model, trm, recipe, python=None, scratch=scratch)
+    load = partial(open_model, model, trm, attempts, python=None, scratch=scratch)
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(await trio.to_thread.run_sync(load, abandon_on_cancel=True))
-        runs_code = recipe.tool_format.runs_code
-        pool = await stack.enter_async_context(open_sandboxes(recipe.tools)) if runs_code else None
-        yield ToolReasoner(engine=engine, tool_format=recipe.tool_format, interpreters=pool, config=recipe.reasoning)
+        runs_code = attempts.tool_format.runs_code
+        pool = await stack.enter_async_context(open_sandboxes(attempts.tools)) if runs_code else None
+        yield ToolReasoner(
+            engine=engine, tool_format=attempts.tool_format, interpreters=pool, config=attempts.reasoning
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import EngineError, InputError, MissingError
-from kit.kaggle.dry_run.one_problem import Question, ask, solve
+from kit.recipes.one_problem import Question, ask, solve
 from kit.solver.journal import Record
 
 SUM = "What is $1+1$?"

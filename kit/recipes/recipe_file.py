@@ -18,7 +18,7 @@ from typing import Any
 
 from kit.config import flattened, merged, nested, replaced
 from kit.errors import InputError, MissingError, SettingError, cannot_write
-from kit.kaggle.notebook.settings import FIRST, Settings
+from kit.recipes.settings import FIRST, Settings
 
 _NULL = "null"
 _TABLE = re.compile(r"\s*\[([^\[\]]+)\]")

@@ -1,7 +1,7 @@
-"""vLLM in the notebook: which settings, which Python, which folder; and the server's engine as the session's.
+"""vLLM by choice: which settings, which Python, which folder; and the server's engine as the run's.
 
-In: the competitor's choice, a restored dataset and the environment made from its wheels. Out: an engine over a
-supervised server, which is started when the engine is entered. Kaggle's own packages reach neither the server nor its
+In: the competitor's choice, a model's folder and the environment made from wheels, if there is one. Out: an engine over
+a supervised server, which is started when the engine is entered. Kaggle's own packages reach neither the server nor its
 environment (kit.engines.vllm.server.settings.environment).
 """
 
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kit.config import nested, replaced
+from kit.cuda import driver_cuda
 from kit.engines.text.model_folder import read_chat_template, read_config
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.errors import InputError, MissingError, SettingError, check_fields
-from kit.kaggle.wheels.install import driver_cuda
 from kit.models.family import ModelFamily
 from kit.models.recognition import recognise
 from kit.sampling import Engine
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 SERVER_FOLDER = "vllm-server"
 CPU_PRESET = "cpu-tiny"
-CODE_FOLDER = "kit-code"
 _PLUGIN = "kit_trm"
 _PROBE_TIMEOUT_S = 60.0
 
@@ -206,17 +203,3 @@ def _packages(python: Path) -> _Packages:
         raise MissingError(f"{python} cannot be run as an interpreter ({error}); name another") from error
     has_vllm, *plugins = done.stdout.split() or [""]
     return _Packages(has_vllm == "True", _PLUGIN in plugins)
-
-
-def unpack_kit(restored: Path, into: Path) -> Path:
-    """The kit of a restored dataset as a folder of packages, for an environment to borrow.
-
-    Raises: MissingError where the dataset holds no wheel of the kit.
-    """
-    wheel = next(restored.glob("mathllm_kit-*.whl"), None)
-    if wheel is None:
-        raise MissingError(f"{restored}: no wheel of the kit; build and upload the dataset again")
-    shutil.rmtree(into, ignore_errors=True)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(into)
-    return into

@@ -25,12 +25,12 @@ def build_wheel(out: Path) -> Path:
     """
     if not (SOURCE / "pyproject.toml").is_file():
         raise MissingError(f"{SOURCE / 'pyproject.toml'}: not found; build the dataset from a checkout of the kit")
-    if importlib.util.find_spec("build") is None:
+    if importlib.util.find_spec("hatchling") is None:
         fix = f"use {SOURCE / '.venv' / 'bin' / 'python'}, which `make` makes"
-        raise MissingError(f"{sys.executable}: has no package `build`, needed to build the kit's wheel; {fix}")
-    command = [sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(SOURCE)]
+        raise MissingError(f"{sys.executable}: has no package `hatchling`, needed to build the kit's wheel; {fix}")
+    command = [sys.executable, "-P", "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out.resolve())]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=SOURCE, env=environment, capture_output=True, text=True, check=False)
     wheels = list(out.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         raise InputError(f"{SOURCE}: the kit's wheel does not build:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

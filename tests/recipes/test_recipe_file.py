@@ -10,8 +10,8 @@ import pytest
 
 from kit.config import flattened, replaced
 from kit.errors import InputError, MissingError
-from kit.kaggle.notebook.recipe_file import Choices, chosen, recipe_text, write_recipe
-from kit.kaggle.notebook.settings import FIRST, Settings
+from kit.recipes.recipe_file import Choices, chosen, recipe_text, write_recipe
+from kit.recipes.settings import FIRST, Settings
 
 RECIPE = """# mine
 seed = 5

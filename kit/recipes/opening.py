@@ -1,0 +1,81 @@
+"""What a run's settings ask for, opened: the engine, in this process or by a vLLM server, and the sandboxes.
+
+In: folders of a model and a TRM, and the Python of an environment that has vLLM. Out: what is to be entered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from kit.engines.opening import load_engine
+from kit.interpreter import Interpreters
+from kit.recipes.attempts import AttemptsConfig, EngineConfig, Kind, ToolsConfig
+from kit.recipes.vllm import can_serve, open_served, prepare_server
+from kit.sampling import Engine
+
+_AUTO_STARTS = 2  # ten minutes each at the most, by the supervisor's default
+
+
+def resolved_kind(config: EngineConfig, python: Path | None) -> Kind:
+    """What auto stands for, with the environment that was made from wheels."""
+    if config.kind != "auto":
+        return config.kind
+    return "vllm" if can_serve(config.vllm.interpreter(python)) else "transformers"
+
+
+def as_kind(config: EngineConfig, kind: Kind) -> EngineConfig:
+    """The config with what auto stands for; where transformers could take vLLM's place, fewer starts are waited for."""
+    choice = config.vllm
+    if config.kind == "auto":
+        num_starts = min(choice.supervisor.max_failed_starts, _AUTO_STARTS)
+        supervisor = dataclasses.replace(choice.supervisor, max_failed_starts=num_starts)
+        choice = dataclasses.replace(choice, supervisor=supervisor)
+    return dataclasses.replace(config, kind=kind, vllm=choice)
+
+
+def open_model(
+    model: Path, trm: Path | None, attempts: AttemptsConfig, *, python: Path | None, scratch: Path
+) -> AbstractAsyncContextManager[Engine]:
+    """Load the model, or make ready the server that will, slowly and in any thread.
+
+    trm: the folder of the TRM, for an engine that recurses. python: of an environment made from wheels.
+    Raises: MissingError, InputError or StorageError naming the file that is to blame.
+    """
+    config, solver = attempts.engine, attempts.solver
+    trm = trm if config.recurses else None
+    if config.kind not in ("vllm", "vllm-trm"):
+        # torch and transformers are imported in there, so that the notebook's server listens before that
+        return load_engine(
+            model,
+            trm=trm,
+            device=config.device,
+            dtype=config.dtype,
+            max_batch=config.max_batch,
+            num_threads=config.num_threads,
+            depths=(*solver.depths, solver.sampling.depth or 0),
+            check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the competition minutes
+        )
+    launch, served = prepare_server(
+        config.vllm,
+        python=python,
+        model=model,
+        trm=trm,
+        depth=solver.sampling.depth,
+        depths=solver.depths,
+        scratch=scratch,
+    )
+    return open_served(launch, served)
+
+
+def open_sandboxes(tools: ToolsConfig, *, hidden: tuple[Path, ...] = ()) -> AbstractAsyncContextManager[Interpreters]:
+    """The Pythons that a model may run. hidden: folders that they do not see."""
+    from kit.sandbox.config import SandboxConfig
+    from kit.sandbox.pool import open_pool
+
+    return open_pool(
+        SandboxConfig(
+            memory_bytes=tools.memory_bytes, output_bytes=tools.output_bytes, num_spare=tools.num_spare, hidden=hidden
+        )
+    )

@@ -1,0 +1,92 @@
+"""Policies under several shares of time: what is to be run, the rows of each share, time at equal score, a picture.
+
+In: policies, recorded runs and shares, in times of what the baseline takes without a limit. Out: rows (`comparison`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.simulation.comparison import Interval, Replicate, Row, at_equal_score, rows_of, run_all, settings_under
+from kit.simulation.policy import Policy
+from kit.simulation.recording import Recording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonPlan:
+    """What is compared. policies: the baseline first. runs: by name. shares: math.inf for no limit."""
+
+    policies: tuple[Policy, ...]
+    runs: Mapping[str, tuple[Recording, ...]]
+    shares: tuple[float, ...]
+    num_replicates: int
+    num_processes: int = 1
+    seed: int = 0
+
+    @property
+    def num_scenarios_a_share(self) -> int:
+        """Each is answered by every policy."""
+        return len(self.runs) * self.num_replicates
+
+    def __str__(self) -> str:
+        num_scenarios = len(self.shares) * self.num_scenarios_a_share
+        return (
+            f"comparing {len(self.policies)} policies on {', '.join(self.runs)}: {len(self.shares)} shares of time x "
+            f"{self.num_replicates} replicates = {num_scenarios:,} scenarios, each answered by every policy, on "
+            f"{self.num_processes} process{'es' if self.num_processes > 1 else ''}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShareResult:
+    """Policies under one share of time. rows: by the name of the setting. last: replicates of the last of them."""
+
+    rows: Mapping[str, Sequence[Row]]
+    last: Sequence[Replicate]
+
+
+def compare_under(
+    share: float, plan: ComparisonPlan, *, on_progress: Callable[[int], object] = lambda num_done: None
+) -> ShareResult:
+    """Run all scenarios of one share. on_progress: told how many were answered by every policy."""
+    replicates = run_all(
+        plan.policies,
+        settings_under(share, plan.runs, plan.policies[0]),
+        num_replicates=plan.num_replicates,
+        seed=plan.seed,
+        num_processes=plan.num_processes,
+        on_progress=on_progress,
+    )
+    rows = {name: rows_of(plan.policies, each) for name, each in replicates.items()}
+    return ShareResult(rows, list(replicates.values())[-1])
+
+
+def time_at_equal_score(plan: ComparisonPlan, results: Sequence[ShareResult]) -> Mapping[str, Interval | None] | None:
+    """`at_equal_score` of the last settings, shares from short to long; None for a single share."""
+    return at_equal_score(plan.policies, [result.last for result in results]) if len(results) > 1 else None
+
+
+def draw_last(result: ShareResult, path: Path) -> None:
+    """Score against time under this share, over all settings where there are several.
+
+    Raises: as `draw_tradeoff`.
+    """
+    from kit.plots.tradeoff import PolicyPoint, draw_tradeoff  # here, because it loads matplotlib
+
+    rows = list(result.rows.values())[-1]
+    points = [
+        PolicyPoint(
+            name=row.policy,
+            seconds=row.seconds.mean,
+            seconds_low=row.seconds.low,
+            seconds_high=row.seconds.high,
+            score=row.score.mean,
+            score_low=row.score.low,
+            score_high=row.score.high,
+            is_baseline=row is rows[0],
+        )
+        for row in rows
+    ]
+    draw_tradeoff(points, path)
