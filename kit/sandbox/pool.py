@@ -115,8 +115,17 @@ class SandboxPool:
                 self._forkserver = None
             if self._forkserver is None:
                 self._forkserver = await ForkServer.start(self._config)
-                log.info("sandbox: %s", self._forkserver.confinement.describe())
+                _tell(self._forkserver.confinement)
             return self._forkserver
+
+
+def _tell(confinement: Confinement) -> None:
+    """What holds the sandboxes, and as a warning what could hold them and does not."""
+    log.info("sandbox: %s", confinement.describe())
+    for absence in confinement.lost:
+        log.warning(
+            "sandbox: this machine grants the layer %s, and it is lost all the same: %s", absence.layer, absence.why
+        )
 
 
 class _Lease:
