@@ -22,12 +22,14 @@ class Layer(StrEnum):
     NAMESPACES = "namespaces"  # own processes, network, mounts and IPC: what is not granted does not exist
     UID = "uid"  # a user id of its own, where the kit runs as root
     LANDLOCK = "landlock"  # files outside the granted folders cannot be opened, whatever their mode
-    SECCOMP = "seccomp"  # system calls for sockets, new processes and the kernel's inner parts are refused
+    SECCOMP = (
+        "seccomp"  # only the system calls that mathematics needs: no sockets, new processes, inner parts of the kernel
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """A layer that is not in force. is_granted: the machine has it, and something that can be mended stands in its way."""
+    """A layer that is not in force. is_granted: the machine has it, and what stands in its way can be mended."""
 
     layer: Layer
     why: str

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from kit.linux import Control, Namespace, drop_capabilities, prctl, unshare
+from kit.linux import Control, Namespace, drop_capabilities, let_go, prctl, unshare
 from kit.sandbox.config import MiB, SandboxConfig
 from kit.sandbox.confinement import Absence, Layer
 from kit.sandbox.inside import audit, folders, landlock, mounts, seccomp
@@ -65,6 +65,7 @@ def confine(config: SandboxConfig, layers: frozenset[Layer], uid: int) -> None:
         landlock.restrict(readable=readable, writable=(*scratch, *folders.DEVICES))
     if Layer.SECCOMP in layers:
         seccomp.install(_refusals(config, layers))
+    let_go()
     audit.refuse(_groups(layers), readable)
 
 
@@ -154,6 +155,7 @@ def _groups(layers: frozenset[Layer]) -> list[audit.Group]:
         audit.Group.FILES: {Layer.NAMESPACES, Layer.LANDLOCK},
         audit.Group.ATTRIBUTES: {Layer.NAMESPACES, Layer.UID, Layer.SECCOMP},
         audit.Group.PROCESSES: {Layer.UID, Layer.SECCOMP},
+        audit.Group.LOCKS: {Layer.SECCOMP},
     }
     return [group for group, enough in instead.items() if not layers & enough]
 
