@@ -229,6 +229,9 @@ while True: pass
     hostile("exit at once", "import os\nos._exit(7)", DIED, says="exit status 7", core=True),
     hostile("exit politely", "import sys\nsys.exit(0)", OK),
     hostile("builtins emptied", "import builtins\nbuiltins.__dict__.clear()"),
+    hostile("exec replaced", "import builtins\nbuiltins.exec = builtins.compile = lambda *args: None", OK, core=True),
+    hostile("the worker's own tools replaced",
+            "import io, os, signal\nio.TextIOWrapper = os.dup2 = os.getpid = signal.signal = None", OK, core=True),
     hostile("modules emptied", "import sys\nsys.modules.clear()"),
     hostile("repr without end", "class A:\n    def __repr__(self):\n        while True: pass\nA()", TIMEOUT),
     hostile(

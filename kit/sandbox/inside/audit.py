@@ -93,10 +93,10 @@ def refuse(groups: Iterable[Group], readable: Iterable[Path]) -> None:
         if event in _READING_EVENTS:
             return may_read(event, args)
         if event == "resource.prlimit":
-            return args[0] in (0, os.getpid())
+            return bool(args[0] in (0, os.getpid()))
         if event == "socket.sendmsg":
-            return args[1] is None
-        return args[1] in _HARMLESS.get(event, ())
+            return bool(args[1] is None)
+        return bool(args[1] in _HARMLESS.get(event, ()))
 
     def may_read(event: str, args: tuple[Any, ...]) -> bool:
         path = args[0]
@@ -150,8 +150,8 @@ def _withhold(groups: Iterable[Group]) -> None:
         for name, value in tuple(vars(loaded).items() if loaded is not None else ()):
             if id(value) in refusals:
                 setattr(loaded, name, refusals[id(value)])
-    for names in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
-        names.difference_update({function for function in names if id(function) in refusals})
+    for holder in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
+        holder.difference_update({function for function in holder if id(function) in refusals})
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:

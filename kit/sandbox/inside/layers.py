@@ -103,8 +103,10 @@ def _give_way() -> None:
 
 
 def _limit(config: SandboxConfig, layers: frozenset[Layer]) -> None:
-    # The filter tells threads from processes. Without it the one number counts both, and processes are the danger.
-    num_threads = config.max_threads if Layer.SECCOMP in layers else 0
+    # The kernel counts threads and processes by one number. Only where the filter refuses every process are threads
+    # all that it counts; elsewhere they share what processes may have.
+    only_threads = config.max_processes == 1 and Layer.SECCOMP in layers
+    num_tasks = 1 + config.max_threads if only_threads else config.max_processes
     # Where nothing bounds the sum of what is written, nothing is: a file may not grow. Pipes are no files.
     file_bytes = config.scratch_bytes if Layer.NAMESPACES in layers else 0
     limits = {
@@ -113,7 +115,7 @@ def _limit(config: SandboxConfig, layers: frozenset[Layer]) -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_NOFILE: config.max_open_files,
-        resource.RLIMIT_NPROC: config.max_processes + num_threads,
+        resource.RLIMIT_NPROC: num_tasks,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_STACK: _STACK_BYTES,
     }
