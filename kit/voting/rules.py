@@ -12,7 +12,7 @@ attempts are less alike than this: the short ones end first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kit.errors import check_fields
@@ -24,18 +24,22 @@ class VoteHistory:
     """One problem's attempts that ended, in that order.
 
     answers: None for an attempt without a usable answer. weights: one per answer, as kit.voting.tally.Vote's
-    (that of a None is not read). num_remaining: attempts that may still end.
+    (that of a None is not read). num_remaining: attempts that may still end. counted: the tally of all of them, if
+    the caller has it.
     """
 
     answers: tuple[int | None, ...]
     weights: tuple[float, ...]
     num_remaining: int
+    counted: Tally | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         assert len(self.answers) == len(self.weights), (len(self.answers), len(self.weights))
 
     def standing(self, first: int | None = None) -> Tally:
         """The usable answers counted: all, or those of the `first` attempts that ended."""
+        if first is None and self.counted is not None:
+            return self.counted
         pairs = zip(self.answers[:first], self.weights[:first], strict=True)
         return tally(Vote(answer, weight) for answer, weight in pairs if answer is not None)
 

@@ -190,6 +190,7 @@ def _build(
     missing_bytes = sum(piece.size_bytes for piece in pieces if piece.file not in found)
     check_space(target, missing_bytes, purpose="write", fix="free some disk, or choose another --out")
     with held(work):
+        record = Record(work / "record.json")  # again, for until now another build may have written it
         try:
             _recover(target, work)
             folder = work / "dataset"

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kit.budget import BudgetConfig
 from kit.config import replaced
 from kit.errors import InputError
+from kit.json_text import read_json
 from kit.kaggle.environment import SETTINGS_VARIABLE
 from kit.kaggle.notebook.prefetch import PrefetchConfig
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe, ToolsConfig
@@ -55,7 +55,7 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if not text:
         return settings
     try:
-        changes = json.loads(text)
+        changes = read_json(text)
     except ValueError as error:
         raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
     if not isinstance(changes, dict):

@@ -103,7 +103,7 @@ def refuse(groups: Iterable[Group], readable: Iterable[Path]) -> None:
         if isinstance(path, int):  # an open file is already granted
             return True
         if event == "open" and isinstance(args[2], int) and args[2] & _WRITING:
-            return path == os.devnull
+            return bool(path == os.devnull)
         if not isinstance(path, str | bytes | os.PathLike):
             return False
         real = os.path.realpath(os.fsdecode(path))
