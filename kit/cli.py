@@ -1,6 +1,7 @@
 """`kit`: the command line. A KitError becomes one line, not a traceback.
 
-Heavy modules are imported by the command that needs them, so that `kit --help` answers at once.
+Heavy modules are imported by the command that needs them, so that `kit --help` answers at once. The commands
+themselves are imported where an interrupt is understood, for that takes most of the first third of a second.
 """
 
 from __future__ import annotations
@@ -13,23 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from kit import __version__
-from kit.commands import (
-    build,
-    completion,
-    doctor,
-    dry_run,
-    push,
-    settings,
-    simulate,
-    solve,
-    submit,
-    upload,
-    verify,
-    wheels,
-)
 from kit.errors import KitError
-
-_COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
-    args = _parser().parse_args(argv)
+    args: argparse.Namespace | None = None
     try:
+        args = _parser().parse_args(argv)
         status: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -52,13 +38,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        what_next = "; the same command goes on where it was" if getattr(args, "goes_on", True) else ""
+        goes_on = args is not None and getattr(args, "goes_on", True)
+        what_next = "; the same command goes on where it was" if goes_on else ""
         print(f"\nkit: interrupted{what_next}", file=sys.stderr)
         return 130
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
+    from kit.commands import (  # here, see the module's docstring
+        build,
+        completion,
+        doctor,
+        dry_run,
+        push,
+        settings,
+        simulate,
+        solve,
+        submit,
+        upload,
+        verify,
+        wheels,
+    )
+
     parser = argparse.ArgumentParser(
         prog="kit",
         description="From a laptop to a Kaggle submission that runs offline.",
@@ -67,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
+    for command in (
+        solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion,
+    ):  # fmt: skip
         command.add(commands)
     parser.set_defaults(parser=parser)  # for the command that describes all of them to a shell
     return parser
