@@ -116,7 +116,7 @@ class ForkServer:
         except BaseException:
             process.abandon()
             raise
-        if answer != READY:
+        if answer != READY or process.init is None:
             self.has_failed = True
             process.abandon()  # never waited for: a forkserver that hangs holds the far ends for ever
             why = answer.removeprefix(FAILED).decode(errors="replace") or "the forkserver is gone"

@@ -79,8 +79,8 @@ class SandboxPool:
     def retire(self, process: Process) -> trio.Event:
         """Have a Python killed and cleared away behind the caller's back; the event says that this is over."""
         process.end()
-        if process.init is not None:
-            self._lent.pop(process.init, None)
+        if process.init is not None and self._lent.get(process.init) is process:
+            del self._lent[process.init]
         is_over = trio.Event()
         self._tasks.start_soon(_clear_away, process, is_over)
         return is_over

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kit.errors import check_fields
-from kit.voting.tally import Tally, Vote, is_decided, tally
+from kit.voting.tally import RunningTally, Tally, Vote, is_decided, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,39 @@ class VoteHistory:
             return self.counted
         pairs = zip(self.answers[:first], self.weights[:first], strict=True)
         return tally(Vote(answer, weight) for answer, weight in pairs if answer is not None)
+
+
+class RunningHistory:
+    """A history that grows, in which each attempt is counted once."""
+
+    def __init__(self) -> None:
+        self._answers: list[int | None] = []
+        self._weights: list[float] = []
+        self._running = RunningTally()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def add(self, vote: Vote | None) -> None:
+        """One more attempt ended; None for one without a usable answer."""
+        self._answers.append(None if vote is None else vote.answer)
+        self._weights.append(1.0 if vote is None else vote.weight)
+        if vote is not None:
+            self._running.add(vote)
+
+    @property
+    def tally(self) -> Tally:
+        """The usable answers so far."""
+        return self._running.tally
+
+    def so_far(self, num_remaining: int) -> VoteHistory:
+        """As rules read it."""
+        return VoteHistory(
+            answers=tuple(self._answers),
+            weights=tuple(self._weights),
+            num_remaining=num_remaining,
+            counted=self.tally,
+        )
 
 
 class Rule(Protocol):
