@@ -1,20 +1,17 @@
 """`kit`: the command line. A KitError becomes one line, not a traceback.
 
-Heavy modules are imported by the command that needs them, so that `kit --help` answers at once. The commands
-themselves are imported where an interrupt is understood, for that takes most of the first third of a second.
+Heavy modules are imported by the command that needs them, so that `kit --help` answers at once. All else is imported
+where an interrupt is understood, for that takes most of the first third of a second.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
-import signal
 import sys
-from collections.abc import Sequence
 
-from kit import __version__
-from kit.errors import KitError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,12 +19,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns the exit status: 0 well, 1 a fault that was explained, 130 interrupted, 141 nobody reads.
     """
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # before a command had begun
+        print("\nkit: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    import io
+    import os
+    import signal
+
+    from kit.errors import KitError
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
-    args: argparse.Namespace | None = None
+    args = _parser().parse_args(argv)
     try:
-        args = _parser().parse_args(argv)
         status: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -38,15 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        goes_on = args is not None and getattr(args, "goes_on", True)
-        what_next = "; the same command goes on where it was" if goes_on else ""
+        what_next = "; the same command goes on where it was" if getattr(args, "goes_on", True) else ""
         print(f"\nkit: interrupted{what_next}", file=sys.stderr)
         return 130
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    from kit.commands import (  # here, see the module's docstring
+    import argparse
+
+    from kit import __version__
+    from kit.commands import (
         build,
         completion,
         doctor,

@@ -119,7 +119,8 @@ class ForkServer:
         if answer != READY or process.init is None:
             self.has_failed = True
             process.abandon()  # never waited for: a forkserver that hangs holds the far ends for ever
-            why = answer.removeprefix(FAILED).decode(errors="replace") or "the forkserver is gone"
+            told = b"its init process is gone" if answer == READY else answer.removeprefix(FAILED)
+            why = told.decode(errors="replace") or "the forkserver is gone"
             raise EngineError(f"a sandbox could not be started: {why}")
         return process
 
