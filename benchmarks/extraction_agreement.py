@@ -9,8 +9,10 @@ gold that is no integer cannot be an answer of the competition: there the right 
 and `--all` lists the texts from which an integer was read all the same.
 
 `--math-verify` names a Python that has math-verify (in an environment of its own) and adds a table of both readers side
-by side, over every text of which it is known what it says: completions that were judged right and whose gold is an
-integer, graders' predictions that equal an integer, and the texts of `faults/` (some of which state none).
+by side, over every text of which it is known what it says: completions that were judged right, the problems' own
+solutions, graders' predictions that equal an integer, and the texts of `faults/`. Where the gold is no integer, reading
+none is right. Of completions that were judged wrong nobody knows what they say; they are counted below the table, by
+whether the readers agree.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from kit.answers.extraction import extract
 from kit.answers.normalisation import Rejection, integer
 
 OUTPUTS = ("gsm8k_openai_examples", "gsm8k_tora70b_first300", "math_nemo_rs3x50", "openmathinstruct2_sample")
+SOLUTIONS = {"gsm8k_train": "answer", "gsm8k_test": "answer", "math500_test": "solution"}  # by the field they are in
 GRADER_CASES = ("Math-Verify", "NeMo-Skills", "hendrycks-math")
 
 
@@ -145,8 +148,12 @@ def known_texts(data: Path) -> Iterator[Known]:
     for name in OUTPUTS:
         for row in rows(data / "outputs" / f"{name}.jsonl"):
             gold = integer(row["gold"])
-            if isinstance(gold, int) and row["correct"]:
-                yield Known(group=name, text=row["output"], says=gold)
+            if row["correct"]:
+                yield Known(group=name, text=row["output"], says=gold if isinstance(gold, int) else None)
+    for name, solution in SOLUTIONS.items():
+        for row in rows(data / "problems" / f"{name}.jsonl"):
+            gold = integer(row["answer"].rpartition("####")[2].strip())
+            yield Known(group=name, text=row[solution], says=gold if isinstance(gold, int) else None)
     for name in GRADER_CASES:
         for row in rows(data / "grader_cases" / f"{name}.jsonl"):
             gold_text, prediction = row.get("args") or (row.get("gold"), row.get("pred"))
@@ -158,6 +165,25 @@ def known_texts(data: Path) -> Iterator[Known]:
                 yield Known(group=name, text=str(prediction), says=gold)
     for row in rows(data / "faults" / "answers.jsonl"):
         yield Known(group="faults", text=row["text"], says=row["expect"])
+
+
+def unknown_texts(data: Path) -> Iterator[Known]:
+    """Completions that were judged wrong."""
+    for name in OUTPUTS:
+        for row in rows(data / "outputs" / f"{name}.jsonl"):
+            if not row["correct"]:
+                yield Known(group=name, text=row["output"], says=None)
+
+
+def print_agreement(texts: list[Known], ours: Reader, theirs: Reader) -> None:
+    pairs = list(zip(ours.answers, theirs.answers, strict=True))
+    same = sum(our == their for our, their in pairs)
+    only_ours = sum(their is None and our is not None for our, their in pairs)
+    only_theirs = sum(our is None and their is not None for our, their in pairs)
+    print(
+        f"judged wrong: {len(texts)} texts, read alike {same}, an integer by {ours.name} alone {only_ours}, "
+        f"by {theirs.name} alone {only_theirs}, two integers {len(texts) - same - only_ours - only_theirs}"
+    )
 
 
 def kit_reader(texts: list[Known]) -> Reader:
@@ -226,6 +252,8 @@ def main() -> None:
     if options.math_verify:
         texts = list(known_texts(data))
         print_side_by_side(texts, [kit_reader(texts), math_verify_reader(options.math_verify, texts)])
+        wrong = list(unknown_texts(data))
+        print_agreement(wrong, kit_reader(wrong), math_verify_reader(options.math_verify, wrong))
 
 
 if __name__ == "__main__":

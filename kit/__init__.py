@@ -4,10 +4,14 @@ The names in `__all__` are the public API. Each is imported when it is first ask
 nothing and needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers know the name; typing itself is most of the time that `import kit` would take
 if TYPE_CHECKING:
+    from typing import Any
+
     from kit.budget import Budget, BudgetConfig
     from kit.engines.opening import open_engine
     from kit.problem import Problem

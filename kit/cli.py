@@ -1,54 +1,17 @@
 """`kit`: the command line. A KitError becomes one line, not a traceback.
 
-Heavy modules are imported by the command that needs them, so that `kit --help` answers at once.
+Heavy modules are imported by the command that needs them, so that `kit --help` answers at once. All else is imported
+where an interrupt is understood, for that takes most of the first third of a second.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
-import signal
 import sys
-from collections.abc import Collection, Sequence
 
-from kit import __version__
-from kit.commands import (
-    build,
-    compare,
-    completion,
-    doctor,
-    dry_run,
-    eval,  # noqa: A004  # the command's name
-    push,
-    report,
-    settings,
-    simulate,
-    solve,
-    submit,
-    upload,
-    verify,
-    wheels,
-)
-from kit.errors import InputError, KitError, did_you_mean
-
-_COMMANDS = (
-    solve,
-    eval,
-    compare,
-    report,
-    dry_run,
-    build,
-    wheels,
-    verify,
-    upload,
-    push,
-    submit,
-    simulate,
-    doctor,
-    settings,
-    completion,
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +19,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns the exit status: 0 well, 1 a fault that was explained, 130 interrupted, 141 nobody reads.
     """
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # before a command had begun
+        print("\nkit: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    import argparse
+    import io
+    import os
+    import signal
+
+    from kit.errors import KitError
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
@@ -83,11 +61,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_command(argv: Sequence[str], names: Collection[str]) -> None:
     """Raise InputError for a command that is nearly one; what is none at all argparse tells."""
+    from kit.errors import InputError, did_you_mean
+
     if argv and argv[0] not in names and (question := did_you_mean(argv[0], names)):
         raise InputError(f"there is no command {argv[0]!r}; {question}")
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from kit import __version__
+    from kit.commands import (
+        build,
+        compare,
+        completion,
+        doctor,
+        dry_run,
+        eval,  # noqa: A004  # the command's name
+        push,
+        report,
+        settings,
+        simulate,
+        solve,
+        submit,
+        upload,
+        verify,
+        wheels,
+    )
+
     parser = argparse.ArgumentParser(
         prog="kit",
         description="From a laptop to a Kaggle submission that runs offline.",
@@ -96,7 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
+    for command in (
+        solve, eval, compare, report, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings,
+        completion,
+    ):  # fmt: skip
         command.add(commands)
     # parser: for the command that describes all of them to a shell
     parser.set_defaults(parser=parser, names=tuple(commands.choices))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from kit.errors import InputError, SettingError
+from kit.json_text import read_json
 
 _Config = TypeVar("_Config")
 
@@ -124,7 +124,7 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text
 

@@ -58,27 +58,35 @@ class Control(IntEnum):
     SET_NO_NEW_PRIVS = 38
 
 
-class FcntlSignal(IntEnum):
-    """Commands of fcntl that say whom a descriptor's news signals, and with what. linux/fcntl.h.
+class HarmlessFcntl(IntEnum):
+    """Commands of fcntl that change nothing but the caller's own descriptors. linux/fcntl.h.
 
-    With them SIGKILL on "readable" reaches any process of this user.
+    Not among them: F_SETOWN and F_SETSIG, with which SIGKILL on "readable" reaches any process of this user; locks and
+    leases (F_SETLK, F_SETLEASE), which hold up whoever uses that file; F_SETPIPE_SZ, which eats a user's quota.
     """
 
-    SETOWN = 8
-    SETSIG = 10
-    SETOWN_EX = 15
-    NOTIFY = 1026
+    DUPFD = 0
+    GETFD = 1
+    SETFD = 2
+    GETFL = 3
+    SETFL = 4
+    GETLK = 5
+    DUPFD_CLOEXEC = 1030
+    GETPIPE_SZ = 1032
 
 
-class IoctlSignal(IntEnum):
-    """Requests of ioctl that do the same, or type at a terminal. asm-generic/sockios.h, asm-generic/ioctls.h."""
+class HarmlessIoctl(IntEnum):
+    """Requests of ioctl that do the same: is it a terminal, how much waits, does it block. asm-generic/ioctls.h.
 
-    TIOCSCTTY = 0x540E
-    TIOCSPGRP = 0x5410
-    TIOCSTI = 0x5412
-    TIOCLINUX = 0x541C
-    FIOSETOWN = 0x8901
-    SIOCSPGRP = 0x8902
+    Not among them: FIOSETOWN and its kind, which signal; TIOCSTI, which types at a terminal; those of devices.
+    """
+
+    TCGETS = 0x5401
+    TIOCGWINSZ = 0x5413
+    FIONREAD = 0x541B
+    FIONBIO = 0x5421
+    FIONCLEX = 0x5450
+    FIOCLEX = 0x5451
 
 
 class _MountAttr(ctypes.Structure):
@@ -146,6 +154,16 @@ def drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()
     checked(_LIBC.capset(header, data), "capset")
+
+
+def let_go() -> None:
+    """Make every function here fail from now on: the last act of a process before it runs what it does not trust.
+
+    A C function that was once looked up is called without an audit event, by whoever finds it.
+    """
+    global _LIBC  # the one state of this module, and its end
+    vars(_LIBC).clear()
+    del _LIBC
 
 
 def end_with_parent(number: signal.Signals) -> None:

@@ -5,11 +5,11 @@ Source of the format: https://huggingface.co/docs/safetensors/index#format
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.errors import InputError
+from kit.json_text import read_json
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
@@ -38,7 +38,7 @@ def read_header(path: Path) -> Header:
             )
         text = file.read(header_bytes)
     try:
-        entries = json.loads(text).items()
+        entries = read_json(text).items()
         header = Header({name: entry for name, entry in entries if name != "__metadata__"}, 8 + header_bytes)
         _ = header.file_bytes  # every entry must tell where it lies
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:

@@ -40,7 +40,6 @@ _SPELLED = (
     ("[INST]", "<|user|>"),  # Mistral
     ("<|begin_of_box|>", r"\boxed{"), ("<|end_of_box|>", "}"),  # GLM-4.1V, GLM-4.5V
 )  # fmt: skip
-_SPELLED_HINTS = ("THINK]", "◁", "[INST]", "_of_box|>")
 TURN_ENDS = (
     "im_end im_start endoftext end_of_text eot_id eom_id start_header_id return end start call channel user system"
     " observation endofturn end_of_turn END_OF_TURN_TOKEN EOT eot endofassistant end_of_role"
@@ -72,8 +71,8 @@ class Said:
 
 def spelled_out(text: str) -> str:
     """The text, with the marks that do not begin with "<" written as those that do."""
-    if not any(hint in text for hint in _SPELLED_HINTS):
-        return text
+    if not ("THINK]" in text or "◁" in text or "[INST]" in text or "_of_box|>" in text):
+        return text  # written out: this is asked of every text, and a loop takes three times as long
     for mark, reading in _SPELLED:
         text = text.replace(mark, reading)
     return text

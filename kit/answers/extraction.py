@@ -74,6 +74,7 @@ def extract(text: str, *, prefers_integer: bool = True) -> RawAnswer | None:
 
 
 _PLAIN = re.compile(r"-?[0-9]{1,50}", re.ASCII)
+_SHORTEST_STATED_CHARS = len("}\nA:5")  # of a box's end and a statement after it
 _ANY_MODULUS = 100_000  # under which a number of any size can be read
 
 
@@ -84,7 +85,8 @@ def _answer_of(final: str, *, prefers_integer: bool) -> RawAnswer | None:
         stated = last_stated(final)
         return None if stated is None else _said(stated)
     inside = final[box.start : box.end]
-    if prefers_integer and not _PLAIN.fullmatch(inside):
+    is_followed = len(final) - box.end >= _SHORTEST_STATED_CHARS
+    if prefers_integer and is_followed and not _PLAIN.fullmatch(inside):
         stated = last_stated(final, after=box.end)
         if stated is not None and _is_integer(stated.text) and not _is_integer(inside):
             return _said(stated)
@@ -155,6 +157,7 @@ def _without_run_on(text: str) -> str:
 
 # -------------------------------------------------------------------------------------------- boxes
 
+_BOX_COMMANDS = ("\\boxed", "\\fbox")
 _BARE = r"\\(?:boxed|fbox)\s*+(?P<bare>-?\d[^\s{}$\\]*+)"
 _OPENS_BOX = re.compile(r"\\(?:boxed|fbox)\s*+\{(?!\s*+\})|" + _BARE, re.ASCII)
 _BARE_BOX = re.compile(_BARE, re.ASCII)
@@ -217,9 +220,7 @@ def _boxes(text: str) -> Iterator[_Box]:
     """
     closing: list[int] = []  # unmatched closing braces after `upto`, the nearest last
     upto = len(text)
-    beyond = text.rfind("}") + 1  # nothing that opens here is ever closed
-    openings = [*_OPENS_BOX.finditer(text, 0, beyond), *_BARE_BOX.finditer(text, beyond)]
-    for opening in reversed(openings):
+    for opening in _openings(text):
         if opening["bare"] is not None:
             yield _Box(*opening.span("bare"))
             continue
@@ -228,6 +229,18 @@ def _boxes(text: str) -> Iterator[_Box]:
         upto = opening.start()
         if closing:
             yield _Box(opening.end(), closing.pop())
+
+
+def _openings(text: str) -> Iterator[re.Match[str]]:
+    """Where boxes open, the last first: looked for from the end, for most texts need no other than that."""
+    beyond = text.rfind("}") + 1  # no brace that opens here is ever closed
+    places = [text.rfind(command) for command in _BOX_COMMANDS]
+    while (place := max(places)) >= 0:
+        opening = _OPENS_BOX.match(text, place, beyond) if place < beyond else _BARE_BOX.match(text, place)
+        if opening is not None:
+            yield opening
+        found = places.index(place)
+        places[found] = text.rfind(_BOX_COMMANDS[found], 0, place)
 
 
 def _scan(text: str, start: int, upto: int, closing: list[int]) -> None:

@@ -102,6 +102,8 @@ def _print(bundle: Bundle) -> None:
               f"listed in {MANIFEST_NAME}")  # fmt: skip
     for left in bundle.left_out:
         print(f"{'left out':>14}  {left.file}: {left.reason}")
+    for link in bundle.followed:
+        print(f"{'linked':>14}  {link.file} enters as {link.target}, from outside of its folder: is that meant?")
     if manifest.model_source is not None:
         print(f"{'not in it':>14}  the model: attach {manifest.model_source.ref} to the notebook")
     reused = f" ({bundle.num_reused} were there)" if bundle.num_reused else ""

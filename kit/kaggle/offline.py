@@ -30,7 +30,7 @@ from kit.linux import Attribute, Mount, mount, restrict_mount
 
 _UNSHARE = (("unshare", "--map-root-user", "--net"), ("unshare", "--net"))
 _MOUNT = ("--mount",)
-_ENTER = (sys.executable, "-m", "kit.kaggle.offline")
+_ENTER = (sys.executable, "-P", "-m", "kit.kaggle.offline")
 _NOWHERE = ("192.0.2.1", 9)  # TEST-NET-1 of RFC 5737; connecting a datagram socket sends nothing
 
 # Linux: linux/sockios.h, linux/if.h

@@ -29,7 +29,7 @@ _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
 
 _PARTIAL = ".partial"
-_SPARE_BYTES = 64 << 20  # left free on the disk
+SPARE_BYTES = 64 << 20  # left free on the disk, whatever is written
 _BLOCK_BYTES = 4096  # no disk has larger ones
 _MIN_DIRECT_BYTES = 64 << 20
 _LIBC = ctypes.CDLL(None)
@@ -157,8 +157,9 @@ def check_space(folder: Path, needed_bytes: int, *, purpose: str, fix: str) -> N
     Raises: StorageError.
     """
     free = free_bytes(folder)
-    if needed_bytes > 0 and needed_bytes + _SPARE_BYTES > free:
-        raise StorageError(f"{folder}: {needed_bytes:,} bytes to {purpose}, {free:,} are free; {fix}")
+    if needed_bytes > 0 and needed_bytes + SPARE_BYTES > free:
+        wanted = f"{needed_bytes:,} bytes to {purpose} and {SPARE_BYTES:,} to spare"
+        raise StorageError(f"{folder}: {wanted}, {free:,} are free; {fix}")
 
 
 def free_bytes(path: Path) -> int:

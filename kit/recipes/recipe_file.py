@@ -68,7 +68,7 @@ def chosen(recipe: Path | None, assignments: Sequence[str]) -> Choices:
     text = _read(recipe)
     try:
         by_file = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{recipe}: not TOML ({error}); write NAME = VALUE, texts in quotes") from None
     lines = {name: f"{recipe}, line {line}" for name, line in _lines(text).items() if name not in told}
     of_file = Choices(_without_null(by_file), lines)

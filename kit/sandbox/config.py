@@ -21,17 +21,21 @@ MiB = 1 << 20
 class SandboxConfig:
     """Limits of one sandbox, and how many wait ready.
 
-    memory_bytes: address space of a process; more is a MemoryError. cpu_s: processor seconds of a process over
+    memory_bytes: address space of a process; more is a MemoryError. total_memory_bytes: what all sandboxes may hold
+    together, looked at some times a second; the largest is ended when they hold more. None is half of the machine's
+    memory. Honest programs stay far below both: a sieve to 10**8 holds 0.1 GiB, a list of 10**7 integers 0.4, an array
+    of 10**8 numbers 0.75. cpu_s: processor seconds of a process over
     its whole life, which bounds what a thread left behind can burn. output_bytes: of one run, half for the head
-    and half for the tail. max_processes: the Python itself included; 1 refuses every fork. max_threads: beyond
-    the first. scratch_bytes: of its private /tmp. grace_s: how long before the end of its time a program is
-    interrupted, so that it can end with its variables kept. num_spare: forked and waiting. hidden: folders kept
-    out of sight even where they lie inside Python's own. layers: those to try; a machine may grant fewer. python:
-    the interpreter to run, 3.11 or later; None is the kit's own.
+    and half for the tail. max_processes: the Python itself included, and threads beyond each first; 1 refuses every
+    fork. max_threads: beyond the first, where no process may be started. scratch_bytes: of its private /tmp. grace_s:
+    how long before the end of its time a program is interrupted, so that it can end with its variables kept. num_spare:
+    forked and waiting. hidden: folders kept out of sight even where they lie inside Python's own. layers: those to try;
+    a machine may grant fewer. python: the interpreter to run, 3.11 or later; None is the kit's own.
     Raises: InputError for a value out of range.
     """
 
     memory_bytes: int = 4 * GiB
+    total_memory_bytes: int | None = None
     cpu_s: int = 600
     output_bytes: int = 8192
     max_open_files: int = 64
@@ -48,6 +52,7 @@ class SandboxConfig:
     def __post_init__(self) -> None:
         checks = (
             ("memory_bytes", GiB <= self.memory_bytes <= 1024 * GiB, "from 1 GiB to 1 TiB"),
+            ("total_memory_bytes", (self.total_memory_bytes or GiB) >= GiB, "1 GiB or more, or none"),
             ("cpu_s", 1 <= self.cpu_s <= 86_400, "from 1 to 86400"),
             ("output_bytes", 256 <= self.output_bytes <= MiB, "from 256 to 1 MiB"),
             ("max_open_files", 16 <= self.max_open_files <= 1024, "from 16 to 1024"),

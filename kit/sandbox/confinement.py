@@ -7,7 +7,7 @@ what is not. It applies nothing; `kit.sandbox.inside.layers` does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -22,20 +22,35 @@ class Layer(StrEnum):
     NAMESPACES = "namespaces"  # own processes, network, mounts and IPC: what is not granted does not exist
     UID = "uid"  # a user id of its own, where the kit runs as root
     LANDLOCK = "landlock"  # files outside the granted folders cannot be opened, whatever their mode
-    SECCOMP = "seccomp"  # system calls for sockets, new processes and the kernel's inner parts are refused
+    SECCOMP = (
+        "seccomp"  # only the system calls that mathematics needs: no sockets, new processes, inner parts of the kernel
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """A layer that is not in force. is_granted: the machine has it, and what stands in its way can be mended."""
+
+    layer: Layer
+    why: str
+    is_granted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """What this machine granted.
+    """What holds the sandboxes on this machine.
 
-    layers: those in force. absent: (layer, why not) for each of the others. missing_modules: those to preload
-    that are not installed.
+    layers: those in force. absent: the others. missing_modules: those to preload that are not installed.
     """
 
     layers: frozenset[Layer]
-    absent: tuple[tuple[Layer, str], ...] = ()
+    absent: tuple[Absence, ...] = ()
     missing_modules: tuple[str, ...] = ()
+
+    @property
+    def lost(self) -> tuple[Absence, ...]:
+        """The layers that this machine grants and that are not in force all the same."""
+        return tuple(absence for absence in self.absent if absence.is_granted)
 
     @property
     def hides_files(self) -> bool:
@@ -63,7 +78,7 @@ class Confinement:
     def describe(self) -> str:
         """One line for the log."""
         held = ", ".join(sorted(self.layers)) or "resource limits only"
-        lacks = "".join(f"; no {layer} ({why})" for layer, why in self.absent)
+        lacks = "".join(f"; no {absence.layer} ({absence.why})" for absence in self.absent)
         claims = (
             ("network", self.blocks_network),
             ("files", self.hides_files),
@@ -78,7 +93,7 @@ class Confinement:
         """A form for the wire; `from_json` reads it."""
         return {
             "layers": sorted(self.layers),
-            "absent": [[layer, why] for layer, why in self.absent],
+            "absent": [asdict(absence) for absence in self.absent],
             "missing_modules": list(self.missing_modules),
         }
 
@@ -87,7 +102,7 @@ class Confinement:
         """Read what `to_json` wrote."""
         return cls(
             layers=to_layers(values["layers"]),
-            absent=tuple((Layer(layer), why) for layer, why in values["absent"]),
+            absent=tuple(Absence(**{**absence, "layer": Layer(absence["layer"])}) for absence in values["absent"]),
             missing_modules=tuple(values["missing_modules"]),
         )
 

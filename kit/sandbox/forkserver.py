@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from array import array
@@ -21,6 +22,7 @@ import trio
 from kit.errors import EngineError
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
+from kit.sandbox.memory import own_bytes
 from kit.sandbox.packets import FAILED, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, READY, SPAWN
 from kit.sandbox.process import Process
 
@@ -67,6 +69,7 @@ class ForkServer:
         self._config = config
         self.confinement = confinement
         self.has_failed = False
+        self.shared_bytes = own_bytes(popen.pid)  # what each of its sandboxes has from it
 
     @classmethod
     async def start(cls, config: SandboxConfig) -> Self:
@@ -106,15 +109,18 @@ class ForkServer:
                 await self._channel.sendmsg([SPAWN], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, theirs)])
             with trio.move_on_after(_SPAWN_S):
                 answer = await control.recv(MAX_REPLY_BYTES)
-        except (OSError, trio.ClosedResourceError):
+                if answer == READY:
+                    await process.wait_born()
+        except (OSError, struct.error, trio.ClosedResourceError):
             pass  # the forkserver is gone: the empty answer says so
         except BaseException:
             process.abandon()
             raise
-        if answer != READY:
+        if answer != READY or process.init is None:
             self.has_failed = True
             process.abandon()  # never waited for: a forkserver that hangs holds the far ends for ever
-            why = answer.removeprefix(FAILED).decode(errors="replace") or "the forkserver is gone"
+            told = b"its init process is gone" if answer == READY else answer.removeprefix(FAILED)
+            why = told.decode(errors="replace") or "the forkserver is gone"
             raise EngineError(f"a sandbox could not be started: {why}")
         return process
 

@@ -17,6 +17,7 @@ from kit.interpreter import Execution, Interpreter
 from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Confinement
 from kit.sandbox.forkserver import ForkServer
+from kit.sandbox.memory import can_be_watched, default_total_bytes, held_bytes, to_end
 from kit.sandbox.process import Process
 from kit.tasks import background
 
@@ -26,6 +27,7 @@ _LEASE_END_S = (
     0.5  # how long leaving a lease waits for its processes to be gone; kit.tools.lease gives 2 s for all of it
 )
 _END_S = 5.0  # how long the pool looks after processes that are told to end, also when it is left itself
+_LOOK_S = 0.2  # between looks at the memory of all; one takes 0.1 ms for each process
 _RETRY_S = 5.0  # between attempts to refill a pool that cannot be
 
 
@@ -36,6 +38,7 @@ class SandboxPool:
         self._config = config
         self._tasks = tasks
         self._spares: deque[Process] = deque()
+        self._lent: dict[int, Process] = {}  # by the pid of the init process
         self._forkserver: ForkServer | None = None
         self._starting = trio.Lock()
         self._wanted = trio.Event()
@@ -59,6 +62,12 @@ class SandboxPool:
 
     async def take(self) -> Process:
         """A fresh Python: a spare, or else one forked now. Raises: EngineError."""
+        process = await self._spare_or_new()
+        if process.init is not None:
+            self._lent[process.init] = process
+        return process
+
+    async def _spare_or_new(self) -> Process:
         while self._spares:
             process = self._spares.popleft()
             self._wanted.set()
@@ -70,6 +79,8 @@ class SandboxPool:
     def retire(self, process: Process) -> trio.Event:
         """Have a Python killed and cleared away behind the caller's back; the event says that this is over."""
         process.end()
+        if process.init is not None and self._lent.get(process.init) is process:
+            del self._lent[process.init]
         is_over = trio.Event()
         self._tasks.start_soon(_clear_away, process, is_over)
         return is_over
@@ -85,6 +96,22 @@ class SandboxPool:
             except (EngineError, OSError) as error:
                 log.warning("no spare sandbox, another try in %g s: %r", _RETRY_S, error)
                 await trio.sleep(_RETRY_S)
+
+    async def watch_memory(self) -> None:
+        """End the largest sandbox whenever all of them hold more than they may, for ever."""
+        if not can_be_watched():
+            log.warning("sandbox: this kernel does not list children, so nothing bounds the sum of memory")
+            return
+        total_bytes = self._config.total_memory_bytes or default_total_bytes(self._config.memory_bytes)
+        while True:
+            await trio.sleep(_LOOK_S)
+            shared_bytes = self._forkserver.shared_bytes if self._forkserver else 0
+            held = await trio.to_thread.run_sync(_held, tuple(self._lent), shared_bytes)
+            largest = self._lent.get(to_end(held, total_bytes) or 0)
+            if largest is not None:
+                told = sum(held.values()) >> 20, total_bytes >> 20
+                log.warning("sandbox: all together hold %d MiB, more than %d; the largest is ended", *told)
+                await largest.end_for_memory()
 
     async def close(self) -> None:
         """End the forkserver and the spares; waits some seconds at most."""
@@ -115,8 +142,21 @@ class SandboxPool:
                 self._forkserver = None
             if self._forkserver is None:
                 self._forkserver = await ForkServer.start(self._config)
-                log.info("sandbox: %s", self._forkserver.confinement.describe())
+                _tell(self._forkserver.confinement)
             return self._forkserver
+
+
+def _held(inits: tuple[int, ...], shared_bytes: int) -> dict[int, int]:
+    return {init: held_bytes(init, shared_bytes) for init in inits}
+
+
+def _tell(confinement: Confinement) -> None:
+    """What holds the sandboxes, and as a warning what could hold them and does not."""
+    log.info("sandbox: %s", confinement.describe())
+    for absence in confinement.lost:
+        log.warning(
+            "sandbox: this machine grants the layer %s, and it is lost all the same: %s", absence.layer, absence.why
+        )
 
 
 class _Lease:
@@ -167,6 +207,7 @@ async def open_pool(config: SandboxConfig) -> AsyncIterator[SandboxPool]:
             pool = SandboxPool(config, tasks)
             pool.retire(await pool.take())  # whether it can be done is known at once
             tasks.start_soon(pool.keep_spares)
+            tasks.start_soon(pool.watch_memory)
             yield pool
     finally:
         if pool:  # after the last task of the pool, which might still have added a spare

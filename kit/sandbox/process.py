@@ -21,11 +21,13 @@ import trio
 
 from kit.interpreter import Execution, ExecutionStatus
 from kit.sandbox.packets import (
+    BIRTH,
     DEATH,
     INTERRUPT,
     MAX_CODE_BYTES,
     MAX_REPLY_BYTES,
     NONCE_BYTES,
+    OUT_OF_MEMORY,
     Verdict,
 )
 from kit.sandbox.transcript import Transcript
@@ -34,6 +36,7 @@ from kit.tasks import background
 _READ_BYTES = 1 << 16
 _PACED_FROM_BYTES = 1 << 20  # a program that has written more is slowed to 64 MB/s, so that reading stays cheap
 _PAUSE_S = 0.001
+_OUT_OF_MEMORY = "was killed, since all programs together had used up the memory"
 _LAST_WORDS_S = 1.0  # how long a death certificate may take
 
 
@@ -79,6 +82,8 @@ class Process:
         self._output_bytes = output_bytes
         self._grace_s = grace_s
         self._is_ended = False
+        self._is_out_of_memory = False
+        self.init: int | None = None  # the pid of its init process, once it is born
 
     @property
     def is_alive(self) -> bool:
@@ -111,6 +116,19 @@ class Process:
         if note and text and not text.endswith("\n"):
             text += "\n"
         return Execution(output=text + note, status=_STATUS[ending], seconds=trio.current_time() - begun_s)
+
+    async def wait_born(self) -> None:
+        """Learn the pid of its init process, which says it before the Python says that it is ready.
+
+        Raises: OSError, or struct.error, if the init process is gone.
+        """
+        (self.init,) = BIRTH.unpack(await self._life.recv(MAX_REPLY_BYTES))
+
+    async def end_for_memory(self) -> None:
+        """Have it killed as one that took too much; the run that goes on hears of it as of a death."""
+        with suppress(OSError, trio.ClosedResourceError):  # it ended just now
+            await self._life.send(OUT_OF_MEMORY)
+            self._is_out_of_memory = True
 
     def end(self) -> None:
         """Have it and all it started killed. Does not wait."""
@@ -210,7 +228,8 @@ class Process:
         status: int | None = None
         with trio.move_on_after(_LAST_WORDS_S):
             status = await self.wait_ended()
-        return f"[Python {_cause(status)}: it was restarted, variables are lost.]\n"
+        cause = _OUT_OF_MEMORY if self._is_out_of_memory else _cause(status)
+        return f"[Python {cause}: it was restarted, variables are lost.]\n"
 
 
 def _cause(status: int | None) -> str:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from kit.errors import StorageError, cannot_write
+from kit.json_text import read_json
 from kit.lock import hold
 
 Record = Mapping[str, Any]
@@ -40,21 +41,22 @@ class Journal:
         whose head differs belongs to another run: it is kept, renamed to `<name>.<n>`, and a new one begun.
         Raises: StorageError if the folder or file cannot be written, or another process is writing it.
         """
+        head = head_of(run)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            past = tuple(read_records(path)) if path.exists() else ()
-            if past[:1] != (head_of(run),) and path.exists():
-                path.rename(_free_name(path))
-                past = ()
-            file = path.open("ab", buffering=0)
-            hold(file, path)
+            file = _opened(path)
+            past = tuple(read_records(path))
+            if past[:1] != (head,) and path.stat().st_size:
+                with file:  # held until it has its other name
+                    path.rename(_free_name(path))
+                file, past = _opened(path), ()
         except StorageError:
             raise
         except OSError as error:
             raise cannot_write(path, error) from error
         journal = cls(path, file, past, _torn=bool(past) and not _ends_whole(path))
         if not past:
-            journal.append(head_of(run))
+            journal.append(head)
         return journal
 
     def append(self, record: Record, *, is_synced: bool = True) -> None:
@@ -112,8 +114,8 @@ def head_of(run: Record) -> Record:
 
 def _parse(line: bytes) -> Record | None:
     try:
-        record = json.loads(line)
-    except ValueError:  # covers a torn UTF-8 sequence too
+        record = read_json(line)
+    except ValueError:  # covers a torn UTF-8 sequence, and one nested without end
         return None
     return _in_todays_words(record) if isinstance(record, dict) and "kind" in record else None
 
@@ -125,6 +127,28 @@ def _in_todays_words(record: dict[str, Any]) -> Record:
     if record.get("finish") == "cut":
         record["finish"] = "aborted"
     return record
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, to be written at its end, made if need be and held by this process alone.
+
+    Nothing of it is read or renamed before it is held: until then it may be another's. Whoever held it may have renamed
+    it meanwhile; then what has its name now is opened. Raises: StorageError if another process holds it; OSError.
+    """
+    while True:
+        file = path.open("ab", buffering=0)
+        hold(file, path)
+        if _is_at(path, file):
+            return file
+        file.close()
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _write_whole(file: BinaryIO, data: bytes) -> None:

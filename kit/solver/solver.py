@@ -92,7 +92,12 @@ class Solver:
         return solution
 
     def _open_vote_state(self, problem: Problem) -> VoteState:
-        vote_state = self._vote_state = VoteState(problem, self.config.voting)
+        vote_state = self._vote_state = self._resumed(problem)
+        return vote_state
+
+    def _resumed(self, problem: Problem) -> VoteState:
+        """The votes of the samples that the journal holds."""
+        vote_state = VoteState(problem, self.config.voting)
         for record in self._past_samples(problem):
             if self.config.in_order and vote_state.verdict(self.config.stop) is not None:
                 break  # what had ended ahead of its turn
@@ -163,11 +168,21 @@ class Solver:
         return None if chosen is None else chosen.answer
 
     def _past_solution(self, problem: Problem) -> Solution | None:
-        """What an earlier process answered; a guess is not final and is tried again."""
+        """What an earlier process answered; a guess is not final and is tried again.
+
+        Only an answer that the journal's own samples lead to: read anew, they must vote for it, most of all unless
+        a selection may have preferred another of theirs. Any other is solved again, from those samples.
+        """
         for record in self._past("solution", problem):
             with _contained(f"{problem.id}, resuming"):
-                if not record["guess"]:
-                    return solution_of(record)
+                if record["guess"]:
+                    continue
+                solution = solution_of(record)
+                votes = self._resumed(problem).solution(solution.reason, seconds=solution.seconds).votes
+                backed = [answer for answer, _ in votes]
+                if solution.answer in (backed if self.config.selection.num_rounds else backed[:1]):
+                    return solution
+                log.warning("%s: the journal answers %d, its samples do not; solved again", problem.id, solution.answer)
         return None
 
     def _past(self, kind: str, problem: Problem) -> Iterator[Record]:

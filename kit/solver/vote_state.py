@@ -21,8 +21,8 @@ from kit.sampling import FinishReason, Sample
 from kit.solver.genselect import Candidate, summary_of
 from kit.voting.learned import Shape
 from kit.voting.parsing import parse_rule
-from kit.voting.rules import VoteHistory
-from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided, tally
+from kit.voting.rules import RunningHistory
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided
 from kit.voting.weights import Weighing, weigh
 
 _parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
@@ -150,6 +150,8 @@ class VoteState:
     _judged: tuple[int, int] = (0, 0)  # num_ended and num_failed when the verdict was last looked for
     _drawn: set[int] = field(default_factory=set)  # attempt numbers taken, ended or in flight
     _texts: dict[int, str] = field(default_factory=dict)  # the end of one solution for each answer
+    _running: RunningHistory = field(default_factory=RunningHistory)  # of the attempts, as far as it was asked for
+    _lowest: int = 0  # every attempt number below is taken
 
     def __post_init__(self) -> None:
         self.modulus = stated_modulus(self.problem.text)
@@ -193,9 +195,9 @@ class VoteState:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""
         if len(self._drawn) - self.num_failed >= rule.num_samples:
             return None
-        number = next(each for each in itertools.count() if each not in self._drawn)
-        self._drawn.add(number)
-        return number
+        self._lowest = next(each for each in itertools.count(self._lowest) if each not in self._drawn)
+        self._drawn.add(self._lowest)
+        return self._lowest
 
     def read(self, sample: Sample) -> ParsedAnswer:
         """What one sample says; counts nothing yet."""
@@ -249,12 +251,12 @@ class VoteState:
         """Each answer with its votes and the end of a solution that leads to it."""
         return [
             Candidate(answer=each.answer, num_votes=each.num_votes, summary=self._summary(each.answer, max_chars))
-            for each in tally(self.votes).standings
+            for each in self._counted().tally.standings
         ]
 
     def solution(self, reason: StopReason, *, seconds: float, selected: int | None = None) -> Solution:
         """The best answer from what is known now; `selected`, if given, is preferred to the votes' own leader."""
-        standing = tally(self.votes)
+        standing = self._counted().tally
         answer, guess = self._answer(standing, reason) if selected is None else (selected, "")
         return Solution(
             problem_id=self.problem.id,
@@ -275,18 +277,17 @@ class VoteState:
         num_left = rule.num_samples - self.num_ended
         if num_left <= 0:
             return StopReason.ALL_SAMPLED
-        if is_decided(tally(self.votes), num_left):
+        if is_decided(self._counted().tally, num_left):
             return StopReason.DECIDED
-        if _parsed(rule.rule).is_enough(self._as_history(num_left)):
+        if _parsed(rule.rule).is_enough(self._counted().so_far(num_left)):
             return StopReason.CONFIDENT
         return None
 
-    def _as_history(self, num_left: int) -> VoteHistory:
-        return VoteHistory(
-            answers=tuple(None if vote is None else vote.answer for vote in self.history),
-            weights=tuple(1.0 if vote is None else vote.weight for vote in self.history),
-            num_remaining=num_left,
-        )
+    def _counted(self) -> RunningHistory:
+        """The attempts so far, each counted when it is first asked for: from then on it does not change any more."""
+        for vote in self.history[len(self._running) :]:
+            self._running.add(vote)
+        return self._running
 
     def _answer(self, standing: Tally, reason: StopReason) -> tuple[int, str]:
         if standing.leader is not None:

@@ -23,6 +23,7 @@ from transformers import AutoConfig
 from transformers.utils import logging
 
 from kit.errors import InputError, MissingError
+from kit.json_text import read_json
 from kit.safetensors_header import read_header
 from kit.trm.config import TRMConfig, check_names
 from kit.trm.language_model import RecursiveLM
@@ -125,7 +126,7 @@ def load_config(folder: Path, **changes: Any) -> TRMConfig:
 
 def _check_kind(path: Path) -> None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8"))
     except ValueError:
         return  # transformers tells it
     kind = content.get("model_type") if isinstance(content, dict) else None

@@ -12,11 +12,11 @@ attempts are less alike than this: the short ones end first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kit.errors import check_fields
-from kit.voting.tally import Tally, Vote, is_decided, tally
+from kit.voting.tally import RunningTally, Tally, Vote, is_decided, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +24,57 @@ class VoteHistory:
     """One problem's attempts that ended, in that order.
 
     answers: None for an attempt without a usable answer. weights: one per answer, as kit.voting.tally.Vote's
-    (that of a None is not read). num_remaining: attempts that may still end.
+    (that of a None is not read). num_remaining: attempts that may still end. counted: the tally of all of them, if
+    the caller has it.
     """
 
     answers: tuple[int | None, ...]
     weights: tuple[float, ...]
     num_remaining: int
+    counted: Tally | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         assert len(self.answers) == len(self.weights), (len(self.answers), len(self.weights))
 
     def standing(self, first: int | None = None) -> Tally:
         """The usable answers counted: all, or those of the `first` attempts that ended."""
+        if first is None and self.counted is not None:
+            return self.counted
         pairs = zip(self.answers[:first], self.weights[:first], strict=True)
         return tally(Vote(answer, weight) for answer, weight in pairs if answer is not None)
+
+
+class RunningHistory:
+    """A history that grows, in which each attempt is counted once."""
+
+    def __init__(self) -> None:
+        self._answers: list[int | None] = []
+        self._weights: list[float] = []
+        self._running = RunningTally()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def add(self, vote: Vote | None) -> None:
+        """One more attempt ended; None for one without a usable answer."""
+        self._answers.append(None if vote is None else vote.answer)
+        self._weights.append(1.0 if vote is None else vote.weight)
+        if vote is not None:
+            self._running.add(vote)
+
+    @property
+    def tally(self) -> Tally:
+        """The usable answers so far."""
+        return self._running.tally
+
+    def so_far(self, num_remaining: int) -> VoteHistory:
+        """As rules read it."""
+        return VoteHistory(
+            answers=tuple(self._answers),
+            weights=tuple(self._weights),
+            num_remaining=num_remaining,
+            counted=self.tally,
+        )
 
 
 class Rule(Protocol):

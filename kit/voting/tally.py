@@ -11,7 +11,8 @@ place of AIMO2 weighs answers up to 20 by 0.6 for the same reason: docs/peers.md
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MIN_WEIGHT = 0.75
@@ -69,8 +70,38 @@ def tally(votes: Iterable[Vote]) -> Tally:
     weights: dict[int, list[float]] = {}
     for vote in votes:
         weights.setdefault(vote.answer, []).append(vote.weight)
-    standings = (Standing(answer, len(ws), math.fsum(ws)) for answer, ws in weights.items())
+    standings = (_standing(answer, of_answer) for answer, of_answer in weights.items())
     return Tally(tuple(sorted(standings, key=_rank, reverse=True)))
+
+
+class RunningTally:
+    """The tally of votes that come one after another: after each, what `tally` would make of all of them.
+
+    A vote costs about the logarithm of the number of answers, and as much as its answer has votes; `tally` costs as
+    much as there are votes, which is asked too much after each of a thousand.
+    """
+
+    def __init__(self) -> None:
+        self._weights: dict[int, list[float]] = {}
+        self._standings: list[Standing] = []  # best first
+        self._ranks: list[tuple[float, int, int]] = []  # of those, each number with its sign turned, so ascending
+
+    def add(self, vote: Vote) -> None:
+        """Count one more."""
+        weights = self._weights.setdefault(vote.answer, [])
+        if weights:
+            place = bisect_left(self._ranks, _turned(_standing(vote.answer, weights)))
+            del self._ranks[place], self._standings[place]
+        weights.append(vote.weight)
+        standing = _standing(vote.answer, weights)
+        place = bisect_left(self._ranks, _turned(standing))
+        self._ranks.insert(place, _turned(standing))
+        self._standings.insert(place, standing)
+
+    @property
+    def tally(self) -> Tally:
+        """As it is now."""
+        return Tally(tuple(self._standings))
 
 
 def confidence_weight(mean_entropy: float | None) -> float:
@@ -110,7 +141,7 @@ def majority_posterior(tally: Tally) -> float:
 
     Source: Aggarwal et al., arXiv 2305.11860, section 3 (Beta stopping criterion).
     """
-    first, second, *_ = *sorted((s.num_votes for s in tally.standings), reverse=True), 0, 0
+    first, second, *_ = *sorted([s.num_votes for s in tally.standings], reverse=True), 0, 0
     trials = first + second + 1
     return sum(math.comb(trials, k) for k in range(first + 1)) / (1 << trials)
 
@@ -122,13 +153,22 @@ def is_confident(tally: Tally, threshold: float) -> bool:
     probability at most 1 - threshold under a uniform prior.
     """
     first = tally.leader
-    if first is None or first.num_votes < max(standing.num_votes for standing in tally.standings):
+    if first is None or first.num_votes < max([standing.num_votes for standing in tally.standings]):
         return False
     return majority_posterior(tally) >= threshold
 
 
 _ROUNDING = 1e-9  # above any rounding of an fsum over fewer than a million votes
 _NOBODY = Standing(answer=-1, num_votes=0, weight=0.0)
+
+
+def _standing(answer: int, weights: Sequence[float]) -> Standing:
+    return Standing(answer, len(weights), math.fsum(weights))
+
+
+def _turned(standing: Standing) -> tuple[float, int, int]:
+    weight, num_votes, answer = _rank(standing)
+    return -weight, -num_votes, -answer
 
 
 def _rank(standing: Standing) -> tuple[float, int, int]:

@@ -1,11 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.answers.extraction import RawAnswer, Source, extract, last_boxed
+from kit.answers.extraction import RawAnswer, Source, _openings, extract, last_boxed
 from kit.answers.normalisation import Rejection, normalise
 
 GOLDEN = [
@@ -259,3 +260,17 @@ HOSTILE = {
 def test_a_hostile_megabyte_is_read_in_linear_time(text: str) -> None:
     raw = extract(text)
     assert raw is None or normalise(raw.text) in (1, 5, Rejection.NOT_A_NUMBER)
+
+
+BOX_PIECES = [*"{}\\5x $\n", "\\boxed", "\\fbox", "boxed", "-7", "\\{", "{3}", "\\boxed{", "{4}"]
+
+
+@given(st.lists(st.sampled_from(BOX_PIECES), max_size=14).map("".join))
+def test_boxes_looked_for_from_the_end_are_those_that_a_search_from_the_beginning_finds(text: str) -> None:
+    beyond = text.rfind("}") + 1
+    forward = [
+        *re.finditer(r"\\(?:boxed|fbox)\s*\{(?!\s*\})|\\(?:boxed|fbox)\s*-?\d[^\s{}$\\]*", text[:beyond], re.ASCII),
+        *re.compile(r"\\(?:boxed|fbox)\s*-?\d[^\s{}$\\]*", re.ASCII).finditer(text, beyond),
+    ]
+    spans = [opening.span() for opening in _openings(text)]
+    assert spans == [opening.span() for opening in reversed(forward)]

@@ -206,3 +206,30 @@ def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+from kit.cli import main
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("module", ["kit.commands", "kit.commands.solve", "kit.commands.completion", "difflib"])
+def test_an_interrupt_while_the_commands_are_imported_is_one_line(module: str) -> None:
+    """Regression: in the first 0.3 s, before a command had begun, it was a traceback."""
+    command = [sys.executable, "-c", INTERRUPTED, module, "settings"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nkit: interrupted\n")
+
+
+def test_what_is_imported_before_an_interrupt_is_understood_is_little() -> None:
+    code = "import sys; before = set(sys.modules); import kit.cli; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kit.commands" not in done.stdout

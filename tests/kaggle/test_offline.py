@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,39 @@ def test_folders_of_a_file_system_with_restrictions_are_mounted_too(tmp_path: Pa
 
 def run_plainly(argv: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+PLANTED = ("kit", "json", "asyncio", "argparse", "nbformat", "kaggle", "sitecustomize")
+
+
+def test_files_in_the_current_folder_are_not_run_in_place_of_modules(tmp_path: Path) -> None:
+    """Regression: `python -m` looks into the current folder first, so a `kit.py` or `json.py` there was run."""
+    for name in PLANTED:
+        (tmp_path / f"{name}.py").write_text(f"print('planted {name}')\n")
+    children = (
+        without_network(["true"], scratch=tmp_path / "scratch").argv,
+        [sys.executable, "-P", "-m", "kit.kaggle.dry_run.execution", "--help"],
+        [sys.executable, "-P", "-m", "kit.kaggle.evaluation_double.gateway", "--help"],
+    )
+    for command in children:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "planted" not in done.stdout + done.stderr
+
+
+def commands(tree: ast.AST) -> Iterator[list[object]]:
+    """Every list or tuple that holds `-m` or `-c`, as constants."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple):
+            values = [each.value if isinstance(each, ast.Constant) else None for each in node.elts]
+            if {"-m", "-c"} & {value for value in values if isinstance(value, str)}:
+                yield values
+
+
+def test_every_child_python_is_told_not_to_look_into_the_current_folder(repo: Path) -> None:
+    seen = 0
+    for path in sorted((repo / "kit").rglob("*.py")):
+        for values in commands(ast.parse(path.read_text(encoding="utf-8"))):
+            seen += 1
+            assert "-P" in values or "-I" in values, f"{path}: {values}"
+    assert seen > 8

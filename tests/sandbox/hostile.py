@@ -162,6 +162,9 @@ if os.fork() == 0:
             ("personality", "135, 0xffffffff"),
             ("userfaultfd", "323, 1"),
             ("perf_event_open", "298, bytes(128), 0, -1, -1, 0"),
+            ("io_setup", "206, 8, ctypes.create_string_buffer(8)"),
+            ("sync", "162, 0"),
+            ("inotify_init", "253, 0"),
             ("bpf", "321, 0, bytes(64), 64"),
             ("add_key", "248, b'user', b'x', b'x', 1, -3"),
             ("request_key", "249, b'user', b'x', None, -3"),
@@ -226,6 +229,9 @@ while True: pass
     hostile("exit at once", "import os\nos._exit(7)", DIED, says="exit status 7", core=True),
     hostile("exit politely", "import sys\nsys.exit(0)", OK),
     hostile("builtins emptied", "import builtins\nbuiltins.__dict__.clear()"),
+    hostile("exec replaced", "import builtins\nbuiltins.exec = builtins.compile = lambda *args: None", OK, core=True),
+    hostile("the worker's own tools replaced",
+            "import io, os, signal\nio.TextIOWrapper = os.dup2 = os.getpid = signal.signal = None", OK, core=True),
     hostile("modules emptied", "import sys\nsys.modules.clear()"),
     hostile("repr without end", "class A:\n    def __repr__(self):\n        while True: pass\nA()", TIMEOUT),
     hostile(
@@ -296,7 +302,79 @@ threading.Thread(target=steal, daemon=True).start()
     hostile("overwrite Python", "import os\nopen(os.__file__, 'a')", ERROR),
     hostile("fill the disk", "with open('/tmp/big', 'wb') as f:\n    while True: f.write(bytes(1 << 20))", ERROR),
     hostile("a file for every number", "for n in range(10**6): open(f'/tmp/{{n}}', 'w').close()", ERROR, TIMEOUT),
+    *(
+        hostile(
+            f"a {name} on a file that others use",
+            f"import fcntl, os\nfile = os.open(os.__file__, os.O_RDONLY)\n{call}", ERROR, says="PermissionError",
+            core=True,
+        )
+        for name, call in (
+            ("lock", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)"),
+            ("shared lock of a range", "fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)"),
+            ("lease", "fcntl.fcntl(file, 1024, fcntl.F_RDLCK)"),
+        )
+    ),
     hostile("devices", "open('/dev/mem', 'rb')", ERROR),
+    # past the audit hook
+    hostile("a database on disk", "import sqlite3\nsqlite3.connect('{canary_file}.db').execute('create table t(a)')",
+            ERROR, core=True),
+    hostile(
+        "a database attached to one in memory",
+        "import sqlite3\nc = sqlite3.connect(':memory:')\nc.execute(\"attach '{canary_file}.db' as x\")\n"
+        "c.execute('create table x.t(a)')",
+        ERROR, core=True,
+    ),
+    *(
+        hostile(f"a {name} database", f"import {module}\n{module}.open('{{canary_file}}.{name}', 'c')",
+                ERROR, core=True)
+        for name, module in (("dbm", "dbm"), ("gdbm", "dbm.gnu"), ("ndbm", "dbm.ndbm"))
+    ),
+    *(
+        hostile(f"a {name} beside a file", f"import os, stat\nos.{call}", ERROR, core=True)
+        for name, call in (
+            ("pipe", "mkfifo('{canary_file}.fifo')"),
+            ("node", "mknod('{canary_file}.node', stat.S_IFREG | 0o600)"),
+            ("pipe by its folder", "mkfifo('canary.fifo', dir_fd=os.open(os.path.dirname('{canary_file}'), 0))"),
+        )
+    ),
+    hostile("history read",
+            "import readline\nreadline.read_history_file('{weights}')\nprint(readline.get_history_item(1))",
+            ERROR, core=True),
+    hostile("history written", "import readline\nreadline.write_history_file('{canary_file}')", ERROR, core=True),
+    hostile("keys logged", "import ssl\nssl.create_default_context().keylog_filename = '{canary_file}.keys'",
+            ERROR, core=True),
+    hostile(
+        "a path that the hook resolves elsewhere",
+        "import os\nos.chdir('/usr/lib')\nfolder = os.open('/usr', os.O_RDONLY)\n"
+        "print(os.read(os.open('..{weights}', os.O_RDONLY, dir_fd=folder), 99))",
+        ERROR, core=True,
+    ),
+    hostile("the kit's own system call",
+            "from kit.linux import syscall\nsyscall(83, b'{canary_file}.folder', 0o777, what='mkdir')",
+            ERROR, core=True),
+    hostile(
+        "a process past subprocess",
+        "from multiprocessing.util import spawnv_passfds\n"
+        "spawnv_passfds(b'/bin/sh', ['sh', '-c', 'echo gone > {canary_file}'], [])",
+        core=True,
+    ),
+    hostile("another interpreter",
+            "import _xxsubinterpreters as x\nx.run_string(x.create(), \"open('{canary_file}', 'w')\")",
+            ERROR, core=True),
+    hostile(
+        "native code under another name",
+        "import importlib.machinery as m, importlib.util as u, json, os\n"
+        "folder = os.path.dirname(u.find_spec('_csv').origin or '')\n"
+        "file = next(f'{{folder}}/{{name}}' for name in os.listdir(folder) if name.startswith('_sqlite3.'))\n"
+        "loader = m.ExtensionFileLoader('numpy._sqlite3', file)\n"
+        "module = u.module_from_spec(u.spec_from_file_location('numpy._sqlite3', file, loader=loader))\n"
+        "module.connect('{canary_file}.db').execute('create table t(a)')",
+        ERROR, DIED, core=True,
+    ),
+    hostile("memory that all share",
+            "from multiprocessing import shared_memory\n"
+            "shared_memory.SharedMemory('kit-canary', create=True, size=4096)",
+            ERROR, core=True),
     # network and kernel
     hostile("connect", "import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=0.2)", ERROR, core=True),
     hostile(
@@ -307,7 +385,7 @@ threading.Thread(target=steal, daemon=True).start()
     hostile(
         "datagram to a path",
         "import socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\na.sendto(b'x', '{mailbox}')",
-        ERROR,
+        ERROR, core=True,
     ),
     hostile("raw datagram to a path",
             "import socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW)\na.sendto(b'x', '{mailbox}')",

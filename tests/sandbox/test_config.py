@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kit.errors import InputError
 from kit.sandbox.config import SandboxConfig
-from kit.sandbox.confinement import Confinement, Layer
+from kit.sandbox.confinement import Absence, Confinement, Layer
 
 layer_sets = st.frozensets(st.sampled_from(Layer))
 
@@ -48,14 +48,14 @@ def test_a_config_survives_the_wire(layers: frozenset[Layer], python: Path | Non
 
 @given(layer_sets, st.lists(st.sampled_from(["sympy", "numpy"])))
 def test_a_confinement_survives_the_wire(layers: frozenset[Layer], missing: list[str]) -> None:
-    absent = tuple((layer, "switched off") for layer in Layer if layer not in layers)
+    absent = tuple(Absence(layer=layer, why="no", is_granted=True) for layer in Layer if layer not in layers)
     confinement = Confinement(layers=layers, absent=absent, missing_modules=tuple(missing))
     assert Confinement.from_json(json.loads(json.dumps(confinement.to_json()))) == confinement
 
 
 @given(layer_sets)
 def test_the_log_names_every_layer_and_all_that_only_python_holds(layers: frozenset[Layer]) -> None:
-    absent = tuple((layer, "not here") for layer in Layer if layer not in layers)
+    absent = tuple(Absence(layer=layer, why="not here") for layer in Layer if layer not in layers)
     confinement = Confinement(layers=layers, absent=absent)
     line = confinement.describe()
     for layer in Layer:
@@ -66,3 +66,9 @@ def test_the_log_names_every_layer_and_all_that_only_python_holds(layers: frozen
 
 def test_missing_modules_are_in_the_log() -> None:
     assert "not installed: networkx" in Confinement(layers=frozenset(), missing_modules=("networkx",)).describe()
+
+
+def test_a_layer_is_lost_only_where_the_machine_grants_it() -> None:
+    refused = Absence(layer=Layer.LANDLOCK, why="no such call")
+    lost = Absence(layer=Layer.NAMESPACES, why="File exists", is_granted=True)
+    assert Confinement(layers=frozenset(), absent=(refused, lost)).lost == (lost,)

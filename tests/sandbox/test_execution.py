@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import io
+import linecache
 import sys
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -164,3 +168,57 @@ def test_an_error_that_cannot_be_formatted_is_named() -> None:
     )
     assert not is_ok
     assert output == "E (its message cannot be shown)\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import builtins\nbuiltins.exec = lambda *args: None",
+        "import builtins\nbuiltins.exec = None",
+        "import builtins\nbuiltins.eval = None",
+        "import builtins\nbuiltins.compile = lambda *args, **kwargs: None",
+        "import builtins\ndel builtins.compile, builtins.exec, builtins.isinstance",
+        "import builtins\nbuiltins.isinstance = lambda value, kind: True",
+        "import builtins\nbuiltins.print = builtins.len = builtins.type = None",
+        "import builtins\nfor name in list(vars(builtins)): setattr(builtins, name, None)",
+        "import builtins\nvars(builtins).clear()",
+        "import ast\nast.parse = lambda *args, **kwargs: None",
+        "import ast\nast.Expr = ast.Expression = ast.Module = None",
+        "import ast\nvars(ast).clear()",
+        "import linecache\nlinecache.cache = None",
+        "import linecache, textwrap\ntextwrap.dedent = linecache.getline = None",
+        "import sys\nsys.set_int_max_str_digits = None",
+        "import sys\nsys.set_int_max_str_digits(0)\nsys.modules.clear()",
+    ],
+)
+def test_what_a_cell_replaces_in_python_costs_the_next_cell_nothing(code: str) -> None:
+    """Regression: one replaced `exec`, `compile` or `ast.parse` killed the Python for the rest of the attempt."""
+    modules, parts = (
+        dict(sys.modules),
+        [(vars(part), dict(vars(part))) for part in (ast, builtins, linecache, textwrap)],
+    )
+    digits = sys.set_int_max_str_digits
+    try:
+        ended = run(code, "n = [1, 2]", "print(len(n))\n    \nsum(n)")
+        failed = run(code, "def f(): return 1 / 0", "f()")
+        dedented = run(code, "    x = 7\n    x")
+    finally:
+        sys.modules.update(modules)
+        sys.set_int_max_str_digits = digits
+        for live, before in parts:  # by methods alone, for there may be no builtins
+            live.clear()
+            live.update(before)
+    assert ended == ("2\n3\n", True)
+    assert dedented == ("7\n", True)
+    assert "ZeroDivisionError" in failed[0]
+
+
+def test_what_a_cell_adds_to_builtins_stays() -> None:
+    try:
+        assert run("import builtins\nbuiltins.answer = 42", "answer") == ("42\n", True)
+    finally:
+        del vars(builtins)["answer"]
+
+
+def test_a_value_whose_text_fails_is_an_error_of_the_code() -> None:
+    assert run("class A:\n    def __repr__(self): raise TypeError('mine')\nA()")[0].endswith("TypeError: mine\n")

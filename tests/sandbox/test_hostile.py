@@ -83,6 +83,8 @@ class Host:
 
     def check(self) -> None:
         assert self.file.read_text() == "canary"
+        assert {path.name for path in self.file.parent.iterdir()} == {"canary", "mailbox", "secret", "weights.bin"}
+        assert not Path("/dev/shm/kit-canary").exists()
         assert self.secret.read_text() == SECRET_TEXT
         assert self.weights.read_text() == SECRET_TEXT
         assert self.weights.stat().st_mode & 0o777 == 0o644
@@ -202,6 +204,27 @@ class TestEveryLayer:
         assert execution.status in program.ends, execution
         assert program.says in execution.output
 
+    @pytest.mark.parametrize(
+        ("code", "says"),
+        [
+            ("import sqlite3\nsqlite3.connect(':memory:').execute('select 6 * 7').fetchall()", "[(42,)]"),
+            (
+                "import os, shutil, tempfile\na = tempfile.mkdtemp()\nopen(a + '/x', 'w').write('abc')\n"
+                "shutil.copy2(a + '/x', a + '/y')\nshutil.copytree(a, a + 'b')\nos.rename(a + '/y', a + '/z')\n"
+                "shutil.rmtree(a)\nsorted(os.listdir(a + 'b'))",
+                "['x', 'y']",
+            ),
+            ("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.savefig('/tmp/a.png')\nprint('done')", "done"),
+        ],
+        ids=["sqlite", "files", "matplotlib"],
+    )
+    async def test_an_honest_program_runs(self, ground: Ground, code: str, says: str) -> None:
+        async with ground.pool.lend() as attempt:
+            assert ground.pool.confinement
+            if not ground.pool.confinement.has_scratch:
+                pytest.skip(f"there is no private /tmp: {ground.pool.confinement.describe()}")
+            assert says in (await attempt.run(code, timeout_s=LONG_S)).output
+
 
 class TestProcessesAllowed:
     """All that this machine grants, and a few processes: none outlives the attempt."""
@@ -255,8 +278,36 @@ class TestOnlyTheFilter:
             ("import os\nos.kill(os.getpid(), 0)\nprint('done')", "done"),
             ("import os\nos.abort()", "SIGABRT"),
             ("import signal, threading\nsignal.pthread_kill(threading.get_ident(), signal.SIGTERM)", "SIGTERM"),
+            (
+                "from concurrent.futures import ThreadPoolExecutor\n"
+                "sum(ThreadPoolExecutor(4).map(lambda n: n * n, range(100)))",
+                "328350",
+            ),
+            ("import numpy\nround(numpy.linalg.det(numpy.eye(200) * 2) / 2**200)", "1"),
+            ("import sympy\nsympy.factorint(2**67 - 1)", "193707721: 1"),
+            ("import networkx\nnetworkx.diameter(networkx.cycle_graph(9))", "4"),
+            (
+                "import signal, time\nsignal.signal(signal.SIGALRM, print)\nsignal.setitimer(0, 0.01)\ntime.sleep(1)",
+                "14",
+            ),
+            ("import os\n'ast.py' in os.listdir(os.path.dirname(os.__file__))", "True"),
         ],
-        ids=["asyncio", "pipe", "fcntl", "ioctl", "limits", "kill", "abort", "pthread_kill"],
+        ids=[
+            "asyncio",
+            "pipe",
+            "fcntl",
+            "ioctl",
+            "limits",
+            "kill",
+            "abort",
+            "pthread_kill",
+            "threads",
+            "numpy",
+            "sympy",
+            "networkx",
+            "alarm",
+            "listing",
+        ],
     )
     async def test_an_honest_program_runs(self, ground: Ground, code: str, says: str) -> None:
         async with ground.pool.lend() as attempt:

@@ -69,7 +69,8 @@ class TestAnAttempt:
         async with pool.lend() as first, pool.lend() as second:
             written = await first.run("open('mine', 'w').write('x')\nimport os\nos.listdir()", timeout_s=LONG_S)
             seen = await second.run("import os\nos.listdir()", timeout_s=LONG_S)
-        assert (written.output, seen.output) == ("['mine']\n", "[]\n")
+        assert "'mine'" in written.output  # the way to a Python below /tmp may be there, too
+        assert "'mine'" not in seen.output
 
     async def test_does_not_see_the_processes_of_another(self, pool: SandboxPool) -> None:
         async with pool.lend() as first, pool.lend() as second:

@@ -124,3 +124,82 @@ def test_a_journal_of_the_first_version_is_read_in_todays_words(tmp_path: Path) 
         {"kind": "cancelled", "number": 1},
         {"kind": "sample", "finish": "aborted", "text": "cut"},
     ]
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from kit.solver.journal import Journal
+journal = Journal.open(Path(sys.argv[1]), run={"seed": 0})
+journal.append({"kind": "sample", "number": 7})
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_journal_that_another_run_is_writing_is_neither_renamed_nor_replaced(tmp_path: Path) -> None:
+    """Regression: it was renamed before it was locked, and its run went on writing under the other name."""
+    path = tmp_path / "journal.jsonl"
+    command = [sys.executable, "-c", HOLDING, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        before = path.read_bytes()
+        with pytest.raises(StorageError, match="another process is using it"):
+            Journal.open(path, run={"seed": 1})
+        assert [each.name for each in tmp_path.iterdir()] == ["journal.jsonl"]
+        assert path.read_bytes() == before
+        other.communicate()
+    with Journal.open(path, run={"seed": 1}):
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["journal.jsonl", "journal.jsonl.1"]
+
+
+RACING = """
+import sys
+from pathlib import Path
+from kit.errors import StorageError
+from kit.solver.journal import Journal
+for turn in range(60):
+    try:
+        with Journal.open(Path(sys.argv[1]), run={"seed": sys.argv[2]}) as journal:
+            journal.append({"kind": "sample", "seed": sys.argv[2], "turn": turn})
+            print(turn, flush=True)
+    except StorageError:
+        pass
+"""
+
+
+def test_runs_that_open_one_name_at_once_never_write_into_each_others_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    runs = [
+        subprocess.Popen([sys.executable, "-c", RACING, str(path), str(seed)], stdout=subprocess.PIPE, text=True)
+        for seed in range(3)
+    ]
+    num_written = sum(len(run.communicate()[0].split()) for run in runs)
+    num_found = 0
+    for file in tmp_path.iterdir():
+        head, *samples = read_records(file)
+        assert {sample["seed"] for sample in samples} <= {head["seed"]}
+        num_found += len(samples)
+    assert num_found == num_written > 0
+
+
+def test_an_empty_file_is_a_journal_that_was_killed_at_its_birth(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.touch()
+    with Journal.open(path, run=RUN) as journal:
+        journal.append(SAMPLE)
+    assert [record["kind"] for record in read_records(path)] == ["run", "sample"]
+    assert [each.name for each in tmp_path.iterdir()] == ["journal.jsonl"]
+
+
+@pytest.mark.parametrize("nest", ["[" * 100_000, '{"a":' * 100_000, "[" * 400 + "]" * 400])
+def test_a_line_nested_without_end_is_skipped_as_a_torn_one_is(tmp_path: Path, nest: str) -> None:
+    """Regression: RecursionError, and the whole journal could not be resumed."""
+    path = tmp_path / "journal.jsonl"
+    with Journal.open(path, run=RUN) as journal:
+        journal.append(SAMPLE)
+    with path.open("a") as file:
+        file.write(f'{{"kind": "sample", "number": 9, "text": {nest}}}\n')
+    with Journal.open(path, run=RUN) as journal:
+        assert [record["number"] for record in journal.past("sample")] == [0]

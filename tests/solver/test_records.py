@@ -155,3 +155,28 @@ def test_an_old_journal_is_resumed(tmp_path: Path, in_order: bool) -> None:
     samples = [{**OLD_SAMPLE, "number": number, "seed": number} for number in range(3)]
     solution, num_drawn = resumed(tmp_path / "old", samples, num_samples=8, in_order=in_order)
     assert (solution.answer, solution.votes, num_drawn) == (2, ((2, 4),), 1)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_solution_without_its_samples_is_not_believed(tmp_path: Path, in_order: bool) -> None:
+    """Regression: one line at the end of a journal answered the problem, whatever else the journal held."""
+    lone = {**OLD_SOLUTION, "answer": 77, "votes": [[77, 4]]}
+    solution, num_drawn = resumed(tmp_path / "lone", [lone], num_samples=8, in_order=in_order)
+    assert (solution.answer, solution.votes) == (2, ((2, num_drawn),))
+    assert num_drawn > 1  # the price of time may stop it before four
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_solution_that_its_samples_contradict_is_worked_out_from_them(tmp_path: Path, in_order: bool) -> None:
+    samples = [{**OLD_SAMPLE, "number": number, "seed": number} for number in range(4)]
+    wrong = {**OLD_SOLUTION, "answer": 77, "votes": [[77, 4]]}
+    solution, num_drawn = resumed(tmp_path / "wrong", [*samples, wrong], num_samples=8, in_order=in_order)
+    assert (solution.answer, solution.votes, num_drawn) == (2, ((2, 4),), 0)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_solution_that_its_samples_bear_out_is_final(tmp_path: Path, in_order: bool) -> None:
+    samples = [{**OLD_SAMPLE, "number": number, "seed": number} for number in range(4)]
+    told = {**OLD_SOLUTION, "seconds": 123.0}
+    solution, num_drawn = resumed(tmp_path / "whole", [*samples, told], num_samples=8, in_order=in_order)
+    assert (solution, num_drawn) == (solution_of(told), 0)

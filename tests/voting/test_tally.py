@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kit.voting.tally import (
     MAX_WEIGHT,
     MIN_WEIGHT,
+    RunningTally,
     Vote,
     confidence_weight,
     is_confident,
@@ -51,6 +52,15 @@ def test_the_order_of_votes_does_not_matter(votes: list[Vote], random: Random) -
     shuffled = votes.copy()
     random.shuffle(shuffled)
     assert tally(shuffled) == tally(votes)
+
+
+@given(VOTES)
+def test_a_running_tally_is_the_tally_of_the_votes_so_far(votes: list[Vote]) -> None:
+    running = RunningTally()
+    assert running.tally == tally([])
+    for num in range(len(votes)):
+        running.add(votes[num])
+        assert running.tally == tally(votes[: num + 1])
 
 
 def test_no_single_vote_outvotes_two_others() -> None:

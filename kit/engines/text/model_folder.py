@@ -5,11 +5,11 @@ Errors name the file. Of the weights only headers are read.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from kit.errors import InputError, MissingError
+from kit.json_text import read_json
 from kit.safetensors_header import read_header
 
 INDEX = "model.safetensors.index.json"
@@ -96,7 +96,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingError(f"{path} is missing; expected it beside the weights, copy the whole model folder")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); copy it again") from error
     if not isinstance(content, dict):

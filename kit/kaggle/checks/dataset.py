@@ -7,13 +7,13 @@ folder that is deleted again. Not proved: that the model answers well, and that 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.errors import InputError, KitError
+from kit.json_text import read_json
 from kit.kaggle.checks.machine import Machine, check_machine, needs
 from kit.kaggle.checks.model import check_model, check_trm
 from kit.kaggle.dataset.handle import DatasetHandle
@@ -94,7 +94,7 @@ def verify(
 def _check_metadata(metadata: Path, manifest: Manifest) -> Iterator[Finding]:
     """By the client's own rules: title, slug, one licence."""
     try:
-        content = json.loads(metadata.read_bytes())
+        content = read_json(metadata.read_bytes())
         owner, slug = content["id"].split("/")
         (licence,) = content["licenses"]
         DatasetHandle(owner=owner, slug=slug, title=content["title"], licence=licence["name"])

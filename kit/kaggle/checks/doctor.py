@@ -32,6 +32,7 @@ from kit.sandbox.pool import open_pool
 
 _PACKAGES = ("torch", "transformers", "polars", "grpcio", "nbclient", "matplotlib")
 _ENVIRONMENT_FIX = "make environment"
+_LAYER_FIX = "install Python where every user may read it, outside of folders that only you may enter"
 
 
 def examine(environ: Mapping[str, str], *, scratch: Path, runs: Path) -> Iterator[Check]:
@@ -89,6 +90,10 @@ def sandbox() -> Check:
         (confinement.bounds_processes, "the number of processes is not bounded", "allow seccomp, or run as root"),
     )
     findings = tuple(warning("sandbox", problem, fix) for is_kept, problem, fix in promises if not is_kept)
+    findings += tuple(
+        warning("sandbox", f"the layer {absence.layer} is granted here and lost: {absence.why}", _LAYER_FIX)
+        for absence in confinement.lost
+    )
     return Check(name="sandbox", detail=_layers(confinement), findings=findings)
 
 

@@ -16,7 +16,7 @@ from kit.errors import KitError
 from kit.kaggle import facts
 from kit.kaggle.findings import Check, Finding, error, warning
 from kit.kaggle.notebook.prefetch import memory_available_bytes
-from kit.kaggle.transfer import free_bytes
+from kit.kaggle.transfer import SPARE_BYTES, free_bytes
 from kit.kaggle.wheels.install import Host, check_host
 from kit.kaggle.wheels.target import Target
 
@@ -126,8 +126,9 @@ def _check_memory(machine: Machine, needed: Needs) -> Iterator[Finding]:
 
 
 def _check_disk(machine: Machine, needed: Needs) -> Iterator[Finding]:
-    if needed.unpacked_bytes > machine.free_disk_bytes:
-        problem = f"{_size(needed.unpacked_bytes)} to unpack, {_size(machine.free_disk_bytes)} are free"
+    if needed.unpacked_bytes and needed.unpacked_bytes + SPARE_BYTES > machine.free_disk_bytes:
+        wanted = f"{_size(needed.unpacked_bytes)} to unpack and {_size(SPARE_BYTES)} to spare"
+        problem = f"{wanted}, {_size(machine.free_disk_bytes)} are free"
         yield error("disk", problem, "free some, or choose a larger scratch space with --scratch")
 
 

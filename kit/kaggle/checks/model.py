@@ -8,13 +8,13 @@ minutes of loading (vLLM issue 22525; openai/harmony issue 95).
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import KitError
+from kit.json_text import read_json
 from kit.kaggle.dataset import bundle
 from kit.kaggle.findings import Finding, error, warning
 from kit.kaggle.transfer import sha256_of
@@ -64,7 +64,7 @@ def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> Iterator[Findin
     if not path.is_file():
         return
     try:
-        largest = max(_token_ids(json.loads(path.read_bytes())), default=-1)
+        largest = max(_token_ids(read_json(path.read_bytes())), default=-1)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         yield error(path, f"not a tokenizer ({fault!r})", _RECOPY)
         return
@@ -117,7 +117,7 @@ def _check_template(folder: Path, settings: Mapping[str, Any]) -> Iterator[Findi
 def _object(path: Path) -> Mapping[str, Any]:
     """The JSON object in a file; empty if there is none, which is told elsewhere where it matters."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

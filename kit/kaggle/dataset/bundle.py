@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kit
@@ -26,7 +26,15 @@ from kit.checkout import build_wheel, commit
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, cannot_write
 from kit.kaggle import facts
-from kit.kaggle.dataset.contents import Contents, LeftOut, check_kit_wheel, model_contents, source_of, wheel_contents
+from kit.kaggle.dataset.contents import (
+    Contents,
+    Followed,
+    LeftOut,
+    check_kit_wheel,
+    model_contents,
+    source_of,
+    wheel_contents,
+)
 from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
@@ -68,6 +76,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     left_out: tuple[LeftOut, ...] = ()
+    followed: tuple[Followed, ...] = ()
     num_reused: int = 0
 
     @property
@@ -105,7 +114,7 @@ def build(
         contents = Contents((source_of(wheel.name, wheel),)) + _contents(plan)
         pieces = pack(contents.sources)
         check_limits(pieces)
-        return _build(out, plan, contents.left_out, pieces, on_bytes)
+        return replace(_build(out, plan, pieces, on_bytes), left_out=contents.left_out, followed=contents.followed)
 
 
 def check_limits(pieces: Sequence[Piece]) -> None:
@@ -179,9 +188,7 @@ def _contents(plan: _Plan) -> Contents:
     return contents
 
 
-def _build(
-    out: Path, plan: _Plan, left_out: tuple[LeftOut, ...], pieces: Sequence[Piece], on_bytes: Callable[[int, int], None]
-) -> Bundle:
+def _build(out: Path, plan: _Plan, pieces: Sequence[Piece], on_bytes: Callable[[int, int], None]) -> Bundle:
     target = out.resolve()
     work = target.with_name(f"{target.name}.build")
     total_bytes = sum(piece.size_bytes for piece in pieces)
@@ -190,6 +197,7 @@ def _build(
     missing_bytes = sum(piece.size_bytes for piece in pieces if piece.file not in found)
     check_space(target, missing_bytes, purpose="write", fix="free some disk, or choose another --out")
     with held(work):
+        record = Record(work / "record.json")  # again, for until now another build may have written it
         try:
             _recover(target, work)
             folder = work / "dataset"
@@ -204,7 +212,7 @@ def _build(
             raise
         except OSError as error:
             raise cannot_write(out, error) from error
-    return Bundle(folder=out, manifest=manifest, left_out=left_out, num_reused=num_reused)
+    return Bundle(folder=out, manifest=manifest, num_reused=num_reused)
 
 
 def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:

@@ -64,24 +64,37 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """A link that enters as the file that it leads to, which lies outside of the model's folder."""
+
+    file: Path
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
-    """What enters, sorted by path, and what does not."""
+    """What enters, sorted by path, what does not, and which of it came by a link from outside."""
 
     sources: tuple[Source, ...]
     left_out: tuple[LeftOut, ...] = ()
+    followed: tuple[Followed, ...] = ()
 
     def __add__(self, other: Contents) -> Contents:
         sources = sorted((*self.sources, *other.sources), key=lambda source: source.path)
-        return Contents(tuple(sources), (*self.left_out, *other.left_out))
+        return Contents(tuple(sources), (*self.left_out, *other.left_out), (*self.followed, *other.followed))
 
 
 def model_contents(name: str, folder: Path) -> Contents:
     """The files right in a model's folder, below `name` in the dataset.
 
+    A link enters as the file that it leads to. One that leaves the folder is told, for what it leads to may not be
+    meant to be public; the cache of the Hugging Face hub, which is made of such links, is the exception. A link to a
+    secret by its name is left out as the secret would be.
     Raises: InputError for a file that would enter and holds a secret.
     """
     entering: list[Source] = []
     left_out: list[LeftOut] = []
+    followed: list[Followed] = []
     for file in sorted(folder.iterdir()):
         reason = _reason_to_leave(file)
         if reason:
@@ -92,7 +105,9 @@ def model_contents(name: str, folder: Path) -> Contents:
             with file.open("rb") as content:
                 _check_content(file, content)
         entering.append(source)
-    return Contents(tuple(entering), tuple(left_out))
+        if _leaves(file, folder):
+            followed.append(Followed(file, file.resolve()))
+    return Contents(tuple(entering), tuple(left_out), tuple(followed))
 
 
 def wheel_contents(name: str, lock: Lock, lock_file: Path, folder: Path) -> Contents:
@@ -138,6 +153,7 @@ def _reason_to_leave(file: Path) -> str:
     reasons: Iterator[tuple[bool, str]] = iter(
         (
             (bool(_SECRET_NAMES.fullmatch(file.name)), "a secret by its name"),
+            (bool(_SECRET_NAMES.fullmatch(file.resolve().name)), "a link to a secret by its name"),
             (file.name.startswith("."), "hidden"),
             (file.is_dir(), "a folder; only files right in the model's folder enter"),
             (not file.is_file(), "not a file"),
@@ -145,6 +161,13 @@ def _reason_to_leave(file: Path) -> str:
         )
     )
     return next((reason for holds, reason in reasons if holds), "")
+
+
+def _leaves(file: Path, folder: Path) -> bool:
+    """Whether a file lies elsewhere than in this folder, or in the hub's cache than in its own blobs."""
+    target, home = file.resolve(), folder.resolve()
+    blobs = home.parents[1] / "blobs" if home.parent.name == "snapshots" else home
+    return home not in target.parents and blobs != target.parent
 
 
 def _check_content(file: Path, content: IO[bytes]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kit.errors import InputError, MissingError
+from kit.json_text import read_json
 
 MANIFEST_NAME = "kit-manifest.json"
 FORMAT = 1
@@ -107,7 +108,7 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path.read_bytes())
     except FileNotFoundError:
         raise MissingError(f"{path}: not found; build the dataset with `python build_dataset.py`") from None
     except ValueError as error:
@@ -118,7 +119,7 @@ def load_manifest(folder: Path) -> Manifest:
 def is_intact(folder: Path) -> bool:
     """Whether the manifest in `folder`, which can be read, is byte for byte the one that was written."""
     written = (folder / MANIFEST_NAME).read_bytes()
-    content = json.loads(written)
+    content = read_json(written)
     content.pop(_DIGEST, None)
     return written == _rendered(content)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kit.errors import InputError, MissingError, cannot_write
+from kit.json_text import read_json
 from kit.kaggle.dataset.contents import Source
 from kit.kaggle.dataset.manifest import Entry, Member
 from kit.kaggle.dataset.packing import END, Packed, Piece, header, padding_bytes
@@ -204,7 +205,7 @@ def _times(path: Path) -> list[int] | None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     is_record = isinstance(content, dict) and content.get("format") == _FORMAT

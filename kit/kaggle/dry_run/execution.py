@@ -87,8 +87,9 @@ async def execute(job: Job) -> None:
 async def _rerun(client: NotebookClient, environ: dict[str, str], csv: Path, working: Path) -> None:
     """Serve and ask until one of both ends; the notebook is expected never to."""
     serving = asyncio.create_task(client.async_execute(env=environ))
-    command = ["-m", "kit.kaggle.evaluation_double.gateway", "--csv", str(csv), "--out", str(working / SUBMISSION_NAME)]
-    gateway = await asyncio.create_subprocess_exec(sys.executable, *command)
+    command = [sys.executable, "-P", "-m", "kit.kaggle.evaluation_double.gateway"]
+    arguments = ["--csv", str(csv), "--out", str(working / SUBMISSION_NAME)]
+    gateway = await asyncio.create_subprocess_exec(*command, *arguments)
     asking = asyncio.create_task(gateway.wait())
     try:
         await asyncio.wait({serving, asking}, return_when=asyncio.FIRST_COMPLETED)

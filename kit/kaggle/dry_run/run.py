@@ -234,7 +234,8 @@ def perform(dry_run: DryRun, *, on_progress: Callable[[Sequence[Record]], None])
 
 
 def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineCommand:
-    argv = [sys.executable, "-m", "kit.kaggle.dry_run.execution", "--notebook", str(NOTEBOOK), "--root", str(root)]
+    module = "kit.kaggle.dry_run.execution"
+    argv = [sys.executable, "-P", "-m", module, "--notebook", str(NOTEBOOK), "--root", str(root)]
     if rerun_csv is not None:
         argv += ["--rerun-csv", str(rerun_csv)]
     return without_network(argv, scratch=folder / "no-network", read_only=[root / facts.INPUT])

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import json
 import logging
 import os
 import secrets
@@ -28,6 +27,7 @@ import kit
 from kit.budget import Budget, process_clock
 from kit.config import machine_facts, replaced
 from kit.errors import InputError, KitError, StorageError
+from kit.json_text import read_json
 from kit.kaggle import facts
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
@@ -97,7 +97,7 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if not text:
         return settings
     try:
-        changes = json.loads(text)
+        changes = read_json(text)
     except ValueError as error:
         raise InputError(f"{SETTINGS_VARIABLE} is not JSON ({error}): {text!r}") from None
     if not isinstance(changes, dict):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import base64
 import http.client
-import json
 import os
 import re
 import ssl
@@ -28,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from kit.errors import InputError, MissingError
+from kit.json_text import read_json
 
 _Result = TypeVar("_Result")
 
@@ -191,7 +191,7 @@ def _offers(content: bytes, base: str, project: str) -> tuple[Offer, ...]:
                 url=urllib.parse.urljoin(base, each["url"]),
                 sha256=each["hashes"].get("sha256"),
             )
-            for each in json.loads(content)["files"]
+            for each in read_json(content)["files"]
         )
     except (ValueError, KeyError, TypeError) as error:
         fix = "set PIP_INDEX_URL to one that does"

@@ -139,7 +139,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path}: not found; make it with `kit wheels lock --target NAME`") from None
-    except ValueError as error:  # not UTF-8, or not TOML
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested without end
         raise InputError(f"{path}: not valid TOML ({error}); {_RELOCK}") from None
 
 

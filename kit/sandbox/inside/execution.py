@@ -1,22 +1,30 @@
 """Running one piece of code as a notebook cell runs: prints as they come, the value of a last expression, errors.
 
 In: source text and a stream. Out: whether it ended well; all else is written to the stream. Time and memory are
-for others to bound. Nothing here trusts the code to leave the interpreter as it was.
+for others to bound. Nothing here trusts the code to leave the interpreter as it was: what runs and compiles was taken
+hold of before any code ran, and Python's builtins are put back before and after each cell. What the code breaks all
+the same raises, and whoever called replaces the Python.
 """
 
 from __future__ import annotations
 
-import ast
+import builtins
 import linecache
 import sys
-import textwrap
 import traceback
+from ast import Expr, Expression, Module, PyCF_ONLY_AST
 from collections.abc import Iterator
+from sys import set_int_max_str_digits
+from textwrap import dedent
 from types import CodeType, ModuleType
 from typing import TextIO
 
 MAX_INT_DIGITS = 100_000  # str of so many takes about 10 ms; CPython's own limit of 4300 stops honest programs
 _MODULES = ("collections", "fractions", "functools", "itertools", "math", "networkx", "numpy", "random", "sympy")
+_EXEC, _EVAL, _COMPILE = exec, eval, compile
+_LINES = linecache.cache
+_BUILTINS, _OWN_BUILTINS = vars(builtins), dict(vars(builtins))
+_OF_THE_CODE = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError, KeyboardInterrupt)  # if uncompiled
 _SHORT_NAMES = {"np": "numpy", "sp": "sympy", "nx": "networkx"}
 
 
@@ -30,45 +38,66 @@ class Session:
     def run(self, code: str, stream: TextIO) -> bool:
         """Run a cell; whether it ended without an error. `sys.exit()` ends a cell as reaching its end does.
 
-        Raises: nothing that the code raised, KeyboardInterrupt included.
+        Raises: nothing that the code raised, KeyboardInterrupt included; anything once this Python is broken.
         """
         sys.modules["__main__"] = self._main
-        sys.set_int_max_str_digits(MAX_INT_DIGITS)
+        _put_back()
         self._num_cells += 1
-        name = f"<cell {self._num_cells}>"
         try:
-            body, last = _compile(code, name)
-            exec(body, self._main.__dict__)
-            if last is not None:
-                value = eval(last, self._main.__dict__)
-                if value is not None:
-                    stream.write(f"{value!r}\n")
-        except SystemExit as leaving:
-            return _left(leaving, stream)
-        except BaseException as error:  # noqa: BLE001  # whatever the code raised is its reader's to see
+            body, last = _compile(code, f"<cell {self._num_cells}>")
+        except _OF_THE_CODE as error:
             stream.write(_report(error))
             return False
+        try:
+            self._execute(body, last, stream)
+        except SystemExit as leaving:
+            _put_back()
+            return _left(leaving, stream)
+        except BaseException as error:  # noqa: BLE001  # whatever the code raised is its reader's to see
+            _put_back()
+            stream.write(_report(error))
+            return False
+        _put_back()
         return True
+
+    def _execute(self, body: CodeType, last: CodeType | None, stream: TextIO) -> None:
+        _EXEC(body, self._main.__dict__)
+        if last is not None:
+            value = _EVAL(last, self._main.__dict__)
+            if value is not None:
+                stream.write(f"{value!r}\n")
+
+
+def _put_back() -> None:
+    """Python's own builtins, which the code may have replaced, and its bound on digits. What it added stays."""
+    _BUILTINS.update(_OWN_BUILTINS)
+    set_int_max_str_digits(MAX_INT_DIGITS)
 
 
 def _compile(code: str, name: str) -> tuple[CodeType, CodeType | None]:
-    """The statements, and the last of them apart if it is an expression. Raises: SyntaxError, ValueError."""
+    """The statements, and the last of them apart if it is an expression. Raises: one of `_OF_THE_CODE`."""
     tree, code = _parse(code, name)
     # Each line with its end, as linecache reads them from a file: the carets of a traceback count on it.
-    linecache.cache[name] = (len(code), None, [f"{line}\n" for line in code.splitlines()], name)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    body = compile(tree, name, "exec")
-    if not isinstance(last, ast.Expr):
+    _LINES[name] = (len(code), None, [f"{line}\n" for line in code.splitlines()], name)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], Expr) else None
+    body = _COMPILE(tree, name, "exec")
+    if not isinstance(last, Expr):
         return body, None
-    return body, compile(ast.Expression(last.value), name, "eval")
+    return body, _COMPILE(Expression(last.value), name, "eval")
 
 
-def _parse(code: str, name: str) -> tuple[ast.Module, str]:
+def _parse(code: str, name: str) -> tuple[Module, str]:
     try:
-        return ast.parse(code, name), code
+        return _tree(code, name), code
     except IndentationError:
-        code = textwrap.dedent(code.lstrip("\n"))
-        return ast.parse(code, name), code
+        code = dedent(code.lstrip("\n"))
+        return _tree(code, name), code
+
+
+def _tree(code: str, name: str) -> Module:
+    """As ast.parse, which the code may have replaced."""
+    tree: Module = _COMPILE(code, name, "exec", PyCF_ONLY_AST)  # type: ignore[assignment]  # for this mode always one
+    return tree
 
 
 def _left(leaving: SystemExit, stream: TextIO) -> bool:

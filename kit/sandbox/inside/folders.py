@@ -21,7 +21,8 @@ DEVICES = tuple(map(Path, ("/dev/null", "/dev/zero", "/dev/full", "/dev/random",
 def readable(hidden: Iterable[Path]) -> tuple[Path, ...]:
     """Every folder or file that a sandbox may read, none within another."""
     python = (sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages())
-    roots = sorted({Path(path) for path in (*_SYSTEM, *python) if Path(path).exists()})
+    named = {Path(path) for path in (*_SYSTEM, *python) if Path(path).exists()}
+    roots = sorted(named | {path.resolve() for path in named if path.is_symlink()})  # a link and where it leads
     outermost = [path for path in roots if not any(other in path.parents for other in roots)]
     secrets = {path.resolve() for path in hidden}
     return tuple(visible for root in outermost for visible in _without(root, secrets))

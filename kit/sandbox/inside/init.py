@@ -1,7 +1,8 @@
 """The process over one sandbox: starts it, passes on interrupts, and leaves nothing of it alive.
 
-In: a packet socket to the kit, whose end means "kill", with INTERRUPT in between. Out: the wait status of the
-worker, sent when it and all it started are dead. The init process is outside of the sandbox and out of its reach.
+In: a packet socket to the kit, whose end means "kill", as does OUT_OF_MEMORY, with INTERRUPT in between. Out: its pid,
+and the wait status of the worker, sent when it and all it started are dead. The init process is outside of the sandbox
+and out of its reach.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kit.sandbox.config import SandboxConfig
 from kit.sandbox.confinement import Layer
 from kit.sandbox.inside.layers import enter_own_processes, own_uid
 from kit.sandbox.inside.worker import work
-from kit.sandbox.packets import DEATH, FAILED, INTERRUPT, MAX_REPLY_BYTES
+from kit.sandbox.packets import BIRTH, DEATH, FAILED, INTERRUPT, MAX_REPLY_BYTES
 
 _PAUSE_S = 0.001
 
@@ -33,6 +34,7 @@ def keep(
     prctl(Control.SET_CHILD_SUBREAPER, 1)  # what the sandbox orphans comes here, and can be found
     news = _news_of_children()
     uid = own_uid()
+    life.send(BIRTH.pack(os.getpid()))
     try:
         if Layer.NAMESPACES in layers:
             enter_own_processes()

@@ -15,9 +15,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from kit.linux import Control, Namespace, drop_capabilities, prctl, unshare
+from kit.linux import Control, Namespace, drop_capabilities, let_go, prctl, unshare
 from kit.sandbox.config import MiB, SandboxConfig
-from kit.sandbox.confinement import Layer
+from kit.sandbox.confinement import Absence, Layer
 from kit.sandbox.inside import audit, folders, landlock, mounts, seccomp
 
 _STACK_BYTES = 64 * MiB  # deep recursion through C ends in RecursionError rather than in a crash
@@ -46,6 +46,7 @@ def confine(config: SandboxConfig, layers: frozenset[Layer], uid: int) -> None:
     Raises: OSError.
     """
     readable = folders.readable(config.hidden)
+    os.umask(0o022)  # with a stricter one, the folders that lead to Python in the new root would be root's alone
     _give_way()
     if Layer.NAMESPACES in layers:
         unshare(_GRANTED_BY_ROOT)
@@ -64,21 +65,23 @@ def confine(config: SandboxConfig, layers: frozenset[Layer], uid: int) -> None:
         landlock.restrict(readable=readable, writable=(*scratch, *folders.DEVICES))
     if Layer.SECCOMP in layers:
         seccomp.install(_refusals(config, layers))
+    let_go()
     audit.refuse(_groups(layers), readable)
 
 
-def probe(config: SandboxConfig) -> tuple[frozenset[Layer], tuple[tuple[Layer, str], ...]]:
-    """The layers of the configuration that work here, and (layer, why not) for all the others.
+def probe(config: SandboxConfig) -> tuple[frozenset[Layer], tuple[Absence, ...]]:
+    """The layers of the configuration that work here, and why each of the others does not.
 
-    Each is tried in a process of its own, on top of those found before.
+    Each is tried in a process of its own, on top of those found before. One that fails is tried again with nothing
+    to show or to run: if that works, the machine grants it, and it is lost for a reason that can be mended.
     """
     held: frozenset[Layer] = frozenset()
     absent = []
     for layer in Layer:
         if layer not in config.layers:
-            absent.append((layer, "switched off"))
+            absent.append(Absence(layer=layer, why="switched off"))
         elif why := _try(partial(_rehearse, config, held | {layer})):
-            absent.append((layer, why))
+            absent.append(Absence(layer=layer, why=why, is_granted=not _try(_ALONE[layer])))
         else:
             held |= {layer}
     return held, tuple(absent)
@@ -100,8 +103,10 @@ def _give_way() -> None:
 
 
 def _limit(config: SandboxConfig, layers: frozenset[Layer]) -> None:
-    # The filter tells threads from processes. Without it the one number counts both, and processes are the danger.
-    num_threads = config.max_threads if Layer.SECCOMP in layers else 0
+    # The kernel counts threads and processes by one number. Only where the filter refuses every process are threads
+    # all that it counts; elsewhere they share what processes may have.
+    only_threads = config.max_processes == 1 and Layer.SECCOMP in layers
+    num_tasks = 1 + config.max_threads if only_threads else config.max_processes
     # Where nothing bounds the sum of what is written, nothing is: a file may not grow. Pipes are no files.
     file_bytes = config.scratch_bytes if Layer.NAMESPACES in layers else 0
     limits = {
@@ -110,7 +115,7 @@ def _limit(config: SandboxConfig, layers: frozenset[Layer]) -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_NOFILE: config.max_open_files,
-        resource.RLIMIT_NPROC: config.max_processes + num_threads,
+        resource.RLIMIT_NPROC: num_tasks,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_STACK: _STACK_BYTES,
     }
@@ -152,14 +157,55 @@ def _groups(layers: frozenset[Layer]) -> list[audit.Group]:
         audit.Group.FILES: {Layer.NAMESPACES, Layer.LANDLOCK},
         audit.Group.ATTRIBUTES: {Layer.NAMESPACES, Layer.UID, Layer.SECCOMP},
         audit.Group.PROCESSES: {Layer.UID, Layer.SECCOMP},
+        audit.Group.LOCKS: {Layer.SECCOMP},
     }
     return [group for group, enough in instead.items() if not layers & enough]
 
 
+def _alone_in_namespaces() -> None:
+    enter_own_processes()
+    if why := _try(_alone_in_mounts):
+        raise OSError(why)
+
+
+def _alone_in_mounts() -> None:
+    unshare(_GRANTED_BY_ROOT)
+    mounts.enter((), MiB)
+
+
+def _alone_as_user() -> None:
+    _check_root()
+    os.setresuid(own_uid(), own_uid(), own_uid())
+
+
+def _alone_in_landlock() -> None:
+    prctl(Control.SET_NO_NEW_PRIVS, 1)
+    landlock.restrict(readable=(), writable=())
+
+
+def _alone_in_filter() -> None:
+    prctl(Control.SET_NO_NEW_PRIVS, 1)
+    seccomp.install(seccomp.Refusals(new_processes=True, others_signals=True, file_attributes=True))
+
+
+_ALONE: dict[Layer, Callable[[], None]] = {
+    Layer.NAMESPACES: _alone_in_namespaces,
+    Layer.UID: _alone_as_user,
+    Layer.LANDLOCK: _alone_in_landlock,
+    Layer.SECCOMP: _alone_in_filter,
+}
+"""Each layer by itself, with nothing to show or to run: whether the machine grants it at all."""
+
+
+def _check_root() -> None:
+    if os.geteuid() != 0:
+        raise PermissionError("the kit does not run as root")
+
+
 def _rehearse(config: SandboxConfig, layers: frozenset[Layer]) -> None:
     """What an init process and its worker do, with nothing to run."""
-    if Layer.UID in layers and os.geteuid() != 0:
-        raise PermissionError("the kit does not run as root")
+    if Layer.UID in layers:
+        _check_root()
     uid = own_uid()
     if Layer.NAMESPACES in layers:
         enter_own_processes()

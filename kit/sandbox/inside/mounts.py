@@ -18,10 +18,16 @@ _LOCKED = Attribute.READ_ONLY | Attribute.NOSUID
 
 def enter(readable: Iterable[Path], scratch_bytes: int) -> None:
     """Build the new root and move into it. Raises: OSError."""
+    readable = tuple(readable)
+    if covering := [path for path in readable if path == SCRATCH or path in SCRATCH.parents]:
+        raise OSError(f"{covering[0]} is Python's own and holds {SCRATCH}, which is private; install Python elsewhere")
+    # What lies below the private /tmp is shown on top of it, and so after it; the root is locked between the two.
+    within = tuple(path for path in readable if SCRATCH in path.parents)
     mount("none", Path("/"), flags=Mount.RECURSIVE | Mount.PRIVATE)
     mount("tmpfs", _NEW_ROOT, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=755,size=1m")
     for path in readable:
-        _show(path, _LOCKED | Attribute.NODEV)
+        if path not in within:
+            _show(path, _LOCKED | Attribute.NODEV)
     for path in filter(Path.exists, DEVICES):
         _show(path, _LOCKED)
     scratch = _placed(SCRATCH)
@@ -30,6 +36,8 @@ def enter(readable: Iterable[Path], scratch_bytes: int) -> None:
     options = f"mode=777,size={scratch_bytes},nr_inodes=4096"
     restrict_mount(_NEW_ROOT, _LOCKED)
     mount("tmpfs", scratch, "tmpfs", Mount.NOSUID | Mount.NODEV, options)
+    for path in within:
+        _show(path, _LOCKED | Attribute.NODEV)
     pivot_root(_NEW_ROOT)
 
 

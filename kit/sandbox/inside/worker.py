@@ -2,16 +2,18 @@
 
 In: a packet socket that brings (16 bytes that name the request, code), and a pipe for all that is written. Out: on
 the socket READY or FAILED and the reason, then for each request the same 16 bytes and OK or ERROR. The code may
-find and misuse the socket; whoever reads it must not believe more than that the code said so.
+find and misuse the socket; whoever reads it must not believe more than that the code said so. What the code replaces
+in modules is not used here: functions are taken hold of by name before any code runs.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import signal
 import socket
 import sys
+from io import BufferedWriter, FileIO, TextIOWrapper
+from os import dup2, getpid
+from signal import SIG_IGN, SIGINT, default_int_handler, signal
 from typing import NoReturn
 
 from kit.sandbox.config import SandboxConfig
@@ -26,7 +28,7 @@ def work(control: socket.socket, output: int, *, config: SandboxConfig, layers: 
     try:
         _rest()
         for standard in (1, 2):
-            os.dup2(output, standard)
+            dup2(output, standard)
         confining.confine(config, layers, uid)
         _reseed()
         control.send(READY)
@@ -39,11 +41,11 @@ def work(control: socket.socket, output: int, *, config: SandboxConfig, layers: 
 def _serve(control: socket.socket, output: int) -> None:
     """Answer requests until the kit closes its end."""
     session = Session()
-    own_pid = os.getpid()
+    own_pid = getpid()
     while request := control.recv(MAX_REQUEST_BYTES):
         nonce, code = request[:NONCE_BYTES], request[NONCE_BYTES:].decode(errors="surrogatepass")
         is_ok = _run(session, code, output)
-        if os.getpid() != own_pid:  # the code forked, and this is the child
+        if getpid() != own_pid:  # the code forked, and this is the child
             os._exit(0)
         control.send(nonce + (Verdict.OK if is_ok else Verdict.ERROR))
 
@@ -51,14 +53,14 @@ def _serve(control: socket.socket, output: int) -> None:
 def _run(session: Session, code: str, output: int) -> bool:
     """Run code with fresh streams and the interrupt at work, whatever the last run did to either."""
     for standard in (1, 2):
-        os.dup2(output, standard)
+        dup2(output, standard)
     # One stream for both keeps their order; by lines, so that little is lost when the process is killed.
-    raw = io.FileIO(1, "w", closefd=False)
-    stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
+    raw = FileIO(1, "w", closefd=False)
+    stream = TextIOWrapper(BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
     sys.stdout = sys.stderr = stream
     is_ok = False
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal(SIGINT, default_int_handler)
         is_ok = session.run(code, stream)
         stream.flush()
     except (KeyboardInterrupt, OSError, ValueError):
@@ -71,9 +73,9 @@ def _run(session: Session, code: str, output: int) -> bool:
 def _rest() -> None:
     """Let interrupts pass while no code runs; one that is already under way is met here."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal(SIGINT, SIG_IGN)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal(SIGINT, SIG_IGN)
 
 
 def _reseed() -> None:

@@ -21,13 +21,13 @@ from kit import assets, cli
 from kit.commands import build as build_command
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits
-from kit.kaggle.dataset.contents import Source, check_kit_wheel, model_contents
+from kit.kaggle.dataset.contents import Followed, Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
 from kit.kaggle.facts import DATASET_METADATA
-from kit.kaggle.transfer import check_space, sha256_of
+from kit.kaggle.transfer import SPARE_BYTES, check_space, free_bytes, sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
 from tests.kaggle.dataset.datasets import make_model, make_shard, make_wheelhouse
@@ -367,6 +367,51 @@ def test_secrets_and_what_no_model_needs_stay_out_and_are_told(model: Path, tmp_
     ]
 
 
+def test_a_link_that_leaves_the_models_folder_enters_and_is_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: whatever a link led to was packed for the public without a word."""
+    own = shutil.copytree(model, tmp_path / "own")
+    private = tmp_path / "private.md"
+    private.write_text("not meant for anybody")
+    (own / "README.md").symlink_to(private)
+    (own / "NOTICE").symlink_to(own / "config.json")  # stays within
+    built = build(tmp_path / "out", model=own)
+    assert built.followed == (Followed(own / "README.md", private),)
+    assert (built.folder / "model__README.md").read_text() == "not meant for anybody"
+    assert cli.main(["build", "--model", str(own), "--out", str(tmp_path / "again")]) == 0
+    assert f"{own / 'README.md'} enters as {private}, from outside of its folder" in capsys.readouterr().out
+
+
+def test_a_models_folder_that_is_a_link_itself_or_of_the_hubs_cache_is_told_nothing_of(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(model)
+    assert model_contents("model", tmp_path / "link").followed == ()
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "0f0f", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    shutil.copytree(model, blobs)
+    for path in blobs.iterdir():
+        (snapshot / path.name).symlink_to(Path("../../blobs") / path.name)
+    (snapshot / "LICENSE").symlink_to(tmp_path / "models--a--b" / "blobs" / ".." / "elsewhere")
+    (tmp_path / "models--a--b" / "elsewhere").write_text("mine")
+    contents = model_contents("model", snapshot)
+    assert len(contents.sources) == len(list(model.iterdir())) + 1
+    assert [each.file.name for each in contents.followed] == ["LICENSE"]
+
+
+def test_a_link_to_a_secret_by_its_name_stays_out_under_whatever_name(model: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(model, tmp_path / "own")
+    (tmp_path / "id_rsa").write_text("x")
+    (own / "extra.txt").symlink_to(tmp_path / "id_rsa")
+    (own / "gone.txt").symlink_to(tmp_path / "no such file")
+    contents = model_contents("model", own)
+    assert {left.file.name: left.reason for left in contents.left_out} == {
+        "extra.txt": "a link to a secret by its name",
+        "gone.txt": "not a file",
+    }
+
+
 @pytest.mark.parametrize(
     "secret",
     [
@@ -431,9 +476,17 @@ def test_what_is_too_large_for_kaggle_is_refused_before_anything_is_written(tmp_
 
 def test_what_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
     out, fix = tmp_path / "not" / "yet" / "there", "free some disk, or choose another --out"
-    with pytest.raises(StorageError, match=r"bytes to write, [\d,]+ are free; free some disk, or choose another --out"):
+    with pytest.raises(StorageError, match=r"bytes to write and 67,108,864 to spare, [\d,]+ are free; free some"):
         check_space(out, shutil.disk_usage(tmp_path).total, purpose="write", fix=fix)
     check_space(out, 0, purpose="write", fix=fix)
+
+
+def test_a_disk_with_room_for_all_but_the_spare_is_refused_with_the_spare_named(tmp_path: Path) -> None:
+    """Regression: "900 bytes to write, 1,000 are free" said nothing of what was wanted beyond them."""
+    almost = free_bytes(tmp_path) - SPARE_BYTES // 2
+    with pytest.raises(StorageError, match=r"to spare"):
+        check_space(tmp_path, almost, purpose="write", fix="free some disk")
+    check_space(tmp_path, almost - SPARE_BYTES, purpose="write", fix="free some disk")
 
 
 @pytest.mark.slow

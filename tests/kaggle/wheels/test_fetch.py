@@ -219,7 +219,7 @@ def test_a_second_fetch_into_the_same_folder_is_refused(index: SimpleIndex, lock
 
 def test_too_small_a_disk_is_told_before_anything_is_asked_for(index: SimpleIndex, lock: Lock, into: Path) -> None:
     huge = Wheel(name="huge", version="1.0", file="huge-1.0-py3-none-any.whl", size_bytes=1 << 60, sha256="0" * 64)
-    with pytest.raises(StorageError, match=r"bytes to fetch, .* are free; free some disk"):
+    with pytest.raises(StorageError, match=r"bytes to fetch and [\d,]+ to spare, .* are free; free some disk"):
         fetch(Lock(TARGET, (huge, *lock.wheels)), into, client(index))
     assert index.headers == []
 
