@@ -38,7 +38,7 @@ def _run(argv: Sequence[str] | None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
     argv = sys.argv[1:] if argv is None else argv
-    args = argparse.Namespace()
+    args = argparse.Namespace(goes_on=False)
     try:
         parser = _parser()
         _check_command(argv, parser.get_default("names"))

@@ -7,12 +7,14 @@ safetensors only.
 from __future__ import annotations
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError
@@ -32,6 +34,8 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
     _check_choice("dtype", dtype, DTYPES)
     target = _resolve_device(device)
     check_model_folder(folder)
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # else transformers draws one into the log
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
