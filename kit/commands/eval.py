@@ -131,6 +131,7 @@ def eval_command(args: argparse.Namespace) -> int:
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: end cleanly and show what there is
     from kit.data.offline import forbid_telemetry
     from kit.evaluation.head import make_head
+    from kit.evaluation.plan import label_of
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
     from kit.kaggle.checkout import commit
@@ -138,7 +139,7 @@ def eval_command(args: argparse.Namespace) -> int:
     forbid_telemetry()
     plan = asked_plan(args)
     asked = asked_model(args, [depth for depth in plan.depths if depth is not None])
-    out = args.out or Path("out/eval") / (Path(plan.data.name).stem or "run")
+    out = args.out or Path("out/eval") / label_of(plan.data).replace("/", "-")
     head = make_head(asked.model, plan, commit=commit())
     score = RunningScore(total=plan.num_cells)
     try:
