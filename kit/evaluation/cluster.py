@@ -9,6 +9,7 @@ Folders of models must be at the same place on every machine.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -115,20 +116,27 @@ def _mapped(
     ray: Any, cluster: Cluster, plan: EvalPlan, open_engine: OpenEngine, left: Sequence[Cell]
 ) -> Iterator[Completion]:
     rows = [{"cell": json.dumps(_cell_record(cell))} for cell in left]
-    rows_per_task = plan.batch_size * _BATCHES
-    num_tasks = max(1, -(-len(rows) // rows_per_task))
+    rows_per_task = min(plan.batch_size * _BATCHES, -(-len(rows) // cluster.num_workers))
+    num_tasks = -(-len(rows) // rows_per_task)
     resources = ray.cluster_resources()
+    _be_quiet(ray)
     drawn = ray.data.from_items(rows, override_num_blocks=num_tasks).map_batches(
         Worker,
         fn_constructor_args=(_without_examples(plan), open_engine),
         batch_size=None,
-        compute=ray.data.ActorPoolStrategy(size=cluster.num_workers),
+        compute=ray.data.ActorPoolStrategy(size=min(cluster.num_workers, num_tasks)),
         num_cpus=_cpus_each(resources.get("CPU", 1.0), cluster.num_workers),
         num_gpus=min(1.0, resources.get("GPU", 0.0) / cluster.num_workers),
         ray_remote_args_fn=_lives,
     )
     for row in drawn.iter_rows():
         yield completion_of(json.loads(row["completion"]))
+
+
+def _be_quiet(ray: Any) -> None:
+    """Our own progress is shown, not Ray Data's bars and its lines of each operator."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def _lives() -> dict[str, int]:
