@@ -24,7 +24,7 @@ from typing import Any
 import trio
 
 from kit.data.offline import forbid_telemetry
-from kit.errors import EngineError, InputError, KitError, MissingError
+from kit.errors import EngineError, InputError, MissingError
 from kit.evaluation.drawing import Drawing
 from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
@@ -166,7 +166,8 @@ class Worker:
         opened: Future[Engine] = Future()
         self._loop = LoopThread()
         self._loop.start()
-        self._loop.start_soon(partial(_hold, open_engine, opened))
+        held = self._loop.start_soon(partial(_hold, open_engine, opened))
+        held.add_done_callback(partial(_tell_of_failure, opened))
         self._drawing = Drawing(plan, opened.result(), Grader())
         self._num_at_once, self._keeps = plan.batch_size, plan.keeps_token_stats
 
@@ -193,14 +194,15 @@ class Worker:
 
 async def _hold(open_engine: OpenEngine, opened: Future[Engine]) -> None:
     """Keep an engine open as long as the worker lives."""
-    try:
-        async with open_engine() as engine:
-            opened.set_result(engine)
-            await trio.sleep_forever()
-    except KitError as error:
-        if opened.done():
-            raise
-        opened.set_exception(error)
+    async with open_engine() as engine:
+        opened.set_result(engine)
+        await trio.sleep_forever()
+
+
+def _tell_of_failure(opened: Future[Engine], held: Future[None]) -> None:
+    """An engine that could not be opened, whatever kept it, is told to who waits for it."""
+    if not opened.done():
+        opened.set_exception(held.exception() or EngineError("the engine was closed while it was opened"))
 
 
 def _cell_of(record: Record) -> Cell:
