@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kit.evaluation.run import Listener
     from kit.evaluation.score import RunningScore
     from kit.evaluation.tracking import Track
+    from kit.sampling import SamplingParams
     from kit.solver.journal import Record
 
 _STYLES = ("boxed", "lm-eval")
@@ -132,13 +133,14 @@ def eval_command(args: argparse.Namespace) -> int:
     from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
     from kit.evaluation.head import make_head
+    from kit.evaluation.plan import label_of
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
 
     forbid_telemetry()
     plan = asked_plan(args)
     asked = asked_model(args, [depth for depth in plan.depths if depth is not None])
-    out = args.out or Path("out/eval") / (Path(plan.data.name).stem or "run")
+    out = args.out or Path("out/eval") / label_of(plan.data).replace("/", "-")
     head = make_head(asked.model, plan, commit=commit())
     score = RunningScore(total=plan.num_cells)
     try:
@@ -199,14 +201,12 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
     from kit.evaluation.plan import EvalPlan, Shard
     from kit.evaluation.prompts import PromptStyle
     from kit.evaluation.run import check_askable
-    from kit.sampling import SamplingParams
 
     if args.data is None:
         raise InputError("no data; give --data gsm8k, a set of the hub, or a file")
     if args.num_shots < 0:
         raise InputError(f"--num-shots must be >= 0, got {args.num_shots}")
-    temperature = args.temperature if args.temperature is not None else _VARIED if args.num_samples > 1 else 0.0
-    sampling = SamplingParams(temperature=temperature, top_p=args.top_p, max_new_tokens=args.max_new_tokens)
+    sampling = _sampling(args)
     shard, depths = None if args.shard is None else Shard.parse(args.shard), _depths(args.depth)
     data = load(args.data, split=args.split, limit=args.limit)
     shots = load(args.data, split="train", limit=args.num_shots).examples if args.num_shots else ()
@@ -224,6 +224,13 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
     )
     check_askable(plan)
     return plan
+
+
+def _sampling(args: argparse.Namespace) -> SamplingParams:
+    from kit.sampling import SamplingParams
+
+    temperature = args.temperature if args.temperature is not None else _VARIED if args.num_samples > 1 else 0.0
+    return SamplingParams(temperature=temperature, top_p=args.top_p, max_new_tokens=args.max_new_tokens)
 
 
 def _depths(text: str | None) -> tuple[int | None, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.assets import TINY_MODEL
 from kit.errors import InputError
@@ -131,8 +132,6 @@ async def open_asked(asked: AskedModel, *, batch_size: int) -> AsyncIterator[Eng
     """
     import trio
 
-    from kit.evaluation.memory import explained_loading
-
     model = asked.model
     if asked.is_remote:
         from kit.engines.vllm.client.remote import open_remote
@@ -140,38 +139,43 @@ async def open_asked(asked: AskedModel, *, batch_size: int) -> AsyncIterator[Eng
         async with open_remote(model.engine, tokenizer_folder=model.folder) as engine:
             yield engine
         return
-    with tempfile.TemporaryDirectory(prefix="kit-eval-") as scratch:
+    with ExitStack() as stack:
+        if asked.config.kind in ("vllm", "vllm-trm"):
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kit-eval-")))
+            load = partial(_load_served, asked, scratch)
+        else:
+            load = partial(_load_here, asked, batch_size)
+        async with await trio.to_thread.run_sync(load, abandon_on_cancel=True) as opened:
+            yield opened
 
-        def load() -> Any:
-            with explained_loading():
-                return _load(asked, batch_size=batch_size, scratch=Path(scratch))
 
-        async with await trio.to_thread.run_sync(load, abandon_on_cancel=True) as engine:
-            yield engine
+def _load_served(asked: AskedModel, scratch: Path) -> AbstractAsyncContextManager[Engine]:
+    from kit.recipes.attempts import AttemptsConfig
+    from kit.recipes.opening import open_model
+    from kit.solver.config import SolverConfig
+
+    model = asked.model
+    if model.trm is not None:
+        from kit.trm.checkpoint import check_backbone, load_config
+
+        check_backbone(load_config(model.trm), model.folder)
+    attempts = AttemptsConfig(solver=SolverConfig(depths=asked.depths), engine=asked.config)
+    return open_model(model.folder.resolve(), model.trm, attempts, python=None, scratch=scratch)
 
 
-def _load(asked: AskedModel, *, batch_size: int, scratch: Path) -> Any:
-    model, config = asked.model, asked.config
-    if config.kind in ("vllm", "vllm-trm"):
-        from kit.recipes.attempts import AttemptsConfig
-        from kit.recipes.opening import open_model
-        from kit.solver.config import SolverConfig
-
-        if model.trm is not None:
-            from kit.trm.checkpoint import check_backbone, load_config
-
-            check_backbone(load_config(model.trm), model.folder)
-        recipe = AttemptsConfig(solver=SolverConfig(depths=asked.depths), engine=config)
-        return open_model(model.folder.resolve(), model.trm, recipe, python=None, scratch=scratch)
+def _load_here(asked: AskedModel, batch_size: int) -> AbstractAsyncContextManager[Engine]:
     from kit.engines.opening import load_engine
+    from kit.evaluation.memory import explained_loading
 
-    return load_engine(
-        model.folder,
-        trm=model.trm,
-        adapter=model.adapter,
-        device=config.device,
-        dtype=config.dtype,
-        max_batch=batch_size,
-        num_threads=config.num_threads,
-        depths=asked.depths,
-    )
+    model, config = asked.model, asked.config
+    with explained_loading():
+        return load_engine(
+            model.folder,
+            trm=model.trm,
+            adapter=model.adapter,
+            device=config.device,
+            dtype=config.dtype,
+            max_batch=batch_size,
+            num_threads=config.num_threads,
+            depths=asked.depths,
+        )

@@ -97,11 +97,7 @@ def load_engine(
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     if adapter is not None:
-        from kit.engines.transformers.adapter import merge_adapter
-        from kit.engines.transformers.loading import load_model, load_tokenizer
-
-        merged = merge_adapter(load_model(model, device=device, dtype=dtype), adapter)
-        return TransformersEngine(merged, load_tokenizer(model), max_batch=max_batch)
+        return _load_adapted(model, adapter, device=device, dtype=dtype, max_batch=max_batch)
     if trm is None:
         return TransformersEngine.load(model, device=device, dtype=dtype, max_batch=max_batch)
     return TRMEngine.load(
@@ -113,6 +109,15 @@ def load_engine(
         max_depth=max([MAX_DEPTH, *depths]),
         check_hash=check_hash,
     )
+
+
+def _load_adapted(model: Path, adapter: Path, *, device: Device, dtype: str, max_batch: int) -> TransformersEngine:
+    from kit.engines.transformers.adapter import merge_adapter
+    from kit.engines.transformers.engine import TransformersEngine
+    from kit.engines.transformers.loading import load_model, load_tokenizer
+
+    merged = merge_adapter(load_model(model, device=device, dtype=dtype), adapter)
+    return TransformersEngine(merged, load_tokenizer(model), max_batch=max_batch)
 
 
 def _check_kind(kind: str | None, trm: Path | str | None) -> None:

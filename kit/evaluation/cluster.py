@@ -9,6 +9,7 @@ Folders of models must be at the same place on every machine.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from typing import Any
 import trio
 
 from kit.data.offline import forbid_telemetry
-from kit.errors import EngineError, InputError, KitError, MissingError
+from kit.errors import EngineError, InputError, MissingError
 from kit.evaluation.drawing import Drawing
 from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
@@ -115,20 +116,27 @@ def _mapped(
     ray: Any, cluster: Cluster, plan: EvalPlan, open_engine: OpenEngine, left: Sequence[Cell]
 ) -> Iterator[Completion]:
     rows = [{"cell": json.dumps(_cell_record(cell))} for cell in left]
-    rows_per_task = plan.batch_size * _BATCHES
-    num_tasks = max(1, -(-len(rows) // rows_per_task))
+    rows_per_task = min(plan.batch_size * _BATCHES, -(-len(rows) // cluster.num_workers))
+    num_tasks = -(-len(rows) // rows_per_task)
     resources = ray.cluster_resources()
+    _be_quiet(ray)
     drawn = ray.data.from_items(rows, override_num_blocks=num_tasks).map_batches(
         Worker,
         fn_constructor_args=(_without_examples(plan), open_engine),
         batch_size=None,
-        compute=ray.data.ActorPoolStrategy(size=cluster.num_workers),
+        compute=ray.data.ActorPoolStrategy(size=min(cluster.num_workers, num_tasks)),
         num_cpus=_cpus_each(resources.get("CPU", 1.0), cluster.num_workers),
         num_gpus=min(1.0, resources.get("GPU", 0.0) / cluster.num_workers),
         ray_remote_args_fn=_lives,
     )
     for row in drawn.iter_rows():
         yield completion_of(json.loads(row["completion"]))
+
+
+def _be_quiet(ray: Any) -> None:
+    """Our own progress is shown, not Ray Data's bars and its lines of each operator."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def _lives() -> dict[str, int]:
@@ -158,7 +166,8 @@ class Worker:
         opened: Future[Engine] = Future()
         self._loop = LoopThread()
         self._loop.start()
-        self._loop.start_soon(partial(_hold, open_engine, opened))
+        held = self._loop.start_soon(partial(_hold, open_engine, opened))
+        held.add_done_callback(partial(_tell_of_failure, opened))
         self._drawing = Drawing(plan, opened.result(), Grader())
         self._num_at_once, self._keeps = plan.batch_size, plan.keeps_token_stats
 
@@ -185,14 +194,15 @@ class Worker:
 
 async def _hold(open_engine: OpenEngine, opened: Future[Engine]) -> None:
     """Keep an engine open as long as the worker lives."""
-    try:
-        async with open_engine() as engine:
-            opened.set_result(engine)
-            await trio.sleep_forever()
-    except KitError as error:
-        if opened.done():
-            raise
-        opened.set_exception(error)
+    async with open_engine() as engine:
+        opened.set_result(engine)
+        await trio.sleep_forever()
+
+
+def _tell_of_failure(opened: Future[Engine], held: Future[None]) -> None:
+    """An engine that could not be opened, whatever kept it, is told to who waits for it."""
+    if not opened.done():
+        opened.set_exception(held.exception() or EngineError("the engine was closed while it was opened"))
 
 
 def _cell_of(record: Record) -> Cell:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kit import __version__
 from kit.config import machine_facts
-from kit.engines.text.model_folder import read_chat_template
+from kit.engines.text.model_folder import read_chat_template, read_config
 from kit.errors import MissingError
 from kit.evaluation.plan import EvalPlan
 from kit.safetensors_header import read_header
@@ -59,10 +59,16 @@ class EvalModel:
                 # not the address, which may change between two sessions
                 "kind": "server" if "://" in self.engine else self.engine,
                 "device": self.device,
-                "dtype": self.dtype,
+                "dtype": self._dtype,
                 "num_threads": self.num_threads,
             },
         }
+
+    @property
+    def _dtype(self) -> str:
+        """What `auto` stands for is the checkpoint's own."""
+        told = read_config(self.folder)
+        return str(told.get("dtype") or told.get("torch_dtype") or "auto") if self.dtype == "auto" else self.dtype
 
 
 def make_head(model: EvalModel, plan: EvalPlan, *, commit: str | None) -> Record:

@@ -53,7 +53,7 @@ def open_run(folder: Path, head: Record, plan: EvalPlan) -> Iterator[RunJournal]
     with held(folder):
         _check_is_ours(path, head)
         with Journal.open(path, run=head) as journal:
-            known = {record["problem"] for record in journal.past("problem")}
+            known = {record.get("problem") for record in journal.past("problem")}
             places = {example.problem.key: place for place, example in enumerate(plan.data.examples)}
             for example in plan.examples:
                 if example.problem.key not in known:

@@ -8,15 +8,19 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from kit import cli
 from kit.errors import InputError
-from kit.evaluation.cluster import Cluster, _cpus_each
+from kit.evaluation.cluster import Cluster, Worker, _cell_record, _cpus_each, _without_examples
 from kit.evaluation.reading import JOURNAL_NAME, read_run
-from tests.evaluation.asked import data, gsm8k_file, plan
+from kit.evaluation.run_records import completion_of, key_of
+from kit.sampling import Engine
+from tests.evaluation.asked import data, gsm8k_file, plan, scripted
 from tests.evaluation.test_run import completion_keys, drawn, texts
 
 # The engine and its opener are of `__main__`, so that they travel to the workers as they are.
@@ -163,3 +167,28 @@ def test_workers_leave_a_processor_to_what_reads_the_rows() -> None:
 def test_a_cluster_without_workers_is_refused() -> None:
     with pytest.raises(InputError, match="--workers must be >= 1, got 0"):
         Cluster(address="local", num_workers=0)
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Engine]:
+    yield scripted()
+
+
+@asynccontextmanager
+async def broken() -> AsyncIterator[Engine]:
+    raise OSError("no such device")
+    yield scripted()
+
+
+def test_a_worker_draws_its_rows_as_one_run_does(tmp_path: Path) -> None:
+    asked = plan()
+    worker = Worker(_without_examples(asked), opened)
+    rows = {"cell": [json.dumps(_cell_record(cell)) for cell in asked.cells()]}
+    completions = [completion_of(json.loads(each)) for each in worker(rows)["completion"]]
+    assert {key_of(each): each.sample.text for each in completions} == texts(drawn(tmp_path, asked))
+    assert len(completions) == asked.num_cells
+
+
+def test_what_keeps_a_worker_from_opening_its_engine_is_raised_whatever_it_is() -> None:
+    with pytest.raises(OSError, match="no such device"):
+        Worker(plan(), broken)

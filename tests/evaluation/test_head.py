@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kit.assets import TINY_MODEL
+from kit.data.examples import DataSet
+from kit.errors import MissingError
+from kit.evaluation.head import EvalModel, make_head
+from kit.evaluation.plan import label_of
+from kit.trm.checkpoint import save_untrained
+from tests.evaluation.asked import data, plan
+
+MODEL = EvalModel(name="tiny", folder=TINY_MODEL)
+
+
+def test_a_head_tells_all_that_makes_runs_comparable_and_no_folder(tmp_path: Path) -> None:
+    shutil.copytree(TINY_MODEL, tmp_path / "moved")
+    save_untrained(tmp_path / "trm", backbone_folder=tmp_path / "moved")
+    model = EvalModel(name="tiny", folder=tmp_path / "moved", trm=tmp_path / "trm", engine="trm")
+    head = make_head(model, plan(), commit="abc")
+    assert head["model"]["sha256"] == make_head(MODEL, plan(), commit=None)["model"]["sha256"]
+    assert head["model"]["trainable_parameters"] == head["model"]["trm"]["num_parameters"] > 0
+    assert head["kit"]["commit"] == "abc"
+    assert head["data"] == {"name": "sums", "split": "test", "sha256": "of 6", "num_examples": 6}
+    assert {"python", "platform", "cpus", "gpus", "packages"} <= head["machine"].keys()
+    assert str(tmp_path) not in str(head)
+
+
+def test_the_dtype_that_auto_stands_for_is_told() -> None:
+    assert MODEL.facts["engine"]["dtype"] == "bfloat16"
+    assert dataclasses.replace(MODEL, dtype="float32").facts["engine"]["dtype"] == "float32"
+
+
+def test_a_server_is_told_without_its_address() -> None:
+    assert dataclasses.replace(MODEL, engine="http://127.0.0.1:8000").facts["engine"]["kind"] == "server"
+
+
+def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
+    shutil.copy(TINY_MODEL / "config.json", tmp_path)
+    with pytest.raises(MissingError, match=f"{tmp_path}"):
+        make_head(EvalModel(name="x", folder=tmp_path), plan(), commit=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "label"),
+    [
+        ("gsm8k", "openai/gsm8k", "gsm8k"),
+        ("gsm8k=a/b.jsonl", "a/b.jsonl", "gsm8k"),
+        ("a/b.jsonl", "a/b.jsonl", "b.jsonl"),
+        ("owner/set", "owner/set", "owner/set"),
+        ("reasoning_gym:gcd?size=3", "reasoning_gym:gcd?size=3", "reasoning_gym:gcd?size=3"),
+    ],
+)
+def test_a_set_is_called_by_its_name_without_folders(name: str, source: str, label: str) -> None:
+    named: DataSet = dataclasses.replace(data(), name=name, source=source)
+    assert label_of(named) == label
