@@ -206,22 +206,23 @@ async def call_engine(
     except EngineError:
         raise
     except BaseException as error:  # native libraries panic with what is no Exception
-        if _asks_to_end(error):
+        if asks_to_end(error):
             raise
         log.exception("an engine broke")
-        raise EngineError(f"the engine broke: {_shown(error)}") from error
+        raise EngineError(f"the engine broke: {shown(error)}") from error
 
 
-def _asks_to_end(error: BaseException) -> bool:
+def asks_to_end(error: BaseException) -> bool:
     """Whether it is a cancellation or Ctrl-C, alone or among what a nursery raised."""
     import trio  # here, since vLLM's environment, which reads this module for its numbers, has none
 
     if isinstance(error, BaseExceptionGroup):
-        return any(map(_asks_to_end, error.exceptions))
+        return any(map(asks_to_end, error.exceptions))
     return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
+    """An error as text, even where its own text breaks."""
     try:
         return repr(error)
     except Exception:  # noqa: BLE001  # an error whose own text breaks is still one attempt's

@@ -6,9 +6,11 @@ and callers tell a cancellation from an error by its type.
 
 from __future__ import annotations
 
+import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -66,6 +68,7 @@ class LoopThread:
         self._started: Future[trio.lowlevel.TrioToken] = Future()
         self._tasks: trio.Nursery | None = None
         self._stopping = trio.Event()
+        self._question: Future[None] | None = None  # the last that was not answered
 
     def start(self) -> None:
         """Start the thread; returns when the loop runs.
@@ -90,6 +93,8 @@ class LoopThread:
 
         def begin() -> None:
             assert self._tasks is not None, "the loop serves nobody before it has its nursery"
+            if future.cancelled():  # while something blocked the loop
+                return
             try:
                 self._tasks.start_soon(_fulfil, future, scope, work)
             except RuntimeError as error:  # the nursery is closed: the loop is about to end
@@ -99,16 +104,36 @@ class LoopThread:
         self._token.run_sync_soon(begin)
         return future
 
-    def stop(self, tell: Callable[[], object] = lambda: None) -> None:
-        """Let the loop end when its tasks have, which `tell` may ask of them; returns when the thread has ended too.
+    def answers(self, *, within_s: float) -> bool:
+        """Whether the loop comes round in time; a loop in which something blocks does not, and one that ended neither.
 
-        Does nothing before `start`.
+        A question that was not answered stays open, so that a blocked loop is not asked again and again.
+        """
+        try:
+            self._question = self._question or self.start_soon(trio.lowlevel.checkpoint)
+            self._question.result(timeout=within_s)
+        except (TimeoutError, CancelledError, trio.RunFinishedError):
+            return False
+        self._question = None
+        return True
+
+    @property
+    def stack(self) -> str:
+        """Where the loop's thread is at this moment: what blocks it, if something does; empty if it has ended."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "" if frame is None else "".join(traceback.format_stack(frame))
+
+    def stop(self, tell: Callable[[], object] = lambda: None, *, timeout_s: float | None = None) -> bool:
+        """Let the loop end when its tasks have, which `tell` may ask of them; whether the thread has ended in time.
+
+        Does nothing before `start`. timeout_s: None for no limit. The thread is a daemon: a process may end beside it.
         """
         if self._started.done() and self._started.exception() is None:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(tell)
                 self._token.run_sync_soon(self._stopping.set)
-            self._thread.join()
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     @property
     def _token(self) -> trio.lowlevel.TrioToken:

@@ -15,13 +15,14 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from kit.budget import Clock
-from kit.errors import KitError
+from kit.errors import EngineError, KitError
 from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import restore
@@ -32,7 +33,7 @@ from kit.kaggle.notebook.recipe import Kind, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
 from kit.kaggle.notebook.vllm import CODE_FOLDER, unpack_kit
 from kit.kaggle.wheels.install import install_from
-from kit.sampling import Engine
+from kit.sampling import Engine, shown
 from kit.tools.reasoner import ToolReasoner
 
 RESTORED_FOLDER = "kit-dataset"
@@ -166,4 +167,15 @@ class _Holder:
 
 
 async def _in_thread(function: Callable[[], _ValueT]) -> _ValueT:
-    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+    return await trio.to_thread.run_sync(partial(_contained, function), abandon_on_cancel=True)
+
+
+def _contained(function: Callable[[], _ValueT]) -> _ValueT:
+    """What a thread does; where it ends by what is no Exception, as a native panic or SystemExit, an EngineError."""
+    try:
+        return function()
+    except Exception:
+        raise
+    except BaseException as error:
+        log.exception("a step of the start broke")
+        raise EngineError(f"it asked to end the process: {shown(error)}") from error
