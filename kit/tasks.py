@@ -1,4 +1,4 @@
-"""Trio's nurseries without their groups of errors, and a trio loop that other threads can call.
+"""Trio's nurseries without their groups of errors, a trio loop that other threads can call, and a thread with a limit.
 
 In: a body. Out: a nursery for its tasks. Trio raises what leaves a nursery as a group, a mere cancellation included,
 and callers tell a cancellation from an error by its type.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import CancelledError, Future
@@ -153,6 +154,47 @@ class LoopThread:
         async with trio.open_nursery() as self._tasks:
             self._started.set_result(trio.lowlevel.current_trio_token())
             await self._stopping.wait()
+
+
+class TimedThread:
+    """Does one piece of work after another beside the loops that ask, each within limit_s.
+
+    A thread cannot be ended. One that is past its limit is left alone, and no further work begins before it ends, so
+    that it costs one thread and not one for each call.
+    """
+
+    def __init__(self, *, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._lock = threading.Lock()
+        self._begun_s = 0.0
+
+    async def run(self, function: Callable[[], _ResultT]) -> _ResultT:
+        """Call the function, which does not begin if the caller is cancelled before.
+
+        Raises: TimeoutError if it, or what came before it, is past the limit; what it raises.
+        """
+
+        def start_clock() -> None:
+            scope.deadline = trio.current_time() + self._limit_s
+
+        def work() -> _ResultT:
+            self._wait_turn()
+            try:
+                trio.from_thread.run_sync(start_clock)  # cancelled, where nobody waits any more
+                return function()
+            finally:
+                self._lock.release()
+
+        with trio.CancelScope() as scope:
+            # a limiter of its own, as threads that are left alone would use up the common one
+            return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+        raise TimeoutError(f"not done within {self._limit_s:g} s")
+
+    def _wait_turn(self) -> None:
+        while not self._lock.acquire(timeout=max(0.0, self._begun_s + self._limit_s - time.monotonic())):
+            if self._begun_s + self._limit_s <= time.monotonic():
+                raise TimeoutError(f"what came before is not done within {self._limit_s:g} s")
+        self._begun_s = time.monotonic()
 
 
 async def _fulfil(future: Future[_ResultT], scope: trio.CancelScope, work: Callable[[], Awaitable[_ResultT]]) -> None:

@@ -684,11 +684,15 @@ def test_no_two_threads_use_the_tokenizer_at_once() -> None:
     assert tokenizer.most_users == 1
 
 
+def ids_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def test_a_turn_gone_on_with_keeps_the_space_before_its_next_word() -> None:
     tokenizer = tiny.byte_fallback_tokenizer()
     tokenizer.chat_template = tiny.CHATML
     engine = TransformersEngine(tiny.build(), tokenizer)
-    attempt = Attempt(prompt_ids=engine._encode("a b"), params=SamplingParams(), max_new_tokens=1)
+    attempt = Attempt(prompt_ids=ids_of(tokenizer, "a b"), params=SamplingParams(), max_new_tokens=1)
     for so_far, expected in (("", "a"), ("a b", " a")):
         transcript = engine._transcript(attempt, Rendered("a b", so_far))
-        assert transcript.add(engine._encode("a"), is_last=True) == expected
+        assert transcript.add(ids_of(tokenizer, "a"), is_last=True) == expected

@@ -15,7 +15,8 @@ from typing import Any
 
 import trio
 
-from kit.engines.text.chat import render, split_last_turn
+from kit.engines.text.chat import Rendered, render, split_last_turn
+from kit.engines.text.encoding import EncodedPrompt, PromptEncoder, unbegun
 from kit.engines.vllm.client import wire
 from kit.engines.vllm.client.admission import AdmissionGate, ServerMetrics, read_metrics
 from kit.engines.vllm.client.attempt import Attempt
@@ -72,6 +73,7 @@ class OpenAIEngine:
         self._http = http
         self._tokenizer = tokenizer
         self._markers = markers_of(str(tokenizer.chat_template))
+        self._encoder = PromptEncoder(tokenizer, write=self._written)
         self._config = config
         self._gate = AdmissionGate(high=config.cache_high, is_watched=config.poll_s is not None)
         self._queue = trio.StrictFIFOLock()
@@ -87,20 +89,28 @@ class OpenAIEngine:
         """
         begun_s = trio.current_time()
         depth = self._config.depth.of(params) if self._config.depth else None
-        attempt = self._attempt(prompt, params, on_chunk)
+        attempt = None
         with trio.move_on_after(max(0.0, timeout_s)):
+            attempt = self._attempt(await self._encoder.encode(prompt), prompt, params, on_chunk)
             await self._draw(attempt)
-        return attempt.as_sample(seconds=trio.current_time() - begun_s, depth=depth)
+        seconds = trio.current_time() - begun_s
+        return attempt.as_sample(seconds=seconds, depth=depth) if attempt else unbegun(params, seconds=seconds)
 
-    def _attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
+    def _written(self, prompt: Prompt) -> Rendered:
+        """The prompt's text; gpt-oss's turn to continue is not in the template's form."""
+        if self._markers is not gpt_oss.HARMONY:
+            return render(self._tokenizer, prompt)
+        finished, so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
+        rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
+        return Rendered(rendered.text + gpt_oss.turn_so_far(so_far), "")
+
+    def _attempt(
+        self, encoded: EncodedPrompt, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None
+    ) -> Attempt:
         harmony_so_far = None
         if self._markers is gpt_oss.HARMONY:
-            finished, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
-            rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
-            prompt_ids = self._encode(rendered.text + gpt_oss.turn_so_far(harmony_so_far))
-        else:
-            rendered = render(self._tokenizer, prompt)
-            prompt_ids = self._encode(rendered.text)
+            _, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
+        prompt_ids, rendered = encoded.ids, encoded.rendered
         tells_ids = self._config.tells_ids
         return Attempt(
             prompt,
@@ -112,9 +122,6 @@ class OpenAIEngine:
             context=prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and tells_ids else (),
             harmony_so_far=harmony_so_far,
         )
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
         is_skipped = not self._markers.are_special
