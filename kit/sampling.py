@@ -144,7 +144,7 @@ class Sample:
         that the token is right as the recursion sees it. None: not a recursive engine, or not known.
     num_calls: pieces of code that were run for it. num_failed_calls: those that did not end well.
     tool_calls: what the model called through its template's own form; then the text is what came before.
-    token_stats: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
+    token_stats: one entry for each new token of which it is known, for votes that weigh windows or tails. It is for the
         solver alone: the journal keeps the means.
     """
 
@@ -166,7 +166,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """New tokens of an attempt in flight. text: what they add. token_stats: one entry a token, empty if not known."""
+    """New tokens of an attempt in flight. text: what they add. token_stats: as Sample's."""
 
     text: str
     num_tokens: int

@@ -130,7 +130,8 @@ class StartupGraph:
         except BaseException as error:  # would end the event loop, and every answer with it
             if asks_to_end(error):
                 raise
-            step.outcome, step.error = Outcome.FAILED, EngineError(f"{step.name} asked to end the process: {shown(error)}")
+            told = f"{step.name} asked to end the process: {shown(error)}"
+            step.outcome, step.error = Outcome.FAILED, EngineError(told)
             log.exception("%s failed", step.name)
         finally:
             self._tell(step, step.outcome, begun_s)

@@ -307,11 +307,18 @@ def test_silence_counts_only_while_somebody_waits() -> None:
     assert watchdog.silence_s(1020) == 20
     watchdog.beat(1015)
     assert watchdog.silence_s(1020) == 5
-    watchdog.closed()
-    watchdog.closed()
+    watchdog.closed(1025)
+    watchdog.closed(1025)
     assert watchdog.silence_s(2000) == 0
     watchdog.opened(2000)
-    assert watchdog.silence_s(2001) == 1
+    assert watchdog.silence_s(2001) == 11  # the pause does not count, and it is no sign of life
+    watchdog.beat(2001)
+    assert watchdog.silence_s(2002) == 1
+    assert (watchdog.has_heard_since(2001), watchdog.has_heard_since(2002)) == (True, False)
+    watchdog.closed(2005)
+    watchdog.restarted()
+    watchdog.opened(3000)
+    assert watchdog.silence_s(3001) == 1
 
 
 def test_values_for_a_template_come_before_its_own_defaults() -> None:

@@ -18,7 +18,8 @@ from random import Random
 import trio
 
 from kit.engines.vllm.client.endpoint import Address
-from kit.engines.vllm.client.http import HttpClient, RefusedError
+from kit.engines.vllm.client.faults import RefusedError
+from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.client.wire import probe_request
 from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose, read_capacity
@@ -131,6 +132,7 @@ class Supervisor:
         if address is None:
             return kind, 0.0
         begun_s = trio.current_time()
+        self._watchdog.restarted()
         self._num_failed_starts = 0
         log.info("%s answers: start %d, context %s", url, address.generation, address.context_tokens)
         log.info("vLLM's memory: %s", read_capacity(self._log.tail) or "not told")
