@@ -35,6 +35,12 @@ def arguments(settings: ServerSettings) -> str:
     return " ".join(command(settings, python=Path("/v/bin/python"), model=Path("/m"), port=20001))
 
 
+@pytest.mark.parametrize(("served", "asked"), [(1, 1), (5, 5), (20, 20), (50, 20)])
+def test_no_more_log_probabilities_are_asked_for_than_the_server_tells(served: int, asked: int) -> None:
+    """Bug of an earlier version: with fewer than 20 the server refused every request, a contest of zeros."""
+    assert VllmConfig(settings=ServerSettings(num_logprobs=served)).asking.num_logprobs == asked
+
+
 def test_the_command_runs_the_environments_python_apart_from_ours() -> None:
     first, *rest = command(CPU_TINY, python=Path("/v/bin/python"), model=Path("/m"), port=20001)
     assert first == "/v/bin/python"

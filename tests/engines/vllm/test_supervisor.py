@@ -121,6 +121,36 @@ async def while_sampling(
     return samples
 
 
+@pytest.mark.parametrize("num_tokens", [0, 20], ids=["before its first token", "in mid-text"])
+def test_an_engine_that_is_stuck_is_found_by_the_first_attempt_whose_time_it_takes(
+    tmp_path: Path, num_tokens: int
+) -> None:
+    """Bug of an earlier version: attempts shorter than hang_s each began the watch anew, for 9 minutes."""
+    config = dataclasses.replace(QUICK, hang_s=1000, probe_timeout_s=1)
+
+    async def act(made: Bench) -> tuple[Sample, Sample, list[Break]]:
+        pid = (await made.stats())["pid"]
+
+        async def stop() -> None:
+            while (await made.stats())["num_tokens"] < num_tokens:
+                await trio.sleep(0.02)
+            os.kill(pid, signal.SIGSTOP)
+
+        if not num_tokens:
+            await stop()
+        async with trio.open_nursery() as nursery:
+            if num_tokens:
+                nursery.start_soon(stop)
+            lost = await greedy(made, 10**6 if num_tokens else 9, timeout_s=7 if num_tokens else 0.5)
+        found = await greedy(made, 9)
+        return lost, found, [incident.kind for incident in made.server.incidents]
+
+    settings = ServerSettings(max_model_len=10**6, max_num_seqs=16)
+    lost, found, kinds = run(act, tmp_path, config=config, settings=settings)
+    assert lost.finish is FinishReason.DEADLINE
+    assert (found.num_tokens, found.finish, kinds) == (9, FinishReason.LENGTH, [Break.MUTE])
+
+
 async def kill(stats: Any) -> None:
     os.kill(stats["pid"], signal.SIGKILL)
 

@@ -66,7 +66,7 @@ class Attempt:
     decode: ids to text; None: the server tells texts only. opening: what stands in front of the text. context: the
     last ids before it, where it continues a turn. harmony_so_far: for gpt-oss, the turn that it continues or an empty
     text; None for others. ends: the ids of end tokens, and the texts of the same.
-    waits_at: where it was asked for and nothing has come yet, since asked_s.
+    asked_at: where its request is open; since asked_s, on the event loop's clock. has_come: whether anything came of it.
     """
 
     def __init__(
@@ -89,8 +89,9 @@ class Attempt:
         self.error = ""
         self.num_replays = 0
         self.num_tokens = 0
-        self.waits_at: Address | None = None
+        self.asked_at: Address | None = None
         self.asked_s = 0.0
+        self.has_come = False
         self._ends = ends
         self._ids: list[int] = []
         self._token_stats: list[TokenStats | None] = []

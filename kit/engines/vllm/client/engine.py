@@ -7,6 +7,7 @@ them. That costs one prefill instead of all tokens.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +31,10 @@ from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
 
+log = logging.getLogger(__name__)
+
 _MAX_MISSED = 5  # readings of the cache that fail in a row, before the gate is opened for all
+_DOUBT_S = 5.0  # a server that is well lets no running text wait so long
 _UNAVAILABLE = 503
 _BUSY_PAUSE_S = 1.0  # where a server does not say when to come again
 _TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begins with a space
@@ -107,9 +111,13 @@ class OpenAIEngine:
         return attempt.as_sample(seconds=seconds, depth=depth) if attempt else unbegun(params, seconds=seconds)
 
     def _doubt(self, attempt: Attempt) -> None:
-        """Have a server probed from which nothing has come since this attempt's request, nor for anybody else."""
-        if attempt.waits_at is not None and not self._endpoint.watchdog.has_heard_since(attempt.asked_s):
-            self._endpoint.report_broken(attempt.waits_at)
+        """Have a server probed that kept this attempt waiting to its end, with a first token or of late, and everybody."""
+        if attempt.asked_at is None:
+            return
+        since_s = max(attempt.asked_s, trio.current_time() - _DOUBT_S) if attempt.has_come else attempt.asked_s
+        if not self._endpoint.watchdog.has_heard_since(since_s):
+            log.warning("%s: an attempt's time is over and nothing has come of late; probing", attempt.asked_at.url)
+            self._endpoint.report_broken(attempt.asked_at)
 
     def _written(self, prompt: Prompt) -> Rendered:
         """The prompt's text; gpt-oss's turn to continue is not in the template's form."""
@@ -181,24 +189,26 @@ class OpenAIEngine:
     async def _stream(self, address: Address, attempt: Attempt, ticket: int) -> None:
         body = self._request(address, attempt)
         watchdog = self._endpoint.watchdog
-        attempt.waits_at, attempt.asked_s = address, trio.current_time()
+        attempt.asked_at, attempt.asked_s, attempt.has_come = address, trio.current_time(), False
         watchdog.opened(attempt.asked_s)
         try:
             async with self._http.stream(f"{address.url}/v1/completions", body) as events:
                 async for event in events:
                     watchdog.beat(trio.current_time())
-                    attempt.waits_at = None
+                    attempt.has_come = True
                     self._gate.begun(ticket)
                     if attempt.take(wire.completion_piece(event)) is not None:
                         return
             if attempt.end_of_stream() is None:
                 raise BrokenError("the server ended the stream without a finish")
         except BusyError as error:
+            attempt.asked_at = None
             watchdog.beat(trio.current_time())
             if error.status == _UNAVAILABLE:  # one that served before is not loading
                 self._endpoint.report_broken(address)
             raise
         except BrokenError:
+            attempt.asked_at = None
             self._endpoint.report_broken(address)
             raise
         finally:
