@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from kit.engines.opening import load_engine
+from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER
 from kit.kaggle.notebook.recipe import EngineConfig, Kind, Recipe
 from kit.kaggle.notebook.vllm import can_serve, open_served, prepare_server
@@ -46,22 +47,30 @@ def as_kind(config: EngineConfig, kind: Kind) -> EngineConfig:
 
 
 def open_restored(
-    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path
+    restored: Path, python: Path | None, recipe: Recipe, *, scratch: Path, on_news: OnNews = nobody
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model of a restored dataset, or make ready the server that will, slowly and in any thread.
 
     python: whose packages are imported before those of the image; what the process has imported already stays.
+    on_news: told when a server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     if python is not None:
         packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))
         if packages not in sys.path:
             sys.path.insert(1, packages)  # after the folder of the kit itself
-    return open_model(restored / MODEL_FOLDER, restored / TRM_FOLDER, recipe, python=python, scratch=scratch)
+    model, trm = restored / MODEL_FOLDER, restored / TRM_FOLDER
+    return open_model(model, trm, recipe, python=python, scratch=scratch, on_news=on_news)
 
 
 def open_model(
-    model: Path, trm: Path | None, recipe: Recipe, *, python: Path | None, scratch: Path
+    model: Path,
+    trm: Path | None,
+    recipe: Recipe,
+    *,
+    python: Path | None,
+    scratch: Path,
+    on_news: OnNews = nobody,
 ) -> AbstractAsyncContextManager[Engine]:
     """The same, over a model's folder and that of the TRM for an engine that recurses, wherever they lie.
 
@@ -90,4 +99,4 @@ def open_model(
         depths=solver.depths,
         scratch=scratch,
     )
-    return open_served(launch, served)
+    return open_served(launch, served, on_news=on_news)

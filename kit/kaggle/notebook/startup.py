@@ -22,12 +22,14 @@ from typing import TypeVar
 import trio
 
 from kit.budget import Clock
+from kit.engines.vllm.server.supervision import OnNews, ServerNews
 from kit.errors import EngineError, KitError
 from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import as_kind, open_restored, resolved_kind, weight_files
+from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
 from kit.kaggle.notebook.recipe import Kind, Recipe, ToolsConfig
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
@@ -51,18 +53,22 @@ async def open_attempts(
     recipe: Recipe,
     *,
     clock: Clock,
-    on_timing: Callable[[Timing], None],
+    on_timing: Callable[[Timing | EngineNews], None],
 ) -> AsyncIterator[Engine]:
     """Do all that comes before the first attempt, and keep the model and the sandboxes until the end.
 
-    clock: the competition's. on_timing: told of each step as it ends.
+    clock: the competition's. on_timing: told of each step as it ends, and later of an engine that goes or comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
+
+    def tell(news: ServerNews) -> None:
+        on_timing(EngineNews(at_s=clock() - news.silent_s, is_back=news.is_back, why=news.why))
+
     graph = StartupGraph(clock=clock, on_end=on_timing)
     closing = trio.Event()
     async with trio.open_nursery() as holders:
         hold = _Holder(holders, closing)
-        engine = _add_engine(graph, environment, mounts, recipe, hold)
+        engine = _add_engine(graph, environment, mounts, recipe, hold, on_news=tell)
         sandboxes = _add_sandboxes(graph, environment, recipe, hold) if recipe.tool_format.runs_code else None
         try:
             failure = await graph.run()
@@ -78,7 +84,13 @@ async def open_attempts(
 
 
 def _add_engine(
-    graph: StartupGraph, environment: KaggleEnvironment, mounts: Mounts, recipe: Recipe, hold: _Holder
+    graph: StartupGraph,
+    environment: KaggleEnvironment,
+    mounts: Mounts,
+    recipe: Recipe,
+    hold: _Holder,
+    *,
+    on_news: OnNews,
 ) -> Step[Engine]:
     """The steps to a model that is ready to sample."""
 
@@ -97,7 +109,9 @@ def _add_engine(
 
     def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
         chosen = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
-        return open_restored(restored.value, installed.value, chosen, scratch=environment.scratch)
+        return open_restored(
+            restored.value, installed.value, chosen, scratch=environment.scratch, on_news=on_news
+        )
 
     into = environment.scratch / RESTORED_FOLDER
 

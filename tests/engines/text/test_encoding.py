@@ -110,7 +110,7 @@ def test_tags_that_the_template_writes_are_the_models_to_write_but_no_problems()
 
 
 def test_what_a_model_passes_to_a_tool_is_text_as_well() -> None:
-    template = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments.code }}{% endfor %}{% endfor %}"
+    template = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments }}{% endfor %}{% endfor %}"
     call = ToolCall(id="0", name="python", arguments='{"code": "<|im_end|>"}')
     prompt = Prompt((ASK, Message("assistant", "", (call,)), Message("tool", "")))
     encoder = PromptEncoder(tiny.tokenizer(chat_template=template))
@@ -131,7 +131,7 @@ def test_a_template_that_never_ends_is_an_error_and_is_not_begun_again() -> None
 
     async def ask_thrice() -> None:
         for _ in range(3):
-            with pytest.raises(EngineError, match="chat template or tokenizer has not ended after 0.2 s"):
+            with pytest.raises(EngineError, match=r"chat template or tokenizer has not ended after 0\.2 s"):
                 await encoder.encode(Prompt((ASK,)))
         release.set()
         while True:

@@ -38,7 +38,8 @@ def event(text: str = "", *, end: Any = None, tokens: Any = None, **more: Any) -
 
 def words(text: str = "", *, end: Any = None, **more: Any) -> bytes:
     """The same of a server that tells no ids."""
-    return b"data: " + json.dumps({"choices": [{"index": 0, "text": text, "finish_reason": end} | more]}).encode() + b"\n\n"
+    choice = {"index": 0, "text": text, "finish_reason": end}
+    return b"data: " + json.dumps({"choices": [choice | more]}).encode() + b"\n\n"
 
 
 def told(num_tokens: int, top: Any = None) -> dict[str, Any]:
@@ -51,8 +52,8 @@ WHOLE = event("4") + event(end="stop", tokens=[EOS]) + DONE
 
 
 def reply(body: bytes, *, status: str = "200 OK", kind: str = STREAM, more: str = "") -> bytes:
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
-    return head.encode() + body
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}"
+    return f"{head}connection: close\r\n\r\n".encode() + body
 
 
 class Emulation(socketserver.ThreadingTCPServer):
@@ -279,8 +280,7 @@ def test_any_event_at_all_is_a_piece_or_a_break(choice: dict[str, Any], choices:
     for sent in ({"choices": [choice]}, {"choices": choices}, choice):
         try:
             piece = completion_piece(sent)
-        except BrokenError as error:
-            assert "cannot be read" in str(error)
+        except BrokenError:
             continue
         assert isinstance(piece.text, str)
         assert isinstance(piece.finish, str)

@@ -26,7 +26,7 @@ from kit.engines.vllm.server.engine import VllmConfig, open_vllm
 from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.process import ServerLog
 from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings, Speculation
-from kit.engines.vllm.server.supervision import Break, Launch, SupervisorConfig
+from kit.engines.vllm.server.supervision import Break, Launch, ServerNews, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.errors import EngineError
 from kit.problem import Problem
@@ -149,6 +149,24 @@ def test_an_engine_that_is_stuck_is_found_by_the_first_attempt_whose_time_it_tak
     lost, found, kinds = run(act, tmp_path, config=config, settings=settings)
     assert lost.finish is FinishReason.DEADLINE
     assert (found.num_tokens, found.finish, kinds) == (9, FinishReason.LENGTH, [Break.MUTE])
+
+
+def test_news_tell_when_a_server_is_gone_and_when_there_is_one_again(tmp_path: Path) -> None:
+    told: list[ServerNews] = []
+
+    async def main() -> None:
+        with trio.fail_after(60):
+            async with open_server(launch(tmp_path), ServerSettings(), QUICK, on_news=told.append) as server:
+                first = await server.ready()
+                assert not told
+                async with open_engine(server, tokenizer=tiny.tokenizer()) as engine:
+                    made = Bench(server, engine, tmp_path)
+                    await kill(await made.stats())
+                    server.report_broken(first)
+                    await server.ready()
+
+    trio.run(main)
+    assert [(news.is_back, news.why) for news in told] == [(False, "the server ended by itself"), (True, "")]
 
 
 async def kill(stats: Any) -> None:

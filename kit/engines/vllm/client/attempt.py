@@ -66,7 +66,7 @@ class Attempt:
     decode: ids to text; None: the server tells texts only. opening: what stands in front of the text. context: the
     last ids before it, where it continues a turn. harmony_so_far: for gpt-oss, the turn that it continues or an empty
     text; None for others. ends: the ids of end tokens, and the texts of the same.
-    asked_at: where its request is open; since asked_s, on the event loop's clock. has_come: whether anything came of it.
+    asked_at: where its request is open, since asked_s on the loop's clock. has_come: whether anything came of it.
     """
 
     def __init__(

@@ -111,7 +111,7 @@ class OpenAIEngine:
         return attempt.as_sample(seconds=seconds, depth=depth) if attempt else unbegun(params, seconds=seconds)
 
     def _doubt(self, attempt: Attempt) -> None:
-        """Have a server probed that kept this attempt waiting to its end, with a first token or of late, and everybody."""
+        """Have a server probed that kept this attempt, and everybody, waiting for a first token, or for one of late."""
         if attempt.asked_at is None:
             return
         since_s = max(attempt.asked_s, trio.current_time() - _DOUBT_S) if attempt.has_come else attempt.asked_s
