@@ -132,9 +132,7 @@ def _report(dry_run: DryRun, gold: Mapping[str, int], console: Any) -> Report:
 
     if not dry_run.is_done and _perform(dry_run, console):
         raise InputError(f"the notebook failed; what it printed is in {dry_run.output}:\n{_tail(dry_run.output)}")
-    report = make_report(
-        dry_run.problems, gold, dry_run.solutions(), dry_run.submission, outages=dry_run.outages()
-    )
+    report = make_report(dry_run.problems, gold, dry_run.solutions(), dry_run.submission, outages=dry_run.outages())
     console.print(as_table(report))
     if report.num_gold:
         console.print(f"right: {report.num_right} of {report.num_gold}")

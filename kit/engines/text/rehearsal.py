@@ -66,7 +66,8 @@ def _last_step(stdout: str) -> Step:
 
 
 def _begin(step: Step) -> None:
-    print(step.name, flush=True)
+    sys.stdout.write(f"{step.name}\n")
+    sys.stdout.flush()
 
 
 def _main(folder: Path, *, limit_s: float) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kit.engines.text.rehearsal import LIMIT_S
 from kit.errors import InputError, KitError
 from kit.kaggle.checks.machine import Machine, check_machine, needs
-from kit.engines.text.rehearsal import LIMIT_S
 from kit.kaggle.checks.model import check_chat, check_model, check_trm
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files

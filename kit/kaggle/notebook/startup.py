@@ -109,9 +109,7 @@ def _add_engine(
 
     def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
         chosen = dataclasses.replace(recipe, engine=as_kind(recipe.engine, kind))
-        return open_restored(
-            restored.value, installed.value, chosen, scratch=environment.scratch, on_news=on_news
-        )
+        return open_restored(restored.value, installed.value, chosen, scratch=environment.scratch, on_news=on_news)
 
     into = environment.scratch / RESTORED_FOLDER
 

@@ -11,7 +11,6 @@ from kit.kaggle.wheels.lockfile import Lock
 from kit.kaggle.wheels.target import Target
 from tests.kaggle.wheels.simple_index import make_wheel
 
-
 _FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
 TOKENIZER = {
     "version": "1.0",
