@@ -83,6 +83,8 @@ def _solver(rng: Random) -> SolverConfig:
         grace_s=rng.choice((1.0, 5.0)),
         in_order=rng.random() < 0.1,
         seed=rng.randrange(2**32),
+        depths=rng.choice(((), (), (3, 5, 10), (0,))),
+        lengths=rng.choice(((), (), (1000, 32_768))),
     )
 
 
