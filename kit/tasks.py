@@ -110,6 +110,8 @@ class LoopThread:
 
         A question that was not answered stays open, so that a blocked loop is not asked again and again.
         """
+        if not self._has_begun:
+            return False
         try:
             self._question = self._question or self.start_soon(trio.lowlevel.checkpoint)
             self._question.result(timeout=within_s)
@@ -129,12 +131,16 @@ class LoopThread:
 
         Does nothing before `start`. timeout_s: None for no limit. The thread is a daemon: a process may end beside it.
         """
-        if self._started.done() and self._started.exception() is None:
+        if self._has_begun:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(tell)
                 self._token.run_sync_soon(self._stopping.set)
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._started.done() and self._started.exception() is None
 
     @property
     def _token(self) -> trio.lowlevel.TrioToken:

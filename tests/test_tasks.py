@@ -169,6 +169,12 @@ def test_a_loop_that_cannot_begin_says_so_at_once(monkeypatch: pytest.MonkeyPatc
     loop.stop()
 
 
+def test_a_loop_that_was_not_started_answers_nothing_and_needs_no_stopping() -> None:
+    loop = LoopThread()
+    assert not loop.answers(within_s=60)
+    assert loop.stop()
+
+
 def test_a_loop_that_something_blocks_is_known_and_left_behind(loop: LoopThread) -> None:
     assert loop.answers(within_s=60)
     begun, release = threading.Event(), threading.Event()
