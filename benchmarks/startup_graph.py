@@ -35,10 +35,10 @@ from kit import assets
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import open_restored, weight_files
+from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import PrefetchConfig, prefetch
 from kit.kaggle.notebook.recipe import EngineConfig, Recipe
 from kit.kaggle.notebook.startup import install, open_attempts
-from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.startup_graph import StartupGraph, Timing
 from kit.prompting import TOOLS
 from kit.solver.config import SolverConfig

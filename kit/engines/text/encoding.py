@@ -138,8 +138,13 @@ def unbegun(params: SamplingParams, *, seconds: float) -> Sample:
 
 def _starts_of(texts: set[str]) -> re.Pattern[str] | None:
     """The first character of each of these texts, wherever they stand; one character cannot be broken."""
-    breakable = sorted(text for text in texts if len(text) > 1)
-    return re.compile(f"(?=(?:{'|'.join(map(re.escape, breakable))})).", re.DOTALL) if breakable else None
+    rests: dict[str, list[str]] = {}
+    for text in sorted(texts):
+        if len(text) > 1:
+            rests.setdefault(text[0], []).append(re.escape(text[1:]))
+    # by their first character, as a search skips all others: models have a thousand such tokens
+    starts = (f"{re.escape(first)}(?={'|'.join(each)})" for first, each in rests.items())
+    return re.compile("|".join(starts)) if rests else None
 
 
 def _texts(message: Message) -> tuple[str, ...]:

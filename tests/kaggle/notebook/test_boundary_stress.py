@@ -1,7 +1,9 @@
-"""The boundary's promise in random competitions on a real clock: every predict in its share and slack, the whole in time.
+"""The boundary's promise in random competitions on a real clock: every predict in its share and slack, the whole in
+time.
 
 Each is fixed by its seed but for what threads do: loads that are slow, hang or end the process, attempts that block the
-loop, hang, panic or ask to end the process, a vote with selection and ladders, and a process that is killed and resumed.
+loop, hang, panic or ask to end the process, a vote with selection and ladders, and a process that is killed and
+resumed.
 """
 
 from __future__ import annotations
