@@ -495,7 +495,7 @@ TOOL = Tool(name="python", description="Runs code.", parameters='{"type": "objec
 
 def spell(engine: TransformersEngine, text: str) -> None:
     """Make the engine's model write a text and the end token, whatever it is asked; for one attempt."""
-    ids = [*engine._encode(text), engine._tokenizer.eos_token_id]
+    ids = [*ids_of(engine._tokenizer, text), engine._tokenizer.eos_token_id]
     left = iter(ids)
 
     def write(_module: Any, _args: Any, _kwargs: Any, output: Any) -> None:
@@ -577,7 +577,7 @@ def test_a_turn_gone_on_with_ends_as_the_whole_one_would(thought: str) -> None:
             whole = await greedy(prompt)
             assert whole.startswith("<think>") == bool(thought)
             num_opening = len("<think>") if thought else 0
-            ids = engine._encode(whole[num_opening:])
+            ids = ids_of(engine._tokenizer, whole[num_opening:])
             for num_first in range(1, len(ids), 3):
                 first = whole[:num_opening] + engine._decode(ids[:num_first])
                 rest = await greedy(Prompt((*prompt.messages, Message("assistant", first))))
