@@ -35,6 +35,7 @@ from kit import assets
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import open_restored, weight_files
+from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import prefetch
 from kit.kaggle.notebook.startup import install, open_attempts
 from kit.kaggle.notebook.startup_graph import StartupGraph, Timing
@@ -148,7 +149,9 @@ def start_as_graph(environment: KaggleEnvironment, attempts: AttemptsConfig) -> 
     """As a submission starts."""
     steps: dict[str, float] = {}
 
-    def note(timing: Timing) -> None:
+    def note(timing: Timing | EngineNews) -> None:
+        if isinstance(timing, EngineNews):
+            return
         steps[timing.step] = timing.ended_s - timing.begun_s
 
     async def main() -> None:

@@ -156,7 +156,7 @@ class Sample:
         that the token is right as the recursion sees it. None: not a recursive engine, or not known.
     num_calls: pieces of code that were run for it. num_failed_calls: those that did not end well.
     tool_calls: what the model called through its template's own form; then the text is what came before.
-    token_stats: one entry a new token, for votes that weigh windows or tails; empty if not known. It is for the
+    token_stats: one entry for each new token of which it is known, for votes that weigh windows or tails. It is for the
         solver alone: the journal keeps the means.
     """
 
@@ -178,7 +178,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """New tokens of an attempt in flight. text: what they add. token_stats: one entry a token, empty if not known."""
+    """New tokens of an attempt in flight. text: what they add. token_stats: as Sample's."""
 
     text: str
     num_tokens: int
@@ -218,22 +218,23 @@ async def call_engine(
     except EngineError:
         raise
     except BaseException as error:  # native libraries panic with what is no Exception
-        if _asks_to_end(error):
+        if asks_to_end(error):
             raise
         log.exception("an engine broke")
-        raise EngineError(f"the engine broke: {_shown(error)}") from error
+        raise EngineError(f"the engine broke: {shown(error)}") from error
 
 
-def _asks_to_end(error: BaseException) -> bool:
+def asks_to_end(error: BaseException) -> bool:
     """Whether it is a cancellation or Ctrl-C, alone or among what a nursery raised."""
     import trio  # here, since vLLM's environment, which reads this module for its numbers, has none
 
     if isinstance(error, BaseExceptionGroup):
-        return any(map(_asks_to_end, error.exceptions))
+        return any(map(asks_to_end, error.exceptions))
     return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
+    """An error as text, even where its own text breaks."""
     try:
         return repr(error)
     except Exception:  # noqa: BLE001  # an error whose own text breaks is still one attempt's

@@ -1,4 +1,4 @@
-"""Trio's nurseries without their groups of errors, and a trio loop that other threads can call.
+"""Trio's nurseries without their groups of errors, a trio loop that other threads can call, and a thread with a limit.
 
 In: a body. Out: a nursery for its tasks. Trio raises what leaves a nursery as a group, a mere cancellation included,
 and callers tell a cancellation from an error by its type.
@@ -6,9 +6,12 @@ and callers tell a cancellation from an error by its type.
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -77,6 +80,7 @@ class LoopThread:
         self._started: Future[trio.lowlevel.TrioToken] = Future()
         self._tasks: trio.Nursery | None = None
         self._stopping = trio.Event()
+        self._question: Future[None] | None = None  # the last that was not answered
 
     def start(self) -> None:
         """Start the thread; returns when the loop runs.
@@ -101,6 +105,8 @@ class LoopThread:
 
         def begin() -> None:
             assert self._tasks is not None, "the loop serves nobody before it has its nursery"
+            if future.cancelled():  # while something blocked the loop
+                return
             try:
                 self._tasks.start_soon(_fulfil, future, scope, work)
             except RuntimeError as error:  # the nursery is closed: the loop is about to end
@@ -110,16 +116,42 @@ class LoopThread:
         self._token.run_sync_soon(begin)
         return future
 
-    def stop(self, tell: Callable[[], object] = lambda: None) -> None:
-        """Let the loop end when its tasks have, which `tell` may ask of them; returns when the thread has ended too.
+    def answers(self, *, within_s: float) -> bool:
+        """Whether the loop comes round in time; a loop in which something blocks does not, and one that ended neither.
 
-        Does nothing before `start`.
+        A question that was not answered stays open, so that a blocked loop is not asked again and again.
         """
-        if self._started.done() and self._started.exception() is None:
+        if not self._has_begun:
+            return False
+        try:
+            self._question = self._question or self.start_soon(trio.lowlevel.checkpoint)
+            self._question.result(timeout=within_s)
+        except (TimeoutError, CancelledError, trio.RunFinishedError):
+            return False
+        self._question = None
+        return True
+
+    @property
+    def stack(self) -> str:
+        """Where the loop's thread is at this moment: what blocks it, if something does; empty if it has ended."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "" if frame is None else "".join(traceback.format_stack(frame))
+
+    def stop(self, tell: Callable[[], object] = lambda: None, *, timeout_s: float | None = None) -> bool:
+        """Let the loop end when its tasks have, which `tell` may ask of them; whether the thread has ended in time.
+
+        Does nothing before `start`. timeout_s: None for no limit. The thread is a daemon: a process may end beside it.
+        """
+        if self._has_begun:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(tell)
                 self._token.run_sync_soon(self._stopping.set)
-            self._thread.join()
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._started.done() and self._started.exception() is None
 
     @property
     def _token(self) -> trio.lowlevel.TrioToken:
@@ -139,6 +171,47 @@ class LoopThread:
         async with trio.open_nursery() as self._tasks:
             self._started.set_result(trio.lowlevel.current_trio_token())
             await self._stopping.wait()
+
+
+class TimedThread:
+    """Does one piece of work after another beside the loops that ask, each within limit_s.
+
+    A thread cannot be ended. One that is past its limit is left alone, and no further work begins before it ends, so
+    that it costs one thread and not one for each call.
+    """
+
+    def __init__(self, *, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._lock = threading.Lock()
+        self._begun_s = 0.0
+
+    async def run(self, function: Callable[[], _ResultT]) -> _ResultT:
+        """Call the function, which does not begin if the caller is cancelled before.
+
+        Raises: TimeoutError if it, or what came before it, is past the limit; what it raises.
+        """
+
+        def start_clock() -> None:
+            scope.deadline = trio.current_time() + self._limit_s
+
+        def work() -> _ResultT:
+            self._wait_turn()
+            try:
+                trio.from_thread.run_sync(start_clock)  # cancelled, where nobody waits any more
+                return function()
+            finally:
+                self._lock.release()
+
+        with trio.CancelScope() as scope:
+            # a limiter of its own, as threads that are left alone would use up the common one
+            return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+        raise TimeoutError(f"not done within {self._limit_s:g} s")
+
+    def _wait_turn(self) -> None:
+        while not self._lock.acquire(timeout=max(0.0, self._begun_s + self._limit_s - time.monotonic())):
+            if self._begun_s + self._limit_s <= time.monotonic():
+                raise TimeoutError(f"what came before is not done within {self._limit_s:g} s")
+        self._begun_s = time.monotonic()
 
 
 async def _fulfil(future: Future[_ResultT], scope: trio.CancelScope, work: Callable[[], Awaitable[_ResultT]]) -> None:

@@ -167,3 +167,46 @@ def test_a_loop_that_cannot_begin_says_so_at_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError, match="Too many open files"):
         loop.start()
     loop.stop()
+
+
+def test_a_loop_that_was_not_started_answers_nothing_and_needs_no_stopping() -> None:
+    loop = LoopThread()
+    assert not loop.answers(within_s=60)
+    assert loop.stop()
+
+
+def test_a_loop_that_something_blocks_is_known_and_left_behind(loop: LoopThread) -> None:
+    assert loop.answers(within_s=60)
+    begun, release = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        begun.set()
+        release.wait(60)
+
+    blocked = loop.start_soon(block)
+    assert begun.wait(60)
+    assert not loop.answers(within_s=0.01)
+    assert "release.wait(60)" in loop.stack
+    dropped = loop.start_soon(seven)
+    dropped.cancel()
+    assert not loop.stop(timeout_s=0.01)
+    release.set()
+    blocked.result()
+    assert loop.stop()
+    assert loop.stack == ""
+
+
+def test_a_task_that_was_given_up_while_the_loop_was_blocked_never_begins(loop: LoopThread) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        release.wait(60)
+
+    async def begin() -> None:
+        begun.set()
+
+    loop.start_soon(block)
+    loop.start_soon(begin).cancel()
+    release.set()
+    assert loop.answers(within_s=60)
+    assert not begun.is_set()

@@ -53,12 +53,15 @@ def add(commands: Any) -> None:
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
     from kit.engines.text.model_folder import check_model_folder
+    from kit.kaggle.checks.model import check_chat
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.dataset.handle import DatasetHandle
+    from kit.kaggle.findings import raise_first
 
     model = args.model or (assets.TINY_MODEL if args.model_source is None else None)
     if model is not None:
         check_model_folder(model)  # told before gigabytes of wheels are fetched
+        raise_first(each for each in check_chat(model))
     wheels = _wheels(args.wheels, args.wheels_folder)
     with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
         bundle = build(

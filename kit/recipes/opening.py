@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from kit.engines.opening import load_engine
+from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.interpreter import Interpreters
 from kit.recipes.attempts import AttemptsConfig, EngineConfig, Kind, ToolsConfig
 from kit.recipes.vllm import can_serve, open_served, prepare_server
@@ -36,11 +37,18 @@ def as_kind(config: EngineConfig, kind: Kind) -> EngineConfig:
 
 
 def open_model(
-    model: Path, trm: Path | None, attempts: AttemptsConfig, *, python: Path | None, scratch: Path
+    model: Path,
+    trm: Path | None,
+    attempts: AttemptsConfig,
+    *,
+    python: Path | None,
+    scratch: Path,
+    on_news: OnNews = nobody,
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model, or make ready the server that will, slowly and in any thread.
 
-    trm: the folder of the TRM, for an engine that recurses. python: of an environment made from wheels.
+    trm: the folder of the TRM, for an engine that recurses. python: of an environment made from wheels. on_news: is
+    told when a server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     config, solver = attempts.engine, attempts.solver
@@ -66,7 +74,7 @@ def open_model(
         depths=solver.depths,
         scratch=scratch,
     )
-    return open_served(launch, served)
+    return open_served(launch, served, on_news=on_news)
 
 
 def open_sandboxes(tools: ToolsConfig, *, hidden: tuple[Path, ...] = ()) -> AbstractAsyncContextManager[Interpreters]:

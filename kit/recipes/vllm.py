@@ -21,7 +21,7 @@ from kit.config import nested, replaced
 from kit.cuda import driver_cuda
 from kit.engines.text.model_folder import read_chat_template, read_config
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
-from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
 from kit.errors import InputError, MissingError, SettingError, check_fields
 from kit.models.family import ModelFamily
 from kit.models.recognition import recognise
@@ -121,7 +121,7 @@ class VllmChoice:
 
 
 @asynccontextmanager
-async def open_served(launch: Launch, config: VllmConfig) -> AsyncIterator[Engine]:
+async def open_served(launch: Launch, config: VllmConfig, *, on_news: OnNews = nobody) -> AsyncIterator[Engine]:
     """The engine over a server, until it is left.
 
     Raises: as `open_vllm`.
@@ -129,7 +129,7 @@ async def open_served(launch: Launch, config: VllmConfig) -> AsyncIterator[Engin
     from kit.engines.vllm.server.engine import open_vllm
 
     log.info("vLLM: %s with %s", launch.python, config.settings)
-    async with open_vllm(launch, config) as (engine, server):
+    async with open_vllm(launch, config, on_news=on_news) as (engine, server):
         try:
             yield engine
         finally:

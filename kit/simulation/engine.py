@@ -47,7 +47,12 @@ class FaultKind(Enum):
     HANG = "hang"  # nothing moves, and no time limit is kept until it is over
     SLOW = "slow"  # a tenth of the speed
     EMPTY = "empty"  # attempts that begin give empty texts
+    PANIC = "panic"  # attempts that begin end by what is no Exception, as in a native library
     DEAF = "deaf"  # attempts that begin take no notice of their time limit, and may never return
+
+
+class Panic(BaseException):
+    """As pyo3's PanicException, which is no Exception either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,9 @@ class ReplayEngine:
         if fault is FaultKind.CRASH:
             self.num_broken += 1
             raise EngineError("the engine is down")
+        if fault is FaultKind.PANIC:
+            self.num_broken += 1
+            raise Panic("a native library panicked")
         job = self._begin(self._next(prompt), fault)
         try:
             with trio.move_on_after(math.inf if job.is_deaf else max(0.0, timeout_s)):

@@ -160,8 +160,10 @@ def _no_sample_is_lost(outcome: Outcome) -> Iterator[str]:
         ("broke", engine.num_broken, sum(len(story.broken) for story in stories)),
         ("were cut", engine.num_cancelled, sum(len(story.cut) for story in stories)),
     )
+    selects = bool(outcome.scenario.solver.selection.num_rounds)  # whose comparisons are calls and no attempts
     for what, num_calls, num_records in counts:
-        if outcome.scenario.wrap is None and num_calls != num_records:
+        is_kept = num_calls >= num_records if selects else num_calls == num_records
+        if outcome.scenario.wrap is None and not is_kept:
             yield f"{num_calls} attempts {what}, and the journal holds {num_records} of them"
     for story in stories:
         for number, count in Counter(record["number"] for record in story.samples + story.cut).items():
@@ -231,7 +233,8 @@ def _problems_stop_when_and_why_they_say(outcome: Outcome) -> Iterator[str]:
         if solver.in_order:
             continue
         early, last = _verdicts(outcome, story)
-        if early is not None:
+        compares = solver.selection.num_rounds and solution.reason in {StopReason.ALL_SAMPLED, StopReason.OUT_OF_TIME}
+        if early is not None and not compares:  # the model may compare the candidates while there is time
             yield f"{story.name}: went on although {early.value!r} held before {story.ended_s:.3f} s"
         # What ends at the very moment at which more was found not worth it counts, and may have been enough.
         if solution.reason is not StopReason.NOT_WORTH and last is not _ENOUGH.get(solution.reason, solution.reason):

@@ -12,6 +12,7 @@ from kit.simulation.recording import Recording, made_up
 from kit.simulation.run import Scenario
 from kit.simulation.tools import with_tools
 from kit.solver.config import SolverConfig
+from kit.solver.genselect import SelectionConfig
 from kit.solver.pacing import PacingConfig
 from kit.solver.vote_state import StopConfig
 
@@ -83,6 +84,9 @@ def _solver(rng: Random) -> SolverConfig:
         grace_s=rng.choice((1.0, 5.0)),
         in_order=rng.random() < 0.1,
         seed=rng.randrange(2**32),
+        depths=rng.choice(((), (), (3, 5, 10), (0,))),
+        lengths=rng.choice(((), (), (1000, 32_768))),
+        selection=SelectionConfig(num_rounds=rng.choice((0, 0, 0, 5))),
     )
 
 

@@ -63,7 +63,7 @@ def test_every_tenth_scenario_is_run_twice_and_its_traces_compared(monkeypatch: 
 def test_what_struck_and_what_it_cost_is_counted() -> None:
     checked = list(check_scenarios(range(30)))
     assert all(isinstance(each, Checked) for each in checked)
-    assert {kind for each in checked for kind in each.faults} == {"crash", "hang", "slow", "empty", "deaf"}
+    assert {kind for each in checked for kind in each.faults} == {"crash", "hang", "slow", "empty", "panic", "deaf"}
     assert sum(each.num_samples for each in checked) > 100
     assert sum(each.num_broken for each in checked) > 10
     assert sum(each.num_cancelled for each in checked) > 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,12 +18,12 @@ from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
-from kit.solver.attempts import AttemptLoop
+from kit.solver.attempts import LARGE_CHARS, AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.pacing import Pacer, PacingConfig, Progress
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopConfig, StopReason, VoteState
+from kit.solver.vote_state import ParsedAnswer, Solution, StopConfig, StopReason, VoteState
 from kit.voting.early_abort import EarlyAbortConfig
 from kit.voting.learned import Shape
 
@@ -427,3 +428,58 @@ def test_broken_attempts_do_not_warm_the_threshold_up() -> None:
     ended = run(engine, config)
     assert [record["finish"] for record in ended.records] == ["failed"] * 3 + ["stop"] * 2 + ["aborted"]
     assert [call.outcome for call in engine.calls] == [Outcome.RETURNED] * 6
+
+
+# ----------------------------------------------------------------------------------- large texts
+
+
+class Reading(VoteState):
+    """Tells in which thread it reads; a text that begins with X takes it long."""
+
+    def read(self, sample: Sample) -> ParsedAnswer:
+        readers[sample.text[:1]] = threading.current_thread()
+        if sample.text.startswith("X"):
+            release.wait(60)
+        return super().read(sample)
+
+
+readers: dict[str, threading.Thread] = {}
+release = threading.Event()
+
+
+def test_a_large_text_is_read_beside_the_loop_and_is_on_record_though_its_reading_is_cut() -> None:
+    """Bug of an earlier version: the whole loop waited for it, every deadline with it."""
+    large = "a" * LARGE_CHARS + boxed(2)
+    texts = [boxed(2), large, "X" + large]
+    records: list[Record] = []
+
+    async def main() -> VoteState:  # on a real clock: a virtual one does not know of threads
+        vote_state = Reading(PROBLEM)
+        attempt_loop = AttemptLoop(
+            engine=played(*(Script(text=text, seconds=0) for text in texts)),
+            config=dataclasses.replace(ALL_OF_8, stop=StopConfig(num_samples=8, rule="votes(8)"), width=1),
+            vote_state=vote_state,
+            prompt=build_prompt(PROBLEM),
+            deadline=trio.current_time() + 1000,
+            clock=trio.current_time,
+            share_s=lambda: 1000.0,
+            pacer=Pacer(UNPACED),
+            write=records.append,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attempt_loop.run)
+            while "X" not in readers:
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        return vote_state
+
+    vote_state = trio.run(main)
+    release.set()
+    assert readers["S"] is threading.main_thread()
+    assert readers["a"] is not threading.main_thread()
+    assert [vote.answer for vote in vote_state.votes] == [2, 2]
+    assert [(record["kind"], record["answer"]) for record in records] == [
+        ("sample", 2),
+        ("sample", 2),
+        ("sample", None),
+    ]

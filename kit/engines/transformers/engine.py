@@ -19,7 +19,8 @@ from typing import Any, Literal, Self
 
 import trio
 
-from kit.engines.text.chat import Rendered, render
+from kit.engines.text.chat import Rendered
+from kit.engines.text.encoding import PromptEncoder, unbegun
 from kit.engines.text.transcript import Detokenizer, Follower, Transcript
 from kit.engines.transformers.decoding import Attempt, Decoder
 from kit.engines.transformers.loading import load_model, load_tokenizer
@@ -50,7 +51,8 @@ class TransformersEngine:
             )
         self._tokenizer = tokenizer
         self._call_form = form_of(str(tokenizer.chat_template))
-        self._tokenizer_lock = threading.Lock()  # fast tokenizers fail when two threads borrow them
+        self._tokenizer_lock = threading.Lock()  # a slow tokenizer is one thread's at a time
+        self._encoder = PromptEncoder(tokenizer, lock=self._tokenizer_lock)
         # without a limit (ALiBi) only max_new_tokens ends a row
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._context: int = context or sys.maxsize
@@ -85,15 +87,19 @@ class TransformersEngine:
             for a model that breaks.
         """
         begun_s = trio.current_time()
-        rendered = render(self._tokenizer, prompt)
+        encoded = None
+        with trio.move_on_after(max(0.0, timeout_s)):
+            encoded = await self._encoder.encode(prompt)
+        if encoded is None:
+            return unbegun(params, seconds=trio.current_time() - begun_s)
         done = trio.Event()
-        attempt = self._attempt(self._encode(rendered.text), params, wake=_from_other_thread(done.set))
-        transcript = self._transcript(attempt, rendered)
+        attempt = self._attempt(encoded.ids, params, wake=_from_other_thread(done.set))
+        transcript = self._transcript(attempt, encoded.rendered)
         if params.stop or on_chunk is not None:
             attempt.follow = Follower(transcript, on_chunk, partial(self._token_stats, attempt))
         self._worker.submit(attempt)
         try:
-            with trio.move_on_after(max(0.0, timeout_s)):
+            with trio.move_on_at(begun_s + max(0.0, timeout_s)):
                 await done.wait()
         finally:
             attempt.is_cancelled = True  # the row leaves before its next token; no-op once it ended
@@ -130,10 +136,6 @@ class TransformersEngine:
             )
         max_new_tokens = min(params.max_new_tokens, room)
         return Attempt(prompt_ids=prompt_ids, params=params, max_new_tokens=max_new_tokens, wake=wake)
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        with self._tokenizer_lock:
-            return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
         with self._tokenizer_lock:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kit.engines.text.rehearsal import LIMIT_S
 from kit.errors import InputError, KitError
 from kit.json_text import read_json
 from kit.kaggle.checks.machine import Machine, check_machine, needs
-from kit.kaggle.checks.model import check_model, check_trm
+from kit.kaggle.checks.model import check_chat, check_model, check_trm
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
@@ -35,12 +36,15 @@ class Site:
     """Where to verify. scratch: a folder for temporary files. mounts: where Kaggle Models are attached.
 
     is_kaggle: whether this machine is to run the dataset; if not, what it lacks is told as warnings.
+    chat_limit_s: for rendering and encoding one chat, in a process of its own; None leaves that out, which takes
+    seconds.
     """
 
     scratch: Path
     mounts: Path
     is_kaggle: bool
     machine: Machine
+    chat_limit_s: float | None = LIMIT_S
 
 
 def verify_folder(
@@ -119,7 +123,7 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
     if manifest.model_source is not None:
         checks.append(_check_attached(manifest.model_source, at, scratch / MODEL_FOLDER))
     if (scratch / MODEL_FOLDER).is_dir():
-        checks += _check_models(scratch)
+        checks += _check_models(scratch, chat_limit_s=at.chat_limit_s)
     target = None
     if manifest.wheels is not None:
         wheels, target = _check_wheels(manifest.wheels, scratch)
@@ -146,11 +150,15 @@ def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
     return Check(name="Kaggle Model", detail=f"{source.ref}, {len(source.files)} files compared", findings=findings)
 
 
-def _check_models(restored: Path) -> Iterator[Check]:
+def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Check]:
     model, trm = restored / MODEL_FOLDER, restored / TRM_FOLDER
     shards = sorted(model.glob("*.safetensors"))
     detail = f"{len(shards)} shards, {sum(path.stat().st_size for path in shards):,} bytes"
-    yield Check(name="model", detail=detail, findings=_relative(check_model(model), restored))
+    found = Check(name="model", detail=detail, findings=_relative(check_model(model), restored))
+    yield found
+    if chat_limit_s is not None and found.is_passed:
+        chat = check_chat(model, limit_s=chat_limit_s)
+        yield Check(name="chat", detail="one rendered and encoded", findings=_relative(chat, restored))
     if trm.is_dir():
         yield Check(name="TRM", detail="for this very model", findings=_relative(check_trm(trm, model), restored))
 

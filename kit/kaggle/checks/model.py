@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
+from kit.engines.text.rehearsal import LIMIT_S, Step, rehearse
 from kit.errors import KitError
 from kit.json_text import read_json
 from kit.kaggle.dataset import bundle
@@ -43,6 +44,19 @@ def check_model(folder: Path) -> tuple[Finding, ...]:
         *_check_code(folder / "tokenizer_config.json", settings),
         *_check_template(folder, settings),
     )
+
+
+def check_chat(folder: Path, *, limit_s: float = LIMIT_S) -> tuple[Finding, ...]:
+    """Whether a chat is rendered and encoded in time, tried in a process that can be ended."""
+    done = rehearse(folder, limit_s=limit_s)
+    if done.step is Step.DONE:
+        return ()
+    if done.step is Step.IMPORT:
+        fix = "verify where transformers is installed, as it is on Kaggle"
+        return (warning(folder, f"no chat was rendered: {done.error}", fix),)
+    template = folder / "chat_template.jinja"
+    file = template if done.step is Step.RENDER and template.is_file() else folder
+    return (error(file, f"{done.step.value}: {done.error}", _RECOPY),)
 
 
 def check_trm(trm: Path, model: Path) -> tuple[Finding, ...]:

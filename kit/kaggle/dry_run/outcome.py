@@ -43,7 +43,7 @@ def outcome_of(run: DryRun, gold: Mapping[str, int]) -> Outcome:
 
     Raises: MissingError or InputError for a submission that Kaggle would not accept.
     """
-    report = make_report(run.problems, gold, run.solutions(), run.submission)
+    report = make_report(run.problems, gold, run.solutions(), run.submission, outages=run.outages())
     return Outcome(run=run, report=report, timeline=_drawn(run, gold))
 
 

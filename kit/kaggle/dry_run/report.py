@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.errors import InputError, MissingError
+from kit.kaggle.notebook.outages import Outage, outages_during
 from kit.problem import ANSWER_MAX, Problem
 from kit.solver.journal import Record
 from kit.solver.records import solution_of
@@ -24,12 +25,16 @@ _SHOWN_VOTES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One problem: what was submitted, what is right if known, and how it was solved if the journal knows."""
+    """One problem: what was submitted, what is right if known, and how it was solved if the journal knows.
+
+    outages: when there was no engine during its time.
+    """
 
     problem_id: str
     answer: int
     gold: int | None
     solution: Solution | None
+    outages: tuple[Outage, ...] = ()
 
     @property
     def is_right(self) -> bool | None:
@@ -85,10 +90,16 @@ class Report:
 
 
 def make_report(
-    problems: Sequence[Problem], gold: Mapping[str, int], solutions: Sequence[Record], submission: Path
+    problems: Sequence[Problem],
+    gold: Mapping[str, int],
+    solutions: Sequence[Record],
+    submission: Path,
+    *,
+    outages: Sequence[Outage] = (),
 ) -> Report:
     """Join problems, golds and the journal's solutions on what was really submitted.
 
+    outages: of the engine, by the journal.
     Raises: MissingError if there is no submission; InputError if Kaggle would not accept it.
     """
     submitted = read_submission(submission, problems)
@@ -99,9 +110,10 @@ def make_report(
                 problem_id=problem.id,
                 answer=submitted[problem.id],
                 gold=gold.get(problem.id),
-                solution=by_key.get(problem.key),
+                solution=solution,
+                outages=outages_during(solution, outages) if solution else (),
             )
-            for problem in problems
+            for problem, solution in ((problem, by_key.get(problem.key)) for problem in problems)
         )
     )
 
@@ -208,7 +220,9 @@ def _cells(line: Line) -> dict[str, Text | str]:
         "samples": str(solution.num_samples),
         "seconds": f"{solution.seconds:.1f}",
         "T": "" if solution.depth is None else str(solution.depth),
-        "stopped because": f"{solution.reason.value}; guessed" if solution.guess else solution.reason.value,
+        "stopped because": "; ".join(
+            [solution.reason.value, *(["guessed"] if solution.guess else []), *map(str, line.outages)]
+        ),
     }
 
 

@@ -3,6 +3,10 @@
 kaggle_evaluation calls `predict` from a gRPC worker thread. The solver lives in a trio loop in a thread of its own,
 and each problem is a task there. The engine is loaded in the background from `start` on, because the first call alone
 has no deadline. Source: docs/kaggle.md#evaluation.
+
+`predict` does not depend on that loop. It hands a problem over without waiting, waits no longer than the budget allows,
+and answers from the votes so far if nothing comes back. A loop in which something blocks, and a load that does not end,
+are waited for once; the problems after that are answered at once, until the loop or the engine is there again.
 """
 
 from __future__ import annotations
@@ -23,9 +27,9 @@ import trio
 from kit.budget import Budget
 from kit.errors import EngineError, StorageError
 from kit.problem import Problem
-from kit.sampling import Engine
+from kit.sampling import Engine, shown
 from kit.solver.config import SolverConfig
-from kit.solver.journal import Journal
+from kit.solver.journal import Journal, Record
 from kit.solver.records import solution_record
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopReason, blind_guess
@@ -38,6 +42,13 @@ OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
 
 SLACK_S = 5.0
 """How much longer than the solver's own limits a problem may take before the boundary answers for it."""
+LOAD_S = 120.0
+"""How long the first problem waits for the engine even where its share is less: a load on a slow machine."""
+ANSWER_S = 1.0
+"""In which a loop that nothing blocks answers, and a disk that works takes a record; waited for after the limit too."""
+CLOSE_S = 30.0
+"""How long closing waits for the engine to end."""
+_GLANCE_S = 0.05  # at a loop that was blocked
 
 
 class Predict(Protocol):
@@ -65,6 +76,9 @@ class Competition:
         self._solver: Future[Solver] = Future()
         self._loop = LoopThread()
         self._closing = trio.Event()
+        self._loading = trio.CancelScope()
+        self._has_waited = False  # for the engine, as long as it may take
+        self._is_stuck = False  # the loop, when it was last looked at
         self._one_at_a_time = threading.Lock()
         self.is_closed = False
 
@@ -73,9 +87,14 @@ class Competition:
         self._loop.start()
         self._loop.start_soon(self._hold_engine).add_done_callback(self._note_load)
 
-    def close(self) -> None:
-        """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more."""
-        self._loop.stop(self._closing.set)
+    def close(self, *, timeout_s: float = CLOSE_S) -> None:
+        """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more.
+
+        What does not end in time, or blocks the loop, is left to end with the process.
+        """
+        is_stuck = not self._loop.answers(within_s=ANSWER_S)
+        if not self._loop.stop(self._end, timeout_s=ANSWER_S if is_stuck else timeout_s):
+            log.warning("the engine did not end and is left behind; it ends with this process")
         self.is_closed = True
         if self._journal is not None:
             self._journal.close()
@@ -104,13 +123,43 @@ class Competition:
         return solution
 
     def _ask_solver(self, problem: Problem) -> Solution:
-        solver = self._solver.result(timeout=self._budget.remaining_s + SLACK_S)
-        longest_s = self._budget.allot_s(solver.num_done) + self._config.grace_s + SLACK_S
-        pending = self._loop.start_soon(partial(_solve_within, solver, problem))
+        solver = self._loaded_solver()
+        self._is_stuck = self._is_stuck and not self._loop.answers(within_s=_GLANCE_S)
+        if self._is_stuck:
+            raise EngineError("the solver's loop is still blocked")
+        pending = self._loop.start_soon(partial(_solve_within, solver, problem, len(self.solutions)))
         try:
-            return pending.result(timeout=longest_s)
+            return pending.result(timeout=self._longest_s())
+        except TimeoutError:
+            self._is_stuck = not self._loop.answers(within_s=ANSWER_S)
+            if self._is_stuck:
+                log.error("something blocks the solver's loop:\n%s", self._loop.stack)
+            raise
         finally:
             pending.cancel()
+
+    def _loaded_solver(self) -> Solver:
+        """The solver, once there is an engine.
+
+        Raises: TimeoutError if that takes longer than a problem may take; what kept the engine from loading.
+        """
+        longest_s = max(LOAD_S, self._budget.allot_s(len(self.solutions)))
+        try:
+            return self._solver.result(timeout=0 if self._has_waited else min(longest_s, self._left_s))
+        except TimeoutError:
+            self._has_waited = True
+            raise
+
+    def _longest_s(self) -> float:
+        """How long this problem may take."""
+        allotted_s = self._budget.allot_s(len(self.solutions))
+        # at the limit itself the solver still hands over what it has
+        return min(allotted_s + self._config.grace_s + SLACK_S, self._left_s + ANSWER_S)
+
+    @property
+    def _left_s(self) -> float:
+        """Until the competition's limit: nothing is worth more."""
+        return max(0.0, self._budget.config.limit_s - self._budget.clock())
 
     def _answer_alone(self, problem: Problem, *, seconds: float) -> Solution:
         if self._solver.done() and self._solver.exception() is None:
@@ -118,10 +167,19 @@ class Competition:
         else:
             solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=self._why_no_solver(), seconds=seconds)
         solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
+        self._keep(solution_record(problem, solution))
+        return solution
+
+    def _keep(self, record: Record) -> None:
+        """Put a record into the journal, and do not wait for a disk that hangs."""
+        writing = threading.Thread(target=self._write, args=(record,), name="record", daemon=True)
+        writing.start()
+        writing.join(ANSWER_S)
+
+    def _write(self, record: Record) -> None:
         if self._journal is not None:
             with suppress(StorageError):
-                self._journal.append(solution_record(problem, solution))
-        return solution
+                self._journal.append(record)
 
     @property
     def _has_failed(self) -> bool:
@@ -134,9 +192,16 @@ class Competition:
 
     async def _hold_engine(self) -> None:
         """Load the engine, publish the solver, and keep both until closing."""
-        async with await trio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
-            self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
-            await self._closing.wait()
+        with self._loading:
+            async with await trio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
+                self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
+                await self._closing.wait()
+
+    def _end(self) -> None:
+        """In the loop: leave the engine, or give its load up."""
+        self._closing.set()
+        if not self._solver.done():
+            self._loading.cancel()
 
     def _note_load(self, held: Future[None]) -> None:
         error = EngineError("the solver's loop ended") if held.cancelled() else held.exception()
@@ -144,20 +209,27 @@ class Competition:
             if error is not None and not self.is_closed and not held.cancelled():
                 log.error("the engine ended while it was needed", exc_info=error)
             return
-        log.error("the engine did not load; every answer will be a guess", exc_info=error)
+        if error is None:
+            error = EngineError("it was closed before")
+        else:
+            log.error("the engine did not load; every answer will be a guess", exc_info=error)
         if not isinstance(error, Exception):  # which `answer` would let through
-            error = EngineError(f"it asked to end the process: {error!r}")
+            error = EngineError(f"it asked to end the process: {shown(error)}")
         self._solver.set_exception(error)
 
 
-async def _solve_within(solver: Solver, problem: Problem) -> Solution:
-    """Solve, letting nothing but an Exception out: anything else would end the loop, and with it all later answers."""
+async def _solve_within(solver: Solver, problem: Problem, num_done: int) -> Solution:
+    """Solve, letting nothing but an Exception out: anything else would end the loop, and with it all later answers.
+
+    num_done: problems answered so far, by whomever.
+    """
+    solver.num_done = num_done
     try:
         return await solver.solve(problem)
     except (Exception, trio.Cancelled):
         raise
     except BaseException as error:
-        raise EngineError(f"something asked to end the process: {error!r}") from error
+        raise EngineError(f"something asked to end the process: {shown(error)}") from error
 
 
 def predict_function(competition: Competition) -> Predict:

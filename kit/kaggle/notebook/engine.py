@@ -11,6 +11,7 @@ import zipfile
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.errors import MissingError
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER
 from kit.recipes.attempts import AttemptsConfig, EngineConfig
@@ -27,18 +28,20 @@ def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
 
 
 def open_restored(
-    restored: Path, python: Path | None, attempts: AttemptsConfig, *, scratch: Path
+    restored: Path, python: Path | None, attempts: AttemptsConfig, *, scratch: Path, on_news: OnNews = nobody
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model of a restored dataset, or make ready the server that will, slowly and in any thread.
 
     python: whose packages are imported before those of the image; what the process has imported already stays.
+    on_news: told when a server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     if python is not None:
         packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))
         if packages not in sys.path:
             sys.path.insert(1, packages)  # after the folder of the kit itself
-    return open_model(restored / MODEL_FOLDER, restored / TRM_FOLDER, attempts, python=python, scratch=scratch)
+    model, trm = restored / MODEL_FOLDER, restored / TRM_FOLDER
+    return open_model(model, trm, attempts, python=python, scratch=scratch, on_news=on_news)
 
 
 def unpack_kit(restored: Path, into: Path) -> Path:

@@ -15,24 +15,27 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from kit.budget import Clock
-from kit.errors import KitError
+from kit.engines.vllm.server.supervision import OnNews, ServerNews
+from kit.errors import EngineError, KitError
 from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import load_manifest
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import CODE_FOLDER, open_restored, unpack_kit, weight_files
+from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
 from kit.kaggle.wheels.install import install_from
 from kit.recipes.attempts import AttemptsConfig, Kind
 from kit.recipes.opening import as_kind, open_sandboxes, resolved_kind
-from kit.sampling import Engine
+from kit.sampling import Engine, shown
 from kit.tools.reasoner import ToolReasoner
 
 RESTORED_FOLDER = "kit-dataset"
@@ -50,18 +53,22 @@ async def open_attempts(
     attempts: AttemptsConfig,
     *,
     clock: Clock,
-    on_timing: Callable[[Timing], None],
+    on_timing: Callable[[Timing | EngineNews], None],
 ) -> AsyncIterator[Engine]:
     """Do all that comes before the first attempt, and keep the model and the sandboxes until the end.
 
-    clock: the competition's. on_timing: told of each step as it ends.
+    clock: the competition's. on_timing: told of each step as it ends, and later of an engine that goes or comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
+
+    def tell(news: ServerNews) -> None:
+        on_timing(EngineNews(at_s=clock() - news.silent_s, is_back=news.is_back, why=news.why))
+
     graph = StartupGraph(clock=clock, on_end=on_timing)
     closing = trio.Event()
     async with trio.open_nursery() as holders:
         hold = _Holder(holders, closing)
-        engine = _add_engine(graph, environment, mounts, attempts, hold)
+        engine = _add_engine(graph, environment, mounts, attempts, hold, on_news=tell)
         sandboxes = _add_sandboxes(graph, environment, attempts, hold) if attempts.tool_format.runs_code else None
         try:
             failure = await graph.run()
@@ -77,7 +84,13 @@ async def open_attempts(
 
 
 def _add_engine(
-    graph: StartupGraph, environment: KaggleEnvironment, mounts: Mounts, attempts: AttemptsConfig, hold: _Holder
+    graph: StartupGraph,
+    environment: KaggleEnvironment,
+    mounts: Mounts,
+    attempts: AttemptsConfig,
+    hold: _Holder,
+    *,
+    on_news: OnNews,
 ) -> Step[Engine]:
     """The steps to a model that is ready to sample."""
 
@@ -96,7 +109,7 @@ def _add_engine(
 
     def make_engine(kind: Kind) -> AbstractAsyncContextManager[Engine]:
         chosen = dataclasses.replace(attempts, engine=as_kind(attempts.engine, kind))
-        return open_restored(restored.value, installed.value, chosen, scratch=environment.scratch)
+        return open_restored(restored.value, installed.value, chosen, scratch=environment.scratch, on_news=on_news)
 
     into = environment.scratch / RESTORED_FOLDER
 
@@ -154,4 +167,15 @@ class _Holder:
 
 
 async def _in_thread(function: Callable[[], _ValueT]) -> _ValueT:
-    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+    return await trio.to_thread.run_sync(partial(_contained, function), abandon_on_cancel=True)
+
+
+def _contained(function: Callable[[], _ValueT]) -> _ValueT:
+    """What a thread does; where it ends by what is no Exception, as a native panic or SystemExit, an EngineError."""
+    try:
+        return function()
+    except Exception:
+        raise
+    except BaseException as error:
+        log.exception("a step of the start broke")
+        raise EngineError(f"it asked to end the process: {shown(error)}") from error

@@ -20,6 +20,7 @@ import trio
 
 from kit.budget import Clock
 from kit.errors import EngineError
+from kit.sampling import asks_to_end, shown
 from kit.solver.journal import Record
 
 log = logging.getLogger(__name__)
@@ -126,8 +127,12 @@ class StartupGraph:
         except Exception as error:  # a required step's is returned by run, an optional one's ends here
             step.outcome, step.error = Outcome.FAILED, error
             log.log(logging.WARNING if step.is_optional else logging.ERROR, "%s failed", step.name, exc_info=True)
-        except SystemExit as error:  # would end the event loop, and every answer with it
-            step.outcome, step.error = Outcome.FAILED, EngineError(f"{step.name} asked to end the process: {error!r}")
+        except BaseException as error:  # would end the event loop, and every answer with it
+            if asks_to_end(error):
+                raise
+            told = f"{step.name} asked to end the process: {shown(error)}"
+            step.outcome, step.error = Outcome.FAILED, EngineError(told)
+            log.exception("%s failed", step.name)
         finally:
             self._tell(step, step.outcome, begun_s)
         step.ended.set()

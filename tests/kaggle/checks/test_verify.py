@@ -16,7 +16,7 @@ from kit import assets, cli
 from kit.errors import InputError
 from kit.kaggle.checks.dataset import Site, verify
 from kit.kaggle.checks.machine import Gpu, Machine, Needs, check_machine, parsed_gpus
-from kit.kaggle.checks.model import check_model, check_trm
+from kit.kaggle.checks.model import check_chat, check_model, check_trm
 from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.integrity import check_dataset
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, is_intact, load_manifest
@@ -67,7 +67,9 @@ def without_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(tmp_path: Path, *, is_kaggle: bool = True, mounts: Path | None = None, machine: Machine = MACHINE) -> Site:
     scratch = tmp_path / "verify-scratch"
     scratch.mkdir(exist_ok=True)
-    return Site(scratch=scratch, mounts=mounts or tmp_path / "none", is_kaggle=is_kaggle, machine=machine)
+    return Site(
+        scratch=scratch, mounts=mounts or tmp_path / "none", is_kaggle=is_kaggle, machine=machine, chat_limit_s=None
+    )
 
 
 def findings(checks: tuple[Check, ...]) -> list[Finding]:
@@ -427,3 +429,31 @@ def test_a_folder_without_a_dataset_is_one_line(tmp_path: Path, capsys: pytest.C
     for folder in (tmp_path, tmp_path / "absent"):
         assert cli.main(["verify", str(folder)]) == 1
         assert str(folder) in capsys.readouterr().err
+
+
+LOOP = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+
+
+@pytest.mark.parametrize("in_file", [True, False], ids=["in its own file", "in the tokenizer's config"])
+def test_a_chat_template_that_never_ends_is_found(tmp_path: Path, in_file: bool) -> None:
+    """Bug of an earlier version: such a model passed `kit build` and `kit verify`, and held up every answer."""
+    model = make_model(tmp_path / "model")
+    if in_file:
+        (model / "chat_template.jinja").write_text(LOOP)
+    else:
+        (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": LOOP}))
+    (found,) = check_chat(model, limit_s=1)
+    assert found.severity is Severity.ERROR
+    assert found.problem == "rendering a chat through its template: not done after 1 s"
+    assert Path(found.file) == (model / "chat_template.jinja" if in_file else model)
+
+
+def test_a_model_that_renders_and_encodes_a_chat_passes(tmp_path: Path) -> None:
+    assert check_chat(make_model(tmp_path / "model")) == ()
+
+
+def test_a_chat_template_that_refuses_a_chat_is_told_in_its_own_words(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model")
+    (model / "chat_template.jinja").write_text("{{ raise_exception('no users') }}")
+    (found,) = check_chat(model)
+    assert "no users" in found.problem

@@ -11,6 +11,13 @@ from kit.kaggle.wheels.lockfile import Lock
 from kit.kaggle.wheels.target import Target
 from tests.kaggle.wheels.simple_index import make_wheel
 
+_FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [{"id": 3, "content": "<end>", "special": True, **_FLAGS}],
+    "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 2}, "unk_token": "a"},
+}
+
 
 def make_shard(path: Path, num_bytes: int, *, content: bytes | None = None) -> None:
     """A safetensors file of one tensor; sparse without `content`."""
@@ -26,7 +33,7 @@ def make_model(folder: Path, *, num_shards: int = 3, shard_bytes: int = 100_000)
     """A folder in Hugging Face's layout that passes every check but cannot think."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "qwen2", "vocab_size": 4}')
-    (folder / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 3}]}')
+    (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
     weights = {}
     for number in range(num_shards):

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.dry_run.report import as_table, compare_runs, make_report, notes_on, read_submission
+from kit.kaggle.notebook.outages import EngineNews, outages_in
 from kit.lock import held
 from kit.problem import Problem
 from kit.solver.journal import read_records
@@ -302,6 +303,23 @@ def test_two_runs_are_compared_and_their_score_expected_from_the_votes(tmp_path:
     assert (both.num_same, both.num_same_votes, both.num_problems, both.score) == (1, 1, 2, 1.5)
     assert both.expected == pytest.approx((first.expected_right + second.expected_right) / 2)
     assert first.expected_right == pytest.approx(2 * second.expected_right)
+
+
+def test_the_table_says_that_the_engine_was_away_and_for_how_long(tmp_path: Path) -> None:
+    """Bug of an earlier version: "out of time; guessed" was all it said where the server had died."""
+    path = parquet(tmp_path / "s.parquet", {"id": ["a", "b"], "answer": [7, 5]})
+    news = [
+        EngineNews(at_s=100, is_back=False, why="the server hung"),
+        EngineNews(at_s=143, is_back=True),
+        EngineNews(at_s=190, is_back=False, why="the server ended by itself"),
+    ]
+    records = [solved(A, 7) | {"begun_s": 99.0}, solved(B, 5, "no votes") | {"begun_s": 142.0, "seconds": 60.0}]
+    gaps = outages_in([solved(A, 7), *(each.record() for each in news)])
+    cells = list(as_table(make_report((A, B), {}, records, path, outages=gaps)).columns[-1].cells)
+    assert cells == [
+        "confident; the server hung, away for 43 s",
+        "confident; guessed; the server hung, away for 43 s; the server ended by itself, never came back",
+    ]
 
 
 @pytest.mark.parametrize("num_columns", [80, 100, 120])

@@ -53,9 +53,11 @@ class Broken:
         raise self.error
 
 
-def competition(open_engine: OpenEngine, *, limit_s: float = 60, journal: Journal | None = None) -> Competition:
+def competition(
+    open_engine: OpenEngine, *, limit_s: float = 60, num_problems: int = 1, journal: Journal | None = None
+) -> Competition:
     start = time.monotonic()
-    config = BudgetConfig(limit_s=limit_s, reserve_s=0, floor_s=0, num_problems=1)
+    config = BudgetConfig(limit_s=limit_s, reserve_s=0, floor_s=0, num_problems=num_problems)
     return Competition(
         open_engine,
         budget=Budget(config, lambda: time.monotonic() - start),
@@ -255,6 +257,119 @@ def test_an_event_loop_that_is_stuck_does_not_hold_the_answer_back() -> None:
         release.set()
     assert solution.reason is StopReason.INTERRUPTED
     assert waited < 15
+
+
+class Blocks(ScriptedEngine):
+    """Blocks the whole loop from its first call until it is released, as a bug in native code would."""
+
+    def __init__(self, release: threading.Event) -> None:
+        super().__init__(lambda prompt, params: Script(text="\\boxed{7}", seconds=0.01))
+        self.release = release
+
+    async def sample(
+        self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+    ) -> Sample:
+        self.release.wait(60)
+        return await super().sample(prompt, params, timeout_s=timeout_s)
+
+
+def problems(ids: str) -> list[Problem]:
+    return [Problem(id_, f"What is {id_}?") for id_ in ids]
+
+
+def test_a_blocked_loop_costs_one_problem_once_and_is_used_again_when_it_is_free(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Bug of an earlier version: each problem waited for it anew, beyond the limit of the whole."""
+    release = threading.Event()
+    with competition(opened(Blocks(release)), limit_s=3) as running:
+        begun = time.monotonic()
+        solutions = [running.answer(problem) for problem in problems("abc")]
+        waited_s = time.monotonic() - begun
+        release.set()
+        while not running._loop.answers(within_s=1):
+            pass
+    assert [solution.reason for solution in solutions] == [StopReason.INTERRUPTED] * 3
+    assert waited_s < 7  # 3 and a little; 3 * 5 more before
+    assert "something blocks the solver's loop" in caplog.text
+    assert "self.release.wait(60)" in caplog.text
+
+
+def test_a_loop_that_was_blocked_solves_again() -> None:
+    release = threading.Event()
+    with competition(opened(Blocks(release)), limit_s=300, num_problems=3000) as running:
+        first = [running.answer(problem) for problem in problems("ab")]
+        release.set()
+        while not running._loop.answers(within_s=1):
+            pass
+        later = [running.answer(problem) for problem in problems("cd")]
+    assert [solution.reason for solution in first] == [StopReason.INTERRUPTED] * 2
+    assert [solution.answer for solution in later] == [7, 7]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["in its thread", "in the loop"])
+def test_a_load_that_hangs_is_waited_for_once_and_does_not_hold_up_closing(is_async: bool) -> None:
+    """Bug of an earlier version: 5 s more for each further problem, and closing hung."""
+    release = threading.Event()
+
+    def hangs() -> object:
+        if not is_async:
+            release.wait(60)
+        return hangs_in_the_loop()
+
+    @asynccontextmanager
+    async def hangs_in_the_loop() -> AsyncIterator[Engine]:
+        release.wait(60)
+        yield answering(7)
+
+    begun = time.monotonic()
+    with competition(hangs, limit_s=1) as running:  # type: ignore[arg-type]
+        solutions = [running.answer(problem) for problem in problems("abc")]
+    waited_s = time.monotonic() - begun
+    assert not release.is_set()
+    release.set()
+    assert {solution.guess for solution in solutions} == {"the engine was still loading"}
+    assert waited_s < 8
+
+
+class PanicException(BaseException):
+    """As pyo3's."""
+
+
+@pytest.mark.parametrize("ending", [SystemExit(3), KeyboardInterrupt(), PanicException("a regex")], ids=type)
+@pytest.mark.parametrize("is_async", [False, True], ids=["in its thread", "in the loop"])
+def test_a_load_that_asks_to_end_the_process_is_not_waited_for(ending: BaseException, is_async: bool) -> None:
+    @asynccontextmanager
+    async def ends_in_the_loop() -> AsyncIterator[Engine]:
+        raise ending
+        yield
+
+    def ends() -> object:
+        if not is_async:
+            raise ending
+        return ends_in_the_loop()
+
+    with competition(ends, limit_s=3600) as running:  # type: ignore[arg-type]
+        solutions = [running.answer(problem) for problem in problems("abc")]
+    assert {solution.reason for solution in solutions} == {StopReason.ENGINE_FAILED}
+    assert all(type(ending).__name__ in solution.guess for solution in solutions)
+
+
+def test_an_engine_that_does_not_close_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
+    release = threading.Event()
+
+    @asynccontextmanager
+    async def hangs_at_its_end() -> AsyncIterator[Engine]:
+        yield answering(7)
+        release.wait(60)
+
+    running = competition(hangs_at_its_end)
+    running.start()
+    assert running.answer(PROBLEM).answer == 7
+    running.close(timeout_s=0.5)
+    assert not release.is_set()
+    release.set()
+    assert "left behind" in caplog.text
 
 
 def test_the_first_answer_waits_for_a_slow_engine() -> None:

@@ -6,10 +6,14 @@ attempt outlives its server: `prefix_ids` lets another server continue it.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from kit.engines.text.transcript import Detokenizer, Follower, Transcript
+from kit.engines.vllm.client.endpoint import Address
+from kit.engines.vllm.client.faults import BrokenError
 from kit.engines.vllm.client.wire import Piece
 from kit.errors import EngineError
 from kit.models.calls.form import CallForm
@@ -18,8 +22,16 @@ from kit.models.calls.splitting import with_tool_calls
 from kit.models.gpt_oss import HarmonyReader
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 
-_FINISHES = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_FINISHES = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls"), FinishReason.STOP),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), FinishReason.LENGTH),
+}
+_BREAKS = frozenset({"abort", "cancelled", "error"})
+"""What a server says of a text that it lost; such a text goes on elsewhere (vllm-project/vllm issue 57082)."""
+_TAIL_PIECES = 16  # in which the text of an end token may lie
 _REPLAY_STRIDE = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: neighbouring seeds stay apart
+
+log = logging.getLogger(__name__)
 
 
 class Vocabulary:
@@ -55,7 +67,8 @@ class Attempt:
 
     decode: ids to text; None: the server tells texts only. opening: what stands in front of the text. context: the
     last ids before it, where it continues a turn. harmony_so_far: for gpt-oss, the turn that it continues or an empty
-    text; None for others. call_form: how its calls are written.
+    text; None for others. call_form: how its calls are written. ends: the ids of end tokens, and the texts of the same.
+    asked_at: where its request is open, since asked_s on the loop's clock. has_come: whether anything came of it.
     """
 
     def __init__(
@@ -70,6 +83,7 @@ class Attempt:
         context: Sequence[int] = (),
         harmony_so_far: str | None = None,
         call_form: CallForm = HERMES,
+        ends: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         self._call_form = call_form
         self.prompt = prompt
@@ -79,8 +93,12 @@ class Attempt:
         self.error = ""
         self.num_replays = 0
         self.num_tokens = 0
+        self.asked_at: Address | None = None
+        self.asked_s = 0.0
+        self.has_come = False
+        self._ends = ends
         self._ids: list[int] = []
-        self._token_stats: list[TokenStats] = []
+        self._token_stats: list[TokenStats | None] = []
         self._vocabulary: Vocabulary | None = None
         if decode is None:
             self._vocabulary = Vocabulary()
@@ -93,7 +111,7 @@ class Attempt:
         self._follower: Follower | None = None
         if params.stop or on_chunk is not None:
             self._follower = Follower(
-                self._transcript, on_chunk, lambda begin, end: tuple(self._token_stats[begin:end])
+                self._transcript, on_chunk, lambda begin, end: _known(self._token_stats[begin:end])
             )
 
     @property
@@ -116,31 +134,44 @@ class Attempt:
     def take(self, piece: Piece) -> FinishReason | None:
         """Take in a piece; returns why the attempt ends with it, or None.
 
-        Raises: EngineError if the watcher does, or for a finish that means an error.
+        Raises: EngineError if the watcher does; BrokenError, after the piece's tokens, if the server lost the text.
         """
         assert self.finish is None
         ends = self._finish_of(piece.finish)
         for place, id_ in enumerate(ids := self._ids_of(piece)):
-            is_last = place == len(ids) - 1
-            self._note(id_, piece.token_stats[place : place + 1])
+            self._note(id_, piece.token_stats[place] if piece.token_stats else None)
             if self._follower is not None:
-                self.finish = self._follower(id_, ends if is_last else None)
+                # an end token has no text; the texts of a server without ids are all text
+                is_end = place == len(ids) - 1 and self._vocabulary is None
+                self.finish = self._follower(id_, ends if is_end else None)
             if self.finish is not None:
                 return self.finish
-        if ends is not None and self._follower is not None:
-            self._transcript.add([], is_last=True)  # what had waited for more
-        self.finish = ends
+        if piece.finish in _BREAKS:
+            raise BrokenError(f"the server ended the text with {piece.finish!r}")
+        if ends is not None:
+            self._end(ends)
         return ends
+
+    def end_of_stream(self) -> FinishReason | None:
+        """After a stream that ended without a finish: STOP where its last token was an end token, else None."""
+        if self._vocabulary is None:
+            is_at_end = bool(self._ids) and self._ids[-1] in self._ends
+        else:
+            is_at_end = self._vocabulary.decode(self._ids[-_TAIL_PIECES:]).endswith(tuple(self._ends.values()))
+        if is_at_end:
+            self._end(FinishReason.STOP)
+        return self.finish
 
     def as_sample(self, *, seconds: float, depth: int | None = None) -> Sample:
         """The attempt as it is now; for one call only. depth: of a server that recurses."""
         finish = self.finish or FinishReason.DEADLINE
         if self._follower is None:
             # nobody followed it, so it is read in one go; the end token is no text
-            self._transcript.add(self._ids[:-1] if finish is FinishReason.STOP else self._ids, is_last=True)
-        token_stats = tuple(self._token_stats) if len(self._token_stats) == self.num_tokens else ()
+            has_end_token = finish is FinishReason.STOP and self._vocabulary is None
+            self._transcript.add(self._ids[:-1] if has_end_token else self._ids, is_last=True)
+        token_stats = _known(self._token_stats)
         sample = Sample(
-            text=self._transcript.text,
+            text=self._text(finish),
             num_tokens=self.num_tokens,
             finish=finish,
             seconds=seconds,
@@ -157,17 +188,29 @@ class Attempt:
         """End it with what there is."""
         self.finish, self.error = FinishReason.FAILED, error
 
-    def _finish_of(self, word: str) -> FinishReason | None:
-        if not word:
-            return None
-        if word not in _FINISHES:  # vLLM's "abort" and "error"
-            raise EngineError(f"the server ended the text with {word!r}")
-        return _FINISHES[word]
+    def _text(self, finish: FinishReason) -> str:
+        text = self._transcript.text
+        if self._vocabulary is not None and finish is FinishReason.STOP:
+            for end in self._ends.values():  # as servers write it that do not skip it
+                text = text.removesuffix(end)
+        return text
 
-    def _note(self, id_: int, token_stats: tuple[TokenStats, ...]) -> None:
+    def _finish_of(self, word: str) -> FinishReason | None:
+        if not word or word in _BREAKS:
+            return None
+        if word not in _FINISHES:  # "repetition", "content_filter": what there is stands
+            log.warning("the server ended a text with %r, which is taken for a limit", word)
+        return _FINISHES.get(word, FinishReason.LENGTH)
+
+    def _end(self, finish: FinishReason) -> None:
+        if self._follower is not None:
+            self._transcript.add([], is_last=True)  # what had waited for more
+        self.finish = finish
+
+    def _note(self, id_: int, token_stats: TokenStats | None) -> None:
         self.num_tokens += 1
         self._ids.append(id_)
-        self._token_stats += token_stats
+        self._token_stats.append(token_stats)
 
     def _ids_of(self, piece: Piece) -> tuple[int, ...]:
         """The tokens of a piece: the server's ids, or our numbers for its texts."""
@@ -175,11 +218,12 @@ class Attempt:
             if piece.token_ids is None and (piece.text or piece.num_tokens):
                 raise EngineError("the server tells no token ids; open the engine with tells_ids=False for it")
             return piece.token_ids or ()
-        texts = [piece.text, *[""] * (piece.num_tokens - 1)] if piece.num_tokens else []
-        # the follower takes the last token of a finished text for its end token, which has no text
-        if _FINISHES.get(piece.finish) is FinishReason.STOP:
-            texts.append("")
+        texts = [*[""] * (piece.num_tokens - 1), piece.text] if piece.num_tokens else []
         return tuple(self._vocabulary.add(text) for text in texts)
+
+
+def _known(token_stats: Sequence[TokenStats | None]) -> tuple[TokenStats, ...]:
+    return tuple(each for each in token_stats if each is not None)
 
 
 def _mean(values: list[float]) -> float | None:

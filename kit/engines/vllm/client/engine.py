@@ -7,6 +7,7 @@ them. That costs one prefill instead of all tokens.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,13 +16,15 @@ from typing import Any
 
 import trio
 
-from kit.engines.text.chat import render, split_last_turn
+from kit.engines.text.chat import Rendered, render, split_last_turn
+from kit.engines.text.encoding import EncodedPrompt, PromptEncoder, unbegun
 from kit.engines.vllm.client import wire
 from kit.engines.vllm.client.admission import AdmissionGate, ServerMetrics, read_metrics
 from kit.engines.vllm.client.attempt import Attempt
 from kit.engines.vllm.client.depth import ServedDepth
 from kit.engines.vllm.client.endpoint import Address, Endpoint
-from kit.engines.vllm.client.http import BrokenError, HttpClient
+from kit.engines.vllm.client.faults import BrokenError, BusyError
+from kit.engines.vllm.client.http import HttpClient
 from kit.errors import EngineError, InputError, check_fields
 from kit.models import gpt_oss
 from kit.models.calls.splitting import form_of
@@ -29,7 +32,12 @@ from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
 
+log = logging.getLogger(__name__)
+
 _MAX_MISSED = 5  # readings of the cache that fail in a row, before the gate is opened for all
+_DOUBT_S = 5.0  # a server that is well lets no running text wait so long
+_UNAVAILABLE = 503
+_BUSY_PAUSE_S = 1.0  # where a server does not say when to come again
 _TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begins with a space
 
 
@@ -39,7 +47,8 @@ class ClientConfig:
 
     num_logprobs: likeliest tokens told of each token; 20 is vLLM's limit and DeepConf's need, 0 means no statistics.
     tells_ids: whether the server gives token ids back, as vLLM does. max_replays: of one attempt.
-    replay_pause_s: before the first replay; it doubles. cache_high: share of the KV cache from which attempts wait.
+    replay_pause_s: before the first replay; it doubles. busy_s: how long a server is waited for that says "later" and
+    nothing else; such answers are no replays. cache_high: share of the KV cache from which attempts wait.
     poll_s: between readings of the cache; None for a server without metrics. depth: of a server that recurses.
     Raises: InputError for a value outside its range.
     """
@@ -48,6 +57,7 @@ class ClientConfig:
     tells_ids: bool = True
     max_replays: int = 3
     replay_pause_s: float = 0.25
+    busy_s: float = 120.0
     cache_high: float = 0.9
     poll_s: float | None = 0.5
     depth: ServedDepth | None = None
@@ -59,6 +69,7 @@ class ClientConfig:
                 ("num_logprobs", 0 <= self.num_logprobs <= 20, "in [0, 20]"),
                 ("max_replays", self.max_replays >= 0, ">= 0"),
                 ("replay_pause_s", 0 <= self.replay_pause_s < math.inf, ">= 0 and finite"),
+                ("busy_s", 0 <= self.busy_s < math.inf, ">= 0 and finite"),
                 ("cache_high", 0 < self.cache_high <= 1, "in (0, 1]"),
                 ("poll_s", self.poll_s is None or 0 < self.poll_s < math.inf, "> 0 and finite, or None"),
             ),
@@ -75,7 +86,10 @@ class OpenAIEngine:
         self._markers = markers_of(str(tokenizer.chat_template))
         self._call_form = form_of(str(tokenizer.chat_template))
         self._keeps_special = self._markers.are_special or self._call_form.is_special
+        self._encoder = PromptEncoder(tokenizer, write=self._written)
         self._config = config
+        end_id = getattr(tokenizer, "eos_token_id", None)
+        self._ends = {} if end_id is None else {int(end_id): str(tokenizer.eos_token)}
         self._gate = AdmissionGate(high=config.cache_high, is_watched=config.poll_s is not None)
         self._queue = trio.StrictFIFOLock()
         self._gate_moved = trio.Event()
@@ -90,20 +104,39 @@ class OpenAIEngine:
         """
         begun_s = trio.current_time()
         depth = self._config.depth.of(params) if self._config.depth else None
-        attempt = self._attempt(prompt, params, on_chunk)
-        with trio.move_on_after(max(0.0, timeout_s)):
+        attempt = None
+        with trio.move_on_after(max(0.0, timeout_s)) as scope:
+            attempt = self._attempt(await self._encoder.encode(prompt), prompt, params, on_chunk)
             await self._draw(attempt)
-        return attempt.as_sample(seconds=trio.current_time() - begun_s, depth=depth)
+        if attempt and scope.cancelled_caught:
+            self._doubt(attempt)
+        seconds = trio.current_time() - begun_s
+        return attempt.as_sample(seconds=seconds, depth=depth) if attempt else unbegun(params, seconds=seconds)
 
-    def _attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
+    def _doubt(self, attempt: Attempt) -> None:
+        """Have a server probed that kept this attempt, and everybody, waiting for a first token, or for one of late."""
+        if attempt.asked_at is None:
+            return
+        since_s = max(attempt.asked_s, trio.current_time() - _DOUBT_S) if attempt.has_come else attempt.asked_s
+        if not self._endpoint.watchdog.has_heard_since(since_s):
+            log.warning("%s: an attempt's time is over and nothing has come of late; probing", attempt.asked_at.url)
+            self._endpoint.report_broken(attempt.asked_at)
+
+    def _written(self, prompt: Prompt) -> Rendered:
+        """The prompt's text; gpt-oss's turn to continue is not in the template's form."""
+        if self._markers is not gpt_oss.HARMONY:
+            return render(self._tokenizer, prompt)
+        finished, so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
+        rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
+        return Rendered(rendered.text + gpt_oss.turn_so_far(so_far), "")
+
+    def _attempt(
+        self, encoded: EncodedPrompt, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None
+    ) -> Attempt:
         harmony_so_far = None
         if self._markers is gpt_oss.HARMONY and not prompt.text:
-            finished, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
-            rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
-            prompt_ids = self._encode(rendered.text + gpt_oss.turn_so_far(harmony_so_far))
-        else:
-            rendered = render(self._tokenizer, prompt)
-            prompt_ids = self._encode(rendered.text)
+            _, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
+        prompt_ids, rendered = encoded.ids, encoded.rendered
         tells_ids = self._config.tells_ids
         return Attempt(
             prompt,
@@ -115,10 +148,8 @@ class OpenAIEngine:
             context=prompt_ids[-_TAIL_TOKENS:] if rendered.so_far and tells_ids else (),
             harmony_so_far=harmony_so_far,
             call_form=self._call_form,
+            ends=self._ends,
         )
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
         is_skipped = not self._keeps_special
@@ -128,6 +159,7 @@ class OpenAIEngine:
 
     async def _draw(self, attempt: Attempt) -> None:
         """Stream the attempt to its end, from several servers if need be."""
+        busy_until = math.inf
         while attempt.finish is None:
             num_before = attempt.num_tokens
             try:
@@ -135,12 +167,19 @@ class OpenAIEngine:
                     address = await self._endpoint.ready()
                     if self._has_room(address, attempt):
                         await self._stream(address, attempt, ticket)
+            except BusyError as error:
+                busy_until = min(busy_until, trio.current_time() + self._config.busy_s)
+                if trio.current_time() >= busy_until:
+                    self._give_up(attempt, error)
+                else:
+                    await trio.sleep(error.retry_after_s or _BUSY_PAUSE_S)
             except BrokenError as error:
                 if not self._may_replay(attempt):
                     self._give_up(attempt, error)
                 elif attempt.num_tokens == num_before:  # else this attempt is not to blame
                     await trio.sleep(self._config.replay_pause_s * 2**attempt.num_replays)
                 attempt.num_replays += 1
+                busy_until = math.inf
 
     def _may_replay(self, attempt: Attempt) -> bool:
         return attempt.num_replays < self._config.max_replays and attempt.prefix_ids is not None
@@ -154,20 +193,30 @@ class OpenAIEngine:
     async def _stream(self, address: Address, attempt: Attempt, ticket: int) -> None:
         body = self._request(address, attempt)
         watchdog = self._endpoint.watchdog
-        watchdog.opened(trio.current_time())
+        attempt.asked_at, attempt.asked_s, attempt.has_come = address, trio.current_time(), False
+        watchdog.opened(attempt.asked_s)
         try:
             async with self._http.stream(f"{address.url}/v1/completions", body) as events:
                 async for event in events:
                     watchdog.beat(trio.current_time())
+                    attempt.has_come = True
                     self._gate.begun(ticket)
                     if attempt.take(wire.completion_piece(event)) is not None:
                         return
-            raise BrokenError("the server ended the stream without a finish")
+            if attempt.end_of_stream() is None:
+                raise BrokenError("the server ended the stream without a finish")
+        except BusyError as error:
+            attempt.asked_at = None
+            watchdog.beat(trio.current_time())
+            if error.status == _UNAVAILABLE:  # one that served before is not loading
+                self._endpoint.report_broken(address)
+            raise
         except BrokenError:
+            attempt.asked_at = None
             self._endpoint.report_broken(address)
             raise
         finally:
-            watchdog.closed()
+            watchdog.closed(trio.current_time())
 
     def _request(self, address: Address, attempt: Attempt) -> wire.JsonObject:
         prefix, context = attempt.prefix_ids, address.context_tokens
@@ -182,6 +231,7 @@ class OpenAIEngine:
             seed=attempt.seed,
             num_logprobs=self._config.num_logprobs,
             shows_special=self._keeps_special,
+            tells_ids=self._config.tells_ids,
         )
         extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}
         return {**body, **extra}
@@ -191,6 +241,9 @@ class OpenAIEngine:
 
         Raises: EngineError for a prompt that fills the context.
         """
+        if not attempt.num_tokens_left:  # the last server broke off after the last token
+            attempt.finish = FinishReason.LENGTH
+            return False
         context, num_before = address.context_tokens, len(attempt.prefix_ids or ())
         if context is None or num_before < context:
             return True

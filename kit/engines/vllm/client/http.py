@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 import trio
 
+from kit.engines.vllm.client.faults import BrokenError, BusyError, RefusedError
 from kit.engines.vllm.client.sse import EventDecoder
 from kit.errors import EngineError, InputError
 
@@ -28,17 +29,10 @@ JsonObject = Mapping[str, Any]
 
 _OK = 200
 _DONE = "[DONE]"
-_BUSY = frozenset({408, 409, 425, 429})  # 4xx that say "later" rather than "no"
+_BROKE = frozenset({408, 409})  # 4xx that do not say "no"
+_LATER = frozenset({425, 429, 503, 529})
 _RECEIVE_BYTES = 1 << 16
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
-
-
-class RefusedError(EngineError):
-    """The server will not do this; the reason is its own."""
-
-
-class BrokenError(EngineError):
-    """The server did not answer, or broke off."""
 
 
 class HttpClient:
@@ -73,7 +67,7 @@ class HttpClient:
         """
         async with self._reply("POST", url, body) as reply:
             if reply.status != _OK:
-                raise _error_of(reply.status, await reply.text())
+                raise _error_of(reply.status, await reply.text(), reply.retry_after_s)
             yield Events(reply)
 
     async def _ask(self, method: str, url: str, body: JsonObject | None, *, timeout_s: float) -> str:
@@ -81,7 +75,7 @@ class HttpClient:
             async with self._reply(method, url, body) as reply:
                 text = await reply.text()
                 if reply.status != _OK:
-                    raise _error_of(reply.status, text)
+                    raise _error_of(reply.status, text, reply.retry_after_s)
                 return text
         raise BrokenError(f"{url}: no answer within {timeout_s:.1f} s")
 
@@ -108,6 +102,7 @@ class Reply:
         self._url = url
         self._connection = h11.Connection(our_role=h11.CLIENT)
         self.status = 0
+        self.retry_after_s: float | None = None
 
     @classmethod
     async def to(cls, request: bytes, stream: trio.abc.Stream, *, url: str) -> Self:
@@ -128,6 +123,7 @@ class Reply:
             event = await reply._next_event()
         assert isinstance(event, h11.Response)
         reply.status = event.status_code
+        reply.retry_after_s = _seconds(dict(event.headers).get(b"retry-after", b""))
         return reply
 
     async def read(self) -> bytes | None:
@@ -162,12 +158,17 @@ class Reply:
 
 
 class Events:
-    """The events of a streamed answer, up to the server's `[DONE]`."""
+    """The events of a streamed answer, up to the server's `[DONE]`.
+
+    Keep-alives, which hold no data, are passed over. An answer that is one JSON object and no stream, as some servers
+    send their errors, is one event.
+    """
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._decoder = EventDecoder()
         self._waiting: deque[str] = deque()
+        self._has_begun = False
 
     def __aiter__(self) -> Self:
         return self
@@ -177,14 +178,27 @@ class Events:
             received = await self._reply.read()
             if received is None:
                 raise BrokenError("the stream ended before its time")
-            self._waiting += self._decoder.feed(received)
+            self._waiting += await self._read(received)
         data = self._waiting.popleft()
         if data == _DONE:
             raise StopAsyncIteration
         event = _read_json(data)
-        if "error" in event:
+        if event.get("error"):
             raise _error_of(_code_of(event), data)
         return event
+
+    async def _read(self, received: bytes) -> list[str]:
+        if not self._has_begun and received.strip():
+            self._has_begun = True
+            if received.lstrip().startswith(b"{"):
+                return [await self._whole(received), _DONE]
+        return [data.strip() for data in self._decoder.feed(received) if data.strip()]
+
+    async def _whole(self, received: bytes) -> str:
+        text = received.decode(errors="replace") + await self._reply.text()
+        if (event := _read_json(text)).get("error") and _status_in(event) is None:
+            raise RefusedError(f"the server answered: {_message_of(text)}")
+        return text
 
 
 def _request(method: str, target: SplitResult, body: JsonObject | None) -> bytes:
@@ -205,16 +219,18 @@ def _request(method: str, target: SplitResult, body: JsonObject | None) -> bytes
 def _read_json(text: str) -> JsonObject:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenError(f"the server answered what is no JSON: {text[:200]!r}") from error
     if not isinstance(data, dict):
         raise BrokenError(f"the server answered a {type(data).__name__}, expected a JSON object: {text[:200]!r}")
     return data
 
 
-def _error_of(status: int, text: str) -> EngineError:
+def _error_of(status: int, text: str, retry_after_s: float | None = None) -> EngineError:
     message = f"the server answered {status}: {_message_of(text)}"
-    is_ours = 400 <= status < 500 and status not in _BUSY
+    if status in _LATER:
+        return BusyError(message, status=status, retry_after_s=retry_after_s)
+    is_ours = 400 <= status < 500 and status not in _BROKE
     return RefusedError(message) if is_ours else BrokenError(message)
 
 
@@ -224,13 +240,29 @@ def _message_of(text: str) -> str:
         match json.loads(text):
             case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
                 return message
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return text[:500]
 
 
 def _code_of(data: JsonObject) -> int:
+    """The status of an error within a stream; one without is the server's own fault."""
+    return _status_in(data) or 500
+
+
+def _status_in(data: JsonObject) -> int | None:
     match data:
-        case {"error": {"code": int(code)}}:
+        case {"error": {"code": int(code)}} | {"code": int(code)}:
             return code
-    return 500
+        case {"error": {"code": str(code)}} if code.isascii() and code.isdigit():
+            return int(code)
+    return None
+
+
+def _seconds(header: bytes) -> float | None:
+    """What a `retry-after` says; None for a date, which nobody's server sends here, or for none."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < math.inf else None

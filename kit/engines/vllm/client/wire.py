@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kit.errors import EngineError
+from kit.engines.vllm.client.faults import BrokenError
 from kit.sampling import CONFIDENCE_TOP_K, SamplingParams, TokenStats
 
 JsonObject = Mapping[str, Any]
 
+_END_OF_IDS = 1 << 31  # tokenizers take no larger ones
 _LEAST_LOGPROB = -9999.0  # what vLLM writes for minus infinity, which JSON cannot say
 
 
@@ -26,13 +27,14 @@ class Piece:
     """What one event of a stream adds.
 
     token_ids: None where the server does not tell them. num_tokens: 1 for a text whose number is not known.
+    token_stats: one entry a token; None where nothing is told of it.
     finish: in the server's word; empty while it goes on.
     """
 
     text: str = ""
     token_ids: tuple[int, ...] | None = None
     num_tokens: int = 0
-    token_stats: tuple[TokenStats, ...] = ()
+    token_stats: tuple[TokenStats | None, ...] = ()
     finish: str = ""
 
 
@@ -45,8 +47,26 @@ def completion_request(
     seed: int,
     num_logprobs: int,
     shows_special: bool,
+    tells_ids: bool = True,
 ) -> JsonObject:
-    """A streamed completion. The kit looks for stop texts itself, since they stay in the text."""
+    """A streamed completion. The kit looks for stop texts itself, since they stay in the text.
+
+    What is off is not sent, and what only vLLM knows is sent only where ids are wanted: strict servers refuse a field
+    that they do not know. tells_ids: whether the server is to give ids back.
+    """
+    extra: dict[str, Any] = {}
+    if params.top_k:
+        extra["top_k"] = params.top_k
+    if params.min_p:
+        extra["min_p"] = params.min_p
+    if num_logprobs:
+        extra["logprobs"] = num_logprobs
+    if shows_special:
+        extra["skip_special_tokens"] = False
+    if tells_ids:
+        extra["return_token_ids"] = True
+    if tells_ids and num_logprobs:
+        extra["return_tokens_as_token_ids"] = True  # else two tokens with the same text would be one key
     return {
         "model": model,
         "stream": True,
@@ -55,12 +75,7 @@ def completion_request(
         "seed": seed,
         "temperature": params.temperature,
         "top_p": params.top_p,
-        "top_k": params.top_k if params.top_k else -1,
-        "min_p": params.min_p,
-        "skip_special_tokens": not shows_special,
-        "return_token_ids": True,
-        # else two tokens with the same text would be one key
-        **({"logprobs": num_logprobs, "return_tokens_as_token_ids": True} if num_logprobs else {}),
+        **extra,
     }
 
 
@@ -70,16 +85,51 @@ def probe_request(model: str) -> JsonObject:
 
 
 def completion_piece(event: JsonObject) -> Piece:
-    """What an event of a completion holds."""
-    choice = _choice(event)
-    text, ids, token_stats = choice.get("text") or "", choice.get("token_ids"), _token_stats(choice)
+    """What an event of a completion holds. The one place that reads what servers send.
+
+    Raises: BrokenError, which names the event's beginning, for one that cannot be read.
+    """
+    try:
+        return _piece(_choice(event))
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise BrokenError(f"the server sent an event that cannot be read ({error}): {str(event)[:200]}") from error
+
+
+def _piece(choice: JsonObject) -> Piece:
+    text, ids = _text(choice.get("text")), _ids(choice.get("token_ids"))
+    token_stats = _token_stats(choice.get("logprobs"))
+    num_tokens = len(ids) if ids is not None else len(token_stats) or bool(text)
     return Piece(
         text=text,
-        token_ids=None if ids is None else tuple(ids),
-        num_tokens=len(ids) if ids is not None else len(token_stats) or bool(text),
-        token_stats=token_stats,
-        finish=choice.get("finish_reason") or "",
+        token_ids=ids,
+        num_tokens=num_tokens,
+        token_stats=token_stats if len(token_stats) == num_tokens else (None,) * num_tokens,
+        finish=_word(choice.get("finish_reason")),
     )
+
+
+def _text(value: Any) -> str:
+    """A text, or the parts of one."""
+    if isinstance(value, list):
+        return "".join(_text(part.get("text") if isinstance(part, dict) else part) for part in value)
+    return _word(value)
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r:.80}")
+    return value
+
+
+def _ids(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    for id_ in (ids := tuple(value)):
+        if type(id_) is not int or not 0 <= id_ < _END_OF_IDS:
+            raise ValueError(f"expected token ids, got {id_!r:.80}")
+    return ids
 
 
 def token_stats_of(chosen: float, top: Sequence[float]) -> TokenStats:
@@ -100,12 +150,15 @@ def token_stats_of(chosen: float, top: Sequence[float]) -> TokenStats:
     )
 
 
-def _token_stats(choice: JsonObject) -> tuple[TokenStats, ...]:
-    logprobs = choice.get("logprobs") or {}
-    chosen, tops = logprobs.get("token_logprobs") or (), logprobs.get("top_logprobs") or ()
-    is_whole = len(chosen) == len(tops) and None not in chosen and None not in tops
-    told = zip(chosen, tops, strict=True) if is_whole else ()
-    return tuple(token_stats_of(one, tuple(top.values())) for one, top in told)
+def _token_stats(logprobs: Any) -> tuple[TokenStats | None, ...]:
+    """One entry a token; None for a token of which nothing is told."""
+    chosen, tops = (logprobs or {}).get("token_logprobs") or (), (logprobs or {}).get("top_logprobs") or ()
+    if len(chosen) != len(tops):
+        return ()
+    return tuple(
+        None if one is None or top is None else token_stats_of(one, [each for each in top.values() if each is not None])
+        for one, top in zip(chosen, tops, strict=True)
+    )
 
 
 def _choice(event: JsonObject) -> JsonObject:
@@ -114,4 +167,4 @@ def _choice(event: JsonObject) -> JsonObject:
             return choice
         case [] | None:  # such as the event that counts what was used
             return {}
-    raise EngineError(f"the server sent {event.get('choices')!r} as choices, expected a list of objects")
+    raise ValueError("expected a list of objects as its choices")

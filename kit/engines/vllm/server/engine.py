@@ -6,6 +6,7 @@ damaged model is an error before that.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,15 +18,18 @@ import trio
 from kit.engines.text.model_folder import check_model_folder
 from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.server.settings import ServerSettings
-from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
+from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
+from kit.sampling import CONFIDENCE_TOP_K
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmConfig:
     """Everything a vLLM engine is told.
 
-    template: values for the chat template, such as gpt-oss's `reasoning_effort` or Qwen3's `enable_thinking`.
+    client: how the server is asked; for log-probabilities `settings.num_logprobs` alone is the setting, as a server
+    refuses a request for more. template: values for the chat template, such as gpt-oss's `reasoning_effort` or Qwen3's
+    `enable_thinking`.
     """
 
     settings: ServerSettings = field(default_factory=ServerSettings)
@@ -33,18 +37,26 @@ class VllmConfig:
     client: ClientConfig = field(default_factory=ClientConfig)
     template: tuple[tuple[str, str | bool | int], ...] = ()
 
+    @property
+    def asking(self) -> ClientConfig:
+        """The client's config, with as many log-probabilities as the server tells and DeepConf needs."""
+        num_logprobs = min(self.settings.num_logprobs, CONFIDENCE_TOP_K)
+        return dataclasses.replace(self.client, num_logprobs=num_logprobs)
+
 
 @asynccontextmanager
-async def open_vllm(launch: Launch, config: VllmConfig) -> AsyncIterator[tuple[OpenAIEngine, Supervisor]]:
+async def open_vllm(
+    launch: Launch, config: VllmConfig, *, on_news: OnNews = nobody
+) -> AsyncIterator[tuple[OpenAIEngine, Supervisor]]:
     """An engine and its server's supervisor, from the server's first token until it is left.
 
     Raises: MissingError or InputError for a damaged model folder; EngineError, with cause, fix and the end of the log,
         for a server that does not start.
     """
     await trio.to_thread.run_sync(check_model_folder, launch.model)
-    async with open_server(launch, config.settings, config.supervisor) as server:
+    async with open_server(launch, config.settings, config.supervisor, on_news=on_news) as server:
         tokenizer = await trio.to_thread.run_sync(_load_tokenizer, launch, dict(config.template))
-        async with open_openai(server, tokenizer=tokenizer, config=config.client) as engine:
+        async with open_openai(server, tokenizer=tokenizer, config=config.asking) as engine:
             await server.ready()
             yield engine, server
 

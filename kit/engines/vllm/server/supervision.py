@@ -74,6 +74,25 @@ class Break(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerNews:
+    """A server that had served is gone, or there is one again.
+
+    why: how it went; empty when it is back. silent_s: how long it had made no token when that was noticed.
+    """
+
+    is_back: bool
+    why: str = ""
+    silent_s: float = 0.0
+
+
+OnNews = Callable[[ServerNews], None]
+
+
+def nobody(news: ServerNews) -> None:
+    """Told of news, does nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """A break, for the log and the report. served_s: time from the first token; 0 without one."""
 

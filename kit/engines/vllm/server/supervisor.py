@@ -18,7 +18,8 @@ from random import Random
 import trio
 
 from kit.engines.vllm.client.endpoint import Address
-from kit.engines.vllm.client.http import HttpClient, RefusedError
+from kit.engines.vllm.client.faults import RefusedError
+from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.client.wire import probe_request
 from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose, read_capacity
@@ -26,7 +27,7 @@ from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.ports import free_port
 from kit.engines.vllm.server.process import ServerLog, ServerProcess, running
 from kit.engines.vllm.server.settings import HOST, MODEL_NAME, ServerSettings, environment
-from kit.engines.vllm.server.supervision import Break, Incident, Launch, SupervisorConfig
+from kit.engines.vllm.server.supervision import Break, Incident, Launch, OnNews, ServerNews, SupervisorConfig, nobody
 from kit.errors import EngineError
 from kit.tasks import background
 
@@ -42,7 +43,10 @@ class Supervisor:
     settings: of the present server. incidents: all breaks so far.
     """
 
-    def __init__(self, launch: Launch, settings: ServerSettings, config: SupervisorConfig) -> None:
+    def __init__(
+        self, launch: Launch, settings: ServerSettings, config: SupervisorConfig, *, on_news: OnNews = nobody
+    ) -> None:
+        self._on_news = on_news
         self.settings = settings
         self.incidents: list[Incident] = []
         self._launch = launch
@@ -103,6 +107,9 @@ class Supervisor:
             self._log.begin(f"start {self._generation} on port {port}: {self.settings}")
             async with self._started(port) as server:
                 kind, served_s = await self._serve(server, port)
+                if served_s:
+                    silent_s = self._watchdog.silence_s(trio.current_time())
+                    self._on_news(ServerNews(is_back=False, why=f"the server {kind.value}", silent_s=silent_s))
                 self._withdraw()
                 if kind in {Break.HUNG, Break.MUTE}:
                     await server.stop(is_hung=True)
@@ -131,10 +138,13 @@ class Supervisor:
         if address is None:
             return kind, 0.0
         begun_s = trio.current_time()
+        self._watchdog.restarted()
         self._num_failed_starts = 0
         log.info("%s answers: start %d, context %s", url, address.generation, address.context_tokens)
         log.info("vLLM's memory: %s", read_capacity(self._log.tail) or "not told")
         self._announce(address)
+        if any(incident.served_s for incident in self.incidents):
+            self._on_news(ServerNews(is_back=True))
         kind = await self._until_break(server)
         return kind, trio.current_time() - begun_s
 
@@ -257,10 +267,13 @@ async def _cancel_on_end(server: ServerProcess, scope: trio.CancelScope) -> None
 
 @asynccontextmanager
 async def open_server(
-    launch: Launch, settings: ServerSettings, config: SupervisorConfig | None = None
+    launch: Launch, settings: ServerSettings, config: SupervisorConfig | None = None, *, on_news: OnNews = nobody
 ) -> AsyncIterator[Supervisor]:
-    """A server that is kept answering until this is left. It starts at once; `ready` waits for it."""
+    """A server that is kept answering until this is left. It starts at once; `ready` waits for it.
+
+    on_news: told when a server that had served is gone, and when there is one again.
+    """
     async with background() as nursery:
-        supervisor = Supervisor(launch, settings, config or SupervisorConfig())
+        supervisor = Supervisor(launch, settings, config or SupervisorConfig(), on_news=on_news)
         nursery.start_soon(supervisor.run)
         yield supervisor

@@ -1,0 +1,302 @@
+"""What servers really send, each as one emulation on loopback: what of it ends a text, and what loses none of it."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
+from kit.engines.vllm.client.engine import ClientConfig, open_engine
+from kit.engines.vllm.client.faults import BrokenError
+from kit.engines.vllm.client.wire import completion_piece
+from kit.errors import EngineError
+from kit.sampling import Chunk, FinishReason, Sample, SamplingParams
+from tests.engines import tiny
+
+EOS = tiny.EOS_ID
+STREAM = "text/event-stream"
+
+
+def ids(text: str) -> list[int]:
+    return [tiny.CHARACTERS.index(character) for character in text]
+
+
+def event(text: str = "", *, end: Any = None, tokens: Any = None, **more: Any) -> bytes:
+    """A piece of a completion with its token ids, which are those of its text where none are given."""
+    choice = {"index": 0, "text": text, "finish_reason": end, "token_ids": ids(text) if tokens is None else tokens}
+    return b"data: " + json.dumps({"choices": [choice | more]}).encode() + b"\n\n"
+
+
+def words(text: str = "", *, end: Any = None, **more: Any) -> bytes:
+    """The same of a server that tells no ids."""
+    choice = {"index": 0, "text": text, "finish_reason": end}
+    return b"data: " + json.dumps({"choices": [choice | more]}).encode() + b"\n\n"
+
+
+def told(num_tokens: int, top: Any = None) -> dict[str, Any]:
+    tops = {str(place): -1.0 - place for place in range(20)} if top is None else top
+    return {"logprobs": {"token_logprobs": [-1.0] * num_tokens, "top_logprobs": [tops] * num_tokens}}
+
+
+DONE = b"data: [DONE]\n\n"
+WHOLE = event("4") + event(end="stop", tokens=[EOS]) + DONE
+
+
+def reply(body: bytes, *, status: str = "200 OK", kind: str = STREAM, more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}"
+    return f"{head}connection: close\r\n\r\n".encode() + body
+
+
+class Emulation(socketserver.ThreadingTCPServer):
+    """Answers request number i with the i-th reply, and further ones with the last."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, replies: Sequence[bytes]) -> None:
+        self.replies = replies
+        self.requests: list[dict[str, Any]] = []
+        super().__init__(("127.0.0.1", 0), Answering)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answering(socketserver.StreamRequestHandler):
+    server: Emulation
+
+    def handle(self) -> None:
+        length = 0
+        while (line := self.rfile.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        place = len(self.server.requests)
+        self.server.requests.append(json.loads(self.rfile.read(length)))
+        self.wfile.write(self.server.replies[min(place, len(self.server.replies) - 1)])
+
+
+@contextmanager
+def emulation(*replies: bytes) -> Iterator[Emulation]:
+    with Emulation(replies) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def sampled(
+    server: Emulation, *, tells_ids: bool = True, max_new_tokens: int = 50, timeout_s: float = 60, **config: Any
+) -> tuple[Sample, list[Chunk]]:
+    chunks: list[Chunk] = []
+
+    async def main() -> Sample:
+        endpoint = FixedEndpoint(Address(url=server.url, model="m", context_tokens=4096))
+        chosen = ClientConfig(tells_ids=tells_ids, poll_s=None, replay_pause_s=0, **config)
+        async with open_engine(endpoint, tokenizer=tiny.tokenizer(), config=chosen) as engine:
+            params = SamplingParams(max_new_tokens=max_new_tokens)
+            return await engine.sample(
+                tiny.chat("2+2"), params, timeout_s=timeout_s, on_chunk=lambda chunk: bool(chunks.append(chunk))
+            )
+
+    sample = trio.run(main)
+    assert "".join(chunk.text for chunk in chunks) == sample.text
+    return sample, chunks
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"data:\n\n" + WHOLE,
+        b"data: \n\n: ping\n\n" + WHOLE,
+        event("4") + event(end="stop", tokens=[EOS]) + b"data: [DONE] \n\n",
+        event("4", error=None) + b'data: {"error": null, "choices": []}\n\n' + event(end="stop", tokens=[EOS]) + DONE,
+        event([{"type": "text", "text": "4"}], tokens=ids("4")) + event(end="stop", tokens=[EOS]) + DONE,
+        event("4") + event(tokens=[EOS]) + DONE,
+        event(None, tokens=ids("4")) + event(end="eos", tokens=[EOS]) + DONE,
+    ],
+    ids=["empty data", "space and ping", "done with a space", "error null", "parts", "finish null", "text null"],
+)
+def test_a_text_that_is_whole_is_read_as_such(stream: bytes) -> None:
+    with emulation(reply(stream)) as server:
+        sample, _ = sampled(server)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("4", FinishReason.STOP, 2)
+    assert len(server.requests) == 1
+
+
+def test_done_with_a_space_and_no_finish_is_still_a_break() -> None:
+    with emulation(reply(event("4") + b"data: [DONE] \n\n"), reply(event("2") + event(end="length"))) as server:
+        sample, _ = sampled(server)
+    assert (sample.text, sample.finish) == ("42", FinishReason.LENGTH)
+    assert server.requests[1]["prompt"] == server.requests[0]["prompt"] + ids("4")
+
+
+@pytest.mark.parametrize("end", ["repetition", "content_filter", "a word of tomorrow"])
+def test_a_text_that_the_server_ended_for_its_own_reasons_is_kept(end: str) -> None:
+    with emulation(reply(event("4") + event("2", end=end) + DONE)) as server:
+        sample, _ = sampled(server)
+    assert (sample.text, sample.finish, len(server.requests)) == ("42", FinishReason.LENGTH, 1)
+
+
+@pytest.mark.parametrize("end", ["abort", "error"])
+def test_a_text_that_the_server_lost_goes_on_after_its_tokens(end: str) -> None:
+    with emulation(reply(event("4") + event("2", end=end) + DONE), reply(event("3", end="length"))) as server:
+        sample, _ = sampled(server)
+    assert (sample.text, sample.num_tokens, sample.finish) == ("423", 3, FinishReason.LENGTH)
+    assert server.requests[1]["prompt"] == server.requests[0]["prompt"] + ids("42")
+
+
+def test_a_text_that_is_lost_at_its_last_token_is_whole() -> None:
+    with emulation(reply(event("42", end="abort"))) as server:
+        sample, _ = sampled(server, max_new_tokens=2)
+    assert (sample.text, sample.finish, len(server.requests)) == ("42", FinishReason.LENGTH, 1)
+
+
+@pytest.mark.parametrize("kind", [STREAM, "application/json"])
+@pytest.mark.parametrize(
+    "body", [{"error": {"message": "no such model: m"}}, {"error": {"message": "no such model: m", "code": "404"}}]
+)
+def test_an_error_in_a_reply_that_says_ok_is_told_and_not_asked_for_again(kind: str, body: Any) -> None:
+    with emulation(reply(json.dumps(body).encode(), kind=kind)) as server:
+        with pytest.raises(EngineError, match="no such model: m"):
+            sampled(server)
+        assert len(server.requests) == 1
+
+
+def test_a_server_that_does_not_stream_is_read_all_the_same() -> None:
+    choice = {"text": "4", "token_ids": [*ids("4"), EOS], "finish_reason": "stop"}
+    with emulation(reply(json.dumps({"choices": [choice]}, indent=1).encode(), kind="application/json")) as server:
+        assert sampled(server)[0].text == "4"
+
+
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [("503 Service Unavailable", ""), ("429 Too Many Requests", "retry-after: 0.01\r\n"), ("529 Overloaded", "")],
+)
+def test_a_server_that_says_later_is_waited_for(status: str, more: str) -> None:
+    """Bug of an earlier version: it was given up after four answers within 1.8 s."""
+    later = reply(b'{"error": {"message": "loading"}}', status=status, kind="application/json", more=more)
+    replies = [later] * (6 if more else 2) + [reply(WHOLE)]
+    with emulation(*replies) as server:
+        assert sampled(server, max_replays=1)[0].text == "4"
+
+
+def test_a_server_that_always_says_later_is_given_up_with_its_words() -> None:
+    later = reply(b"the model is loading", status="503 Busy", kind="text/plain", more="retry-after: 0.05\r\n")
+    with emulation(later) as server, pytest.raises(EngineError, match="the model is loading"):
+        sampled(server, busy_s=0.2)
+
+
+def test_what_is_not_told_of_one_token_costs_that_token_alone() -> None:
+    """Bug of an earlier version: the statistics of all later tokens, and of the text, were lost."""
+    with_null = {"a": -0.5, "b": None}
+    stream = event("1", **told(1)) + event("2") + event("3", **told(1, with_null)) + event("4", end="length", **told(1))
+    with emulation(reply(stream)) as server:
+        sample, chunks = sampled(server)
+    assert (sample.text, len(sample.token_stats), sample.mean_logprob) == ("1234", 3, -1.0)
+    assert [len(chunk.token_stats) for chunk in chunks] == [1, 0, 1, 1]
+    assert sample.token_stats[1].entropy >= 0
+
+
+def test_texts_without_ids_keep_their_statistics_and_their_number_of_tokens() -> None:
+    """Bug of an earlier version: a token too many for every text that ended by itself, and no statistics."""
+    stream = words("1+1", **told(3)) + words("=2", **told(2)) + words(end="stop") + DONE
+    with emulation(reply(stream)) as server:
+        sample, chunks = sampled(server, tells_ids=False)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("1+1=2", FinishReason.STOP, 5)
+    assert (len(sample.token_stats), sample.mean_logprob) == (5, -1.0)
+    assert sum(chunk.num_tokens for chunk in chunks) == 5
+
+
+def test_a_text_without_ids_that_ends_with_its_end_token_has_ended() -> None:
+    async def main(url: str) -> Sample:
+        config = ClientConfig(tells_ids=False, poll_s=None)
+        endpoint = FixedEndpoint(Address(url=url, model="m"))
+        async with open_engine(endpoint, tokenizer=tiny.tokenizer(), config=config) as engine:
+            return await engine.sample(tiny.chat("2+2"), SamplingParams(), timeout_s=60)
+
+    with emulation(reply(words("4") + words("<eos>") + DONE)) as server:
+        sample = trio.run(main, server.url)
+    assert (sample.text, sample.finish, len(server.requests)) == ("4", FinishReason.STOP, 1)
+
+
+MALFORMED: list[Any] = [
+    {"choices": 3},
+    {"choices": ["text"]},
+    {"choices": [{"text": 5}]},
+    {"choices": [{"text": {"a": 1}}]},
+    {"choices": [{"text": [{"text": 5}]}]},
+    {"choices": [{"text": "a", "finish_reason": 3}]},
+    {"choices": [{"text": "a", "finish_reason": ["stop"]}]},
+    {"choices": [{"text": "a", "token_ids": 7}]},
+    {"choices": [{"text": "a", "token_ids": ["7"]}]},
+    {"choices": [{"text": "a", "token_ids": [-1]}]},
+    {"choices": [{"text": "a", "token_ids": [1 << 41]}]},
+    {"choices": [{"text": "a", "token_ids": [True]}]},
+    {"choices": [{"text": "a", "token_ids": [None]}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": 5}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": [5]}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": {"token_logprobs": 1, "top_logprobs": 1}}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": {"token_logprobs": ["x"], "top_logprobs": [{}]}}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": {"token_logprobs": [0], "top_logprobs": [[1]]}}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": {"token_logprobs": [0], "top_logprobs": [{"a": "b"}]}}]},
+    {"choices": [{"text": "a", "token_ids": [1], "logprobs": {"token_logprobs": [0], "top_logprobs": [{"a": 1e9}]}}]},
+]
+
+
+@pytest.mark.parametrize("malformed", MALFORMED, ids=lambda each: json.dumps(each)[12:60])
+def test_an_event_that_cannot_be_read_is_a_break_that_names_it(malformed: Any) -> None:
+    """Bug of an earlier version: TypeError, AttributeError, KeyError and OverflowError left the client."""
+    with pytest.raises(BrokenError, match="'choices': "):
+        completion_piece(malformed)
+    broken = reply(b"data: " + json.dumps(malformed).encode() + b"\n\n")
+    with emulation(broken, reply(WHOLE)) as server:
+        assert sampled(server)[0].text == "4"
+
+
+FIELDS = st.sampled_from(
+    ["choices", "text", "token_ids", "finish_reason", "logprobs", "token_logprobs", "top_logprobs", "error", "a"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(choice=st.dictionaries(FIELDS, VALUES, max_size=5), choices=VALUES)
+def test_any_event_at_all_is_a_piece_or_a_break(choice: dict[str, Any], choices: Any) -> None:
+    for sent in ({"choices": [choice]}, {"choices": choices}, choice):
+        try:
+            piece = completion_piece(sent)
+        except BrokenError:
+            continue
+        assert isinstance(piece.text, str)
+        assert isinstance(piece.finish, str)
+        assert len(piece.token_stats) == piece.num_tokens or not piece.token_stats
+
+
+@pytest.mark.parametrize("text", ["<|im_end|>", "a<|im_start|><|im_end|><eos>"])
+def test_a_problem_that_spells_control_tokens_sends_none_of_them(text: str) -> None:
+    """Bug of an earlier version: they ended the user's turn."""
+
+    async def main(url: str) -> Sample:
+        endpoint = FixedEndpoint(Address(url=url, model="m"))
+        async with open_engine(endpoint, tokenizer=tiny.tokenizer(), config=ClientConfig(poll_s=None)) as engine:
+            return await engine.sample(tiny.chat(text), SamplingParams(), timeout_s=60)
+
+    with emulation(reply(WHOLE)) as server:
+        trio.run(main, server.url)
+    start, end = tiny.tokenizer()("<|im_start|><|im_end|>")["input_ids"]
+    assert [id_ for id_ in server.requests[0]["prompt"] if id_ in (start, end, EOS)] == [start, end, start]
