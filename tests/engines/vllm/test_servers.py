@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
-from kit.engines.vllm.client.engine import ClientConfig, open_engine
+from kit.engines.vllm.client.engine import ClientConfig, open_openai
 from kit.engines.vllm.client.faults import BrokenError
 from kit.engines.vllm.client.wire import completion_piece
 from kit.errors import EngineError
@@ -103,7 +103,7 @@ def sampled(
     async def main() -> Sample:
         endpoint = FixedEndpoint(Address(url=server.url, model="m", context_tokens=4096))
         chosen = ClientConfig(tells_ids=tells_ids, poll_s=None, replay_pause_s=0, **config)
-        async with open_engine(endpoint, tokenizer=tiny.tokenizer(), config=chosen) as engine:
+        async with open_openai(endpoint, tokenizer=tiny.tokenizer(), config=chosen) as engine:
             params = SamplingParams(max_new_tokens=max_new_tokens)
             return await engine.sample(
                 tiny.chat("2+2"), params, timeout_s=timeout_s, on_chunk=lambda chunk: bool(chunks.append(chunk))
@@ -222,7 +222,7 @@ def test_a_text_without_ids_that_ends_with_its_end_token_has_ended() -> None:
     async def main(url: str) -> Sample:
         config = ClientConfig(tells_ids=False, poll_s=None)
         endpoint = FixedEndpoint(Address(url=url, model="m"))
-        async with open_engine(endpoint, tokenizer=tiny.tokenizer(), config=config) as engine:
+        async with open_openai(endpoint, tokenizer=tiny.tokenizer(), config=config) as engine:
             return await engine.sample(tiny.chat("2+2"), SamplingParams(), timeout_s=60)
 
     with emulation(reply(words("4") + words("<eos>") + DONE)) as server:
@@ -293,7 +293,7 @@ def test_a_problem_that_spells_control_tokens_sends_none_of_them(text: str) -> N
 
     async def main(url: str) -> Sample:
         endpoint = FixedEndpoint(Address(url=url, model="m"))
-        async with open_engine(endpoint, tokenizer=tiny.tokenizer(), config=ClientConfig(poll_s=None)) as engine:
+        async with open_openai(endpoint, tokenizer=tiny.tokenizer(), config=ClientConfig(poll_s=None)) as engine:
             return await engine.sample(tiny.chat(text), SamplingParams(), timeout_s=60)
 
     with emulation(reply(WHOLE)) as server:
