@@ -126,7 +126,7 @@ class EngineContract:
             params = SamplingParams(temperature=0, max_new_tokens=num_tokens)
             return (await subject.engine.sample(Prompt.raw(text), params, timeout_s=60)).text
 
-        text = "2+2="
+        text = "abc"  # after which the test model writes no special token, which no text shows
         whole = await greedy(text, 6)
         first = await greedy(text, 3)
         assert first + await greedy(text + first, 3) == whole
