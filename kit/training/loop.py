@@ -238,8 +238,8 @@ class Training(Generic[BatchT]):
         norm = float(scale_and_clip(parameters, factor=1 / num_tokens, max_norm=clip))
         if not (math.isfinite(norm) and math.isfinite(float(sums["loss"].total))):
             raise TrainingError(
-                f"the loss of {self._where()} is {float(sums['loss'].total) / num_tokens}, its gradient's norm {norm}; the "
-                "weights are those before it: lower the learning rate, or look at that batch, and resume"
+                f"the loss of {self._where()} is {float(sums['loss'].total) / num_tokens}, its gradient's norm {norm}; "
+                "the weights are those before it: lower the learning rate, or look at that batch, and resume"
             )
         self._optimiser.step()
         self._optimiser.zero_grad()

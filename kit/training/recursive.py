@@ -28,7 +28,7 @@ from kit.errors import check_fields
 from kit.training.depth_schedule import DepthSchedule
 from kit.training.loop import Loss
 from kit.training.objective import IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
-from kit.trm.model import TinyRecursiveModel
+from kit.trm.model import Columns, TinyRecursiveModel
 from kit.trm.recursion import State, deep_recursion
 
 
@@ -98,12 +98,13 @@ class RecursiveObjective:
         for index, state in enumerate(states):
             if index >= first_graded:
                 targets_BK = batch.targets_SBK[min(index, len(batch.targets_SBK) - 1)]
-                logits_BKV = self.lm_head(joined(self.trm, base_BKD, state))
+                y_BKD = answering(self.trm, batch, state)
+                logits_BKV = self.lm_head(joined(self.trm, base_BKD, y_BKD))
                 sums.add("answer", answer_loss(logits_BKV, targets_BK))
                 if base_BKV is not None:
                     sums.add("kl", kl_to_backbone(base_BKV, logits_BKV, targets_BK), share=self.weights.kl)
                 if self.weights.halting:
-                    halting = halting_loss(self.trm.halting_logit(state.y), logits_BKV, batch.targets_SBK[-1])
+                    halting = halting_loss(self.trm.halting_logit(y_BKD), logits_BKV, batch.targets_SBK[-1])
                     sums.add("halting", halting, share=self.weights.halting)
                 _measure(sums, is_right(logits_BKV, targets_BK), targets_BK, batch, number=index + 1)
         _measure_by_steps(sums, logits_BKV, batch)
@@ -128,11 +129,18 @@ class RecursiveObjective:
 def iterates(
     trm: TinyRecursiveModel, batch: RecursiveBatch, *, depth: int, carry: State | None = None, first_graded: int = 0
 ) -> Iterator[State]:
-    """The states after recursion 1…depth; gradients flow from recursion `first_graded` + 1 on."""
+    """The states after recursion 1…depth; gradients flow from recursion `first_graded` + 1 on.
+
+    They are the answering columns', in the form "states" all columns', since later ones read them.
+    """
     x_BTD = trm.inject(batch.hidden_LBTD)
-    reader = trm.reader_at(x_BTD, batch.position_BT, batch.columns_BK, mask_BT=batch.mask_BT)
-    x_BKD = at_columns(x_BTD, batch.columns_BK)
-    state = carry or trm.initial_state(*batch.columns_BK.shape)
+    if trm.config.form == "states":
+        columns = Columns(position_BT=batch.position_BT, mask_BS=batch.mask_BT, num_keep=x_BTD.shape[1])
+        reader, x_BKD = trm.reader(x_BTD, columns, depth=depth), x_BTD
+    else:
+        reader = trm.reader_at(x_BTD, batch.position_BT, batch.columns_BK, mask_BT=batch.mask_BT)
+        x_BKD = at_columns(x_BTD, batch.columns_BK)
+    state = carry or trm.initial_state(*x_BKD.shape[:2])
     state = State(state.y.to(x_BKD.device), state.z.to(x_BKD.device))
     num_latent, num_applications = trm.config.num_latent, trm.config.num_applications
     for index in range(depth):
@@ -142,9 +150,14 @@ def iterates(
         yield state
 
 
-def joined(trm: TinyRecursiveModel, base_BKD: Tensor, state: State) -> Tensor:
+def answering(trm: TinyRecursiveModel, batch: RecursiveBatch, state: State) -> Tensor:
+    """y_BKD of the answering columns."""
+    return at_columns(state.y, batch.columns_BK) if trm.config.form == "states" else state.y
+
+
+def joined(trm: TinyRecursiveModel, base_BKD: Tensor, y_BKD: Tensor) -> Tensor:
     """What the backbone's head reads: [B, K, D] in the backbone's dtype."""
-    return base_BKD + trm.delta(state.y).to(base_BKD.dtype)
+    return base_BKD + trm.delta(y_BKD).to(base_BKD.dtype)
 
 
 def at_columns(hidden_BTD: Tensor, columns_BK: Tensor) -> Tensor:
