@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from kit.errors import EngineError, check_fields
+from kit.errors import EngineError, InputError, check_fields
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +59,26 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat for the engine's own chat template.
+    """A chat for the engine's own chat template, or a raw text.
 
     The engine opens the assistant's turn, or, where the last message is the assistant's, goes on with it.
     tools: offered through the template's own form; a template without one refuses them.
+    text: in place of a chat, what the model goes on with as it stands: no template, and no special token in front.
+    Raises: InputError for a text beside messages or tools.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.text and (self.messages or self.tools):
+            raise InputError("a prompt is a raw text or a chat, not both; leave messages and tools empty")
+
+    @classmethod
+    def raw(cls, text: str) -> Self:
+        """A prompt without a chat."""
+        return cls(messages=(), text=text)
 
 
 class FinishReason(StrEnum):

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kit.answers.channels import said, spelled_out
 from kit.answers.fences import without_code
 from kit.answers.normalisation import integer
-from kit.answers.statements import first_statement, last_stated
+from kit.answers.statements import Stated, first_statement, last_stated
 from kit.answers.units import words_of
 
 
@@ -47,38 +47,72 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """The text of an answer, as the model wrote it."""
+    """The text of an answer, as the model wrote it.
+
+    span: [begin, end) of it in the completion; None where the marks of a model's channels hide its place.
+    """
 
     text: str
     source: Source
+    span: tuple[int, int] | None = field(default=None, compare=False)
 
 
-def extract(text: str) -> RawAnswer | None:
-    """The answer of one completion; the module's text tells the order."""
-    text = without_code(spelled_out(text))
-    words = said(text)
-    answer = _answer_of(_without_run_on(words.final))
+def extract(text: str, *, prefers_integer: bool = True) -> RawAnswer | None:
+    """The answer of one completion; the module's text tells the order.
+
+    prefers_integer: whether a later statement of an integer beats a box that holds none; not where answers are
+    expressions of any kind.
+    """
+    words_only = without_code(spelled_out(text))
+    words = said(words_only)
+    final = _without_run_on(words.final)
+    answer = _answer_of(final, prefers_integer=prefers_integer)
     if answer is None and words.breaks_off_in_thought:
-        boxed = last_boxed(text)
-        return None if boxed is None else RawAnswer(boxed, Source.BOXED)
-    return answer
+        final, box = words_only, _last_box(words_only)
+        answer = None if box is None else _boxed(final, box)
+    return None if answer is None else _placed(answer, final, text)
 
 
 _PLAIN = re.compile(r"-?[0-9]{1,50}", re.ASCII)
 _ANY_MODULUS = 100_000  # under which a number of any size can be read
 
 
-def _answer_of(final: str) -> RawAnswer | None:
-    box = next((box for box in _boxes(final) if _says_something(final, box)), None)
+def _answer_of(final: str, *, prefers_integer: bool) -> RawAnswer | None:
+    """The answer of a final channel, with its span there."""
+    box = _last_box(final)
     if box is None:
         stated = last_stated(final)
-        return None if stated is None else RawAnswer(stated, Source.STATED)
+        return None if stated is None else _said(stated)
     inside = final[box.start : box.end]
-    if not _PLAIN.fullmatch(inside):
+    if prefers_integer and not _PLAIN.fullmatch(inside):
         stated = last_stated(final, after=box.end)
-        if stated is not None and _is_integer(stated) and not _is_integer(inside):
-            return RawAnswer(stated, Source.STATED)
-    return RawAnswer(inside, Source.BOXED)
+        if stated is not None and _is_integer(stated.text) and not _is_integer(inside):
+            return _said(stated)
+    return _boxed(final, box)
+
+
+def _boxed(text: str, box: _Box) -> RawAnswer:
+    return RawAnswer(text[box.start : box.end], Source.BOXED, (box.start, box.end))
+
+
+def _said(stated: Stated) -> RawAnswer:
+    return RawAnswer(stated.text, Source.STATED, (stated.begin, stated.begin + len(stated.text.removesuffix("?"))))
+
+
+_CONTEXT_CHARS = 40  # before an answer, which tell its place from others with the same words
+
+
+def _placed(answer: RawAnswer, read: str, whole: str) -> RawAnswer:
+    """The answer with its span in the whole text, of which `read` is what marks, thoughts and code have left."""
+    assert answer.span is not None
+    begin, end = answer.span
+    if whole.startswith(read[:end]):
+        return answer
+    context = read[max(0, begin - _CONTEXT_CHARS) : end]
+    context = context[context.rfind("\n", 0, len(context) - (end - begin)) + 1 :]  # lines stay lines
+    place = whole.rfind(context)
+    span = None if place < 0 else (place + len(context) - (end - begin), place + len(context))
+    return replace(answer, span=span)
 
 
 def _is_integer(raw: str) -> bool:
@@ -139,7 +173,12 @@ class _Box:
 
 def last_boxed(text: str) -> str | None:
     """The inside of the last whole `\\boxed{}` or `\\fbox{}` that says something; None without one."""
-    return next((text[box.start : box.end] for box in _boxes(text) if _says_something(text, box)), None)
+    box = _last_box(text)
+    return None if box is None else text[box.start : box.end]
+
+
+def _last_box(text: str) -> _Box | None:
+    return next((box for box in _boxes(text) if _says_something(text, box)), None)
 
 
 # Words of a box that speaks of the answer instead of giving it, or says that there is no more to say.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kit.answers.units import alters, is_scale, words_of
 
@@ -71,13 +72,23 @@ _HEADING = re.compile(r"(?:\*\*|\})?[ \t]*+:?(?:\*\*|\})?[ \t]*+(?=\n)")
 _TAG = re.compile(r"<(?:final_?)?\Z", re.IGNORECASE)
 
 
-def last_stated(text: str, *, after: int = 0) -> str | None:
-    """What the last statement of a text says that says anything; raw text. after: where the part begins that counts."""
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a statement says, as raw text, and where that begins."""
+
+    text: str
+    begin: int
+
+
+def last_stated(text: str, *, after: int = 0) -> Stated | None:
+    """What the last statement of a text says that says anything. after: where the part begins that counts."""
     text = text.rstrip()
     for start in _statements(text, max(after, len(text) - CONCLUSION_CHARS)):
         clause = _clause(text[start : start + _CLAUSE_CHARS].lstrip())
         if _SAYS.search(clause):
-            return None if _OPENS_BOX.search(clause) else clause  # a box that was cut off
+            if _OPENS_BOX.search(clause):
+                return None  # a box that was cut off
+            return Stated(clause, text.find(clause.removesuffix("?"), start))
     return None
 
 

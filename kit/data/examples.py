@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kit.problem import Problem
@@ -22,6 +23,8 @@ class MathExample:
     gold: the final answer alone, as the set writes it, such as `18` or `\\frac{1}{2}`; never empty.
     solution: as the set writes it, with the set's own marks; empty where there is none.
     level, subject: empty where the set has none. MATH's levels are `1` to `5`.
+    as_written: the problem as the set writes it, where its quotes were made straight or its backslashes repaired;
+        else empty. A prompt that must be another harness's word for word is made of it.
     """
 
     problem: Problem
@@ -30,6 +33,7 @@ class MathExample:
     solution: str = ""
     level: str = ""
     subject: str = ""
+    as_written: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class DataSet:
     """Examples in the set's order, and where they came from.
 
     name: as the user named it. split: `train` or `test`. source: the file, or the hub's id. sha256: of the examples,
-    so that two runs can tell whether they asked the same.
+    so that two runs can tell whether they asked the same. left_out: rows that were looked at and are no examples, by
+    why not: NuminaMath holds proofs.
     """
 
     name: str
@@ -45,3 +50,4 @@ class DataSet:
     source: str
     sha256: str
     examples: tuple[MathExample, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)

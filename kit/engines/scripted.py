@@ -90,13 +90,13 @@ class ScriptedEngine:
 
     @classmethod
     def from_scripts(cls, scripts: Mapping[str, Sequence[Script]]) -> Self:
-        """Play the scripts of the first key found in the last message, number `seed % len(scripts)`.
+        """Play the scripts of the first key found in the last message or the raw text, number `seed % len(scripts)`.
 
         Raises (when sampled): InputError for a prompt that holds none of the keys.
         """
 
         def write(prompt: Prompt, params: SamplingParams) -> Script:
-            content = prompt.messages[-1].content
+            content = prompt.text or prompt.messages[-1].content
             for key, candidates in scripts.items():
                 if key in content:
                     return candidates[params.seed % len(candidates)]

@@ -111,6 +111,26 @@ class EngineContract:
         assert sample.mean_logprob is None or sample.mean_logprob <= 0
         assert sample.mean_entropy is None or sample.mean_entropy >= 0
 
+    async def test_a_raw_text_is_sampled_as_a_chat_is(self, subject: Subject) -> None:
+        raw = Prompt.raw("Question: 2+2?\nAnswer:")
+        first, second = [await subject.engine.sample(raw, quick(7), timeout_s=60) for _ in range(2)]
+        assert first.text == second.text
+        assert 1 <= first.num_tokens <= 8
+        assert first.finish in {FinishReason.STOP, FinishReason.LENGTH}
+
+    async def test_a_raw_text_is_gone_on_with_as_it_stands(self, subject: Subject) -> None:
+        if not subject.goes_on:
+            pytest.skip("this engine's text does not follow from the text before it")
+
+        async def greedy(text: str, num_tokens: int) -> str:
+            params = SamplingParams(temperature=0, max_new_tokens=num_tokens)
+            return (await subject.engine.sample(Prompt.raw(text), params, timeout_s=60)).text
+
+        text = "2+2="
+        whole = await greedy(text, 6)
+        first = await greedy(text, 3)
+        assert first + await greedy(text + first, 3) == whole
+
     async def test_a_text_is_cut_at_max_new_tokens(self, subject: Subject) -> None:
         sample = await subject.engine.sample(subject.prompt, quick(max_new_tokens=3), timeout_s=60)
         assert (sample.finish, sample.num_tokens) == (FinishReason.LENGTH, 3)

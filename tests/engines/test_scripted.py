@@ -31,7 +31,7 @@ class TestContract(EngineContract):
     @pytest.fixture
     def subject(self) -> Subject:
         def write(prompt: Prompt, params: SamplingParams) -> Script:
-            if "bad" in prompt.messages[-1].content:
+            if "bad" in (prompt.text or prompt.messages[-1].content):
                 return Script(fault=Fault.ERROR)
             token_stats = (TokenStats(logprob=-1.0, entropy=2.0),) * 10**6
             return Script(
@@ -175,3 +175,12 @@ def test_a_prompt_without_script_is_the_users_fault() -> None:
 def test_an_impossible_script_is_refused() -> None:
     with pytest.raises(InputError, match="num_tokens must be >= 1"):
         Script(num_tokens=0)
+
+
+def test_scripts_are_found_by_a_raw_text_too() -> None:
+    engine = ScriptedEngine.from_scripts({"2+2": [Script(text="4")]})
+
+    async def main() -> Sample:
+        return await engine.sample(Prompt.raw("Question: 2+2?\nAnswer:"), SamplingParams(), timeout_s=9)
+
+    assert trio.run(main, clock=MockClock(autojump_threshold=0)).text == "4"

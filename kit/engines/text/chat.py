@@ -39,10 +39,12 @@ class Rendered:
 
 
 def render(tokenizer: Any, prompt: Prompt) -> Rendered:
-    """Write a prompt through the tokenizer's chat template.
+    """Write a prompt through the tokenizer's chat template; a raw text stays as it is.
 
     Raises: EngineError for an impossible chat, one that the template refuses, or tools that it has no form for.
     """
+    if prompt.text:
+        return Rendered(prompt.text, so_far="")
     messages, so_far = split_last_turn(prompt.messages)
     text = _apply(tokenizer, messages, prompt.tools)
     if prompt.tools and text == _apply(tokenizer, messages, ()):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kit.engines.text.chat import Rendered, render
-from kit.errors import EngineError
+from kit.errors import EngineError, InputError
 from kit.sampling import Message, Prompt, Tool, ToolCall
 from tests.engines import tiny
 
@@ -43,6 +43,15 @@ def rendered(*messages: Message, tools: tuple[Tool, ...] = (), template: str = T
 
 def test_a_turn_is_opened_after_the_users() -> None:
     assert rendered(ASK) == Rendered("(user)2+2?(end)(assistant)", "")
+
+
+def test_a_raw_text_stays_as_it_is() -> None:
+    assert render(tiny.tokenizer(chat_template=TEMPLATE), Prompt.raw(" 2+2=")) == Rendered(" 2+2=", "")
+
+
+def test_a_prompt_is_a_chat_or_a_raw_text_not_both() -> None:
+    with pytest.raises(InputError, match="raw text or a chat, not both"):
+        Prompt((ASK,), text="2+2=")
 
 
 def test_calls_and_their_answers_go_through_the_templates_form() -> None:

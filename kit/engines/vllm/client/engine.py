@@ -94,7 +94,7 @@ class OpenAIEngine:
 
     def _attempt(self, prompt: Prompt, params: SamplingParams, on_chunk: OnChunk | None) -> Attempt:
         harmony_so_far = None
-        if self._markers is gpt_oss.HARMONY:
+        if self._markers is gpt_oss.HARMONY and not prompt.text:
             finished, harmony_so_far = split_last_turn(gpt_oss.prepared(prompt.messages))
             rendered = render(self._tokenizer, Prompt(tuple(finished), prompt.tools))
             prompt_ids = self._encode(rendered.text + gpt_oss.turn_so_far(harmony_so_far))
