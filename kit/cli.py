@@ -23,13 +23,14 @@ from kit.commands import (
     simulate,
     solve,
     submit,
+    train,
     upload,
     verify,
     wheels,
 )
 from kit.errors import KitError
 
-_COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, simulate, doctor, settings, completion)
+_COMMANDS = (solve, dry_run, build, wheels, verify, upload, push, submit, train, simulate, doctor, settings, completion)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 64  # computed between two notes of how far it is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatesKey:
-    """What the states depend on. layers: as kit.trm.config's feature_layers, then the last one, which is the base."""
+    """What the states depend on. layers: indices into the backbone's hidden states, as kit.trm.config has them."""
 
     backbone_sha256: str
     tokens_sha256: str
@@ -78,13 +78,13 @@ def hidden_states(
     offsets = tuple(int(offset) for offset in np.cumsum([0, *lengths]))
     path, note = folder / f"{key.name}.f16", folder / f"{key.name}.json"
     shape = (offsets[-1], len(key.layers), key.width)
-    with held(folder):
-        try:
-            num_done = _num_done(path, note, shape)
-            if num_done < len(lengths):
-                _make(path, note, key, offsets, shape, compute, begin=num_done, tell=tell)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+    if _num_done(path, note, shape) < len(lengths):
+        with held(folder):
+            try:
+                begin = _num_done(path, note, shape)
+                _make(path, note, key, offsets, shape, compute, begin=begin, tell=tell)
+            except OSError as error:
+                raise cannot_write(path, error) from error
     return HiddenStates(flat=np.memmap(path, np.float16, "r", shape=shape), offsets=offsets)
 
 

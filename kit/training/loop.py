@@ -115,12 +115,16 @@ class LoopRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """One update, for records and progress bars. step: which supervision step of its group, from 0."""
+    """One update, for records and progress bars.
+
+    step: which supervision step of its group, from 0. num_tokens: with a loss, counted for each recursion that has one.
+    """
 
     number: int
     num_updates: int
     step: int
     loss: float
+    num_tokens: int
     grad_norm: float
     learning_rate: float
     seconds: float
@@ -206,6 +210,7 @@ class Training(Generic[BatchT]):
                     num_updates=self.num_updates,
                     step=step,
                     loss=means.pop("loss"),
+                    num_tokens=int(sums["loss"].number),
                     grad_norm=norm,
                     learning_rate=rate,
                     seconds=time.monotonic() - begun,

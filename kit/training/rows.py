@@ -135,7 +135,9 @@ def _tokenised(texts: Sequence[tuple[str, str]], tokenizer: Any, max_length: int
         answers.append(len(prompt_ids))
     told = f"{num_empty} without a boxed answer, {num_long} longer than {max_length} tokens"
     if not kept:
-        raise InputError(f"none of {len(texts)} examples can be trained on: {told}; raise --max_length, or look at them")
+        raise InputError(
+            f"none of {len(texts)} examples can be trained on: {told}; raise --max_length, or look at them"
+        )
     if num_empty or num_long:
         log.warning("of %d examples left out: %s", len(texts), told)
     return Rows(

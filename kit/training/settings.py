@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kit.errors import InputError, MissingError, check_fields, cannot_write
+from kit.errors import InputError, MissingError, cannot_write, check_fields
 from kit.sampling import MAX_DEPTH
 
 Method = Literal["trm", "finetune", "lora"]
@@ -72,7 +72,7 @@ class TrainSettings:
             ("num_samples", self.num_samples is None or self.num_samples >= 1, ">= 1"),
             ("lr", self.lr is None or (self.lr > 0 and math.isfinite(self.lr)), "> 0"),
             ("ema", 0 <= self.ema < 1, "in [0, 1)"),
-            ("T_recursion", 1 <= self.T_recursion and deepest <= MAX_DEPTH, f">= 1, and at most {MAX_DEPTH} when drawn"),
+            ("T_recursion", self.T_recursion >= 1 and deepest <= MAX_DEPTH, f">= 1, its draws <= {MAX_DEPTH}"),
             ("answers", self.answers in ("worked", "at_once"), "worked or at_once"),
             ("freeze_lm_head", self.freeze_lm_head or self.method == "finetune",
              "true for a TRM or a LoRA, which are saved without the backbone's head"),

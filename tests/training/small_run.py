@@ -1,6 +1,6 @@
 """A run of seconds: a recursion over a random backbone, with dropout, accumulation and deep supervision.
 
-    python -m tests.training.small_run CHECKPOINT [--kill-at UPDATE]   # prints a digest of the weights it ends with
+python -m tests.training.small_run CHECKPOINT [--kill-at UPDATE]   # prints a digest of the weights it ends with
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from kit.training.depth_schedule import Curriculum, UniformDepth
-from kit.training.loop import Loss, LoopRecipe, Training, Update
+from kit.training.loop import LoopRecipe, Loss, Training, Update
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights
 from tests.trm import tiny_trm
@@ -38,7 +38,9 @@ class Noisy(RecursiveObjective):
         return RecursiveObjective.loss(self, RecursiveBatch(**{**changed, "hidden_LBTD": noisy}), carry, rng)
 
 
-def batch_of(number: int, *, num_rows: int = 3, num_columns: int = 6, dtype: torch.dtype = torch.float32) -> RecursiveBatch:
+def batch_of(
+    number: int, *, num_rows: int = 3, num_columns: int = 6, dtype: torch.dtype = torch.float32
+) -> RecursiveBatch:
     backbone = tiny_trm.backbone(dtype=dtype)
     ids_BT = tiny_trm.ids(num_rows, num_columns, seed=number)
     with torch.no_grad():

@@ -30,7 +30,13 @@ except StorageError as error:
 
 
 def test_what_was_saved_comes_back_to_the_bit(tmp_path: Path) -> None:
-    state = {"weights": torch.randn(5), "half": torch.randn(3).bfloat16(), "name": "x", "numbers": [1, 2.5], "none": None}
+    state = {
+        "weights": torch.randn(5),
+        "half": torch.randn(3).bfloat16(),
+        "name": "x",
+        "numbers": [1, 2.5],
+        "none": None,
+    }
     checkpoint.save(tmp_path / "a.pt", state)
     found = checkpoint.load(tmp_path / "a.pt")
     assert found.keys() == state.keys()

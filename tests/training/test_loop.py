@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kit.errors import InputError, TrainingError
 from kit.training import checkpoint
-from kit.training.loop import Loss, LoopRecipe, Training, Update
+from kit.training.loop import LoopRecipe, Loss, Training, Update
 from kit.training.objective import IGNORED, TokenSum
 from kit.training.optimiser import OptimiserRecipe, trainable
 from tests.training import small_run

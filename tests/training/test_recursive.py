@@ -47,7 +47,9 @@ def objective_for(model: RecursiveLM, *, depth: int = 3, **weights: Any) -> Recu
     )
 
 
-def reference_loss(reference: Reference, batch: RecursiveBatch, head_VD: Tensor, *, kl: float, halting: float) -> Tensor:
+def reference_loss(
+    reference: Reference, batch: RecursiveBatch, head_VD: Tensor, *, kl: float, halting: float
+) -> Tensor:
     """At depth 3: the sum over rows, columns and recursions, by the number of targets; loops and logarithms alone."""
     parts: list[Tensor] = []
     num_targets, targets_SBK = 0, batch.targets_SBK.tolist()
