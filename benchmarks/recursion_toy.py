@@ -4,15 +4,15 @@ A tiny language model that has seen all difficulties is frozen. Every arm then t
 steps; all are tested on unseen cycles, by the number of steps k and, where there is one, by the depth T. Each arm and
 seed is one line of JSON in the folder; whatever is there is not run again, and a run that was killed goes on.
 
-    python -m benchmarks.recursion_toy run --folder out/toy           # the table so far is printed after each run
-    python -m benchmarks.recursion_toy report --folder out/toy --target benchmarks/results/recursion_toy
+    python -m benchmarks.recursion_toy --folder out/toy     # the table so far is printed after each run
+
+benchmarks.recursion_toy_report draws the picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from benchmarks.recursion_toy_report import read, table
 from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.depth_task import Tables, TableTask
 from kit.training.ema import averaged_weights
@@ -48,7 +49,6 @@ NUM_UPDATES = 2800  # of a baseline; about as many as a recursing arm takes unti
 NUM_TEST_ROWS = 512
 SEEDS = (1, 2, 3)
 RATES = (1e-3, 3e-3, 1e-2)  # tried by each baseline, on the first seed, for a sixth of the updates
-Q95 = 1.959964  # the normal quantile of a two-sided 95 % interval
 
 
 # --- the backbone -----------------------------------------------------------------------------
@@ -540,57 +540,19 @@ def _append(path: Path, entry: Mapping[str, Any]) -> None:
         file.write(json.dumps(entry) + "\n")
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _is_done(path: Path, arm: str, seed: int) -> bool:
     return path.exists() and any(entry["arm"] == arm and entry["seed"] == seed for entry in read(path))
 
 
-# --- the table --------------------------------------------------------------------------------
-
-
-def wilson(right: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    share, z2 = right / number, Q95**2
-    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
-    half = Q95 * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) / (1 + z2 / number)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def table(entries: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        "| arm | seed | trained parameters | T | " + " | ".join(f"k={k}" for k in range(1, TASK.max_steps + 1)) + " |",
-        "|---|---|---:|---:|" + "---:|" * TASK.max_steps,
-    ]
-    for entry in entries:
-        for depth, by_steps in entry["accuracy"].items():
-            cells = []
-            for right, number in by_steps.values():
-                low, high = wilson(right, number)
-                cells.append(f"{100 * right / number:.0f} ({100 * low:.0f}–{100 * high:.0f})")
-            shown = "" if depth == "-1" else depth
-            head = f"| {entry['arm']} | {entry['seed']} | {entry['parameters']:,} | {shown} | "
-            lines.append(f"{head}{' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("backbone", "run", "table"))
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--arms", nargs="+", default=list(ORDER), choices=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--updates", type=int, default=NUM_UPDATES)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.command == "backbone":
-        train_backbone(args.folder)
-    elif args.command == "run":
-        run(args.folder, arms=args.arms, seeds=args.seeds, num_updates=args.updates)
-    else:
-        print(table(read(args.folder / "runs.jsonl")))
+    run(args.folder, arms=args.arms, seeds=args.seeds, num_updates=args.updates)
 
 
 if __name__ == "__main__":

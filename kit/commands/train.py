@@ -119,6 +119,10 @@ def train_command(args: argparse.Namespace) -> int:
         settings = TrainSettings(**{**defaults, **given})
     else:
         settings = read_settings(resume, **_changes(given, resume))
+        if settings.method != args.method:
+            raise InputError(
+                f"{resume} is a run of {settings.method}; go on with `kit train {settings.method} --resume`"
+            )
     with _watched() as watchers:
         trained = train(settings, resume_from=resume, watchers=watchers)
     if not trained.is_whole:
@@ -135,7 +139,7 @@ def _changes(given: dict[str, Any], resume: Path) -> dict[str, Any]:
     others = sorted(given.keys() - {"method", "output_dir", "device", "save_every", "model", "dataset"})
     if others:
         raise InputError(f"--resume goes on with the settings in {resume}; leave out --{others[0]}, or begin a new run")
-    return given
+    return {name: value for name, value in given.items() if name != "method"}
 
 
 @contextmanager

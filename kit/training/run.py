@@ -248,7 +248,7 @@ class _Run:
             result = self.settings.output_dir / RESULTS[self.settings.method]
             with averaged_weights(trainable(self.prepared.module).values(), training.average):
                 self.prepared.save(result)
-            title = f"{self.settings.method} on {self.settings.dataset}"
+            title = f"{self.settings.method} on {Path(self.settings.dataset).name}"
             curves = draw_curves(self.settings.output_dir, title=title)
         return Trained(
             result=result,

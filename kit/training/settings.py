@@ -104,10 +104,10 @@ class TrainSettings:
             raise cannot_write(path, error) from error
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        """For JSON: paths as texts, tuples as lists."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()} | {
+            "feature_layers": list(self.feature_layers)
         }
 
 
