@@ -104,8 +104,10 @@ class RecursiveObjective:
                 if base_BKV is not None:
                     sums.add("kl", kl_to_backbone(base_BKV, logits_BKV, targets_BK), share=self.weights.kl)
                 if self.weights.halting:
-                    halting = halting_loss(self.trm.halting_logit(y_BKD), logits_BKV, batch.targets_SBK[-1])
+                    q_BK = self.trm.halting_logit(y_BKD)
+                    halting = halting_loss(q_BK, logits_BKV, batch.targets_SBK[-1])
                     sums.add("halting", halting, share=self.weights.halting)
+                    _measure_halting(sums, q_BK, logits_BKV, batch.targets_SBK[-1])
                 _measure(sums, is_right(logits_BKV, targets_BK), targets_BK, batch, number=index + 1)
         _measure_by_steps(sums, logits_BKV, batch)
         device = torch.device("cpu") if self.offload else state.y.device
@@ -193,6 +195,12 @@ def _measure(sums: _Sums, right_BK: Tensor, targets_BK: Tensor, batch: Recursive
         is_held_BK = batch.num_steps_BK < number
         sums.measure(f"reached/{number}", _share_of(right_BK, counted_BK & ~is_held_BK))
         sums.measure(f"held/{number}", _share_of(right_BK, counted_BK & is_held_BK))
+
+
+def _measure_halting(sums: _Sums, q_BK: Tensor, logits_BKV: Tensor, answers_BK: Tensor) -> None:
+    """How often "q > 0" says of a token what is true."""
+    agrees_BK = (q_BK > 0) == is_right(logits_BKV, answers_BK)
+    sums.measure("halting_right", _share_of(agrees_BK, answers_BK != IGNORED))
 
 
 def _measure_by_steps(sums: _Sums, logits_BKV: Tensor, batch: RecursiveBatch) -> None:

@@ -94,7 +94,7 @@ def train(
         head = {**run.head, "resumed_at": training.num_groups_done}
         with RunRecord(settings.output_dir, head) if writes else nullcontext() as record:
             training.tell = run.teller(record, watchers)
-            is_whole = _run_within_memory(training, settings)
+            is_whole = run_within_memory(training, settings)
         workers.wait()
         return run.finished(training, is_whole=is_whole, writes=writes)
 
@@ -321,7 +321,11 @@ def _layers(settings: TrainSettings) -> tuple[int, ...]:
     return features if -1 in features else (*features, -1)
 
 
-def _run_within_memory(training: Training[Any], settings: TrainSettings) -> bool:
+def run_within_memory(training: Training[Any], settings: TrainSettings) -> bool:
+    """Run; where memory does not suffice, say which setting to lower.
+
+    Raises: TrainingError.
+    """
     try:
         return training.run()
     except (torch.OutOfMemoryError, MemoryError) as error:

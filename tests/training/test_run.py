@@ -17,8 +17,9 @@ from transformers import AutoModelForCausalLM
 
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.errors import InputError, MissingError, SettingError, TrainingError
+from kit.training import checkpoint
 from kit.training.records import updates_of
-from kit.training.run import Trained, Watchers, train
+from kit.training.run import Trained, Watchers, run_within_memory, train
 from kit.training.settings import TrainSettings, read_settings
 from kit.trm import checkpoint as trm_checkpoint
 from tests.training import small_model
@@ -123,7 +124,7 @@ def test_a_run_leaves_its_settings_its_log_its_events_and_its_curves(folder: Pat
     assert head["trained_parameters"] == trained.num_parameters
     updates = updates_of(folder / "trm")
     assert [update["number"] for update in updates] == list(range(2 * 6))
-    assert {"loss", "grad_norm", "tokens_per_s", "halting", "right/1"} <= updates[-1].keys()
+    assert {"loss", "grad_norm", "tokens_per_s", "halting", "halting_right", "right/1"} <= updates[-1].keys()
     assert list((folder / "trm/tensorboard").glob("events.*"))
     assert trained.curves is not None
     assert trained.curves.read_bytes().startswith(b"\x89PNG")
@@ -163,6 +164,27 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(folde
     backbone.save_pretrained(folder / "backbone")
     with pytest.raises(TrainingError, match="group 0 of 6 is nan"):
         run(small_model.settings(folder, "finetune"), folder)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_says_which_setting_to_lower(tmp_path: Path, error: Exception) -> None:
+    class TooLarge:
+        def run(self) -> bool:
+            raise error
+
+    with pytest.raises(TrainingError, match="halve batch_size and double gradient_accumulation"):
+        run_within_memory(TooLarge(), small_model.settings(tmp_path, "trm"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["trm", "finetune"])
+def test_bfloat16_products_leave_float32_weights(folder: Path, method: str) -> None:
+    settings = small_model.settings(folder, method, bf16=True, epochs=6)
+    run(settings, folder)
+    state = checkpoint.load(settings.output_dir / "checkpoint.pt")
+    assert {tensor.dtype for tensor in state["weights"].values()} == {torch.float32}
+    assert losses(settings.output_dir)[-1] < losses(settings.output_dir)[0] - 0.2
 
 
 @pytest.mark.parametrize("form", ["states", "token"])
