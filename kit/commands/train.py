@@ -151,7 +151,13 @@ def _watched() -> Iterator[Watchers]:
     from kit.training.run import Watchers
 
     stop = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+
+    def interrupt(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt  # asked a second time: at once, from the last checkpoint on
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
                TimeRemainingColumn())  # fmt: skip
     try:

@@ -51,7 +51,8 @@ class Loss:
     """What one batch gave in one update.
 
     answer: the loss whose gradient is wanted; its number is what gradients are divided by. carry: the states the next
-    update of this batch goes on from; None where nothing recurses. measured: sums for the record, by name.
+    update of this batch goes on from; None where nothing recurses. measured: sums for the record, by name; processes
+    that train together must measure the same names.
     """
 
     answer: TokenSum
@@ -191,7 +192,20 @@ class Training(Generic[BatchT]):
         Raises: StorageError.
         """
         if self.path is not None and self.workers.rank == 0:
-            checkpoint.save(self.path, self._state())
+            checkpoint.save(self.path, self.state())
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint holds."""
+        return {
+            "fingerprint": self.recipe.fingerprint,
+            "num_groups_done": self.num_groups_done,
+            "seconds": self._seconds,
+            "weights": {name: parameter.detach() for name, parameter in self._parameters.items()},
+            "optimiser": self._optimiser.state_dict(),
+            "average": self._average.state_dict(),
+            "objective": self.objective.state_dict(),
+            "random": checkpoint.random_state(),
+        }
 
     def _train_group(self, begun: float) -> None:
         batches = self.batches(self.num_groups_done)
@@ -202,7 +216,7 @@ class Training(Generic[BatchT]):
             set_learning_rate(self._optimiser, rate)
             sums = self._accumulate(batches, carries, number)
             norm = self._apply(sums)
-            means = {name: float(total / number) for name, (total, number) in sums.items() if number}
+            means = {name: float(total / of) for name, (total, of) in sums.items() if of}
             self.objective.observe(means)
             self.tell(
                 Update(
@@ -253,18 +267,6 @@ class Training(Generic[BatchT]):
 
     def _where(self) -> str:
         return f"group {self.num_groups_done} of {self.recipe.num_groups}"
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "fingerprint": self.recipe.fingerprint,
-            "num_groups_done": self.num_groups_done,
-            "seconds": self._seconds,
-            "weights": {name: parameter.detach() for name, parameter in self._parameters.items()},
-            "optimiser": self._optimiser.state_dict(),
-            "average": self._average.state_dict(),
-            "objective": self.objective.state_dict(),
-            "random": checkpoint.random_state(),
-        }
 
     def _resume(self, path: Path) -> None:
         state = checkpoint.load(path)

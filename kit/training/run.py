@@ -2,8 +2,7 @@
 
     DIR/settings.json  checkpoint.pt  log.jsonl  tensorboard/  curves.png  trm/ | model/ | adapter/
 
-Rows and hidden states are cached by content hash, apart from the run's folder, so that runs share them. A group of
-batches takes the next rows of an endless stream of shuffled epochs, so its rows depend on the seed and its number.
+Rows and hidden states are cached by content hash, apart from the run's folder, so that runs share them.
 """
 
 from __future__ import annotations
@@ -12,15 +11,13 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from kit.config import machine_facts
 from kit.data.examples import DataSet
@@ -28,17 +25,18 @@ from kit.data.sets import load
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.errors import InputError, TrainingError
 from kit.lock import held
+from kit.training.batches import Batches, RecursiveBatches, kept_layers, states_of
 from kit.training.checkpoint import CHECKPOINT
 from kit.training.depth_schedule import UniformDepth
 from kit.training.ema import averaged_weights
-from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
-from kit.training.language import LanguageBatch, LanguageObjective
+from kit.training.hidden_states import HiddenStates
+from kit.training.language import LanguageObjective
 from kit.training.launch import AcceleratedWorkers
 from kit.training.loop import LoopRecipe, Objective, Training, Update
 from kit.training.methods import RESULTS, Prepared, prepare
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.records import RunRecord, draw_curves
-from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights
+from kit.training.recursive import RecursiveObjective, RecursiveWeights
 from kit.training.rows import Rows, rows_of
 from kit.training.settings import TrainSettings
 from kit.trm.checkpoint import weights_sha256
@@ -106,7 +104,7 @@ class _Run:
     prepared: Prepared
     objective: Objective[Any]
     rows: Rows
-    states: HiddenStates | None
+    batches: Batches | RecursiveBatches
     data: DataSet
     backbone_sha256: str
 
@@ -121,16 +119,13 @@ class _Run:
         backbone = load_model(settings.model, device=str(workers.device.type), dtype=dtype)
         prepared = prepare(backbone, settings)
         sha256 = weights_sha256(settings.model)
-        states = None
-        if settings.method == "trm":
-            states = _states(settings, prepared, rows, sha256, cache / "hidden_states", workers, watchers)
         return cls(
             settings=settings,
             workers=workers,
             prepared=prepared,
             objective=_objective(settings, prepared),
             rows=rows,
-            states=states,
+            batches=_batches(settings, workers, prepared, rows, sha256, cache / "hidden_states", watchers),
             data=data,
             backbone_sha256=sha256,
         )
@@ -190,42 +185,11 @@ class _Run:
         )
         return Training(
             objective=self.objective,
-            batches=self.batches,
+            batches=self.batches.of_group,
             recipe=recipe,
             path=path,
             should_stop=watchers.should_stop,
             workers=self.workers,
-        )
-
-    def batches(self, group: int) -> list[Any]:
-        """This process's share of a group's batches."""
-        size, accumulated = self.settings.batch_size, self.settings.gradient_accumulation
-        first = group * size * accumulated
-        shares = []
-        for begin in range(first, first + size * accumulated, size):
-            numbers = range(begin + self.workers.rank, begin + size, self.workers.number)
-            shares.append(self._batch([self._row_at(number) for number in numbers]))
-        return shares
-
-    def _row_at(self, number: int) -> int:
-        """The row at a place of the endless stream of shuffled epochs."""
-        epoch, place = divmod(number, len(self.rows))
-        return int(_order(len(self.rows), self.settings.seed, epoch)[place])
-
-    def _batch(self, rows_B: Sequence[int]) -> Any:
-        batch = _on_device(self.rows.batch(rows_B), self.workers.device)
-        if self.states is None:
-            return batch
-        num_columns = batch.ids_BT.shape[1]
-        hidden = [each.to(self.workers.device) for each in self.states.batch(rows_B, num_columns=num_columns)]
-        dtype = self.prepared.backbone.dtype
-        return RecursiveBatch(
-            hidden_LBTD=tuple(hidden[: len(self.settings.feature_layers)]),
-            base_BTD=hidden[_layers(self.settings).index(-1)].to(dtype),
-            position_BT=torch.arange(num_columns, device=self.workers.device).expand(len(rows_B), -1),
-            columns_BK=batch.columns_BK,
-            targets_SBK=batch.targets_BK[None],
-            mask_BT=batch.mask_BT,
         )
 
     def teller(self, record: RunRecord | None, watchers: Watchers) -> Callable[[Update], None]:
@@ -274,51 +238,55 @@ def _objective(settings: TrainSettings, prepared: Prepared) -> Objective[Any]:
     )
 
 
-def _states(
+def _batches(
     settings: TrainSettings,
+    workers: AcceleratedWorkers,
     prepared: Prepared,
     rows: Rows,
     backbone_sha256: str,
     folder: Path,
-    workers: AcceleratedWorkers,
     watchers: Watchers,
-) -> HiddenStates:
-    """Hidden states of all rows; the first process computes them, the others read them."""
-    backbone = prepared.backbone
-    layers = _layers(settings)
-    key = StatesKey(
-        backbone_sha256=backbone_sha256,
-        tokens_sha256=rows.sha256,
-        layers=layers,
-        width=backbone.config.hidden_size,
+) -> Batches | RecursiveBatches:
+    """A TRM's have hidden states: the first process computes them, the others read them."""
+    batches = Batches(
+        rows=rows,
+        batch_size=settings.batch_size,
+        accumulated=settings.gradient_accumulation,
+        seed=settings.seed,
+        rank=workers.rank,
+        number=workers.number,
+        device=workers.device,
     )
+    if settings.method != "trm":
+        return batches
+    layers = kept_layers(settings.feature_layers)
 
-    @torch.no_grad()
-    def compute(some: range) -> list[Tensor]:
-        found: list[Tensor] = []
-        for first in range(some.start, some.stop, settings.batch_size):
-            chosen = range(first, min(first + settings.batch_size, some.stop))
-            batch = _on_device(rows.batch(chosen), workers.device)
-            hidden = backbone.base_model(
-                input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, output_hidden_states=True
-            ).hidden_states
-            states_BTLD = torch.stack([hidden[layer] for layer in layers], 2)
-            found += [states_BTLD[place, : rows.lengths[row]].cpu() for place, row in enumerate(chosen)]
-        return found
+    def tell(num_done: int) -> None:
+        watchers.states(num_done, len(rows))
+        if watchers.should_stop():
+            raise KeyboardInterrupt  # what is done is on disk
 
     def make() -> HiddenStates:
-        return hidden_states(folder, key, rows.lengths, compute, tell=lambda done: watchers.states(done, len(rows)))
+        return states_of(
+            rows,
+            prepared.backbone,
+            backbone_sha256=backbone_sha256,
+            layers=layers,
+            batch_size=settings.batch_size,
+            folder=folder,
+            tell=tell,
+        )
 
     if workers.rank == 0:
         make()
     workers.wait()
-    return make()
-
-
-def _layers(settings: TrainSettings) -> tuple[int, ...]:
-    """The hidden states that are kept: those that make x, and the last, which is the base."""
-    features = settings.feature_layers
-    return features if -1 in features else (*features, -1)
+    return RecursiveBatches(
+        batches=batches,
+        states=make(),
+        layers=layers,
+        feature_layers=settings.feature_layers,
+        dtype=prepared.backbone.dtype,
+    )
 
 
 def run_within_memory(training: Training[Any], settings: TrainSettings) -> bool:
@@ -340,20 +308,6 @@ def _out_of_memory(settings: TrainSettings) -> TrainingError:
     return TrainingError(
         f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size and "
         "double gradient_accumulation, which gives the same updates; then lower max_length"
-    )
-
-
-def _order(num_rows: int, seed: int, epoch: int) -> Any:
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8])).permutation(num_rows)
-
-
-def _on_device(batch: LanguageBatch, device: torch.device) -> LanguageBatch:
-    return LanguageBatch(
-        ids_BT=batch.ids_BT.to(device),
-        columns_BK=batch.columns_BK.to(device),
-        targets_BK=batch.targets_BK.to(device),
-        mask_BT=None if batch.mask_BT is None else batch.mask_BT.to(device),
     )
 
 

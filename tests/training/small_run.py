@@ -84,7 +84,7 @@ def training(path: Path | None, **changes: Any) -> Training[RecursiveBatch]:
 def digest(run: Training[Any]) -> str:
     """Of the trained weights, their average and the optimiser's moments."""
     found = hashlib.sha256()
-    state = run._state()
+    state = run.state()
     moments = [value for each in state["optimiser"]["state"].values() for value in each.values()]
     for tensor in (*trainable(run.objective.module).values(), *state["average"].values(), *moments):
         found.update(tensor.detach().numpy().tobytes())

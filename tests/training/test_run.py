@@ -139,6 +139,13 @@ def test_the_backbone_runs_once_for_all_epochs_and_runs(folder: Path) -> None:
     assert len(seen) == 1
 
 
+def test_hidden_states_can_be_interrupted_and_go_on(folder: Path) -> None:
+    settings = small_model.settings(folder, "trm")
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, folder, watchers=Watchers(should_stop=lambda: True))
+    assert run(settings, folder).is_whole
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder: Path) -> None:
     settings = small_model.settings(folder, "finetune")
     run(settings, folder)
