@@ -39,7 +39,7 @@ def wilson(right: int, number: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def pooled(entries: Sequence[Entry]) -> dict[str, Counts]:
+def pooled(entries: Sequence[Entry]) -> Mapping[str, Counts]:
     """Counts of each arm over its seeds."""
     sums: dict[str, dict[str, dict[str, list[int]]]] = {}
     for entry in entries:
@@ -94,14 +94,16 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         for (arm, by_depth), colour in zip(counts.items(), COLOURS, strict=False):
             depth = max(by_depth, key=lambda each: _hard(by_depth[each]))
             label = arm if depth == "-1" else f"{arm}, T = {depth}"
-            _draw_line(left, [(int(k), *cell) for k, cell in by_depth[depth].items()], colour, label)
+            _draw_line(left, [(int(k), right, of) for k, (right, of) in by_depth[depth].items()], colour, label)
         _finish(left, "dependent steps k")
         left.legend(fontsize=style.SMALL_PT, loc="upper right")
         if "TRM" in counts:
             sheet.heading("TRM by depth", "a line for each k", left_in=6.0, top_in=0.85)
             right = sheet.panel(left_in=6.0, top_in=1.35, width_in=4.3, height_in=3.2)
             for k, colour in zip(range(1, TRAINED + 1), COLOURS, strict=False):
-                cells = [(int(depth), *by_steps[str(k)]) for depth, by_steps in counts["TRM"].items()]
+                cells = [
+                    (int(depth), by_steps[str(k)][0], by_steps[str(k)][1]) for depth, by_steps in counts["TRM"].items()
+                ]
                 _draw_line(right, cells, colour, f"k = {k}")
             _finish(right, "T")
             right.legend(fontsize=style.SMALL_PT, loc="lower right")

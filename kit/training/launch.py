@@ -1,6 +1,6 @@
 """Processes that train together, by accelerate: under torchrun as many as it starts, else one.
 
-In: a device and a mixed precision. Out: kit.training.workers.Workers. `accelerate launch --cpu` silently runs a single
+In: a device and whether products are in bfloat16. Out: kit.training.workers.Workers. `accelerate launch --cpu` silently runs a single
 process; torchrun with the backend gloo runs as many as asked for.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,11 @@ from torch import Tensor
 class AcceleratedWorkers:
     """accelerate's processes."""
 
-    def __init__(self, *, cpu: bool, mixed_precision: Literal["no", "bf16"] = "no") -> None:
+    def __init__(self, *, cpu: bool, bf16: bool = False) -> None:
         from accelerate import Accelerator
 
-        self._accelerator: Any = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
+        self._accelerator: Any = Accelerator(cpu=cpu)
+        self._bf16 = bf16  # not accelerate's: its mixed precision is one for the life of a process
 
     @property
     def rank(self) -> int:
@@ -51,8 +52,7 @@ class AcceleratedWorkers:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Products in bfloat16 where that was asked for; weights stay as they are."""
-        context: AbstractContextManager[None] = self._accelerator.autocast()
-        return context
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16)
 
     def wait(self) -> None:
         """Until all are here."""

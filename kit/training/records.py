@@ -28,7 +28,7 @@ class RunRecord:
 
         self._path = folder / LOG
         self._append({"head": dict(head)})
-        self._events: Any = SummaryWriter(str(folder / TENSORBOARD))  # type: ignore[no-untyped-call]
+        self._events: Any = SummaryWriter(str(folder / TENSORBOARD))
 
     def __enter__(self) -> RunRecord:
         return self

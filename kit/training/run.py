@@ -77,7 +77,7 @@ def train(
     if path.exists() and resume_from != settings.output_dir:
         folder = settings.output_dir
         raise InputError(f"{folder} holds a run; go on with --resume {folder}, or name another output_dir")
-    workers = AcceleratedWorkers(cpu=_on_cpu(settings), mixed_precision="bf16" if settings.bf16 else "no")
+    workers = AcceleratedWorkers(cpu=_on_cpu(settings), bf16=settings.bf16)
     if settings.batch_size % workers.number:
         raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
     writes = workers.rank == 0

@@ -20,15 +20,8 @@ def batches(num_rows: int, *, seed: int = 0, rank: int = 0, number: int = 1, acc
         offsets=np.arange(0, 4 * num_rows + 1, 4),
         answers=np.full(num_rows, 2),
     )
-    return Batches(
-        rows=rows,
-        batch_size=4,
-        accumulated=accumulated,
-        seed=seed,
-        rank=rank,
-        number=number,
-        device=torch.device("cpu"),
-    )
+    device = torch.device("cpu")
+    return Batches(rows=rows, batch_size=4, accumulated=accumulated, seed=seed, rank=rank, number=number, device=device)
 
 
 @given(num_rows=st.integers(1, 40), seed=st.integers(0, 5))
