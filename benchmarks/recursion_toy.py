@@ -87,10 +87,11 @@ def train_backbone(folder: Path) -> Qwen2ForCausalLM:
         most_steps = (1, TASK.max_steps)
         return [backbone_batch(draw("mixed", number, most_steps=most), NUM_ROWS // 2) for most in most_steps]
 
-    for name, batches, decay, num_updates in (("easy", easy, "constant", 1600), ("mixed", mixed, "linear", 900)):
+    stages: list[tuple[str, Any, Any, int]] = [("easy", easy, "constant", 1600), ("mixed", mixed, "linear", 900)]
+    for name, batches, decay, num_updates in stages:
         optimiser = OptimiserRecipe(
             learning_rate=3e-3, weight_decay=0.01, warmup_updates=100, decay=decay, decay_share=1.0
-        )  # type: ignore[arg-type]
+        )
         recipe = LoopRecipe(num_groups=num_updates, optimiser=optimiser, ema_decay=0.99, save_every=200)
         train(objective, batches, recipe, folder / f"backbone-{name}.pt")
     return model.eval().requires_grad_(False)

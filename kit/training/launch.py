@@ -1,7 +1,7 @@
 """Processes that train together, by accelerate: under torchrun as many as it starts, else one.
 
-In: a device and whether products are in bfloat16. Out: kit.training.workers.Workers. `accelerate launch --cpu` silently runs a single
-process; torchrun with the backend gloo runs as many as asked for.
+In: a device and whether products are in bfloat16. Out: kit.training.workers.Workers. `accelerate launch --cpu` silently
+runs a single process; torchrun with the backend gloo runs as many as asked for.
 """
 
 from __future__ import annotations
