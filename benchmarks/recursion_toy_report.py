@@ -96,7 +96,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
             label = arm if depth == "-1" else f"{arm}, T = {depth}"
             _draw_line(left, [(int(k), right, of) for k, (right, of) in by_depth[depth].items()], colour, label)
         _finish(left, "dependent steps k")
-        left.legend(fontsize=style.SMALL_PT, loc="upper right")
+        left.legend(fontsize=style.SMALL_PT, loc="center", bbox_to_anchor=(0.62, 0.6))
         if "TRM" in counts:
             sheet.heading("TRM by depth", "a line for each k", left_in=6.0, top_in=0.85)
             right = sheet.panel(left_in=6.0, top_in=1.35, width_in=4.3, height_in=3.2)
@@ -106,7 +106,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
                 ]
                 _draw_line(right, cells, colour, f"k = {k}")
             _finish(right, "T")
-            right.legend(fontsize=style.SMALL_PT, loc="lower right")
+            right.legend(fontsize=style.SMALL_PT, loc="center right")
         style.save(sheet.figure, path)
 
 
