@@ -5,7 +5,8 @@
     │   └── SettingError               a setting is unknown, of the wrong kind or out of range
     ├── MissingError   (FileNotFoundError)  a file the user named, or that a run needs, is not there
     ├── StorageError   (OSError)       a folder cannot be written, or the disk is full
-    └── EngineError    (RuntimeError)  an engine could not produce a sample
+    ├── EngineError    (RuntimeError)  an engine could not produce a sample
+    └── TrainingError  (ArithmeticError)  a loss or gradient is not finite; the last checkpoint is good
 
 A message says what was expected, what came, and what to do about it.
 """
@@ -64,3 +65,7 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
 
 class EngineError(KitError, RuntimeError):
     """An engine could not produce a sample; the solver counts it and goes on."""
+
+
+class TrainingError(KitError, ArithmeticError):
+    """Training cannot go on: a loss or a gradient is not finite. What was saved before is good."""

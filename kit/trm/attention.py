@@ -144,3 +144,12 @@ def visible(mask_BS: Tensor | None, *, num_columns: int, num_queries: int, devic
     if mask_BS is None:
         return causal_KS[None, None]
     return (causal_KS & (mask_BS.bool()[:, None] | (columns_S == query_K1)))[:, None]
+
+
+def visible_from(columns_BK: Tensor, mask_BS: Tensor | None, *, num_columns: int) -> Tensor:
+    """As `visible`, for queries that stand at the named columns: [B, 1, K, S] bool."""
+    columns_S = torch.arange(num_columns, device=columns_BK.device)
+    causal_BKS = columns_S <= columns_BK[..., None]
+    if mask_BS is not None:
+        causal_BKS &= mask_BS.bool()[:, None] | (columns_S == columns_BK[..., None])
+    return causal_BKS[:, None]

@@ -35,6 +35,12 @@ class Rope(NamedTuple):
         """The rotations of the last columns."""
         return Rope(self.cos[:, :, -num_columns:], self.sin[:, :, -num_columns:])
 
+    def columns(self, columns_BK: Tensor) -> Rope:
+        """The rotations of the named columns, a choice for each row."""
+        num_rows, head_dim = len(columns_BK), self.cos.shape[-1]
+        index_B1KE = columns_BK[:, None, :, None].expand(-1, 1, -1, head_dim)
+        return Rope(*(each.expand(num_rows, -1, -1, -1).gather(2, index_B1KE) for each in self))
+
     def rows(self, rows_R: Tensor) -> Rope:
         """The rotations of some rows."""
         return Rope(self.cos[rows_R], self.sin[rows_R])

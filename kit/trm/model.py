@@ -22,7 +22,18 @@ from torch.nn.functional import rms_norm
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from kit.trm.attention import AnchorReader, Places, Reader, StateReader, TokenReader, anchors, rotations, visible
+from kit.errors import InputError
+from kit.trm.attention import (
+    AnchorReader,
+    Places,
+    Reader,
+    StateReader,
+    TokenReader,
+    anchors,
+    rotations,
+    visible,
+    visible_from,
+)
 from kit.trm.cache import Slots
 from kit.trm.config import EPS, TRMConfig
 from kit.trm.early_exit import EarlyExit, Recursed, recurse
@@ -130,6 +141,24 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
             return StateReader(net=self.net, rope=rope, mask_B1KS=mask_B1KS, slots=places)
         memory_L = anchors(self.net, x_BTD, rope, places)
         return AnchorReader(net=self.net, rope=rope.last(num_keep), mask_B1KS=mask_B1KS, memory_L=memory_L)
+
+    def reader_at(
+        self, x_BTD: Tensor, position_BT: Tensor, columns_BK: Tensor, *, mask_BT: Tensor | None = None
+    ) -> Reader:
+        """As `reader`, over whole sequences without a cache, of which the named columns alone recurse.
+
+        columns_BK: int64, in any order, repeats allowed. mask_BT: 1 for tokens, 0 for padding on either side.
+        Raises: InputError for the form "states", where every column recurses.
+        """
+        config = self.config
+        if config.form == "states":
+            raise InputError("form='states' recurses every column, as later ones read it; use reader, or form='anchor'")
+        if config.form == "token":
+            return TokenReader(net=self.net)
+        rope = rotations(self.net, position_BT, head_dim=config.head_dim, base=config.rope_base)
+        memory_L = anchors(self.net, x_BTD, rope, Slots(None, config, first=0, depth=1, num_past=0))
+        mask_B1KT = visible_from(columns_BK, mask_BT, num_columns=x_BTD.shape[1])
+        return AnchorReader(net=self.net, rope=rope.columns(columns_BK), mask_B1KS=mask_B1KT, memory_L=memory_L)
 
     def run(self, reader: Reader, x_BKD: Tensor, limit: int | Tensor) -> Recursed:
         """Recurse columns from the learned first states; limit: one for all or int64 [B, K]."""

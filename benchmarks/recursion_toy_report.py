@@ -1,0 +1,152 @@
+"""The runs of benchmarks.recursion_toy as a table, a picture and one JSON file.
+
+    python -m benchmarks.recursion_toy_report --folder out/toy --target benchmarks/results/recursion_toy_2026-11-26
+
+Writes TARGET.json and TARGET.png, and prints the tables for TARGET.md. Intervals are Wilson's, 95 %, over queries;
+those of one row share its cycle, so they are a little too narrow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kit.plots import style
+from kit.plots.style import Sheet
+
+Q95 = 1.959964  # the normal quantile of a two-sided 95 % interval
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY)
+TRAINED = 6
+
+Counts = Mapping[str, Mapping[str, Sequence[int]]]  # depth -> steps -> right, of how many
+Entry = Mapping[str, Any]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def wilson(right: int, number: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    share, z2 = right / number, Q95**2
+    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
+    half = Q95 * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) / (1 + z2 / number)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def pooled(entries: Sequence[Entry]) -> Mapping[str, Counts]:
+    """Counts of each arm over its seeds."""
+    sums: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for entry in entries:
+        arm = sums.setdefault(entry["arm"], {})
+        for depth, by_steps in entry["accuracy"].items():
+            for steps, (right, number) in by_steps.items():
+                cell = arm.setdefault(depth, {}).setdefault(steps, [0, 0])
+                cell[0], cell[1] = cell[0] + right, cell[1] + number
+    return sums
+
+
+def table(entries: Sequence[Entry]) -> str:
+    """Accuracy in per cent (its interval), by arm, depth and number of steps; over all seeds that have run."""
+    seeds, sizes = defaultdict(set), {entry["arm"]: entry["parameters"] for entry in entries}
+    for entry in entries:
+        seeds[entry["arm"]].add(entry["seed"])
+    counts = pooled(entries)
+    steps = list(next(iter(next(iter(counts.values())).values())))
+    lines = [
+        "| arm | seeds | trained parameters | T | " + " | ".join(f"k = {k}" for k in steps) + " |",
+        "|---|---|---:|---:|" + "---:|" * len(steps),
+    ]
+    for arm, by_depth in counts.items():
+        for depth, by_steps in by_depth.items():
+            named = ", ".join(map(str, sorted(seeds[arm])))
+            shown = "" if depth == "-1" else depth
+            cells = " | ".join(_cell(*by_steps[k]) for k in steps)
+            lines.append(f"| {arm} | {named} | {sizes[arm]:,} | {shown} | {cells} |")
+    return "\n".join(lines)
+
+
+def runs_table(entries: Sequence[Entry]) -> str:
+    """What each run took and chose."""
+    lines = ["| arm | seed | learning rate (tried: validation, k 4–6) | updates | CPU-s |", "|---|---:|---|---:|---:|"]
+    for entry in entries:
+        if "learning_rate" in entry:
+            tried = ", ".join(f"{rate}: {share:.1%}" for rate, share in entry["rates_tried"].items())
+            rate = f"{entry['learning_rate']:g} ({tried or 'not searched'})"
+            lines.append(f"| {entry['arm']} | {entry['seed']} | {rate} | {entry['updates']:,} | {entry['cpu_s']} |")
+    return "\n".join(lines)
+
+
+def draw(entries: Sequence[Entry], path: Path) -> None:
+    """Left: every arm by the number of steps, at its best depth. Right: the TRM by depth, a line for each k."""
+    counts = pooled(entries)
+    with style.drawing():
+        sheet = Sheet.of(11, 5.2)
+        sheet.text("Depth that the problem needs, depth that the model has", left_in=0.4, top_in=0.3,
+                   fontsize=style.TITLE_PT, fontweight="bold")  # fmt: skip
+        sheet.heading("Every arm", "at its best T; bars: 95 % intervals", left_in=0.8, top_in=0.85)
+        left = sheet.panel(left_in=0.8, top_in=1.35, width_in=4.3, height_in=3.2)
+        for (arm, by_depth), colour in zip(counts.items(), COLOURS, strict=False):
+            depth = max(by_depth, key=lambda each: _hard(by_depth[each]))
+            label = arm if depth == "-1" else f"{arm}, T = {depth}"
+            _draw_line(left, [(int(k), right, of) for k, (right, of) in by_depth[depth].items()], colour, label)
+        _finish(left, "dependent steps k")
+        left.legend(fontsize=style.SMALL_PT, loc="center", bbox_to_anchor=(0.62, 0.6))
+        if "TRM" in counts:
+            sheet.heading("TRM by depth", "a line for each k", left_in=6.0, top_in=0.85)
+            right = sheet.panel(left_in=6.0, top_in=1.35, width_in=4.3, height_in=3.2)
+            for k, colour in zip(range(1, TRAINED + 1), COLOURS, strict=False):
+                cells = [
+                    (int(depth), by_steps[str(k)][0], by_steps[str(k)][1]) for depth, by_steps in counts["TRM"].items()
+                ]
+                _draw_line(right, cells, colour, f"k = {k}")
+            _finish(right, "T")
+            right.legend(fontsize=style.SMALL_PT, loc="center right")
+        style.save(sheet.figure, path)
+
+
+def _draw_line(axes: Any, cells: Sequence[tuple[int, int, int]], colour: str, label: str) -> None:
+    numbers = [number for number, _, _ in cells]
+    shares = [right / of for _, right, of in cells]
+    ends = [wilson(right, of) for _, right, of in cells]
+    errors = [[s - low for s, (low, _) in zip(shares, ends, strict=True)],
+              [high - s for s, (_, high) in zip(shares, ends, strict=True)]]  # fmt: skip
+    axes.errorbar(numbers, shares, yerr=errors, color=colour, linewidth=1.4, marker="o", markersize=3, label=label)
+
+
+def _finish(axes: Any, label: str) -> None:
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(label, fontsize=style.SMALL_PT)
+    axes.set_ylabel("accuracy", fontsize=style.SMALL_PT)
+    axes.tick_params(labelsize=style.SMALL_PT, length=3)
+    axes.grid(linewidth=0.7)
+
+
+def _hard(by_steps: Mapping[str, Sequence[int]]) -> float:
+    cells = [by_steps[str(k)] for k in (4, 5, 6)]
+    return sum(right for right, _ in cells) / sum(number for _, number in cells)
+
+
+def _cell(right: int, number: int) -> str:
+    low, high = wilson(right, number)
+    return f"{100 * right / number:.0f} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--target", type=Path, required=True)
+    args = parser.parse_args()
+    entries = read(args.folder / "runs.jsonl")
+    args.target.with_suffix(".json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    draw(entries, args.target.with_suffix(".png"))
+    print(f"{table(entries)}\n\n{runs_table(entries)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""`kit train trm | finetune | lora`: train on a data set, resumably."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import assets
+from kit.errors import InputError
+
+if TYPE_CHECKING:
+    from kit.training.loop import Update
+    from kit.training.run import Watchers
+
+_EXAMPLES = """\
+examples:
+  kit train trm --dataset gsm8k --num_samples 200 --epochs 1 --N_supervision 4 --output_dir out/trm
+  kit train finetune --model models/SmolLM2-135M-Instruct --dataset path/train.jsonl --n_layers 1 --output_dir out/ft
+  kit train lora --model models/SmolLM2-135M-Instruct --dataset math --rank 64 --output_dir out/lora
+
+Ctrl-C saves; `kit train METHOD --resume DIR` goes on. Several processes:
+  torchrun --standalone --nproc-per-node 2 -m kit.cli train trm --dataset gsm8k --output_dir out/trm
+"""
+
+_METHODS = {
+    "trm": "a Tiny Recursive Model on the frozen backbone",
+    "finetune": "the backbone's last layers",
+    "lora": "low-rank adapters of all linear layers (peft)",
+}
+
+
+def add(commands: Any) -> None:
+    """Declare the command and its three methods."""
+    train = commands.add_parser(
+        "train",
+        help="train a recursion, a fine-tune or a LoRA on worked solutions",
+        description="Train on the worked solutions of a data set: its loss is on the answer alone. Everything is "
+        "resumable, and the result is in the format that the field loads.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    methods = train.add_subparsers(title="methods", required=True, metavar="METHOD", dest="method")
+    for name, told in _METHODS.items():
+        method = methods.add_parser(name, help=told, description=told, argument_default=argparse.SUPPRESS)
+        _add_common(method)
+        _ADD_OWN[name](method)
+        method.set_defaults(run=train_command)
+
+
+def _add_common(method: argparse.ArgumentParser) -> None:
+    method.add_argument("--output_dir", type=Path, metavar="DIR", help="of the run (default: out/train/METHOD)")
+    method.add_argument("--resume", type=Path, metavar="DIR", help="go on with that run, in its folder unless told")
+    method.add_argument("--model", type=Path, metavar="DIR", help="the backbone (default: the shipped tiny model)")
+    method.add_argument("--dataset", metavar="NAME", help="gsm8k, numina, math, a file, or a set of the hub (gsm8k)")
+    method.add_argument("--num_samples", type=int, metavar="N", help="so many examples, drawn by the seed (all)")
+    method.add_argument("--answers", choices=("worked", "at_once"), help="solutions, or boxed answers alone (worked)")
+    method.add_argument("--epochs", type=int, metavar="N", help="(1)")
+    method.add_argument("--batch_size", type=int, metavar="N", help="rows of a batch, over all processes (8)")
+    method.add_argument("--gradient_accumulation", type=int, metavar="N", help="batches of an update (1)")
+    method.add_argument("--lr", type=float, metavar="X", help="peak learning rate (trm, lora: 1e-4; finetune: 1e-5)")
+    method.add_argument("--warmup", type=int, metavar="N", help="updates until the peak (50)")
+    method.add_argument("--weight_decay", type=float, metavar="X", help="(0.1)")
+    method.add_argument("--max_length", type=int, metavar="N", help="tokens; longer examples are left out (512)")
+    method.add_argument("--ema", type=float, metavar="X", help="decay of the weights' moving average (0.999)")
+    method.add_argument("--seed", type=int, metavar="S", help="(0)")
+    method.add_argument("--bf16", action="store_true", help="products in bfloat16; weights stay float32")
+    method.add_argument("--device", choices=("auto", "cpu", "cuda"), help="(auto)")
+    method.add_argument("--save_every", type=int, metavar="N", help="groups of batches between checkpoints (50)")
+
+
+def _add_trm(method: argparse.ArgumentParser) -> None:
+    method.add_argument("--N_supervision", type=int, metavar="N", help="updates a batch, N_sup of the paper (16)")
+    method.add_argument("--T_recursion", type=int, metavar="T", help="deep recursions an update, on average (3)")
+    method.add_argument("--T_spread", choices=("random", "fixed"), help="T uniform on 1…2T-1, or always T (random)")
+    method.add_argument("--num_latent", type=int, metavar="N", help="latent updates a recursion, n of the paper (6)")
+    method.add_argument("--form", choices=("anchor", "states", "token"), help="what the recursion reads (anchor)")
+    method.add_argument("--feature_layers", type=int, nargs="+", metavar="L", help="hidden states that make x (-1)")
+    method.add_argument("--with_grad", type=int, metavar="N", help="the last recursions with a gradient (all)")
+    method.add_argument("--kl", type=float, metavar="X", help="share of the KL to the backbone where it is right (0.1)")
+    method.add_argument("--halting", type=float, metavar="X", help="share of the halting loss (0.5)")
+    method.add_argument(
+        "--freeze_lm_head", action=argparse.BooleanOptionalAction, help="always so: a TRM is saved without it"
+    )
+
+
+def _add_finetune(method: argparse.ArgumentParser) -> None:
+    method.add_argument("--n_layers", type=int, metavar="N", help="the backbone's last so many (1)")
+    method.add_argument("--freeze_lm_head", action=argparse.BooleanOptionalAction, help="(frozen)")
+
+
+def _add_lora(method: argparse.ArgumentParser) -> None:
+    method.add_argument("--rank", type=int, metavar="R", help="(64)")
+
+
+_ADD_OWN = {"trm": _add_trm, "finetune": _add_finetune, "lora": _add_lora}
+
+
+def train_command(args: argparse.Namespace) -> int:
+    """`kit train`: 0 when whole, 130 when it was interrupted and saved."""
+    from kit.data.offline import forbid_telemetry
+
+    forbid_telemetry()  # before any of the libraries is imported
+    from kit.training.run import train
+    from kit.training.settings import TrainSettings, read_settings
+
+    known = {field.name for field in fields(TrainSettings)}
+    given = {name: value for name, value in vars(args).items() if name in known}
+    if "feature_layers" in given:
+        given["feature_layers"] = tuple(given["feature_layers"])
+    resume: Path | None = getattr(args, "resume", None)
+    if resume is None:
+        defaults = {"model": assets.TINY_MODEL, "output_dir": Path("out/train") / args.method}
+        settings = TrainSettings(**{**defaults, **given})
+    else:
+        settings = read_settings(resume, **_changes(given, resume))
+        if settings.method != args.method:
+            raise InputError(
+                f"{resume} is a run of {settings.method}; go on with `kit train {settings.method} --resume`"
+            )
+    with _watched() as watchers:
+        trained = train(settings, resume_from=resume, watchers=watchers)
+    if not trained.is_whole:
+        print(f"stopped and saved; go on with: kit train {settings.method} --resume {settings.output_dir}")
+        return 130
+    if trained.result is not None:
+        print(f"{trained.num_parameters:,} parameters trained on {trained.num_rows:,} examples: {trained.result}")
+        print(f"curves: {trained.curves}")
+    return 0
+
+
+def _changes(given: dict[str, Any], resume: Path) -> dict[str, Any]:
+    """What may differ from the run that goes on: its folder, and what does not change its weights."""
+    others = sorted(given.keys() - {"method", "output_dir", "device", "save_every", "model", "dataset"})
+    if others:
+        raise InputError(f"--resume goes on with the settings in {resume}; leave out --{others[0]}, or begin a new run")
+    return {name: value for name, value in given.items() if name != "method"}
+
+
+@contextmanager
+def _watched() -> Iterator[Watchers]:
+    """A progress bar on standard error, and Ctrl-C as a wish to stop after the group under way."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from kit.training.run import Watchers
+
+    stop = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt  # asked a second time: at once, from the last checkpoint on
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
+               TimeRemainingColumn())  # fmt: skip
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("hidden states", total=None, told="", visible=False)
+
+            def on_states(done: int, of: int) -> None:
+                progress.update(task, completed=done, total=of, visible=True)
+
+            def on_update(update: Update) -> None:
+                told = f"loss {update.loss:.3f}  |grad| {update.grad_norm:.2f}"
+                done, total = update.number + 1, update.num_updates
+                progress.update(task, description="updates", completed=done, total=total, told=told, visible=True)
+
+            yield Watchers(states=on_states, update=on_update, should_stop=stop.is_set)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,137 @@
+"""Which rows a group of batches has, and their hidden states where the backbone is frozen.
+
+In: rows, a seed, this process's rank. Out: the batches of a group by its number. They are the next rows of an endless
+stream of shuffled epochs, so they depend on the seed and the number alone, and processes share out each batch.
+
+Letters: B rows of a batch, T columns, L hidden states that are kept, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
+from kit.training.language import LanguageBatch
+from kit.training.recursive import RecursiveBatch
+from kit.training.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches:
+    """batch_size: of all processes together. accumulated: batches of a group. rank, number: of this process."""
+
+    rows: Rows
+    batch_size: int
+    accumulated: int
+    seed: int
+    rank: int
+    number: int
+    device: torch.device
+
+    def of_group(self, group: int) -> list[LanguageBatch]:
+        """This process's share of each of a group's batches."""
+        return [on_device(self.rows.batch(rows_B), self.device) for rows_B in self.rows_of_group(group)]
+
+    def rows_of_group(self, group: int) -> list[list[int]]:
+        """The numbers of the rows, a list for each batch."""
+        first = group * self.batch_size * self.accumulated
+        begins = range(first, first + self.batch_size * self.accumulated, self.batch_size)
+        return [
+            [self._row_at(place) for place in range(begin + self.rank, begin + self.batch_size, self.number)]
+            for begin in begins
+        ]
+
+    def _row_at(self, place: int) -> int:
+        """The row at a place of the endless stream of shuffled epochs."""
+        epoch, within = divmod(place, len(self.rows))
+        digest = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
+        order = np.random.default_rng(int.from_bytes(digest[:8])).permutation(len(self.rows))
+        return int(order[within])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecursiveBatches:
+    """The same rows with their hidden states. layers: those in `states`; feature_layers: those of them that make x."""
+
+    batches: Batches
+    states: HiddenStates
+    layers: tuple[int, ...]
+    feature_layers: tuple[int, ...]
+    dtype: torch.dtype
+
+    def of_group(self, group: int) -> list[RecursiveBatch]:
+        """This process's share of each of a group's batches."""
+        return [self._batch(rows_B) for rows_B in self.batches.rows_of_group(group)]
+
+    def _batch(self, rows_B: Sequence[int]) -> RecursiveBatch:
+        device = self.batches.device
+        tokens = on_device(self.batches.rows.batch(rows_B), device)
+        num_columns = tokens.ids_BT.shape[1]
+        states = self.states.batch(rows_B, num_columns=num_columns)
+        by_layer = {layer: each.to(device) for layer, each in zip(self.layers, states, strict=True)}
+        return RecursiveBatch(
+            hidden_LBTD=tuple(by_layer[layer] for layer in self.feature_layers),
+            base_BTD=by_layer[-1].to(self.dtype),
+            position_BT=torch.arange(num_columns, device=device).expand(len(rows_B), -1),
+            columns_BK=tokens.columns_BK,
+            targets_SBK=tokens.targets_BK[None],
+            mask_BT=tokens.mask_BT,
+        )
+
+
+def kept_layers(feature_layers: tuple[int, ...]) -> tuple[int, ...]:
+    """The hidden states to keep: those that make x, and the last, which is the base."""
+    return feature_layers if -1 in feature_layers else (*feature_layers, -1)
+
+
+def states_of(
+    rows: Rows,
+    backbone: Any,
+    *,
+    backbone_sha256: str,
+    layers: tuple[int, ...],
+    batch_size: int,
+    folder: Path,
+    tell: Callable[[int], None],
+) -> HiddenStates:
+    """The backbone's hidden states of all rows, on disk under `folder`. tell: given the rows that are done.
+
+    Raises: InputError, StorageError; whatever `tell` raises, with what is done on disk.
+    """
+    key = StatesKey(
+        backbone_sha256=backbone_sha256, tokens_sha256=rows.sha256, layers=layers, width=backbone.config.hidden_size
+    )
+    lengths = rows.lengths
+
+    @torch.no_grad()
+    def compute(some: range) -> list[Tensor]:
+        found: list[Tensor] = []
+        for first in range(some.start, some.stop, batch_size):
+            chosen = range(first, min(first + batch_size, some.stop))
+            tokens = on_device(rows.batch(chosen), backbone.device)
+            hidden = backbone.base_model(
+                input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False, output_hidden_states=True
+            ).hidden_states
+            states_BTLD = torch.stack([hidden[layer] for layer in layers], 2)
+            found += [states_BTLD[place, : lengths[row]].cpu() for place, row in enumerate(chosen)]
+        return found
+
+    return hidden_states(folder, key, lengths, compute, tell=tell)
+
+
+def on_device(batch: LanguageBatch, device: torch.device) -> LanguageBatch:
+    """The same batch there."""
+    return LanguageBatch(
+        ids_BT=batch.ids_BT.to(device),
+        columns_BK=batch.columns_BK.to(device),
+        targets_BK=batch.targets_BK.to(device),
+        mask_BT=None if batch.mask_BT is None else batch.mask_BT.to(device),
+    )

@@ -1,0 +1,136 @@
+"""A frozen backbone's hidden states, computed once and read from disk ever after.
+
+In: which states (a content hash of backbone, tokens and layers), rows of tokens, a function that computes some rows.
+Out: a float16 file that is memory-mapped, with a JSON file that says what it is. An epoch then costs the recursion
+alone. Making it may be interrupted; it goes on at the row where it stopped.
+
+datasets keeps float16 on disk but hands out float32, some twenty times slower. Letters: N rows, T columns of a row, L
+layers, D width, B rows of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kit.errors import InputError, cannot_write
+from kit.lock import held
+
+ROWS_AT_ONCE = 64  # computed between two notes of how far it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatesKey:
+    """What the states depend on. layers: indices into the backbone's hidden states, as kit.trm.config has them."""
+
+    backbone_sha256: str
+    tokens_sha256: str
+    layers: tuple[int, ...]
+    width: int
+
+    @property
+    def name(self) -> str:
+        """A file name that is different for different states."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiddenStates:
+    """States of all rows, one after the other. offsets: where each row begins, and the end of the last."""
+
+    flat: Any  # np.memmap [all columns, L, D], float16, read only
+    offsets: tuple[int, ...]
+
+    def batch(self, rows_B: Sequence[int], *, num_columns: int) -> tuple[Tensor, ...]:
+        """States of some rows, padded with zeros on the right: L tensors [B, T, D], float32."""
+        shape = (len(rows_B), num_columns, *self.flat.shape[1:])
+        found = np.zeros(shape, dtype=np.float16)
+        for place, row in enumerate(rows_B):
+            begin, end = self.offsets[row], self.offsets[row + 1]
+            found[place, : end - begin] = self.flat[begin:end]
+        return torch.from_numpy(found).float().unbind(2)
+
+
+Compute = Callable[[range], Sequence[Tensor]]
+"""States of some rows: for each a tensor [T, L, D]."""
+
+
+def hidden_states(
+    folder: Path,
+    key: StatesKey,
+    lengths: Sequence[int],
+    compute: Compute,
+    *,
+    tell: Callable[[int], None] = lambda _: None,
+) -> HiddenStates:
+    """Those on disk, or computed now. lengths: of the rows, in columns. tell: given the rows that are done.
+
+    Raises: InputError if a state does not fit into float16; StorageError.
+    """
+    offsets = tuple(int(offset) for offset in np.cumsum([0, *lengths]))
+    path, note = folder / f"{key.name}.f16", folder / f"{key.name}.json"
+    shape = (offsets[-1], len(key.layers), key.width)
+    if _num_done(path, note, shape) < len(lengths):
+        with held(folder):
+            try:
+                begin = _num_done(path, note, shape)
+                _make(path, note, key, offsets, shape, compute, begin=begin, tell=tell)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+    return HiddenStates(flat=np.memmap(path, np.float16, "r", shape=shape), offsets=offsets)
+
+
+def _make(
+    path: Path,
+    note: Path,
+    key: StatesKey,
+    offsets: Sequence[int],
+    shape: tuple[int, ...],
+    compute: Compute,
+    *,
+    begin: int,
+    tell: Callable[[int], None],
+) -> None:
+    flat = np.memmap(path, np.float16, "r+" if begin else "w+", shape=shape)
+    num_rows = len(offsets) - 1
+    for first in range(begin, num_rows, ROWS_AT_ONCE):
+        rows = range(first, min(first + ROWS_AT_ONCE, num_rows))
+        for row, states_TLD in zip(rows, compute(rows), strict=True):
+            flat[offsets[row] : offsets[row + 1]] = _half(states_TLD, key.layers)
+        flat.flush()
+        part = note.with_suffix(".part")
+        part.write_text(json.dumps({**asdict(key), "rows": rows.stop, "shape": shape}), encoding="utf-8")
+        part.replace(note)
+        tell(rows.stop)
+
+
+def _half(states_TLD: Tensor, layers: Sequence[int]) -> Any:
+    half_TLD = states_TLD.to(torch.float16)
+    finite_L = half_TLD.isfinite().all(-1).all(0)
+    if not bool(finite_L.all()):
+        layer = layers[int(finite_L.int().argmin())]
+        largest = float(states_TLD.abs().max())
+        raise InputError(
+            f"hidden state {layer} reaches {largest:.3g}, which float16 does not hold; leave it out of the feature "
+            "layers, or train without the cache of hidden states"
+        )
+    return half_TLD.cpu().numpy()
+
+
+def _num_done(path: Path, note: Path, shape: tuple[int, ...]) -> int:
+    """Rows that are whole on disk; 0 where anything does not fit."""
+    try:
+        told = json.loads(note.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return 0
+    num_bytes = 2 * int(np.prod(shape))
+    is_whole = told.get("shape") == list(shape) and path.exists() and path.stat().st_size == num_bytes
+    return int(told["rows"]) if is_whole else 0

@@ -1,0 +1,72 @@
+"""The loss of an ordinary causal language model: for a fine-tune, a LoRA, an added layer.
+
+In: token ids with the columns that answer. Out: cross-entropy at those columns alone. What is trainable in the model
+was decided before.
+
+Letters: B rows, T columns, K the columns that answer, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from kit.training.loop import Loss
+from kit.training.objective import TokenSum, answer_loss, is_right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageBatch:
+    """Rows of tokens. columns_BK: those whose next token is a target; targets_BK: it, or IGNORED.
+
+    mask_BT: 0 on padding; None: none. position_BT: None: 0, 1, 2 …
+    """
+
+    ids_BT: Tensor
+    columns_BK: Tensor
+    targets_BK: Tensor
+    mask_BT: Tensor | None = None
+    position_BT: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageObjective:
+    """Next-token cross-entropy; kit.training.loop's Objective.
+
+    module: what is trained and averaged; language_model: the Hugging Face model that runs, the same one, or the one
+    that peft has wrapped.
+    """
+
+    module: nn.Module
+    language_model: Any
+    num_supervision: int = 1
+
+    def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
+        """See Objective; nothing is carried, and nothing drawn."""
+        logits_BKV = self.logits(batch)
+        answer = answer_loss(logits_BKV, batch.targets_BK)
+        right = TokenSum(is_right(logits_BKV, batch.targets_BK).sum(), answer.number)
+        return Loss(answer=answer, measured={"right": right})
+
+    def logits(self, batch: LanguageBatch) -> Tensor:
+        """Logits of the answering columns, [B, K, V]; the head runs on those alone."""
+        hidden_BTD = self.language_model.base_model(
+            input_ids=batch.ids_BT, attention_mask=batch.mask_BT, position_ids=batch.position_BT, use_cache=False
+        ).last_hidden_state
+        index_BKD = batch.columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1])
+        logits_BKV: Tensor = self.language_model.get_output_embeddings()(hidden_BTD.gather(1, index_BKD))
+        return logits_BKV
+
+    def observe(self, means: Mapping[str, float]) -> None:
+        """It has no state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """It has no state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """It has no state."""

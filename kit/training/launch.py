@@ -1,0 +1,59 @@
+"""Processes that train together, by accelerate: under torchrun as many as it starts, else one.
+
+In: a device and whether products are in bfloat16. Out: kit.training.workers.Workers. `accelerate launch --cpu` silently
+runs a single process; torchrun with the backend gloo runs as many as asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class AcceleratedWorkers:
+    """accelerate's processes."""
+
+    def __init__(self, *, cpu: bool, bf16: bool = False) -> None:
+        from accelerate import Accelerator
+
+        self._accelerator: Any = Accelerator(cpu=cpu)
+        self._bf16 = bf16  # not accelerate's: its mixed precision is one for the life of a process
+
+    @property
+    def rank(self) -> int:
+        """Which of the processes this is."""
+        return int(self._accelerator.process_index)
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return int(self._accelerator.num_processes)
+
+    @property
+    def device(self) -> torch.device:
+        """This process's."""
+        device: torch.device = self._accelerator.device
+        return device
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """One reduction for each type of number."""
+        if self.number == 1:
+            return
+        for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
+            same = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.flatten() for tensor in same])
+            shares = self._accelerator.reduce(flat, "sum").split([tensor.numel() for tensor in same])
+            for tensor, share in zip(same, shares, strict=True):
+                tensor.copy_(share.view_as(tensor))
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Products in bfloat16 where that was asked for; weights stay as they are."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self._accelerator.wait_for_everyone()

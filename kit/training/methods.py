@@ -1,0 +1,123 @@
+"""What each method trains in a backbone, and how its result is saved in the format that the field loads.
+
+    trm       a Tiny Recursive Model over the frozen backbone      a folder of kit.trm.checkpoint
+    finetune  the backbone's last layers                           a plain Hugging Face folder
+    lora      low-rank adapters of all linear layers               a peft adapter
+
+In: a loaded backbone and settings. Out: a prepared method. It runs no training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kit.errors import InputError
+from kit.training.settings import TrainSettings
+from kit.trm import checkpoint as trm_checkpoint
+from kit.trm.config import TRMConfig
+from kit.trm.language_model import RecursiveLM
+from kit.trm.model import TinyRecursiveModel
+
+RESULTS = {"trm": "trm", "finetune": "model", "lora": "adapter"}
+"""The folder of each method's result, within the run's own."""
+
+_BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model")  # tokenizer and template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """module: what is trained. backbone: the Hugging Face model that runs. save: writes the result into a folder."""
+
+    module: nn.Module
+    backbone: Any
+    save: Callable[[Path], None]
+
+
+def prepare(backbone: Any, settings: TrainSettings) -> Prepared:
+    """Freeze what the method does not train, and add what it adds; random weights come from the seed.
+
+    Raises: InputError where the backbone does not have what was asked for.
+    """
+    torch.manual_seed(settings.seed)
+    backbone.requires_grad_(False)
+    return _PREPARE[settings.method](backbone, settings)
+
+
+def _prepare_trm(backbone: Any, settings: TrainSettings) -> Prepared:
+    config = TRMConfig.for_backbone(
+        backbone.config,
+        form=settings.form,
+        feature_layers=settings.feature_layers,
+        num_latent=settings.num_latent,
+        depth=settings.T_recursion,
+        num_supervision=settings.N_supervision,
+    )
+    trm = TinyRecursiveModel(config).to(backbone.device)
+    RecursiveLM(backbone, trm)  # checks that they fit
+
+    def save(folder: Path) -> None:
+        trm_checkpoint.save(trm, folder, backbone_folder=settings.model)
+
+    return Prepared(module=trm.train(), backbone=backbone, save=save)
+
+
+def _prepare_finetune(backbone: Any, settings: TrainSettings) -> Prepared:
+    layers = backbone.base_model.layers
+    if settings.n_layers > len(layers):
+        raise InputError(f"n_layers must be at most {len(layers)}, the backbone's, got {settings.n_layers}")
+    for layer in layers[-settings.n_layers :]:
+        _trainable_in_float32(layer)
+    if not settings.freeze_lm_head:
+        _trainable_in_float32(backbone.get_output_embeddings())
+
+    def save(folder: Path) -> None:
+        backbone.to(_dtype_of(settings.model)).save_pretrained(folder)
+        for pattern in _BESIDE_WEIGHTS:
+            for file in settings.model.glob(pattern):
+                if not (folder / file.name).exists() and not file.name.endswith(".index.json"):
+                    shutil.copyfile(file, folder / file.name)
+
+    return Prepared(module=backbone, backbone=backbone, save=save)
+
+
+def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    wrapped = get_peft_model(backbone, config)
+    wrapped.peft_config["default"].base_model_name_or_path = settings.model.name  # a path of this machine leaks
+
+    def save(folder: Path) -> None:
+        wrapped.save_pretrained(folder, save_embedding_layers=False)  # "auto" asks the hub for the base's config
+        (folder / "README.md").unlink(missing_ok=True)  # template text of peft's
+
+    return Prepared(module=wrapped, backbone=wrapped.get_base_model(), save=save)
+
+
+_PREPARE: dict[str, Callable[[Any, TrainSettings], Prepared]] = {
+    "trm": _prepare_trm,
+    "finetune": _prepare_finetune,
+    "lora": _prepare_lora,
+}
+
+
+def _trainable_in_float32(module: nn.Module) -> None:
+    """Master weights: whatever the products are computed in, updates are too small for bfloat16."""
+    module.to(torch.float32).requires_grad_(True)
+
+
+def _dtype_of(folder: Path) -> torch.dtype:
+    """The dtype of a model folder's weights, as its config says; float32 where it does not."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    dtype: torch.dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
+    return dtype

@@ -1,0 +1,60 @@
+"""Losses of training, as pure functions of logits: sums over tokens, so that shares of a batch add up.
+
+In: logits, targets, the backbone's own logits, halting logits. Out: sums and the number of tokens in them; whoever
+trains divides one sum by the other when all shares of a batch are in. No model, no depth, no optimiser.
+
+Letters: V vocabulary; `...` any leading axes, such as iterates, rows and columns.
+Source: a loss on every iterate arXiv 2510.25741; KL to the unmoved backbone arXiv 2511.08577 (tokens that are right
+already must stay so); halting arXiv 2510.04871 section 4.6, by token.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
+
+IGNORED = -100  # the target of a token without loss; torch's own default
+
+
+class TokenSum(NamedTuple):
+    """A sum over tokens, with how many they are: scalars."""
+
+    total: Tensor
+    number: Tensor
+
+
+def answer_loss(logits_V: Tensor, targets: Tensor) -> TokenSum:
+    """Cross-entropy in nats, in at least float32, over the tokens whose target is not IGNORED."""
+    flat_NV, flat_N = _at_least_float32(logits_V).flatten(0, -2), targets.flatten()
+    return TokenSum(cross_entropy(flat_NV, flat_N, ignore_index=IGNORED, reduction="sum"), (flat_N != IGNORED).sum())
+
+
+def kl_to_backbone(base_logits_V: Tensor, logits_V: Tensor, targets: Tensor) -> TokenSum:
+    """KL(backbone || model) in nats over the tokens that the backbone's argmax gets right."""
+    keeps = (base_logits_V.argmax(-1) == targets)[..., None]
+    base_log, log = (log_softmax(_at_least_float32(logits), -1) for logits in (base_logits_V, logits_V))
+    each = torch.where(keeps, base_log.exp() * (base_log - log), 0.0)
+    return TokenSum(each.sum(), keeps.sum())
+
+
+def halting_loss(halting_logits: Tensor, logits_V: Tensor, answers: Tensor) -> TokenSum:
+    """Binary cross-entropy of q against "the argmax is the final answer", over tokens that have an answer."""
+    counted, right = answers != IGNORED, is_right(logits_V, answers)
+    each = binary_cross_entropy_with_logits(
+        _at_least_float32(halting_logits), right.to(torch.promote_types(halting_logits.dtype, torch.float32)),
+        reduction="none",
+    )  # fmt: skip
+    return TokenSum(torch.where(counted, each, 0.0).sum(), counted.sum())
+
+
+def is_right(logits_V: Tensor, targets: Tensor) -> Tensor:
+    """Whether each token's argmax is its target; False where the target is IGNORED."""
+    right: Tensor = logits_V.detach().argmax(-1) == targets
+    return right
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,0 +1,218 @@
+"""The loss of a Tiny Recursive Model over a frozen backbone's hidden states.
+
+In: hidden states, the columns that answer, targets for each deep recursion. Out: the loss of one supervision step, on
+every iterate that has a gradient, and the state the next step goes on from. It runs no backbone and no optimiser.
+
+    logits_r = lm_head(b + out(y_r)), r = 1…T
+    loss = mean over r and tokens of CE(logits_r, target_r)
+           + KL(backbone || logits_r) where the backbone's argmax is target_r + BCE of the halting logit
+
+Where intermediate results are known, target_r is the r-th of them, and the answer from the last step on, so that the
+recursion learns to hold what it has. A loss on the last iterate alone leaves a recursion dead (docs/recursion.md).
+
+Letters: B rows, T columns, K the columns that answer, D width, L hidden states that make x, S steps with targets of
+their own, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kit.errors import check_fields
+from kit.training.depth_schedule import DepthSchedule
+from kit.training.loop import Loss
+from kit.training.objective import IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
+from kit.trm.model import Columns, TinyRecursiveModel
+from kit.trm.recursion import State, deep_recursion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecursiveBatch:
+    """Frozen states of some rows, and what their answering columns should say.
+
+    hidden_LBTD, base_BTD: see kit.trm.language_model.Frozen. columns_BK: which columns answer; a row with fewer
+    repeats one and ignores its target. targets_SBK: of recursion 1…S, the last one the answer's and good for every
+    deeper one; IGNORED: no loss. mask_BT: 0 on padding; None: none. num_steps_BK: how many dependent steps an answer
+    takes, where that is known: for measures alone.
+    """
+
+    hidden_LBTD: tuple[Tensor, ...]
+    base_BTD: Tensor
+    position_BT: Tensor
+    columns_BK: Tensor
+    targets_SBK: Tensor
+    mask_BT: Tensor | None = None
+    num_steps_BK: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecursiveWeights:
+    """Shares of the loss beside the answer's. with_grad: the last recursions with a gradient; None: all (T)."""
+
+    kl: float = 0.0
+    halting: float = 0.0
+    with_grad: int | None = None
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("kl", self.kl >= 0, ">= 0"),
+            ("halting", self.halting >= 0, ">= 0"),
+            ("with_grad", self.with_grad is None or self.with_grad >= 1, ">= 1 or None"),
+        )
+        check_fields(self, checks)
+
+
+@dataclass(slots=True, kw_only=True)
+class RecursiveObjective:
+    """Deep supervision of a TRM; kit.training.loop's Objective.
+
+    lm_head: the backbone's own, frozen. depths: where T comes from. offload: the carried states wait on the CPU.
+    """
+
+    trm: TinyRecursiveModel
+    lm_head: Callable[[Tensor], Tensor]
+    depths: DepthSchedule
+    weights: RecursiveWeights = field(default_factory=RecursiveWeights)
+    num_supervision: int = 1
+    offload: bool = False
+
+    @property
+    def module(self) -> TinyRecursiveModel:
+        """See Objective."""
+        return self.trm
+
+    def loss(self, batch: RecursiveBatch, carry: State | None, rng: random.Random) -> Loss:
+        """See Objective; the carry is the last iterate's state, detached."""
+        depth = self.depths.draw(rng)
+        first_graded = depth - min(depth, self.weights.with_grad or depth)
+        base_BKD = at_columns(batch.base_BTD, batch.columns_BK)
+        base_BKV = self.lm_head(base_BKD).detach() if self.weights.kl else None
+        states = iterates(self.trm, batch, depth=depth, carry=carry, first_graded=first_graded)
+        sums = _Sums()
+        for index, state in enumerate(states):
+            if index >= first_graded:
+                targets_BK = batch.targets_SBK[min(index, len(batch.targets_SBK) - 1)]
+                y_BKD = answering(self.trm, batch, state)
+                logits_BKV = self.lm_head(joined(self.trm, base_BKD, y_BKD))
+                sums.add("answer", answer_loss(logits_BKV, targets_BK))
+                if base_BKV is not None:
+                    sums.add("kl", kl_to_backbone(base_BKV, logits_BKV, targets_BK), share=self.weights.kl)
+                if self.weights.halting:
+                    q_BK = self.trm.halting_logit(y_BKD)
+                    halting = halting_loss(q_BK, logits_BKV, batch.targets_SBK[-1])
+                    sums.add("halting", halting, share=self.weights.halting)
+                    _measure_halting(sums, q_BK, logits_BKV, batch.targets_SBK[-1])
+                _measure(sums, is_right(logits_BKV, targets_BK), targets_BK, batch, number=index + 1)
+        _measure_by_steps(sums, logits_BKV, batch)
+        device = torch.device("cpu") if self.offload else state.y.device
+        carried = State(*(each.detach().to(device) for each in state))
+        loss = TokenSum(torch.stack(sums.parts).sum(), sums.measured["answer"].number)
+        return Loss(answer=loss, carry=carried, measured=sums.measured)
+
+    def observe(self, means: Mapping[str, float]) -> None:
+        """See Objective."""
+        self.depths.observe(means)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Objective."""
+        return self.depths.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See Objective."""
+        self.depths.load_state_dict(state)
+
+
+def iterates(
+    trm: TinyRecursiveModel, batch: RecursiveBatch, *, depth: int, carry: State | None = None, first_graded: int = 0
+) -> Iterator[State]:
+    """The states after recursion 1…depth; gradients flow from recursion `first_graded` + 1 on.
+
+    They are the answering columns', in the form "states" all columns', since later ones read them.
+    """
+    x_BTD = trm.inject(batch.hidden_LBTD)
+    if trm.config.form == "states":
+        columns = Columns(position_BT=batch.position_BT, mask_BS=batch.mask_BT, num_keep=x_BTD.shape[1])
+        reader, x_BKD = trm.reader(x_BTD, columns, depth=depth), x_BTD
+    else:
+        reader = trm.reader_at(x_BTD, batch.position_BT, batch.columns_BK, mask_BT=batch.mask_BT)
+        x_BKD = at_columns(x_BTD, batch.columns_BK)
+    state = carry or trm.initial_state(*x_BKD.shape[:2])
+    state = State(state.y.to(x_BKD.device), state.z.to(x_BKD.device))
+    num_latent, num_applications = trm.config.num_latent, trm.config.num_applications
+    for index in range(depth):
+        with torch.set_grad_enabled(index >= first_graded and torch.is_grad_enabled()):
+            first = index * num_applications
+            state = deep_recursion(reader, x_BKD, state, num_latent=num_latent, rates=trm.rates, first=first)
+        yield state
+
+
+def answering(trm: TinyRecursiveModel, batch: RecursiveBatch, state: State) -> Tensor:
+    """y_BKD of the answering columns."""
+    return at_columns(state.y, batch.columns_BK) if trm.config.form == "states" else state.y
+
+
+def joined(trm: TinyRecursiveModel, base_BKD: Tensor, y_BKD: Tensor) -> Tensor:
+    """What the backbone's head reads: [B, K, D] in the backbone's dtype."""
+    return base_BKD + trm.delta(y_BKD).to(base_BKD.dtype)
+
+
+def at_columns(hidden_BTD: Tensor, columns_BK: Tensor) -> Tensor:
+    """The chosen columns of each row, [B, K, D]."""
+    return hidden_BTD.gather(1, columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1]))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """The parts of the loss so far, and what was measured, by name."""
+
+    parts: list[Tensor] = field(default_factory=list)
+    measured: dict[str, TokenSum] = field(default_factory=dict)
+
+    def add(self, name: str, each: TokenSum, *, share: float = 1.0) -> None:
+        """A part of the loss."""
+        self.parts.append(share * each.total)
+        self.measure(name, each)
+
+    def measure(self, name: str, each: TokenSum) -> None:
+        """Something that is no part of the loss."""
+        total, number = each.total.detach(), each.number
+        if before := self.measured.get(name):
+            total, number = total + before.total, number + before.number
+        self.measured[name] = TokenSum(total, number)
+
+
+def _measure(sums: _Sums, right_BK: Tensor, targets_BK: Tensor, batch: RecursiveBatch, *, number: int) -> None:
+    """How often iterate `number` has its target; apart for answers it cannot have yet, and those it must hold."""
+    counted_BK = targets_BK != IGNORED
+    sums.measure(f"right/{number}", _share_of(right_BK, counted_BK))
+    if batch.num_steps_BK is not None:
+        is_held_BK = batch.num_steps_BK < number
+        sums.measure(f"reached/{number}", _share_of(right_BK, counted_BK & ~is_held_BK))
+        sums.measure(f"held/{number}", _share_of(right_BK, counted_BK & is_held_BK))
+
+
+def _measure_halting(sums: _Sums, q_BK: Tensor, logits_BKV: Tensor, answers_BK: Tensor) -> None:
+    """How often "q > 0" says of a token what is true."""
+    agrees_BK = (q_BK > 0) == is_right(logits_BKV, answers_BK)
+    sums.measure("halting_right", _share_of(agrees_BK, answers_BK != IGNORED))
+
+
+def _measure_by_steps(sums: _Sums, logits_BKV: Tensor, batch: RecursiveBatch) -> None:
+    """How often the last iterate has the answer, by the number of steps that it takes."""
+    if batch.num_steps_BK is None:
+        return
+    steps_BK, answers_BK = batch.num_steps_BK, batch.targets_SBK[-1]
+    right_BK = is_right(logits_BKV, answers_BK)
+    for num_steps in sorted(set(steps_BK.flatten().tolist())):
+        counted_BK = (steps_BK == num_steps) & (answers_BK != IGNORED)
+        sums.measure(f"solved/{num_steps}", _share_of(right_BK, counted_BK))
+
+
+def _share_of(right_BK: Tensor, counted_BK: Tensor) -> TokenSum:
+    return TokenSum((right_BK & counted_BK).sum(), counted_BK.sum())

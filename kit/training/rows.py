@@ -1,0 +1,159 @@
+"""Examples as rows of tokens: the chat as the template writes it, and which part of it is the answer.
+
+In: examples with worked solutions, a tokenizer with a chat template. Out: rows, tokenised once and cached by a hash of
+all they depend on; and batches of fixed shapes, padded on the right.
+
+The prompt is tokenised alone and the answer after it, as generation does, and ends with the end-of-turn token, which
+has a loss. What has none is told by position, never by a token's id: SmolLM2 pads with its end-of-turn token.
+
+Letters: B rows, T columns, K the columns that answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kit.answers.extraction import last_boxed
+from kit.data.examples import MathExample
+from kit.data.sets import clean_solution
+from kit.engines.text.chat import render
+from kit.errors import InputError, cannot_write
+from kit.prompting import build_prompt
+from kit.training.language import LanguageBatch
+from kit.training.objective import IGNORED
+
+COLUMNS_MULTIPLE = 64
+"""Shapes of batches are multiples of it: few enough that their memory is used again and again."""
+
+AnswerStyle = Literal["worked", "at_once"]
+"""The set's own solution, or the boxed answer alone."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows one after the other. offsets: where each begins, and the end of the last; answers: where its answer does."""
+
+    tokens: Any  # int32, all rows
+    offsets: Any  # int64 [N + 1]
+    answers: Any  # int64 [N], counted from the row's begin
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.answers)
+
+    @property
+    def sha256(self) -> str:
+        """Of tokens and offsets, for whatever is computed from them."""
+        digest = hashlib.sha256()
+        for part in (self.tokens, self.offsets, self.answers):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Of each row, in tokens."""
+        return [int(length) for length in np.diff(self.offsets)]
+
+    def tokens_of(self, row: int) -> Tensor:
+        """int64 [T]."""
+        return torch.from_numpy(self.tokens[self.offsets[row] : self.offsets[row + 1]].astype(np.int64))
+
+    def batch(self, rows_B: Sequence[int]) -> LanguageBatch:
+        """Some rows, padded on the right; every column before a token of the answer has it as its target."""
+        tokens_B = [self.tokens_of(row) for row in rows_B]
+        begins_B = [int(self.answers[row]) for row in rows_B]
+        num_columns = _fixed(max(map(len, tokens_B)))
+        num_answering = _fixed(max(len(tokens) - begin for tokens, begin in zip(tokens_B, begins_B, strict=True)))
+        ids_BT = torch.zeros(len(rows_B), num_columns, dtype=torch.long)
+        mask_BT = torch.zeros_like(ids_BT)
+        columns_BK = torch.zeros(len(rows_B), num_answering, dtype=torch.long)
+        targets_BK = torch.full_like(columns_BK, IGNORED)
+        for place, (tokens, begin) in enumerate(zip(tokens_B, begins_B, strict=True)):
+            ids_BT[place, : len(tokens)] = tokens
+            mask_BT[place, : len(tokens)] = 1
+            answer = tokens[begin:]
+            columns_BK[place] = begin - 1  # for the places that stay unused
+            columns_BK[place, : len(answer)] = torch.arange(begin - 1, len(tokens) - 1)
+            targets_BK[place, : len(answer)] = answer
+        return LanguageBatch(ids_BT=ids_BT, columns_BK=columns_BK, targets_BK=targets_BK, mask_BT=mask_BT)
+
+
+def rows_of(
+    examples: Sequence[MathExample], tokenizer: Any, *, max_length: int, style: AnswerStyle, cache: Path
+) -> Rows:
+    """The rows of examples whose solution has an answer and that fit into max_length tokens; the others are counted.
+
+    Raises: InputError if the tokenizer has no chat template or end token, or if no example is left; StorageError.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise InputError("the model's tokenizer has no chat template; train from an instruct model's folder")
+    if tokenizer.eos_token_id is None:
+        raise InputError("the model's tokenizer has no end-of-sequence token; a trained model would never stop")
+    texts = [(render(tokenizer, build_prompt(e.problem)).text, _answer(e, style)) for e in examples]
+    key = hashlib.sha256(json.dumps([texts, tokenizer.eos_token_id, max_length]).encode())
+    key.update(tokenizer.backend_tokenizer.to_str().encode())
+    path = cache / f"{key.hexdigest()[:32]}.npz"
+    if path.is_file():
+        with np.load(path) as found:
+            return Rows(tokens=found["tokens"], offsets=found["offsets"], answers=found["answers"])
+    rows = _tokenised(texts, tokenizer, max_length)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, tokens=rows.tokens, offsets=rows.offsets, answers=rows.answers)
+        part.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return rows
+
+
+def _tokenised(texts: Sequence[tuple[str, str]], tokenizer: Any, max_length: int) -> Rows:
+    kept, answers = [], []
+    num_empty = num_long = 0
+    for prompt, answer in texts:
+        if not answer:
+            num_empty += 1
+            continue
+        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        answer_ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        if len(prompt_ids) + len(answer_ids) > max_length:
+            num_long += 1
+            continue
+        kept.append(prompt_ids + answer_ids)
+        answers.append(len(prompt_ids))
+    told = f"{num_empty} without a boxed answer, {num_long} longer than {max_length} tokens"
+    if not kept:
+        raise InputError(
+            f"none of {len(texts)} examples can be trained on: {told}; raise --max_length, or look at them"
+        )
+    if num_empty or num_long:
+        log.warning("of %d examples left out: %s", len(texts), told)
+    return Rows(
+        tokens=np.concatenate([np.array(row, dtype=np.int32) for row in kept]),
+        offsets=np.cumsum([0, *map(len, kept)]).astype(np.int64),
+        answers=np.array(answers, dtype=np.int64),
+    )
+
+
+def _answer(example: MathExample, style: AnswerStyle) -> str:
+    """What the model is to say; empty where the solution shows no answer."""
+    if style == "at_once":
+        return rf"\boxed{{{example.gold}}}"
+    solution = clean_solution(example.solution).strip()
+    return solution if last_boxed(solution) is not None else ""
+
+
+def _fixed(length: int) -> int:
+    return -(-length // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE

@@ -1,0 +1,315 @@
+"""One run of `kit train`: data and backbone in, trained weights in the field's formats out.
+
+    DIR/settings.json  checkpoint.pt  log.jsonl  tensorboard/  curves.png  trm/ | model/ | adapter/
+
+Rows and hidden states are cached by content hash, apart from the run's folder, so that runs share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kit.config import machine_facts
+from kit.data.examples import DataSet
+from kit.data.sets import load
+from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.errors import InputError, TrainingError
+from kit.lock import held
+from kit.training.batches import Batches, RecursiveBatches, kept_layers, states_of
+from kit.training.checkpoint import CHECKPOINT
+from kit.training.depth_schedule import UniformDepth
+from kit.training.ema import averaged_weights
+from kit.training.hidden_states import HiddenStates
+from kit.training.language import LanguageObjective
+from kit.training.launch import AcceleratedWorkers
+from kit.training.loop import LoopRecipe, Objective, Training, Update
+from kit.training.methods import RESULTS, Prepared, prepare
+from kit.training.optimiser import OptimiserRecipe, trainable
+from kit.training.records import RunRecord, draw_curves
+from kit.training.recursive import RecursiveObjective, RecursiveWeights
+from kit.training.rows import Rows, rows_of
+from kit.training.settings import TrainSettings
+from kit.trm.checkpoint import weights_sha256
+
+CACHE = Path("out/cache/training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """result: the folder to load; is_whole: whether all groups are done; num_parameters: trained ones."""
+
+    result: Path | None
+    is_whole: bool
+    num_parameters: int
+    num_rows: int
+    curves: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchers:
+    """Who is told. states: rows whose hidden states are done, of how many; update: each one; should_stop: asked."""
+
+    states: Callable[[int, int], None] = lambda done, of: None
+    update: Callable[[Update], None] = lambda update: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def train(
+    settings: TrainSettings, *, resume_from: Path | None = None, cache: Path = CACHE, watchers: Watchers | None = None
+) -> Trained:
+    """Train to the end, or until asked to stop, which saves.
+
+    resume_from: go on from the checkpoint in that folder; without it an output folder that has one is refused.
+    Raises: InputError, MissingError, StorageError, TrainingError.
+    """
+    watchers = watchers or Watchers()
+    path = settings.output_dir / CHECKPOINT
+    if path.exists() and resume_from != settings.output_dir:
+        folder = settings.output_dir
+        raise InputError(f"{folder} holds a run; go on with --resume {folder}, or name another output_dir")
+    workers = AcceleratedWorkers(cpu=_on_cpu(settings), bf16=settings.bf16)
+    if settings.batch_size % workers.number:
+        raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
+    writes = workers.rank == 0
+    with held(settings.output_dir) if writes else nullcontext():
+        if writes:
+            settings.write()
+            if resume_from is not None and resume_from != settings.output_dir:
+                shutil.copyfile(resume_from / CHECKPOINT, path)
+        workers.wait()
+        run = _Run.opened(settings, workers, cache, watchers)
+        training = run.training(path, watchers)
+        head = {**run.head, "resumed_at": training.num_groups_done}
+        with RunRecord(settings.output_dir, head) if writes else nullcontext() as record:
+            training.tell = run.teller(record, watchers)
+            is_whole = run_within_memory(training, settings)
+        workers.wait()
+        return run.finished(training, is_whole=is_whole, writes=writes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    settings: TrainSettings
+    workers: AcceleratedWorkers
+    prepared: Prepared
+    objective: Objective[Any]
+    rows: Rows
+    batches: Batches | RecursiveBatches
+    data: DataSet
+    backbone_sha256: str
+
+    @classmethod
+    def opened(cls, settings: TrainSettings, workers: AcceleratedWorkers, cache: Path, watchers: Watchers) -> _Run:
+        data = load(settings.dataset, split="train", limit=settings.num_samples, seed=settings.seed)
+        tokenizer = load_tokenizer(settings.model)
+        rows = rows_of(
+            data.examples, tokenizer, max_length=settings.max_length, style=settings.answers, cache=cache / "rows"
+        )
+        dtype = "bfloat16" if settings.bf16 else "float32"
+        backbone = load_model(settings.model, device=str(workers.device.type), dtype=dtype)
+        prepared = prepare(backbone, settings)
+        sha256 = weights_sha256(settings.model)
+        return cls(
+            settings=settings,
+            workers=workers,
+            prepared=prepared,
+            objective=_objective(settings, prepared),
+            rows=rows,
+            batches=_batches(settings, workers, prepared, rows, sha256, cache / "hidden_states", watchers),
+            data=data,
+            backbone_sha256=sha256,
+        )
+
+    @property
+    def num_groups(self) -> int:
+        """Groups that take every row `epochs` times; the last one is filled up from one more epoch."""
+        rows_a_group = self.settings.batch_size * self.settings.gradient_accumulation
+        return math.ceil(self.settings.epochs * len(self.rows) / rows_a_group)
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What a record needs to be judged later."""
+        return {
+            "settings": self.settings.plain(),
+            **machine_facts(),
+            "device": str(self.workers.device),
+            "processes": self.workers.number,
+            "data_sha256": self.data.sha256,
+            "backbone_sha256": self.backbone_sha256,
+            "rows": len(self.rows),
+            "groups": self.num_groups,
+            "trained_parameters": self.num_parameters,
+        }
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained ones."""
+        return sum(parameter.numel() for parameter in trainable(self.prepared.module).values())
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides the weights; where the run lies and how often it is saved does not."""
+        decides = {
+            name: value
+            for name, value in self.settings.plain().items()
+            if name not in ("model", "output_dir", "dataset", "device", "save_every")
+        }
+        told = [decides, self.rows.sha256, self.backbone_sha256, self.workers.number]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def training(self, path: Path, watchers: Watchers) -> Training[Any]:
+        """The loop, where the checkpoint left it."""
+        settings = self.settings
+        num_updates = self.num_groups * self.objective.num_supervision
+        recipe = LoopRecipe(
+            num_groups=self.num_groups,
+            optimiser=OptimiserRecipe(
+                learning_rate=settings.learning_rate,
+                warmup_updates=min(settings.warmup, num_updates // 10),  # a short run has to learn something too
+                weight_decay=settings.weight_decay,
+            ),
+            ema_decay=settings.ema,
+            save_every=settings.save_every,
+            seed=settings.seed,
+            fingerprint=self.fingerprint,
+        )
+        return Training(
+            objective=self.objective,
+            batches=self.batches.of_group,
+            recipe=recipe,
+            path=path,
+            should_stop=watchers.should_stop,
+            workers=self.workers,
+        )
+
+    def teller(self, record: RunRecord | None, watchers: Watchers) -> Callable[[Update], None]:
+        """Tokens a second: by the time since the update before."""
+        before = 0.0
+
+        def tell(update: Update) -> None:
+            nonlocal before
+            seconds, before = update.seconds - before, update.seconds
+            if record is not None:
+                record.tell(update, tokens_per_s=update.num_tokens / max(1e-9, seconds))
+                watchers.update(update)
+
+        return tell
+
+    def finished(self, training: Training[Any], *, is_whole: bool, writes: bool) -> Trained:
+        """Save the averaged weights of a run that is whole, and draw its curves."""
+        result = curves = None
+        if is_whole and writes:
+            result = self.settings.output_dir / RESULTS[self.settings.method]
+            with averaged_weights(trainable(self.prepared.module).values(), training.average):
+                self.prepared.save(result)
+            title = f"{self.settings.method} on {Path(self.settings.dataset).name}"
+            curves = draw_curves(self.settings.output_dir, title=title)
+        return Trained(
+            result=result,
+            is_whole=is_whole,
+            num_parameters=self.num_parameters,
+            num_rows=len(self.rows),
+            curves=curves,
+        )
+
+
+def _objective(settings: TrainSettings, prepared: Prepared) -> Objective[Any]:
+    if settings.method != "trm":
+        return LanguageObjective(module=prepared.module, language_model=prepared.backbone)
+    least, most = settings.depths
+    with_grad = None if settings.with_grad is None else min(settings.with_grad, most)
+    return RecursiveObjective(
+        trm=prepared.module,  # type: ignore[arg-type]  # the method trm's is one
+        lm_head=prepared.backbone.get_output_embeddings(),
+        depths=UniformDepth(least=least, most=most),
+        weights=RecursiveWeights(kl=settings.kl, halting=settings.halting, with_grad=with_grad),
+        num_supervision=settings.N_supervision,
+        offload=settings.gradient_accumulation > 1,
+    )
+
+
+def _batches(
+    settings: TrainSettings,
+    workers: AcceleratedWorkers,
+    prepared: Prepared,
+    rows: Rows,
+    backbone_sha256: str,
+    folder: Path,
+    watchers: Watchers,
+) -> Batches | RecursiveBatches:
+    """A TRM's have hidden states: the first process computes them, the others read them."""
+    batches = Batches(
+        rows=rows,
+        batch_size=settings.batch_size,
+        accumulated=settings.gradient_accumulation,
+        seed=settings.seed,
+        rank=workers.rank,
+        number=workers.number,
+        device=workers.device,
+    )
+    if settings.method != "trm":
+        return batches
+    layers = kept_layers(settings.feature_layers)
+
+    def tell(num_done: int) -> None:
+        watchers.states(num_done, len(rows))
+        if watchers.should_stop():
+            raise KeyboardInterrupt  # what is done is on disk
+
+    def make() -> HiddenStates:
+        return states_of(
+            rows,
+            prepared.backbone,
+            backbone_sha256=backbone_sha256,
+            layers=layers,
+            batch_size=settings.batch_size,
+            folder=folder,
+            tell=tell,
+        )
+
+    if workers.rank == 0:
+        make()
+    workers.wait()
+    return RecursiveBatches(
+        batches=batches,
+        states=make(),
+        layers=layers,
+        feature_layers=settings.feature_layers,
+        dtype=prepared.backbone.dtype,
+    )
+
+
+def run_within_memory(training: Training[Any], settings: TrainSettings) -> bool:
+    """Run; where memory does not suffice, say which setting to lower.
+
+    Raises: TrainingError.
+    """
+    try:
+        return training.run()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(settings) from error
+    except RuntimeError as error:  # the CPU's allocator has no class of its own
+        if "can't allocate memory" in str(error):
+            raise _out_of_memory(settings) from error
+        raise
+
+
+def _out_of_memory(settings: TrainSettings) -> TrainingError:
+    return TrainingError(
+        f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size and "
+        "double gradient_accumulation, which gives the same updates; then lower max_length"
+    )
+
+
+def _on_cpu(settings: TrainSettings) -> bool:
+    return settings.device == "cpu" or not torch.cuda.is_available()

@@ -1,0 +1,131 @@
+"""What `kit train` is asked for: one dataclass, whose fields are the command's flags and the run's settings file.
+
+Checks ranges and reads and writes JSON; opens no model and no data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kit.errors import InputError, MissingError, cannot_write, check_fields
+from kit.sampling import MAX_DEPTH
+
+Method = Literal["trm", "finetune", "lora"]
+
+SETTINGS = "settings.json"
+
+LEARNING_RATES: dict[str, float] = {"trm": 1e-4, "finetune": 1e-5, "lora": 1e-4}
+"""Where none is given. TRM: the paper's. LoRA's is ten times a fine-tune's: a common rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """One run of training.
+
+    dataset: as kit.data.sets.load takes it. num_samples: so many examples, drawn by the seed; None: all. answers:
+    the set's worked solutions, or the boxed answer at once. batch_size: rows of a batch over all processes.
+    gradient_accumulation: batches of an update. lr: its peak; None: the method's own. N_supervision, T_recursion,
+    num_latent: N_sup, T and n of the paper. T_spread: "random" draws T uniform on 1…2T - 1, whose mean is T, without
+    which no other T works later; "fixed" is the paper's. with_grad: the last recursions with a gradient; None: all.
+    n_layers: of the fine-tune, the backbone's last. rank: LoRA's.
+    """
+
+    method: Method
+    model: Path
+    output_dir: Path
+    dataset: str = "gsm8k"
+    num_samples: int | None = None
+    answers: Literal["worked", "at_once"] = "worked"
+    epochs: int = 1
+    batch_size: int = 8
+    gradient_accumulation: int = 1
+    lr: float | None = None
+    warmup: int = 50
+    weight_decay: float = 0.1
+    max_length: int = 512
+    freeze_lm_head: bool = True
+    ema: float = 0.999
+    seed: int = 0
+    bf16: bool = False
+    device: str = "auto"
+    save_every: int = 50
+    N_supervision: int = 16
+    T_recursion: int = 3
+    T_spread: Literal["random", "fixed"] = "random"
+    num_latent: int = 6
+    form: Literal["anchor", "states", "token"] = "anchor"
+    feature_layers: tuple[int, ...] = (-1,)
+    with_grad: int | None = None
+    kl: float = 0.1
+    halting: float = 0.5
+    n_layers: int = 1
+    rank: int = 64
+
+    def __post_init__(self) -> None:
+        deepest = self.T_recursion if self.T_spread == "fixed" else 2 * self.T_recursion - 1
+        checks = [
+            ("num_samples", self.num_samples is None or self.num_samples >= 1, ">= 1"),
+            ("lr", self.lr is None or (self.lr > 0 and math.isfinite(self.lr)), "> 0"),
+            ("ema", 0 <= self.ema < 1, "in [0, 1)"),
+            ("T_recursion", self.T_recursion >= 1 and deepest <= MAX_DEPTH, f">= 1, its draws <= {MAX_DEPTH}"),
+            ("answers", self.answers in ("worked", "at_once"), "worked or at_once"),
+            ("freeze_lm_head", self.freeze_lm_head or self.method == "finetune",
+             "true for a TRM or a LoRA, which are saved without the backbone's head"),
+        ]  # fmt: skip
+        counts = ("epochs", "batch_size", "gradient_accumulation", "max_length", "save_every", "N_supervision",
+                  "num_latent", "n_layers", "rank")  # fmt: skip
+        check_fields(self, [*((name, getattr(self, name) >= 1, ">= 1") for name in counts), *checks])
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak of the learning rate."""
+        return self.lr if self.lr is not None else LEARNING_RATES[self.method]
+
+    @property
+    def depths(self) -> tuple[int, int]:
+        """The least and the most T of an update."""
+        return (self.T_recursion, self.T_recursion) if self.T_spread == "fixed" else (1, 2 * self.T_recursion - 1)
+
+    def write(self) -> None:
+        """Write the settings into the run's folder.
+
+        Raises: StorageError.
+        """
+        path = self.output_dir / SETTINGS
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.plain(), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON: paths as texts, tuples as lists."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()} | {
+            "feature_layers": list(self.feature_layers)
+        }
+
+
+def read_settings(folder: Path, **changes: Any) -> TrainSettings:
+    """The settings of a run, to go on with it in its own folder or in `changes["output_dir"]`.
+
+    Raises: MissingError, InputError.
+    """
+    path = folder / SETTINGS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"{path} is missing; --resume takes the folder of a run of `kit train`") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    known = {field.name for field in dataclasses.fields(TrainSettings)}
+    if not isinstance(found, dict) or not found.keys() <= known:
+        raise InputError(f"{path} holds settings of another version; begin a new run")
+    paths = {name: Path(found[name]) for name in ("model", "output_dir") if name in found}
+    layers = {"feature_layers": tuple(found.get("feature_layers", (-1,)))}
+    return TrainSettings(**{**found, **layers, **paths, "output_dir": folder, **changes})

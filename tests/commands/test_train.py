@@ -1,0 +1,99 @@
+"""`kit train` as its user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kit import cli
+from tests.training import small_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    small_model.write_backbone(tmp_path / "backbone")
+    small_model.write_data(tmp_path / "train.jsonl")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SMALL = ["--model", "backbone", "--dataset", "train.jsonl", "--batch_size", "4", "--device", "cpu"]
+
+
+def test_help_shows_three_worked_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("  kit train ")] == [
+        "trm",
+        "finetune",
+        "lora",
+    ]
+
+
+def test_a_run_says_where_its_result_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "lora", *SMALL, "--rank", "2", "--output_dir", "out"]) == 0
+    out = capsys.readouterr().out
+    assert "parameters trained on 12 examples: out/adapter" in out
+    assert "curves: out/curves.png" in out
+    assert (folder / "out/adapter/adapter_model.safetensors").is_file()
+
+
+def test_resume_takes_its_settings_from_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "finetune", *SMALL, "--output_dir", "out", "--epochs", "1"]) == 0
+    assert cli.main(["train", "finetune", "--resume", "out"]) == 0
+    assert cli.main(["train", "finetune", "--resume", "out", "--epochs", "9"]) == 1
+    assert "leave out --epochs" in capsys.readouterr().err
+
+
+def test_a_method_resumes_its_own_runs_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "finetune", *SMALL, "--output_dir", "out", "--epochs", "1"]) == 0
+    assert cli.main(["train", "lora", "--resume", "out"]) == 1
+    assert "out is a run of finetune" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--dataset", "gms8k"], "did you mean 'gsm8k'"),
+        (["--dataset", "none.jsonl"], "none.jsonl"),
+        (["--model", "nowhere"], "nowhere"),
+        (["--epochs", "0"], "epochs must be >= 1"),
+        (["--no-freeze_lm_head"], "saved without the backbone's head"),
+        (["--resume", "nowhere"], "nowhere/settings.json is missing"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_fault_is_one_line(more: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = more if "--resume" in more else [*SMALL, *more]
+    assert cli.main(["train", "trm", *arguments, "--output_dir", "out"]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_run_goes_on(folder: Path) -> None:
+    command = [sys.executable, "-m", "kit.cli", "train", "trm"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(
+        [*command, *SMALL, "--num_latent", "1", "--N_supervision", "2", "--output_dir", "out", "--epochs", "60"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    log = folder / "out/log.jsonl"
+    while not (log.exists() and len(log.read_text(encoding="utf-8").splitlines()) > 3):
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.send_signal(signal.SIGINT)
+    out, _ = first.communicate()
+    assert first.returncode == 130
+    assert "kit train trm --resume out" in out
+    done = subprocess.run([*command, "--resume", "out"], cwd=folder, env=environment, check=False, capture_output=True)
+    assert done.returncode == 0
+    heads = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith('{"head"')]
+    assert 0 < heads[1]["head"]["resumed_at"] < heads[1]["head"]["groups"]

@@ -1,0 +1,248 @@
+"""A whole run of `kit train`: what it leaves, that it goes on, and that two processes are one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.errors import InputError, MissingError, SettingError, TrainingError
+from kit.training import checkpoint
+from kit.training.records import updates_of
+from kit.training.run import Trained, Watchers, run_within_memory, train
+from kit.training.settings import TrainSettings, read_settings
+from kit.trm import checkpoint as trm_checkpoint
+from tests.training import small_model
+
+RESULT = {
+    "trm": "trm/model.safetensors",
+    "finetune": "model/model.safetensors",
+    "lora": "adapter/adapter_model.safetensors",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    small_model.write_backbone(tmp_path / "backbone")
+    small_model.write_data(tmp_path / "train.jsonl")
+    return tmp_path
+
+
+def run(settings: TrainSettings, folder: Path, **more: Any) -> Trained:
+    return train(settings, cache=folder / "cache", **more)
+
+
+def weights(folder: Path, method: str, output: str = "") -> dict[str, torch.Tensor]:
+    return load_file(folder / (output or method) / RESULT[method])
+
+
+def losses(folder: Path) -> list[float]:
+    return [update["loss"] for update in updates_of(folder)]
+
+
+def test_a_trm_lowers_its_loss_and_loads_onto_its_backbone(folder: Path) -> None:
+    trained = run(small_model.settings(folder, "trm", epochs=8), folder)
+    assert trained.is_whole
+    assert trained.result == folder / "trm/trm"
+    assert losses(folder / "trm")[-1] < losses(folder / "trm")[0] - 1
+    backbone = load_model(folder / "backbone", device="cpu", dtype="float32")
+    model = trm_checkpoint.load(trained.result, backbone)
+    tokens = load_tokenizer(folder / "backbone")("What is 3 + 4?", return_tensors="pt")["input_ids"]
+    assert not torch.equal(model(tokens, depth=2).logits, model(tokens, depth=0).logits)
+
+
+def test_a_fine_tune_is_a_plain_folder_of_which_the_last_layer_alone_has_changed(folder: Path) -> None:
+    trained = run(small_model.settings(folder, "finetune", epochs=6), folder)
+    assert trained.result is not None
+    before = AutoModelForCausalLM.from_pretrained(folder / "backbone").state_dict()
+    after = AutoModelForCausalLM.from_pretrained(trained.result).state_dict()
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("model.layers.1.") for name in changed)
+    assert load_tokenizer(trained.result).chat_template
+    assert losses(folder / "finetune")[-1] < losses(folder / "finetune")[0] - 0.2
+
+
+def test_a_lora_is_an_adapter_that_peft_loads_and_names_no_path_of_this_machine(folder: Path) -> None:
+    from peft import PeftModel
+
+    trained = run(small_model.settings(folder, "lora", epochs=6), folder)
+    assert trained.result is not None
+    config = json.loads((trained.result / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "backbone"
+    assert config["r"] == 2
+    assert {file.name for file in trained.result.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    backbone = load_model(folder / "backbone", device="cpu", dtype="float32")
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        before = backbone(tokens).logits
+        after = PeftModel.from_pretrained(backbone, trained.result)(tokens).logits
+    assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("method", ["trm", "lora"])
+def test_a_stopped_run_goes_on_to_the_same_bits(folder: Path, method: str) -> None:
+    whole = small_model.settings(folder, method, output_dir=folder / "whole")
+    run(whole, folder)
+    broken, told = replace(whole, output_dir=folder / "broken"), []
+    stopped = run(broken, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 3))
+    assert not stopped.is_whole
+    assert stopped.result is None
+    assert run(read_settings(folder / "broken"), folder, resume_from=folder / "broken").is_whole
+    expected, found = weights(folder, method, "whole"), weights(folder, method, "broken")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert losses(folder / "broken") == losses(folder / "whole")
+
+
+def test_a_run_may_go_on_in_another_folder_and_leaves_the_first_as_it_was(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    before = (folder / "finetune/checkpoint.pt").read_bytes()
+    elsewhere = read_settings(folder / "finetune", output_dir=folder / "elsewhere")
+    assert run(elsewhere, folder, resume_from=folder / "finetune").is_whole
+    assert (folder / "finetune/checkpoint.pt").read_bytes() == before
+    assert (folder / "elsewhere/model").is_dir()
+
+
+def test_a_run_leaves_its_settings_its_log_its_events_and_its_curves(folder: Path) -> None:
+    settings = small_model.settings(folder, "trm")
+    trained = run(settings, folder)
+    assert read_settings(folder / "trm") == settings
+    head = json.loads((folder / "trm/log.jsonl").read_text(encoding="utf-8").splitlines()[0])["head"]
+    assert head["settings"] == settings.plain()
+    assert head["trained_parameters"] == trained.num_parameters
+    updates = updates_of(folder / "trm")
+    assert [update["number"] for update in updates] == list(range(2 * 6))
+    assert {"loss", "grad_norm", "tokens_per_s", "halting", "halting_right", "right/1"} <= updates[-1].keys()
+    assert list((folder / "trm/tensorboard").glob("events.*"))
+    assert trained.curves is not None
+    assert trained.curves.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_backbone_runs_once_for_all_epochs_and_runs(folder: Path) -> None:
+    settings, seen = small_model.settings(folder, "trm"), []
+    watchers = Watchers(states=lambda done, of: seen.append((done, of)))
+    run(settings, folder, watchers=watchers)
+    assert seen == [(12, 12)]
+    run(replace(settings, output_dir=folder / "again", T_recursion=1), folder, watchers=watchers)
+    assert len(seen) == 1
+
+
+def test_hidden_states_can_be_interrupted_and_go_on(folder: Path) -> None:
+    settings = small_model.settings(folder, "trm")
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, folder, watchers=Watchers(should_stop=lambda: True))
+    assert run(settings, folder).is_whole
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(folder: Path) -> None:
+    settings = small_model.settings(folder, "finetune")
+    run(settings, folder)
+    with pytest.raises(InputError, match="holds a run; go on with --resume"):
+        run(settings, folder)
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    other = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    with torch.no_grad():
+        other.model.norm.weight.add_(0.01)
+    other.save_pretrained(folder / "backbone")
+    with pytest.raises(InputError, match="another run"):
+        run(settings, folder, resume_from=settings.output_dir)
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(folder: Path) -> None:
+    backbone = AutoModelForCausalLM.from_pretrained(folder / "backbone")
+    with torch.no_grad():
+        backbone.model.layers[0].mlp.down_proj.weight.fill_(float("nan"))
+    backbone.save_pretrained(folder / "backbone")
+    with pytest.raises(TrainingError, match="group 0 of 6 is nan"):
+        run(small_model.settings(folder, "finetune"), folder)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_says_which_setting_to_lower(tmp_path: Path, error: Exception) -> None:
+    class TooLarge:
+        def run(self) -> bool:
+            raise error
+
+    with pytest.raises(TrainingError, match="halve batch_size and double gradient_accumulation"):
+        run_within_memory(TooLarge(), small_model.settings(tmp_path, "trm"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["trm", "finetune"])
+def test_bfloat16_products_leave_float32_weights(folder: Path, method: str) -> None:
+    settings = small_model.settings(folder, method, bf16=True, epochs=6)
+    run(settings, folder)
+    state = checkpoint.load(settings.output_dir / "checkpoint.pt")
+    assert {tensor.dtype for tensor in state["weights"].values()} == {torch.float32}
+    assert losses(settings.output_dir)[-1] < losses(settings.output_dir)[0] - 0.2
+
+
+@pytest.mark.parametrize("form", ["states", "token"])
+def test_every_form_of_recursion_trains(folder: Path, form: str) -> None:
+    assert run(small_model.settings(folder, "trm", form=form, epochs=1), folder).is_whole
+
+
+def test_truncated_gradients_and_several_feature_layers_train(folder: Path) -> None:
+    settings = small_model.settings(
+        folder, "trm", with_grad=1, feature_layers=(0, 1), gradient_accumulation=2, T_spread="fixed", epochs=1
+    )
+    assert run(settings, folder).is_whole
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_and_weights_of_one(folder: Path) -> None:
+    """torchrun with gloo: `accelerate launch --cpu` would silently run one."""
+    small_model.write_data(folder / "train.jsonl", num_rows=13)
+    run(small_model.settings(folder, "trm", output_dir=folder / "one"), folder)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    script = [str(Path(__file__).parent / "two_processes.py"), str(folder)]
+    ran = subprocess.run([*command, *script], capture_output=True, text=True, check=False, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    head = json.loads((folder / "two/log.jsonl").read_text(encoding="utf-8").splitlines()[0])["head"]
+    assert head["processes"] == 2
+    assert losses(folder / "two") == pytest.approx(losses(folder / "one"), rel=1e-4)
+    one, two = weights(folder, "trm", "one"), weights(folder, "trm", "two")
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"epochs": 0}, "epochs must be >= 1"),
+        ({"lr": -1.0}, "lr must be > 0"),
+        ({"freeze_lm_head": False}, "freeze_lm_head must be true for a TRM"),
+        ({"T_recursion": 10_000}, "T_recursion"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingError, match=told):
+        small_model.settings(tmp_path, "trm", **changes)
+
+
+def test_more_layers_than_the_backbone_has_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="n_layers must be at most 2"):
+        run(small_model.settings(folder, "finetune", n_layers=3), folder)
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="takes the folder of a run"):
+        read_settings(tmp_path)
