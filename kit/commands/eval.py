@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _STYLES = ("boxed", "lm-eval")
 _TRACKERS = ("tensorboard", "wandb", "trackio")
-_REPORT_NAME = "report.html"
 _VARIED = 0.8  # temperature of several samples, unless one is given: that of the solver's own attempts
 
 
@@ -132,7 +131,7 @@ def eval_command(args: argparse.Namespace) -> int:
         signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: end cleanly and show what there is
     from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
-    from kit.evaluation.head import make_head
+    from kit.evaluation.head import make_head, session_facts
     from kit.evaluation.plan import label_of
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
@@ -141,10 +140,10 @@ def eval_command(args: argparse.Namespace) -> int:
     plan = asked_plan(args)
     asked = asked_model(args, [depth for depth in plan.depths if depth is not None])
     out = args.out or Path("out/eval") / label_of(plan.data).replace("/", "-")
-    head = make_head(asked.model, plan, commit=commit())
+    head, session = make_head(asked.model, plan), session_facts(asked.model, commit=commit())
     score = RunningScore(total=plan.num_cells)
     try:
-        run = _drawn(args, plan, asked, score, head=head, out=out)
+        run = _drawn(args, plan, asked, score, head=head, session=session, out=out)
     except KeyboardInterrupt:
         if score.begun_s is not None:  # else the folder may hold another run, or none
             _report(read_run(out), out)
@@ -153,7 +152,14 @@ def eval_command(args: argparse.Namespace) -> int:
 
 
 def _drawn(
-    args: argparse.Namespace, plan: EvalPlan, asked: AskedModel, score: RunningScore, *, head: Record, out: Path
+    args: argparse.Namespace,
+    plan: EvalPlan,
+    asked: AskedModel,
+    score: RunningScore,
+    *,
+    head: Record,
+    session: Record,
+    out: Path,
 ) -> EvalRun:
     from kit.evaluation.grading import Grader
     from kit.evaluation.run import evaluate
@@ -161,19 +167,20 @@ def _drawn(
     from kit.tasks import run_plainly
 
     opener = partial(open_asked, asked, batch_size=plan.batch_size)
+    kept: dict[str, Any] = {"head": head, "session": session, "out": out}
     shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
-    with tracked(args.track, out, head) as track, score_bar(score, shown) as show:
+    with tracked(args.track, out, {**head, **session}) as track, score_bar(score, shown) as show:
         listener = _listener(score, track, show)
         if args.ray is not None:
             from kit.evaluation.cluster import Cluster, evaluate_on_cluster
 
             cluster = Cluster(address=args.ray, num_workers=args.workers)
-            return evaluate_on_cluster(cluster, plan, opener, head=head, out=out, listener=listener)
+            return evaluate_on_cluster(cluster, plan, opener, listener=listener, **kept)
 
         async def draw() -> EvalRun:
             async with opener() as engine:
                 with Grader() as grader:
-                    return await evaluate(plan, engine, grader, head=head, out=out, listener=listener)
+                    return await evaluate(plan, engine, grader, listener=listener, **kept)
 
         return run_plainly(draw)
 
@@ -253,13 +260,11 @@ def _report(run: EvalRun, out: Path) -> int:
     lines = [*notes(run), f"journal: {out / JOURNAL_NAME}"]
     if run.completions:
         from kit.evaluation.report.contents import NamedRun
-        from kit.evaluation.report.page import write_page
-        from kit.evaluation.results import write_results
+        from kit.evaluation.report.page import write_report
 
-        write_results(run, out)
-        write_page([NamedRun(out.resolve().name, run)], out / _REPORT_NAME)
+        page, *_ = write_report([NamedRun(out.resolve().name, run)], out)
         console.print(as_table(run))
-        lines.append(f"report:  {out / _REPORT_NAME}")
+        lines.append(f"report:  {page}")
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return 0

@@ -30,7 +30,7 @@ from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
 from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run import NOBODY, Listener, Session, check_askable
+from kit.evaluation.run import NO_FACTS, NOBODY, Listener, Session, check_askable
 from kit.evaluation.run_journal import open_run
 from kit.evaluation.run_records import completion_of, completion_record, example_of, key_of, problem_record
 from kit.sampling import Engine
@@ -70,6 +70,7 @@ def evaluate_on_cluster(
     open_engine: OpenEngine,
     *,
     head: Record,
+    session: Record = NO_FACTS,
     out: Path,
     listener: Listener = NOBODY,
 ) -> EvalRun:
@@ -81,13 +82,13 @@ def evaluate_on_cluster(
     """
     check_askable(plan)
     ray = _ray()
-    with open_run(out, head, plan) as journal:
+    with open_run(out, head, session, plan) as journal:
         listener.on_resumed(journal.drawn.values())
-        session = Session(journal, listener)
+        keeper = Session(journal, listener)
         left = [cell for cell in plan.cells() if cell.key not in journal.drawn]
         if left:
-            _draw(ray, cluster, plan, open_engine, left, session)
-        session.check_end()
+            _draw(ray, cluster, plan, open_engine, left, keeper)
+        keeper.check_end()
     return read_run(out)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import trio
 
@@ -37,6 +38,7 @@ class Listener:
 
 
 NOBODY = Listener()
+NO_FACTS: Record = MappingProxyType({})
 
 MOST_FAILURES = 3
 """Samples that fail at the start of a run before any has ended well: then the engine is at fault, not a sample."""
@@ -48,25 +50,26 @@ async def evaluate(
     grader: Grader,
     *,
     head: Record,
+    session: Record = NO_FACTS,
     out: Path,
     listener: Listener = NOBODY,
 ) -> EvalRun:
     """Draw what the run in `out` lacks, `plan.batch_size` samples at a time, in the plan's order.
 
-    head: identifies the run; made by kit.evaluation.head.
+    head, session: what identifies the run, and what this session draws with; made by kit.evaluation.head.
     Raises: InputError for an empty plan, or a folder of another run; StorageError if it cannot be written; EngineError
         if the first samples fail one after another, or memory runs out. What was drawn by then is kept.
     """
     check_askable(plan)
-    with open_run(out, head, plan) as journal:
+    with open_run(out, head, session, plan) as journal:
         listener.on_resumed(journal.drawn.values())
-        session = Session(journal, listener)
+        keeper = Session(journal, listener)
         drawing = Drawing(plan, engine, grader)
         left = (cell for cell in plan.cells() if cell.key not in journal.drawn)
         async with nursery() as tasks:
             for _ in range(plan.batch_size):
-                tasks.start_soon(_draw_each, left, drawing, session, tasks.cancel_scope)
-        session.check_end()
+                tasks.start_soon(_draw_each, left, drawing, keeper, tasks.cancel_scope)
+        keeper.check_end()
     return read_run(out)
 
 

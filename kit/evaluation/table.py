@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kit.evaluation.intervals import Estimate
 from kit.evaluation.metrics import Grading
 from kit.evaluation.records import EvalRun
+from kit.evaluation.run_records import differences
 from kit.evaluation.slices import Slice, overall, slices
 from kit.sampling import FinishReason
 
@@ -57,9 +58,17 @@ def notes(run: EvalRun) -> Iterator[str]:
     if failed:
         many = f"{len(failed)} samples failed and count" if len(failed) > 1 else "one sample failed and counts"
         yield f"{many} as wrong; the same command tries again: {failed[0]}"
+    if changed := _changed(run):
+        yield f"its sessions differ in {', '.join(changed)}, and texts may with them"
     num_tokens = sum(each.sample.num_tokens for each in run.completions)
     if run.wall_s:
         yield f"{num_tokens} tokens in {run.wall_s:.1f} s: {num_tokens / run.wall_s:.1f} tokens/s"
+
+
+def _changed(run: EvalRun) -> list[str]:
+    """What is not the same in all sessions, by name."""
+    told = [differences(run.sessions[0], session) for session in run.sessions[1:]]
+    return sorted({line.partition(" is ")[0] for lines in told for line in lines})
 
 
 def _shown(estimate: Estimate) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import cli
+from kit import __version__, cli
 from kit.assets import TINY_MODEL
 from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import EvalRun
@@ -43,7 +43,10 @@ def test_a_run_leaves_a_table_a_report_and_every_completion(tmp_path: Path, caps
     assert "4 of 4, strict " in printed.err
     run = read_run(out)
     assert run.is_whole
-    assert run.head["engine"] == {"kind": "transformers", "device": "cpu", "dtype": "float32", "num_threads": 1}
+    assert run.head["engine"] == {"kind": "transformers", "dtype": "float32"}
+    assert [(session["device"], session["num_threads"]) for session in run.sessions] == [("cpu", 1)]
+    assert run.sessions[0]["kit"]["version"] == __version__
+    assert (out / "report.md").is_file()
     assert len(run.head["model"]["sha256"]) == 64
     assert (out / "report.html").is_file()
     before = (out / JOURNAL_NAME).read_bytes()
