@@ -163,6 +163,7 @@ def _scored(scores: Scores) -> dict[str, Any]:
     for name, by_k in (("maj", scores.maj_at_k), ("pass", scores.pass_at_k)):
         for k, estimate in by_k.items():
             values |= _estimate(f"{name}@{k}", estimate)
+        values |= {f"{name}@{k}_sample_len": scores.num_problems_at_k[k] for k in by_k}
     return values | {"unanswered": scores.unanswered}
 
 
