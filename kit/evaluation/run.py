@@ -7,6 +7,7 @@ session. It knows no model, no command line and no report.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.run_journal import RunJournal, open_run
 from kit.sampling import Engine, FinishReason
 from kit.solver.journal import Record
-from kit.tasks import nursery
+from kit.tasks import nursery, run_plainly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,29 @@ async def evaluate(
                 tasks.start_soon(_draw_each, left, drawing, keeper, tasks.cancel_scope)
         keeper.check_end()
     return read_run(out)
+
+
+OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
+"""Opens an engine; where it travels to a worker of a cluster, it holds paths and no models."""
+
+
+def evaluate_here(
+    plan: EvalPlan,
+    open_engine: OpenEngine,
+    *,
+    head: Record,
+    session: Record = NO_FACTS,
+    out: Path,
+    listener: Listener = NOBODY,
+) -> EvalRun:
+    """`evaluate` with an engine of this process, in a loop of its own. Raises: as `evaluate` and `open_engine`."""
+
+    async def draw() -> EvalRun:
+        async with open_engine() as engine:
+            with Grader() as grader:
+                return await evaluate(plan, engine, grader, head=head, session=session, out=out, listener=listener)
+
+    return run_plainly(draw)
 
 
 def check_askable(plan: EvalPlan) -> None:

@@ -1,8 +1,8 @@
 """What an evaluation writes into its journal, and how that is read back.
 
 `run`: the head, all that the completions follow from. `problem`: an example with its gold, so that the journal stands
-alone. `session`: a process that draws, from its start, with the kit and the machine that draw. `completion`: a sample with both grades; of two with one key
-the later one counts, since only failed ones are drawn again.
+alone. `session`: a process that draws, from its start, with the kit and the machine that draw. `completion`: a sample
+with both grades; of two with one key the later one counts, since only failed ones are drawn again.
 """
 
 from __future__ import annotations
