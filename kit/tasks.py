@@ -58,9 +58,12 @@ def _single(error: BaseException) -> BaseException:
 
 
 def run_plainly(work: Callable[[], Awaitable[_ResultT]]) -> _ResultT:
-    """Run it to its end on trio; a single error, Ctrl-C among them, comes out as itself and not in trio's groups."""
+    """Run it to its end on trio; a single error, Ctrl-C among them, comes out as itself and not in trio's groups.
+
+    Ctrl-C comes at a checkpoint and nowhere else: in the middle of anything it would leave the loop half ended.
+    """
     try:
-        return trio.run(work)
+        return trio.run(work, restrict_keyboard_interrupt_to_checkpoints=True)
     except BaseExceptionGroup as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.commands.eval_model import ENGINES, AskedModel, asked_model, open_asked
 from kit.commands.progress import Shown, score_bar
 from kit.errors import InputError
+from kit.evaluation.opening import ENGINES, FoundModel, ModelChoice, found_model, open_found
 
 if TYPE_CHECKING:
     from kit.evaluation.plan import EvalPlan
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _STYLES = ("boxed", "lm-eval")
 _TRACKERS = ("tensorboard", "wandb", "trackio")
-_REPORT_NAME = "report.html"
-_VARIED = 0.8  # temperature of several samples, unless one is given: that of the solver's own attempts
 
 
 def add(commands: Any) -> None:
@@ -99,7 +97,7 @@ def _add_sampling(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples at once (default: 16)")
     evaluate.add_argument("--max-new-tokens", type=int, default=1024, metavar="N", help="(default: %(default)s)")
     evaluate.add_argument(
-        "--temperature", type=float, metavar="X", help=f"(default: 0, or {_VARIED} for several samples a problem)"
+        "--temperature", type=float, metavar="X", help="(default: 0, or 0.8 for several samples a problem)"
     )
     evaluate.add_argument("--top-p", type=float, default=1.0, metavar="P", help="(default: %(default)s)")
     evaluate.add_argument("--seed", type=int, default=0, metavar="S", help="(default: %(default)s)")
@@ -129,22 +127,23 @@ def _add_scale(evaluate: argparse.ArgumentParser) -> None:
 def eval_command(args: argparse.Namespace) -> int:
     """`kit eval`: draw, grade, and say what came of it."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: end cleanly and show what there is
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as it is under nohup
+            signal.signal(ending, _as_ctrl_c)
     from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
-    from kit.evaluation.head import make_head
+    from kit.evaluation.head import make_head, session_facts
     from kit.evaluation.plan import label_of
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
 
     forbid_telemetry()
     plan = asked_plan(args)
-    asked = asked_model(args, [depth for depth in plan.depths if depth is not None])
+    found = found_model(_choice(args), plan)
     out = args.out or Path("out/eval") / label_of(plan.data).replace("/", "-")
-    head = make_head(asked.model, plan, commit=commit())
+    head, session = make_head(found.model, plan), session_facts(found.model, commit=commit())
     score = RunningScore(total=plan.num_cells)
     try:
-        run = _drawn(args, plan, asked, score, head=head, out=out)
+        run = _drawn(args, plan, found, score, head=head, session=session, out=out)
     except KeyboardInterrupt:
         if score.begun_s is not None:  # else the folder may hold another run, or none
             _report(read_run(out), out)
@@ -152,30 +151,43 @@ def eval_command(args: argparse.Namespace) -> int:
     return _report(run, out)
 
 
-def _drawn(
-    args: argparse.Namespace, plan: EvalPlan, asked: AskedModel, score: RunningScore, *, head: Record, out: Path
-) -> EvalRun:
-    from kit.evaluation.grading import Grader
-    from kit.evaluation.run import evaluate
-    from kit.evaluation.tracking import tracked
-    from kit.tasks import run_plainly
+def _as_ctrl_c(number: int, frame: object) -> None:
+    """End cleanly and show what there is; trio's own handler decides when, which it does for SIGINT alone."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the job of a script in the background
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
-    opener = partial(open_asked, asked, batch_size=plan.batch_size)
+
+def _drawn(
+    args: argparse.Namespace,
+    plan: EvalPlan,
+    found: FoundModel,
+    score: RunningScore,
+    *,
+    head: Record,
+    session: Record,
+    out: Path,
+) -> EvalRun:
+    from kit.evaluation.run import evaluate_here
+    from kit.evaluation.tracking import tracked
+
+    opener = partial(open_found, found, batch_size=plan.batch_size)
+    kept: dict[str, Any] = {"head": head, "session": session, "out": out}
     shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
-    with tracked(args.track, out, head) as track, score_bar(score, shown) as show:
+    with tracked(args.track, out, {**head, **session}) as track, score_bar(score, shown) as show:
         listener = _listener(score, track, show)
         if args.ray is not None:
             from kit.evaluation.cluster import Cluster, evaluate_on_cluster
 
             cluster = Cluster(address=args.ray, num_workers=args.workers)
-            return evaluate_on_cluster(cluster, plan, opener, head=head, out=out, listener=listener)
+            return evaluate_on_cluster(cluster, plan, opener, listener=listener, **kept)
+        return evaluate_here(plan, opener, listener=listener, **kept)
 
-        async def draw() -> EvalRun:
-            async with opener() as engine:
-                with Grader() as grader:
-                    return await evaluate(plan, engine, grader, head=head, out=out, listener=listener)
 
-        return run_plainly(draw)
+def _choice(args: argparse.Namespace) -> ModelChoice:
+    return ModelChoice(
+        model=args.model, trm=args.trm, adapter=args.adapter, engine=args.engine, settings=tuple(args.set)
+    )
 
 
 def _listener(score: RunningScore, track: Track, show: Callable[[Completion], None]) -> Listener:
@@ -227,9 +239,10 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
 
 
 def _sampling(args: argparse.Namespace) -> SamplingParams:
+    from kit.evaluation.plan import greedy_or_varied
     from kit.sampling import SamplingParams
 
-    temperature = args.temperature if args.temperature is not None else _VARIED if args.num_samples > 1 else 0.0
+    temperature = greedy_or_varied(args.num_samples) if args.temperature is None else args.temperature
     return SamplingParams(temperature=temperature, top_p=args.top_p, max_new_tokens=args.max_new_tokens)
 
 
@@ -253,13 +266,11 @@ def _report(run: EvalRun, out: Path) -> int:
     lines = [*notes(run), f"journal: {out / JOURNAL_NAME}"]
     if run.completions:
         from kit.evaluation.report.contents import NamedRun
-        from kit.evaluation.report.page import write_page
-        from kit.evaluation.results import write_results
+        from kit.evaluation.report.page import write_report
 
-        write_results(run, out)
-        write_page([NamedRun(out.resolve().name, run)], out / _REPORT_NAME)
+        page, *_ = write_report([NamedRun(out.resolve().name, run)], out)
         console.print(as_table(run))
-        lines.append(f"report:  {out / _REPORT_NAME}")
+        lines.append(f"report:  {page}")
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return 0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import trio
 
 from kit.assets import TINY_MODEL
-from kit.engines.text.model_folder import check_model_folder
+from kit.engines.text.model_folder import check_chat_template, check_model_folder
 from kit.errors import InputError, MissingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ async def open_engine(
 
     model: in Hugging Face's layout; the shipped toy model if none is named. kind: `trm` where a TRM is named, else
     `transformers`. The rest: as `load_engine`.
-    Raises: as `load_engine`; InputError for a kind that is unknown, or does not go with `trm`.
+    Raises: as `load_engine`; InputError for a kind that is unknown, or does not go with `trm`, and for a model without
+        chat template.
     """
     _check_kind(kind, trm)
+    check_chat_template(Path(model))
     load = partial(
         load_engine,
         Path(model),

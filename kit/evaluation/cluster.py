@@ -13,9 +13,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
 from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run import NOBODY, Listener, Session, check_askable
+from kit.evaluation.run import NO_FACTS, NOBODY, Listener, OpenEngine, Session, check_askable
 from kit.evaluation.run_journal import open_run
 from kit.evaluation.run_records import completion_of, completion_record, example_of, key_of, problem_record
 from kit.sampling import Engine
@@ -44,9 +44,6 @@ MAX_RESTARTS = 2
 _STORE_BYTES = 150 << 20  # rows are texts
 _LONGEST_PLACE = 24  # of a temporary folder, in characters
 _BATCHES = 2  # of a worker's engine in one task, so that a slot that falls free in the first has what to draw
-
-OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
-"""Opens a worker's engine, there; it travels, so it holds paths and not models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +67,7 @@ def evaluate_on_cluster(
     open_engine: OpenEngine,
     *,
     head: Record,
+    session: Record = NO_FACTS,
     out: Path,
     listener: Listener = NOBODY,
 ) -> EvalRun:
@@ -81,13 +79,13 @@ def evaluate_on_cluster(
     """
     check_askable(plan)
     ray = _ray()
-    with open_run(out, head, plan) as journal:
+    with open_run(out, head, session, plan) as journal:
         listener.on_resumed(journal.drawn.values())
-        session = Session(journal, listener)
+        keeper = Session(journal, listener)
         left = [cell for cell in plan.cells() if cell.key not in journal.drawn]
         if left:
-            _draw(ray, cluster, plan, open_engine, left, session)
-        session.check_end()
+            _draw(ray, cluster, plan, open_engine, left, keeper)
+        keeper.check_end()
     return read_run(out)
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kit.errors import InputError
-from kit.evaluation.intervals import Estimate, bootstrap, stderr
+from kit.evaluation.intervals import Estimate, estimated_gain
 from kit.evaluation.metrics import Grading, is_majority_right, votes_of
 from kit.evaluation.records import EvalRun, Grade
 from kit.evaluation.slices import samples_by_problem
@@ -39,8 +39,7 @@ class Comparison:
     """What two conditions come to on the problems that both have samples of.
 
     A problem is right by its vote; with one sample a problem that is the sample. first, second: accuracies, the means
-    over problems of the share of samples that is right. gain: second less first, with its paired bootstrap interval,
-    which has no width where both are alike on every problem.
+    over problems of the share of samples that is right. gain: second less first, with its paired interval.
     p_value: McNemar's exact one. warnings: what the runs differ in besides the model.
     """
 
@@ -116,7 +115,7 @@ def compare(
         num_both_wrong=outcomes[False, False],
         first=math.fsum(_share_right(pair.first) for pair in pairs) / len(pairs),
         second=math.fsum(_share_right(pair.second) for pair in pairs) / len(pairs),
-        gain=_gain([_share_right(pair.second) - _share_right(pair.first) for pair in pairs]),
+        gain=estimated_gain([_share_right(pair.second) - _share_right(pair.first) for pair in pairs]),
         p_value=mcnemar(num_first_only, num_second_only),
         discordant=_discordant(pairs, first),
         warnings=tuple(_warnings(first, second, num_asked, len(pairs))),
@@ -176,12 +175,6 @@ def _warnings(first: EvalRun, second: EvalRun, num_asked: tuple[int, int], num_c
     for place, run in (("first", first), ("second", second)):
         if not run.is_whole:
             yield f"the {place} run is not whole"
-
-
-def _gain(differences: Sequence[float]) -> Estimate:
-    low, high = bootstrap(differences)
-    value = math.fsum(differences) / len(differences)
-    return Estimate(value=value, low=low, high=high, stderr=stderr(differences))
 
 
 def _discordant(pairs: Sequence[_Pair], run: EvalRun) -> tuple[Discordant, ...]:

@@ -1,7 +1,8 @@
-"""The head of a run: all that must be the same for two runs' figures to be comparable.
+"""The head of a run, all that its completions follow from; and what else a session is recorded with.
 
-In: the model's folders, how it is run, and the plan. Out: a JSON object. Weights are told by their hash, so a folder
-may be moved or renamed; of paths only the last part is kept.
+In: the model's folders, how it is run, and the plan. Out: JSON objects. Weights are told by their hash, so a folder may
+be moved; of paths only the last part is kept. A run goes on only under the same head. The kit's commit, the packages
+and the machine belong to a session: another session of the same run may have others.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ class EvalModel:
             "engine": {
                 # not the address, which may change between two sessions
                 "kind": "server" if "://" in self.engine else self.engine,
-                "device": self.device,
                 "dtype": self._dtype,
-                "num_threads": self.num_threads,
             },
         }
 
@@ -71,16 +70,18 @@ class EvalModel:
         return str(told.get("dtype") or told.get("torch_dtype") or "auto") if self.dtype == "auto" else self.dtype
 
 
-def make_head(model: EvalModel, plan: EvalPlan, *, commit: str | None) -> Record:
-    """The head of the run of this plan with this model. commit: of the kit's checkout, if it runs from one.
+def make_head(model: EvalModel, plan: EvalPlan) -> Record:
+    """The head of the run of this plan with this model. Raises: as `EvalModel.facts`."""
+    return {**model.facts, **plan.facts}
 
-    Raises: as `EvalModel.facts`.
-    """
+
+def session_facts(model: EvalModel, *, commit: str | None) -> Record:
+    """Where and by what a session draws. commit: of the kit's checkout, if it runs from one."""
     return {
-        **model.facts,
-        **plan.facts,
         "kit": {"version": __version__, "commit": commit},
         "machine": machine_facts(),
+        "device": model.device,
+        "num_threads": model.num_threads,
     }
 
 

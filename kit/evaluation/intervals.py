@@ -33,19 +33,41 @@ class Estimate:
 def estimated(values: Sequence[float]) -> Estimate:
     """The mean of one value a problem, each in [0, 1], with its interval.
 
-    Wilson's, where every value is 0 or 1 (one sample a problem, or a vote): it stays honest at 0 % and 100 %, where a
-    bootstrap has no width. Else a percentile bootstrap over problems.
+    Wilson's, where every value is 0 or 1 (one sample a problem, or a vote), and where all are alike: a bootstrap has no
+    width there, as if nothing could be otherwise. Else a percentile bootstrap over problems.
     Raises: ValueError without a value.
     """
     if not values:
         raise ValueError("an estimate needs at least one problem")
-    is_binary = all(value in (0.0, 1.0) for value in values)
-    low, high = wilson(round(math.fsum(values)), len(values)) if is_binary else bootstrap(values)
+    # of all values in [0, 1] with a given mean, 0 and 1 vary most, so that Wilson's is never too narrow for others
+    is_binary, are_alike = all(value in (0.0, 1.0) for value in values), min(values) == max(values)
+    low, high = wilson(math.fsum(values), len(values)) if is_binary or are_alike else bootstrap(values)
     return Estimate(value=_mean(values), low=low, high=high, stderr=stderr(values))
 
 
-def wilson(num_right: int, num_problems: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share. Source: Wilson 1927, doi 10.1080/01621459.1927.10502953."""
+def estimated_gain(differences: Sequence[float]) -> Estimate:
+    """The mean of one paired difference a problem, each in [-1, 1], with its interval.
+
+    A percentile bootstrap over problems. Where all are alike, and it has no width: as far off as the share of problems
+    that would differ most may be without one of them among so many, Wilson's upper limit of 0 of n.
+    Raises: ValueError without a difference.
+    """
+    if not differences:
+        raise ValueError("a gain needs at least one problem")
+    value = _mean(differences)
+    if min(differences) < max(differences):
+        low, high = bootstrap(differences)
+    else:
+        share = wilson(0, len(differences))[1]
+        low, high = value - share * (value + 1), value + share * (1 - value)
+    return Estimate(value=value, low=low, high=high, stderr=stderr(differences))
+
+
+def wilson(num_right: float, num_problems: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share. num_right: no whole number where problems are right in part.
+
+    Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
+    """
     assert 0 <= num_right <= num_problems > 0, (num_right, num_problems)
     share, z_squared = num_right / num_problems, Z_95 * Z_95
     centre = share + z_squared / (2 * num_problems)

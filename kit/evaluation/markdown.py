@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from kit.evaluation.metrics import Grading
-from kit.evaluation.model_table import comparison_table, depth_name, percent
+from kit.evaluation.model_table import at_largest_k, comparison_table, depth_name, percent
 from kit.evaluation.results import Results
 from kit.evaluation.slices import Slice
 
@@ -57,8 +57,8 @@ def _conditions(result: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]
             grading.value,
             f"{part.num_problems:,}",
             percent(scores.accuracy),
-            f"@{max(scores.maj_at_k)}: {percent(scores.maj_at_k[max(scores.maj_at_k)])}",
-            f"@{max(scores.pass_at_k)}: {percent(scores.pass_at_k[max(scores.pass_at_k)])}",
+            at_largest_k(scores.maj_at_k, scores),
+            at_largest_k(scores.pass_at_k, scores),
             f"{100 * scores.unanswered:.1f}",
             f"{100 * part.cost.truncated:.1f}",
             *_cost(part),

@@ -1,7 +1,7 @@
 """One run out of its shards: their journals in, a journal as one run would have written it out.
 
-Shards must be of the same run, to the letter of their heads; what two of them hold must agree. What no shard holds is
-listed, and `kit eval` with the merged folder draws it.
+Shards must be of the same run, to the letter of their heads (kit and machine belong to sessions, which all stay); what
+two of them hold must agree. What no shard holds is listed, and `kit eval` with the merged folder draws it.
 """
 
 from __future__ import annotations

@@ -35,13 +35,15 @@ class Grading(StrEnum):
 class Scores:
     """How good the samples are by one grading.
 
-    accuracy: mean over problems of the share that is right. maj_at_k, pass_at_k: by k. unanswered: share of the
+    accuracy: mean over problems of the share that is right. maj_at_k, pass_at_k: by k, over the problems that have k
+    samples; num_problems_at_k: how many these are, fewer than all in a run that is not whole. unanswered: share of the
     samples from which nothing was read.
     """
 
     accuracy: Estimate
     maj_at_k: Mapping[int, Estimate]
     pass_at_k: Mapping[int, Estimate]
+    num_problems_at_k: Mapping[int, int]
     unanswered: float
 
 
@@ -74,9 +76,10 @@ def scores_of(samples_PG: Sequence[Sequence[Completion]], grading: Grading) -> S
     grades_PG = [[grading.of(completion) for completion in samples] for samples in samples_PG]
     shares = [sum(grade.is_right for grade in grades) / len(grades) for grades in grades_PG]
     num_most = max(map(len, grades_PG))
-    maj_at_k, pass_at_k = {}, {}
+    maj_at_k, pass_at_k, num_problems_at_k = {}, {}, {}
     for k in ks_up_to(num_most):
         enough = [grades for grades in grades_PG if len(grades) >= k]
+        num_problems_at_k[k] = len(enough)
         maj_at_k[k] = estimated([float(is_majority_right(grades[:k])) for grades in enough])
         pass_at_k[k] = estimated(
             [pass_at(k, num_right=_num_right(grades), num_samples=len(grades)) for grades in enough]
@@ -86,6 +89,7 @@ def scores_of(samples_PG: Sequence[Sequence[Completion]], grading: Grading) -> S
         accuracy=estimated(shares),
         maj_at_k=maj_at_k,
         pass_at_k=pass_at_k,
+        num_problems_at_k=num_problems_at_k,
         unanswered=num_silent / sum(map(len, grades_PG)),
     )
 

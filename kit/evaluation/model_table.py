@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from kit.evaluation.description import parameters_text
 from kit.evaluation.intervals import Estimate
-from kit.evaluation.metrics import Grading
+from kit.evaluation.metrics import Grading, Scores
 from kit.evaluation.results import Results
 from kit.evaluation.slices import Slice
 
@@ -58,6 +58,16 @@ def percent(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
     return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def at_largest_k(by_k: Mapping[int, Estimate], scores: Scores) -> str:
+    """maj@k or pass@k at the largest k, and of how many problems where some have fewer samples: @8: 37.5 [30.1, 45.4].
+
+    by_k: one of the scores' own.
+    """
+    k, num_all = max(by_k), scores.num_problems_at_k[1]
+    of = "" if scores.num_problems_at_k[k] == num_all else f" of {scores.num_problems_at_k[k]:,} problems"
+    return f"@{k}: {percent(by_k[k])}{of}"
 
 
 def depth_name(depth: int | None) -> str:

@@ -21,6 +21,9 @@ CellKey = tuple[str, int | None, int]
 """What tells one sample of a run from all others: the problem's key, the depth, the number."""
 
 
+_VARIED = 0.8
+
+
 class Cell(NamedTuple):
     """One sample to draw. depth: None is the engine's own. number: from 0, within its problem and depth."""
 
@@ -151,6 +154,11 @@ class EvalPlan:
             "seed": self.seed,
             "shard": None if self.shard is None else str(self.shard),
         }
+
+
+def greedy_or_varied(num_samples: int) -> float:
+    """The temperature unless one is given: 0, or that of the solver's own attempts for several samples a problem."""
+    return _VARIED if num_samples > 1 else 0.0
 
 
 def label_of(data: DataSet) -> str:

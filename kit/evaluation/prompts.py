@@ -3,7 +3,8 @@ r"""What a model is asked in an evaluation: an example and a style in, a Prompt 
 `boxed` is the kit's own: the problem and Qwen2.5-Math's instruction to box the answer, through the model's chat
 template, with no worked examples or with some as earlier turns of the chat. `lm-eval` is lm-evaluation-harness's prompt
 for GSM8K, character for character, a raw text without a chat: examples are the first of the train split, with the
-calculator marks that the set writes. Figures in this style compare with those that the field reports.
+calculator marks that the set writes. The harness's own task draws other examples for each problem; it shows these with
+`fewshot_config: {sampler: first_n}`, and only then, or without examples, are the prompts the same.
 Source: lm_eval/tasks/gsm8k/gsm8k.yaml of lm-evaluation-harness 0.4.13.
 """
 
@@ -25,8 +26,13 @@ class PromptStyle(StrEnum):
     BOXED = "boxed"
     LM_EVAL = "lm-eval"
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether the model is asked by its chat template; else it completes a raw text."""
+        return self is PromptStyle.BOXED
 
-_LM_EVAL_STOPS = ("Question:", "<|im_end|>")
+
+_LM_EVAL_STOPS = ("Question:", "</s>", "<|im_end|>")
 
 
 def prompt_of(example: MathExample, style: PromptStyle, shots: Sequence[MathExample] = ()) -> Prompt:

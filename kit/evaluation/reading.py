@@ -8,7 +8,7 @@ from pathlib import Path
 from kit.errors import InputError, MissingError
 from kit.evaluation.plan import CellKey
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run_records import completion_of, example_of, key_of
+from kit.evaluation.run_records import completion_of, example_of, key_of, session_of
 from kit.solver.journal import Record, read_records
 
 JOURNAL_NAME = "journal.jsonl"
@@ -52,6 +52,7 @@ def run_of(records: Sequence[Record]) -> EvalRun:
         depths=depths,
         num_samples=head["num_samples"],
         wall_s=_wall_s(records),
+        sessions=tuple(session_of(record) for record in records if record["kind"] == "session"),
     )
 
 

@@ -57,7 +57,8 @@ class Completion:
 class EvalRun:
     """All that an evaluation drew, whole or not yet whole.
 
-    head: the journal's first record: model, data, prompt, engine, sampling, versions, hardware.
+    head: the journal's first record: model, data, prompt, engine, sampling. sessions: what each session drew with: the
+        kit's version and commit, packages, hardware.
     examples: those asked. completions: by problem in the examples' order, then by depth, then by number.
     num_samples: per problem and condition, as asked for; a run that is not whole has fewer.
     wall_s: that the run drew for, in all its sessions and shards together; 0 where it is not known. Samples of one
@@ -70,6 +71,7 @@ class EvalRun:
     depths: tuple[int | None, ...]
     num_samples: int
     wall_s: float = 0.0
+    sessions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_whole(self) -> bool:

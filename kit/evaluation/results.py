@@ -31,7 +31,7 @@ _NOTHING_READ = "[invalid]"  # as lm-evaluation-harness writes a filter's miss
 class Results:
     """A run's scores. parts: as `kit.evaluation.slices.slices` cuts it; empty for a run without samples.
 
-    wall_s: that the run drew for; 0 where it is not known.
+    wall_s: that the run drew for; 0 where it is not known. sessions: what each one drew with.
     """
 
     description: Description
@@ -40,6 +40,7 @@ class Results:
     num_examples: int
     is_whole: bool
     wall_s: float = 0.0
+    sessions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -69,6 +70,7 @@ class Results:
             "n-shot": dict.fromkeys(tasks, self.description.num_shots),
             "higher_is_better": {name: {"exact_match": True} for name in tasks},
             "config": dict(self.head),
+            "sessions": [dict(session) for session in self.sessions],
             "is_whole": self.is_whole,
             "wall_s": self.wall_s,
             "tokens_per_s": self.tokens_per_s,
@@ -84,6 +86,7 @@ def summary(run: EvalRun) -> Results:
         num_examples=len(run.examples),
         is_whole=run.is_whole,
         wall_s=run.wall_s,
+        sessions=run.sessions,
     )
 
 
@@ -160,6 +163,7 @@ def _scored(scores: Scores) -> dict[str, Any]:
     for name, by_k in (("maj", scores.maj_at_k), ("pass", scores.pass_at_k)):
         for k, estimate in by_k.items():
             values |= _estimate(f"{name}@{k}", estimate)
+        values |= {f"{name}@{k}_sample_len": scores.num_problems_at_k[k] for k in by_k}
     return values | {"unanswered": scores.unanswered}
 
 

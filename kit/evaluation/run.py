@@ -7,8 +7,10 @@ session. It knows no model, no command line and no report.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import trio
 
@@ -21,7 +23,7 @@ from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.run_journal import RunJournal, open_run
 from kit.sampling import Engine, FinishReason
 from kit.solver.journal import Record
-from kit.tasks import nursery
+from kit.tasks import nursery, run_plainly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Listener:
 
 
 NOBODY = Listener()
+NO_FACTS: Record = MappingProxyType({})
 
 MOST_FAILURES = 3
 """Samples that fail at the start of a run before any has ended well: then the engine is at fault, not a sample."""
@@ -48,26 +51,50 @@ async def evaluate(
     grader: Grader,
     *,
     head: Record,
+    session: Record = NO_FACTS,
     out: Path,
     listener: Listener = NOBODY,
 ) -> EvalRun:
     """Draw what the run in `out` lacks, `plan.batch_size` samples at a time, in the plan's order.
 
-    head: identifies the run; made by kit.evaluation.head.
+    head, session: what identifies the run, and what this session draws with; made by kit.evaluation.head.
     Raises: InputError for an empty plan, or a folder of another run; StorageError if it cannot be written; EngineError
         if the first samples fail one after another, or memory runs out. What was drawn by then is kept.
     """
     check_askable(plan)
-    with open_run(out, head, plan) as journal:
+    with open_run(out, head, session, plan) as journal:
         listener.on_resumed(journal.drawn.values())
-        session = Session(journal, listener)
+        keeper = Session(journal, listener)
         drawing = Drawing(plan, engine, grader)
         left = (cell for cell in plan.cells() if cell.key not in journal.drawn)
         async with nursery() as tasks:
             for _ in range(plan.batch_size):
-                tasks.start_soon(_draw_each, left, drawing, session, tasks.cancel_scope)
-        session.check_end()
+                tasks.start_soon(_draw_each, left, drawing, keeper, tasks.cancel_scope)
+        keeper.check_end()
     return read_run(out)
+
+
+OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
+"""Opens an engine; where it travels to a worker of a cluster, it holds paths and no models."""
+
+
+def evaluate_here(
+    plan: EvalPlan,
+    open_engine: OpenEngine,
+    *,
+    head: Record,
+    session: Record = NO_FACTS,
+    out: Path,
+    listener: Listener = NOBODY,
+) -> EvalRun:
+    """`evaluate` with an engine of this process, in a loop of its own. Raises: as `evaluate` and `open_engine`."""
+
+    async def draw() -> EvalRun:
+        async with open_engine() as engine:
+            with Grader() as grader:
+                return await evaluate(plan, engine, grader, head=head, session=session, out=out, listener=listener)
+
+    return run_plainly(draw)
 
 
 def check_askable(plan: EvalPlan) -> None:

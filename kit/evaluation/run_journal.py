@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ from kit.errors import InputError, StorageError
 from kit.evaluation.plan import CellKey, EvalPlan
 from kit.evaluation.reading import JOURNAL_NAME, drawn_in
 from kit.evaluation.records import Completion
-from kit.evaluation.run_records import completion_record, differences, problem_record, session_record
+from kit.evaluation.run_records import completion_record, differences, problem_record, session_of, session_record
 from kit.lock import held
 from kit.sampling import FinishReason
 from kit.solver.journal import Journal, Record, head_of, read_records
+
+log = logging.getLogger(__name__)
 
 _NUM_SHOWN = 6
 
@@ -43,8 +46,10 @@ class RunJournal:
 
 
 @contextmanager
-def open_run(folder: Path, head: Record, plan: EvalPlan) -> Iterator[RunJournal]:
+def open_run(folder: Path, head: Record, session: Record, plan: EvalPlan) -> Iterator[RunJournal]:
     """The journal of this run in `folder`, resumed if it is there.
+
+    session: what this session draws with; a warning tells where the one before drew with something else.
 
     Raises: InputError if the folder holds another run, or something else by that name, saying what differs;
         StorageError if it cannot be written, or another process is writing it.
@@ -58,7 +63,8 @@ def open_run(folder: Path, head: Record, plan: EvalPlan) -> Iterator[RunJournal]
             for example in plan.examples:
                 if example.problem.key not in known:
                     journal.append(problem_record(example, places[example.problem.key]), is_synced=False)
-            journal.append(session_record(begun_unix_s=time.time(), batch_size=plan.batch_size))
+            _warn_of_change(path, journal, session)
+            journal.append(session_record(session, begun_unix_s=time.time(), batch_size=plan.batch_size))
             yield RunJournal(_well_drawn(journal, path), journal, time.monotonic(), plan.keeps_token_stats)
 
 
@@ -82,11 +88,19 @@ def _check_is_ours(path: Path, head: Record) -> None:
         if path.stat().st_size:  # a head that a kill has torn is begun anew; what has a whole line is something else
             _check_is_torn(path)
         return
-    told = list(differences(head_of(head), found))
-    if told:
-        more = f", and {len(told) - _NUM_SHOWN} more" if len(told) > _NUM_SHOWN else ""
-        listed = "; ".join(told[:_NUM_SHOWN])
-        raise InputError(f"{path.parent} holds another run: {listed}{more}. Give another --out, or the same settings")
+    if told := list(differences(head_of(head), found)):
+        raise InputError(f"{path.parent} holds another run: {_listed(told)}. Give another --out, or the same settings")
+
+
+def _warn_of_change(path: Path, journal: Journal, session: Record) -> None:
+    before = [session_of(record) for record in journal.past("session")]
+    if before and before[-1] and (told := list(differences(head_of(session), {"kind": "run", **before[-1]}))):
+        log.warning("%s: goes on under another kit or machine than before: %s", path.parent, _listed(told))
+
+
+def _listed(told: Sequence[str]) -> str:
+    more = f", and {len(told) - _NUM_SHOWN} more" if len(told) > _NUM_SHOWN else ""
+    return "; ".join(told[:_NUM_SHOWN]) + more
 
 
 def _check_is_torn(path: Path) -> None:

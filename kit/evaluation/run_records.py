@@ -1,8 +1,8 @@
 """What an evaluation writes into its journal, and how that is read back.
 
-`run`: the head, all that makes two runs comparable. `problem`: an example with its gold, so that the journal stands
-alone. `session`: a process that draws, from its start. `completion`: a sample with both grades; of two with one key
-the later one counts, since only failed ones are drawn again.
+`run`: the head, all that the completions follow from. `problem`: an example with its gold, so that the journal stands
+alone. `session`: a process that draws, from its start, with the kit and the machine that draw. `completion`: a sample
+with both grades; of two with one key the later one counts, since only failed ones are drawn again.
 """
 
 from __future__ import annotations
@@ -39,9 +39,14 @@ def example_of(record: Record) -> MathExample:
     return MathExample(problem=problem, form=AnswerForm(record["form"]), **values)
 
 
-def session_record(*, begun_unix_s: float, batch_size: int) -> Record:
-    """A process that begins, or goes on with, a run."""
-    return {"kind": "session", "begun_unix_s": begun_unix_s, "batch_size": batch_size}
+def session_record(facts: Record, *, begun_unix_s: float, batch_size: int) -> Record:
+    """A process that begins, or goes on with, a run. facts: made by kit.evaluation.head."""
+    return {"kind": "session", "begun_unix_s": begun_unix_s, "batch_size": batch_size, **facts}
+
+
+def session_of(record: Record) -> Record:
+    """What a session was recorded with; empty for a journal that told it in its head."""
+    return {name: value for name, value in record.items() if name not in ("kind", "begun_unix_s", "batch_size")}
 
 
 def completion_record(completion: Completion, *, session_s: float, keeps_token_stats: bool) -> Record:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from kit.evaluation.intervals import wilson
+from kit.evaluation.metrics import TRUNCATED
 from kit.evaluation.records import Completion
 from kit.sampling import FinishReason
 
@@ -42,7 +43,7 @@ class RunningScore:
         self.num_done += 1
         self.num_right += completion.strict.is_right
         self.num_right_lenient += completion.lenient.is_right
-        self.num_truncated += completion.sample.finish is FinishReason.LENGTH
+        self.num_truncated += completion.sample.finish in TRUNCATED
         self.num_failed += completion.sample.finish is FinishReason.FAILED
         self.num_new_tokens += completion.sample.num_tokens
         self.problems.add(completion.problem)
@@ -75,7 +76,7 @@ class RunningScore:
             return f"0 of {self.total}"
         accuracy = self.num_right / self.num_done
         # over problems, since several samples of one tell little more than one
-        low, high = wilson(round(accuracy * len(self.problems)), len(self.problems))
+        low, high = wilson(accuracy * len(self.problems), len(self.problems))
         left_s = self.left_s(now_s)
         left = f", {_duration(left_s)} left" if left_s else ""
         strict = f"strict {accuracy:.1%} [{low:.1%}, {high:.1%}]"

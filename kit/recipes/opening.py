@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from kit.engines.opening import load_engine
+from kit.engines.text.model_folder import check_chat_template
 from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.interpreter import Interpreters
 from kit.recipes.attempts import AttemptsConfig, EngineConfig, Kind, ToolsConfig
@@ -43,14 +44,18 @@ def open_model(
     *,
     python: Path | None,
     scratch: Path,
+    only_raw: bool = False,
     on_news: OnNews = nobody,
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model, or make ready the server that will, slowly and in any thread.
 
-    trm: the folder of the TRM, for an engine that recurses. python: of an environment made from wheels. on_news: is
-    told when a server goes and comes back.
+    trm: the folder of the TRM, for an engine that recurses. python: of an environment made from wheels. only_raw:
+    whether raw texts are to be completed and no chats, so that no chat template is needed. on_news: is told when a
+    server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
+    if not only_raw:
+        check_chat_template(model)
     config, solver = attempts.engine, attempts.solver
     trm = trm if config.recurses else None
     if config.kind not in ("vllm", "vllm-trm"):

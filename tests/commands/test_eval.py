@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import cli
+from kit import __version__, cli
 from kit.assets import TINY_MODEL
 from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import EvalRun
@@ -43,7 +43,10 @@ def test_a_run_leaves_a_table_a_report_and_every_completion(tmp_path: Path, caps
     assert "4 of 4, strict " in printed.err
     run = read_run(out)
     assert run.is_whole
-    assert run.head["engine"] == {"kind": "transformers", "device": "cpu", "dtype": "float32", "num_threads": 1}
+    assert run.head["engine"] == {"kind": "transformers", "dtype": "float32"}
+    assert [(session["device"], session["num_threads"]) for session in run.sessions] == [("cpu", 1)]
+    assert run.sessions[0]["kit"]["version"] == __version__
+    assert (out / "report.md").is_file()
     assert len(run.head["model"]["sha256"]) == 64
     assert (out / "report.html").is_file()
     before = (out / JOURNAL_NAME).read_bytes()
@@ -137,6 +140,22 @@ def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(
     assert told(read_run(out)) == told(read_run(tmp_path / "unbroken"))
 
 
+@pytest.mark.slow
+def test_under_nohup_a_run_outlives_its_terminal(tmp_path: Path) -> None:
+    """SIGHUP was given a handler though it was ignored, so that a night's run ended with the terminal."""
+    out = tmp_path / "out"
+    asked = ["eval", "--data", str(gsm8k_file(tmp_path, 12)), "--num-samples", "4", "--batch-size", "2", *SHORT]
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "kit.cli", *asked, "--out", str(out)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and _num_kept(out) < 5:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait() == 0
+    assert _num_kept(out) == 48
+
+
 def _num_kept(out: Path) -> int:
     path = out / JOURNAL_NAME
     return path.read_bytes().count(b'"kind":"completion"') if path.exists() else 0
@@ -176,7 +195,7 @@ def without_template(folder: Path) -> Path:
         (["--data", "SUMS", "--adapter", "TRM", "--model", "TINY"], "no adapter in"),
         (["--data", "SUMS", "--model", "nowhere"], "no model folder at nowhere"),
         (["--data", "SUMS", "--model", "BARE"], "the tokenizer has no chat template; put a chat_template.jinja"),
-        (["--data", "SUMS", "--model", "BARE", "--trm", "TRM"], "wrong backbone: the weights in"),
+        (["--data", "SUMS", "--model", "OTHER", "--trm", "TRM"], "wrong backbone: the weights in"),
         (["--data", "SUMS", "--set", "solver.width=2"], "kit eval takes settings of the engine only"),
         (["--data", "SUMS", "--set", "engine.kind=trm"], "--set engine.kind=trm: name the engine by --engine"),
         (["--data", "SUMS", "--set", "engine.dtyp=float32"], "did you mean 'engine.dtype'?"),
@@ -191,15 +210,16 @@ def test_bad_input_is_one_error_that_says_the_fix(
     args: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = without_template(tmp_path / "bare") if "BARE" in args else tmp_path
+    if "OTHER" in args:
+        shutil.copytree(TINY_MODEL, tmp_path / "other")
+        change_a_weight(tmp_path / "other")
     if "TRM" in args:
-        other = TINY_MODEL
-        if "BARE" in args:  # a backbone whose weights differ from those that the TRM was made for
-            change_a_weight(bare)
-        save_untrained(tmp_path / "trm", backbone_folder=other)
+        save_untrained(tmp_path / "trm", backbone_folder=TINY_MODEL)
     names = {
         "SUMS": str(gsm8k_file(tmp_path)),
         "TRM": str(tmp_path / "trm"),
         "BARE": str(bare),
+        "OTHER": str(tmp_path / "other"),
         "TINY": str(TINY_MODEL),
     }
     assert cli.main(["eval", "--out", str(tmp_path / "out"), *(names.get(arg, arg) for arg in args)]) == 1
@@ -207,6 +227,14 @@ def test_bad_input_is_one_error_that_says_the_fix(
     assert says in printed.err
     assert [line for line in printed.err.splitlines() if line.startswith("kit: ")] == printed.err.splitlines()[-1:]
     assert not (tmp_path / "out" / JOURNAL_NAME).exists()
+
+
+def test_a_model_without_chat_template_is_asked_by_raw_texts(tmp_path: Path) -> None:
+    bare = without_template(tmp_path / "bare")
+    asked = ["eval", "--data", str(gsm8k_file(tmp_path)), "--model", str(bare), "--prompt", "lm-eval", *SHORT]
+    assert cli.main([*asked, "--out", str(tmp_path / "bare-run")]) == 0
+    assert cli.main([*asked, "--model", str(TINY_MODEL), "--out", str(tmp_path / "with-template")]) == 0
+    assert told(read_run(tmp_path / "bare-run")) == told(read_run(tmp_path / "with-template"))
 
 
 def change_a_weight(folder: Path) -> None:

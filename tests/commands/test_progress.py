@@ -108,3 +108,9 @@ def test_a_completion_is_told_with_how_it_was_graded() -> None:
     assert completion_text(completion(" x ", is_right=True)) == (
         "--- p:1, sample 2 at depth 3: right, 42 (boxed), 7 tokens, stop\nx\n"
     )
+
+
+def test_a_completion_cannot_move_the_terminal_that_shows_it() -> None:
+    """A model may write an escape sequence that clears the screen, sets the title, or fills the clipboard."""
+    told = completion_text(completion("a\x1b]52;c;aGk=\x07b\r\n\tc\x9b2J", is_right=True))
+    assert told.partition("\n")[2] == "a⟨U+001B⟩]52;c;aGk=⟨U+0007⟩b⟨U+000D⟩\n\tc⟨U+009B⟩2J\n"

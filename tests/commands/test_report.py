@@ -23,7 +23,7 @@ def write_run(folder: Path, written: EvalRun) -> Path:
     with Journal.open(folder / "journal.jsonl", run=head) as opened:
         for place, each in enumerate(written.examples):
             opened.append(problem_record(each, place))
-        opened.append(session_record(begun_unix_s=0.0, batch_size=1))
+        opened.append(session_record({}, begun_unix_s=0.0, batch_size=1))
         for number, made in enumerate(written.completions, start=1):
             opened.append(completion_record(made, session_s=float(number), keeps_token_stats=False))
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ from kit.engines.trm.engine import TRMEngine
 from kit.errors import EngineError, InputError, MissingError
 from kit.problem import Problem
 from kit.prompting import PLAIN, build_prompt
+from kit.recipes.attempts import AttemptsConfig
+from kit.recipes.opening import open_model
 from kit.sampling import Engine, Sample, SamplingParams
+from kit.solver.config import SolverConfig
 from kit.trm.checkpoint import save_untrained
 
 PROMPT = build_prompt(Problem("p", "What is $1+1$?"), variant=PLAIN, modulus=None)
@@ -45,6 +49,15 @@ def test_a_trm_is_opened_over_its_backbone_and_answers_as_that_does_untrained(tm
     assert type(engine) is TRMEngine
     assert sample.depth
     assert sample.text == drawn(kind="transformers")[1].text
+
+
+def test_a_model_without_chat_template_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(TINY_MODEL, bare, ignore=shutil.ignore_patterns("chat_template.jinja", "tokenizer_config.json"))
+    with pytest.raises(InputError, match=f"{bare}: the tokenizer has no chat template; put a chat_template.jinja"):
+        drawn(model=bare)
+    with pytest.raises(InputError, match="no chat template"):
+        open_model(bare, None, AttemptsConfig(solver=SolverConfig()), python=None, scratch=tmp_path)
 
 
 def test_a_trm_can_be_opened_deeper_than_usual(tmp_path: Path) -> None:
@@ -81,6 +94,7 @@ def test_a_folder_that_is_missing_is_told_before_torch_is_imported(tmp_path: Pat
         load_engine(tmp_path / "nowhere")
     code = f"""
 import sys, kit.engines.opening as opening
+import shutil
 from pathlib import Path
 try: opening.load_engine(Path({str(tmp_path / "nowhere")!r}))
 except FileNotFoundError: print("torch" in sys.modules)
@@ -93,6 +107,7 @@ def test_a_machine_without_torch_is_told_what_to_install() -> None:
     code = f"""
 import sys
 sys.modules["torch"] = None
+import shutil
 from pathlib import Path
 from kit.engines.opening import load_engine
 try: load_engine(Path({str(TINY_MODEL)!r}))

@@ -9,7 +9,7 @@ import pytest
 from kit.assets import TINY_MODEL
 from kit.data.examples import DataSet
 from kit.errors import MissingError
-from kit.evaluation.head import EvalModel, make_head
+from kit.evaluation.head import EvalModel, make_head, session_facts
 from kit.evaluation.plan import label_of
 from kit.trm.checkpoint import save_untrained
 from tests.evaluation.asked import data, plan
@@ -17,17 +17,23 @@ from tests.evaluation.asked import data, plan
 MODEL = EvalModel(name="tiny", folder=TINY_MODEL)
 
 
-def test_a_head_tells_all_that_makes_runs_comparable_and_no_folder(tmp_path: Path) -> None:
+def test_a_head_tells_all_that_completions_follow_from_and_no_folder(tmp_path: Path) -> None:
     shutil.copytree(TINY_MODEL, tmp_path / "moved")
     save_untrained(tmp_path / "trm", backbone_folder=tmp_path / "moved")
     model = EvalModel(name="tiny", folder=tmp_path / "moved", trm=tmp_path / "trm", engine="trm")
-    head = make_head(model, plan(), commit="abc")
-    assert head["model"]["sha256"] == make_head(MODEL, plan(), commit=None)["model"]["sha256"]
+    head = make_head(model, plan())
+    assert head["model"]["sha256"] == make_head(MODEL, plan())["model"]["sha256"]
     assert head["model"]["trainable_parameters"] == head["model"]["trm"]["num_parameters"] > 0
-    assert head["kit"]["commit"] == "abc"
     assert head["data"] == {"name": "sums", "split": "test", "sha256": "of 6", "num_examples": 6}
-    assert {"python", "platform", "cpus", "gpus", "packages"} <= head["machine"].keys()
     assert str(tmp_path) not in str(head)
+
+
+def test_kit_and_machine_belong_to_a_session_and_not_to_the_head() -> None:
+    session = session_facts(dataclasses.replace(MODEL, num_threads=3), commit="abc")
+    assert session["kit"]["commit"] == "abc"
+    assert session["num_threads"] == 3
+    assert {"python", "platform", "cpus", "gpus", "packages"} <= session["machine"].keys()
+    assert not session.keys() & make_head(MODEL, plan()).keys()
 
 
 def test_the_dtype_that_auto_stands_for_is_told() -> None:
@@ -42,7 +48,7 @@ def test_a_server_is_told_without_its_address() -> None:
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     shutil.copy(TINY_MODEL / "config.json", tmp_path)
     with pytest.raises(MissingError, match=f"{tmp_path}"):
-        make_head(EvalModel(name="x", folder=tmp_path), plan(), commit=None)
+        make_head(EvalModel(name="x", folder=tmp_path), plan())
 
 
 @pytest.mark.parametrize(

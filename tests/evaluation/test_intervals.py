@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.evaluation.intervals import Z_95, bootstrap, estimated, replicate_means, stderr, wilson
+from kit.evaluation.intervals import Z_95, bootstrap, estimated, estimated_gain, replicate_means, stderr, wilson
 from tests.oracles.metrics_reference import bootstrap_means_by_loop, wilson_by_bisection
 
 SHARES = st.lists(st.integers(0, 8).map(lambda eighths: eighths / 8), min_size=1, max_size=40)
@@ -76,3 +76,32 @@ def test_a_bootstrap_of_many_problems_is_drawn_in_blocks_whose_means_spread_as_t
 def test_nothing_cannot_be_estimated() -> None:
     with pytest.raises(ValueError, match="at least one problem"):
         estimated([])
+
+
+@given(SHARES)
+def test_no_estimate_is_more_certain_than_its_problems_allow(values: list[float]) -> None:
+    """One problem with half of its samples right gave 50 % [50, 50], and so did a hundred of them."""
+    found = estimated(values)
+    assert found.low <= found.value + 1e-12
+    assert found.high >= found.value - 1e-12
+    if len(set(values)) == 1:
+        assert (found.low, found.high) == pytest.approx(wilson(sum(values), len(values)))
+        assert found.low < found.high
+
+
+@given(st.lists(st.integers(-8, 8).map(lambda eighths: eighths / 8), min_size=1, max_size=40))
+def test_a_gain_turns_round_with_the_runs_and_has_a_width(values: list[float]) -> None:
+    found, turned = estimated_gain(values), estimated_gain([-value for value in values])
+    assert found.value == pytest.approx(-turned.value)
+    assert -1 - 1e-12 <= found.low <= found.high <= 1 + 1e-12
+    if len(set(values)) == 1:
+        assert (found.low, found.high) == pytest.approx((-turned.high, -turned.low))
+        assert found.low < found.high
+
+
+def test_two_runs_alike_on_every_problem_may_differ_as_far_as_none_of_so_many_tells() -> None:
+    """It was 0.0 [0.0, 0.0], of 4 problems as of 1,000."""
+    assert estimated_gain([0.0] * 4).high == pytest.approx(0.4899, abs=1e-4)
+    assert estimated_gain([0.0] * 1000).low == pytest.approx(-0.0038, abs=1e-4)
+    assert estimated_gain([1.0] * 4).high == 1.0
+    assert estimated_gain([1.0] * 4).low == pytest.approx(1 - 2 * 0.4899, abs=1e-4)

@@ -160,6 +160,7 @@ def test_a_run_that_is_not_whole_is_scored_by_what_is_there() -> None:
     scores = part.scores[Grading.STRICT]
     assert (part.num_asked, part.num_problems, scores.accuracy.value) == (3, 2, 0.75)
     assert (scores.maj_at_k[1].value, scores.maj_at_k[2].value) == (1.0, 0.0)  # 9 beats 7 between equals
+    assert scores.num_problems_at_k == {1: 2, 2: 1}
 
 
 def test_a_run_without_samples_has_no_slices() -> None:

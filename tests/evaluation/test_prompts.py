@@ -45,7 +45,7 @@ def test_lm_eval_is_a_raw_text_as_the_set_writes_it() -> None:
     )
     assert prompt_of(ASKED, PromptStyle.LM_EVAL, SHOTS) == Prompt.raw(expected)
     assert prompt_of(ASKED, PromptStyle.LM_EVAL) == Prompt.raw("Question: 2 + 3?\nAnswer:")
-    assert stops_of(PromptStyle.LM_EVAL) == ("Question:", "<|im_end|>")
+    assert stops_of(PromptStyle.LM_EVAL) == ("Question:", "</s>", "<|im_end|>")
 
 
 @pytest.mark.parametrize("style", PromptStyle)

@@ -12,6 +12,7 @@ from kit.evaluation.markdown import markdown
 from kit.evaluation.metrics import Grading
 from kit.evaluation.model_table import comparison_table
 from kit.evaluation.results import sample_lines, summary, write_results
+from kit.evaluation.table import notes
 from kit.sampling import FinishReason
 from tests.evaluation.runs import answered, completion, example, run
 
@@ -152,6 +153,16 @@ def test_the_markdown_report_says_what_a_reader_must_know_and_lets_no_name_break
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.replace("\\|", "").count("|") >= 4 for line in tables)
     assert "100.0 [20.7, 100.0]" in text
+
+
+def test_votes_of_a_run_that_is_not_whole_say_of_how_many_problems_they_are() -> None:
+    """maj@8 stood there for all 100 problems where only 3 had eight samples."""
+    asked = [example(0), example(1)]
+    made = run(asked, [completion(asked[0], 0, "7"), *(completion(asked[1], n, "7") for n in range(2))], num_samples=2)
+    assert "@2: 100.0 [20.7, 100.0] of 1 problems" in markdown([summary(made)])
+    assert "maj@2 and pass@2 are of the 1 problems with so many" in list(notes(made))
+    scored = summary(made).as_json()["results"]["gsm8k"]
+    assert (scored["maj@1_sample_len,strict"], scored["pass@2_sample_len,strict"]) == (2, 1)
 
 
 def test_the_markdown_report_of_an_empty_run_is_a_report() -> None:

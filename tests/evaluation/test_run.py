@@ -22,9 +22,11 @@ from kit.evaluation.grading import Grader
 from kit.evaluation.plan import EvalPlan, Shard
 from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run import Listener, evaluate
+from kit.evaluation.results import summary
+from kit.evaluation.run import NO_FACTS, Listener, evaluate
+from kit.evaluation.table import notes
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
-from kit.solver.journal import read_records
+from kit.solver.journal import Record, read_records
 from tests.evaluation.asked import data, head, plan, scripted, written
 
 
@@ -33,6 +35,7 @@ def drawn(
     asked: EvalPlan,
     engine: Engine | None = None,
     on_completion: Callable[[Completion], object] = lambda completion: None,
+    session: Record = NO_FACTS,
 ) -> EvalRun:
     async def draw() -> EvalRun:
         with Grader() as grader:
@@ -41,6 +44,7 @@ def drawn(
                 engine or scripted(),
                 grader,
                 head=head(asked),
+                session=session,
                 out=out,
                 listener=Listener(on_completion=on_completion),
             )
@@ -121,6 +125,7 @@ import sys, trio
 from pathlib import Path
 from kit.engines.scripted import ScriptedEngine
 from kit.evaluation.grading import Grader
+from kit.evaluation.results import summary
 from kit.evaluation.run import evaluate
 from tests.evaluation.asked import data, head, plan, scripted
 
@@ -257,6 +262,28 @@ def test_a_batch_of_another_size_goes_on_with_a_run(tmp_path: Path) -> None:
     engine = scripted()
     assert drawn(tmp_path, plan(batch_size=1), engine).is_whole
     assert not engine.calls
+
+
+def test_another_commit_or_machine_goes_on_with_a_run_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were in the head, so that a new kernel or commit made a run that took a night useless."""
+    first = {"kit": {"commit": "abc"}, "machine": {"platform": "Linux-6.1"}}
+    second = {"kit": {"commit": "abc"}, "machine": {"platform": "Linux-6.2"}}
+    whole = drawn(tmp_path, plan(), session=first)
+    drawn(tmp_path, plan(), session=first)
+    assert not caplog.messages
+    engine = scripted()
+    again = drawn(tmp_path, plan(), engine, session=second)
+    assert not engine.calls
+    assert again.completions == whole.completions
+    assert caplog.messages == [
+        f"{tmp_path}: goes on under another kit or machine than before: "
+        "machine.platform is 'Linux-6.2' here and 'Linux-6.1' there"
+    ]
+    assert again.sessions == (first, first, second)
+    assert "its sessions differ in machine.platform, and texts may with them" in list(notes(again))
+    assert summary(again).as_json()["sessions"] == [first, first, second]
 
 
 def test_the_wall_time_is_that_of_all_sessions(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class Rendered:
 def render(tokenizer: Any, prompt: Prompt) -> Rendered:
     """Write a prompt through the tokenizer's chat template; a raw text stays as it is.
 
-    Raises: EngineError for an impossible chat, one that the template refuses, or tools that it has no form for.
+    Raises: EngineError for an impossible chat, one that the template refuses, any without a template, or tools that it
+        has no form for.
     """
     if prompt.text:
         return Rendered(prompt.text, so_far="")
@@ -74,6 +75,8 @@ def split_last_turn(messages: Sequence[Message]) -> tuple[Sequence[Message], str
 
 
 def _apply(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+    if not tokenizer.chat_template:
+        raise EngineError("the tokenizer has no chat template; only a raw text can be completed")
     try:
         text: str = tokenizer.apply_chat_template(
             [_as_dict(message) for message in messages],

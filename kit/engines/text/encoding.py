@@ -97,7 +97,7 @@ class ControlTexts:
     @classmethod
     def of(cls, tokenizer: Any) -> ControlTexts:
         """Those of a tokenizer and its chat template."""
-        template = str(tokenizer.chat_template)
+        template = str(tokenizer.chat_template or "")
         added = tuple(getattr(tokenizer, "added_tokens_decoder", {}).values())
         special = {token.content for token in added if token.special}
         # runs of spaces and breaks of line are added tokens of some models, and ordinary text

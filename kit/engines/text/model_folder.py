@@ -60,6 +60,21 @@ def read_chat_template(folder: Path) -> str:
     return template if isinstance(template, str) else ""
 
 
+def check_chat_template(folder: Path) -> None:
+    """Check that chats can be written for the model.
+
+    Raises: MissingError without the folder; InputError without a chat template.
+    """
+    _check_folder(folder)
+    config = folder / "tokenizer_config.json"
+    files = [*folder.glob("chat_template.*"), *folder.glob("additional_chat_templates/*")]
+    if not files and not (config.is_file() and _read_json(config).get("chat_template")):
+        raise InputError(
+            f"{folder}: the tokenizer has no chat template; put a chat_template.jinja into the folder, "
+            "or use an instruction-tuned model"
+        )
+
+
 def check_safetensors(path: Path) -> None:
     """Compare what a safetensors header promises with the size of the file.
 

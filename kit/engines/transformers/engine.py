@@ -33,24 +33,19 @@ _TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begin
 
 
 class TransformersEngine:
-    """Samples from a causal language model with a chat template; see kit.sampling.Engine.
+    """Samples from a causal language model; see kit.sampling.Engine.
 
+    Without a chat template it completes raw texts only.
     The decode thread starts with the first call; `close`, or leaving `async with`, ends it.
     max_batch: rows that decode at once; further calls wait.
-    Raises: InputError for a tokenizer without chat template, or layers that do not keep the keys and values of every
-        position (sliding window, recurrent).
+    Raises: InputError for layers that do not keep the keys and values of every position (sliding window, recurrent).
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, max_batch: int = 16) -> None:
         if max_batch < 1:
             raise InputError(f"max_batch must be >= 1, got {max_batch}")
-        if not tokenizer.chat_template:
-            raise InputError(
-                "the tokenizer has no chat template; put a chat_template.jinja into the model folder, "
-                "or use an instruction-tuned model"
-            )
         self._tokenizer = tokenizer
-        self._call_form = form_of(str(tokenizer.chat_template))
+        self._call_form = form_of(str(tokenizer.chat_template or ""))
         self._tokenizer_lock = threading.Lock()  # a slow tokenizer is one thread's at a time
         self._encoder = PromptEncoder(tokenizer, lock=self._tokenizer_lock)
         # without a limit (ALiBi) only max_new_tokens ends a row

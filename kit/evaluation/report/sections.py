@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from kit.evaluation.metrics import Grading
-from kit.evaluation.model_table import comparison_table, depth_name, percent
+from kit.evaluation.model_table import at_largest_k, comparison_table, depth_name, percent
 from kit.evaluation.report.charts import Series, calibration_chart, line_chart
 from kit.evaluation.report.contents import NamedRun
 from kit.evaluation.report.dry_run import JournalledRun
@@ -97,8 +97,8 @@ def _conditions(result: Results) -> Iterator[str]:
             depth_name(part.depth) or "–",
             f"{part.num_problems:,} of {part.num_asked:,}",
             *(percent(scores.accuracy) for scores in part.scores.values()),
-            *(_best(scores.maj_at_k) for scores in part.scores.values()),
-            _best(part.scores[Grading.STRICT].pass_at_k),
+            *(at_largest_k(scores.maj_at_k, scores) for scores in part.scores.values()),
+            at_largest_k(part.scores[Grading.STRICT].pass_at_k, part.scores[Grading.STRICT]),
             f"{100 * part.scores[Grading.STRICT].unanswered:.1f}",
             f"{100 * part.cost.truncated:.1f}",
             f"{part.cost.num_tokens / part.cost.num_samples:.0f}",
@@ -112,13 +112,6 @@ def _conditions(result: Results) -> Iterator[str]:
         yield "<h3>Votes and cost</h3>" + table((*heads, *more), rows)
     if result.tokens_per_s is not None:
         yield f"<p>{result.tokens_per_s:.1f} tokens a second over {result.wall_s:,.1f} s of wall time.</p>"
-
-
-def _best(by_k: object) -> str:
-    """The estimate for all samples: `@8: 37.5 [30.1, 45.4]`."""
-    assert isinstance(by_k, dict)
-    k = max(by_k)
-    return f"@{k}: {percent(by_k[k])}"
 
 
 def _parts(result: Results) -> Iterator[str]:

@@ -330,9 +330,14 @@ def test_closing_wakes_nobody_in_a_loop_that_has_ended() -> None:
     engine.close()  # a thread that ends in an exception is a warning, hence an error here
 
 
-def test_a_tokenizer_without_chat_template_is_refused() -> None:
-    with pytest.raises(InputError, match="no chat template"):
-        TransformersEngine(tiny.build(), tiny.tokenizer(chat_template=None))
+def test_without_chat_template_raw_texts_are_completed_and_chats_refused() -> None:
+    async def draw(prompt: Prompt) -> Sample:
+        async with TransformersEngine(tiny.build(), tiny.tokenizer(chat_template=None)) as engine:
+            return await engine.sample(prompt, quick(), timeout_s=60)
+
+    assert trio.run(draw, Prompt.raw("1+1=")).num_tokens > 0
+    with pytest.raises(EngineError, match="no chat template; only a raw text can be completed"):
+        trio.run(draw, PROMPT)
 
 
 def test_a_batch_of_no_rows_is_refused() -> None:

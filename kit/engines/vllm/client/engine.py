@@ -25,7 +25,7 @@ from kit.engines.vllm.client.depth import ServedDepth
 from kit.engines.vllm.client.endpoint import Address, Endpoint
 from kit.engines.vllm.client.faults import BrokenError, BusyError
 from kit.engines.vllm.client.http import HttpClient
-from kit.errors import EngineError, InputError, check_fields
+from kit.errors import EngineError, check_fields
 from kit.models import gpt_oss
 from kit.models.calls.splitting import form_of
 from kit.models.recognition import markers_of
@@ -83,8 +83,8 @@ class OpenAIEngine:
         self._endpoint = endpoint
         self._http = http
         self._tokenizer = tokenizer
-        self._markers = markers_of(str(tokenizer.chat_template))
-        self._call_form = form_of(str(tokenizer.chat_template))
+        self._markers = markers_of(str(tokenizer.chat_template or ""))
+        self._call_form = form_of(str(tokenizer.chat_template or ""))
         self._keeps_special = self._markers.are_special or self._call_form.is_special
         self._encoder = PromptEncoder(tokenizer, write=self._written)
         self._config = config
@@ -310,11 +310,8 @@ async def open_openai(
     """An engine over a server, until it is left.
 
     tokenizer: Hugging Face's, of the model that the server serves.
-    Raises: InputError for a tokenizer without chat template.
     """
     config = config or ClientConfig()
-    if not tokenizer.chat_template:
-        raise InputError("the tokenizer has no chat template; put a chat_template.jinja into the model folder")
     async with background() as nursery:
         engine = OpenAIEngine(endpoint, HttpClient(), tokenizer=tokenizer, config=config)
         if config.poll_s is not None:

@@ -26,7 +26,7 @@ async def open_remote(url: str, *, tokenizer_folder: Path) -> AsyncIterator[Open
     """The engine over the server at `url`, with or without `/v1`; it asks for the first model that the server lists.
 
     Raises: EngineError for a server that does not answer or lists no model; MissingError or InputError for a folder
-        without tokenizer or chat template.
+        without tokenizer.
     """
     from kit.engines.transformers.loading import load_tokenizer  # torch and transformers take seconds
 

@@ -1,8 +1,7 @@
-"""What `kit eval` is to evaluate: found from its options, checked before anything is loaded, opened as an engine."""
+"""A model as the user names it in; out, once it is found and checked without loading it, an engine."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from kit.errors import InputError
 
 if TYPE_CHECKING:
     from kit.evaluation.head import EvalModel
+    from kit.evaluation.plan import EvalPlan
     from kit.recipes.attempts import EngineConfig
     from kit.sampling import Engine
 
@@ -23,12 +23,32 @@ ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedModel:
-    """A model and how it is to be run. config: of the engine, with `engine` as its kind unless that is an address."""
+class ModelChoice:
+    """What the user names.
+
+    model: a folder or a hub's id; None: the TRM's backbone, else the shipped toy. engine: one of ENGINES or a server's
+    address; None: as the rest asks for. settings: of the engine, such as `engine.dtype=float32`.
+    """
+
+    model: str | None = None
+    trm: Path | None = None
+    adapter: Path | None = None
+    engine: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """A model and how it is to be run.
+
+    config: of the engine, with `engine` as its kind unless that is an address. only_raw: whether it completes raw texts
+    and no chats.
+    """
 
     model: EvalModel
     config: EngineConfig
     depths: tuple[int, ...]
+    only_raw: bool
 
     @property
     def is_remote(self) -> bool:
@@ -41,35 +61,38 @@ def is_address(engine: str) -> bool:
     return engine.startswith(("http://", "https://"))
 
 
-def asked_model(args: argparse.Namespace, depths: Sequence[int]) -> AskedModel:
-    """The model that the options name.
+def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
+    """The model that is named, for what the plan asks of it.
 
-    Raises: InputError for options that do not go together, or an unknown engine; MissingError for folders or a vLLM
-        that are not there.
+    Raises: InputError for a choice that does not go together, an unknown engine, or a model without chat template that
+        is to be asked in chats; MissingError for folders or a vLLM that are not there.
     """
-    from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
+    from kit.engines.text.model_folder import check_chat_template, check_model_folder, check_tokenizer_files
     from kit.evaluation.head import EvalModel
 
-    engine = args.engine or ("trm" if args.trm else "transformers")
-    _check_together(engine, args, depths)
-    name, folder = _model_of(args)
+    depths = [depth for depth in plan.depths if depth is not None]
+    engine = choice.engine or ("trm" if choice.trm else "transformers")
+    _check_together(engine, choice, depths)
+    name, folder = _model_of(choice)
     check_model_folder(folder)
     check_tokenizer_files(folder)
-    config = _engine_config(engine, args.set, depths)
+    if plan.style.is_chat:
+        check_chat_template(folder)
+    config = _engine_config(engine, choice.settings, depths)
     model = EvalModel(
         name=name,
         folder=folder,
-        trm=args.trm,
-        adapter=args.adapter,
+        trm=choice.trm,
+        adapter=choice.adapter,
         engine=engine,
         device=config.device,
         dtype=config.dtype,
         num_threads=config.num_threads,
     )
-    return AskedModel(model=model, config=config, depths=tuple(depths))
+    return FoundModel(model=model, config=config, depths=tuple(depths), only_raw=not plan.style.is_chat)
 
 
-def _check_together(engine: str, args: argparse.Namespace, depths: Sequence[int]) -> None:
+def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> None:
     from difflib import get_close_matches
 
     if engine not in ENGINES and not is_address(engine):
@@ -77,30 +100,30 @@ def _check_together(engine: str, args: argparse.Namespace, depths: Sequence[int]
         hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(ENGINES)}, or http://HOST:PORT"
         raise InputError(f"--engine {engine}: no such engine; {hint}")
     recurses = engine in ("trm", "vllm-trm")
-    if recurses and args.trm is None:
+    if recurses and choice.trm is None:
         raise InputError(f"--engine {engine} needs --trm DIR, the recursive model")
-    if args.trm is not None and not recurses:
+    if choice.trm is not None and not recurses:
         raise InputError(f"--trm needs an engine that recurses: --engine trm or vllm-trm, not {engine}")
     if depths and not recurses:
         raise InputError("--depth is for recursive models; give --trm DIR, or leave it out")
-    if args.adapter is not None and engine != "transformers":
+    if choice.adapter is not None and engine != "transformers":
         raise InputError(f"--adapter needs --engine transformers, not {engine}; or merge it into a model of its own")
 
 
-def _model_of(args: argparse.Namespace) -> tuple[str, Path]:
+def _model_of(choice: ModelChoice) -> tuple[str, Path]:
     """The model's name for the report, and its folder: the one named, else the TRM's backbone, else the toy."""
     from kit.engines.hub import find_model, is_hub_id
 
-    if args.model is not None:
-        folder = find_model(args.model)
-        is_local = Path(args.model).expanduser().exists() or not is_hub_id(args.model)
-        return (folder.resolve().name if is_local else args.model), folder
-    if args.trm is not None:
+    if choice.model is not None:
+        folder = find_model(choice.model)
+        is_local = Path(choice.model).expanduser().exists() or not is_hub_id(choice.model)
+        return (folder.resolve().name if is_local else choice.model), folder
+    if choice.trm is not None:
         from kit.trm.checkpoint import find_backbone
 
-        folder = find_backbone(args.trm)
+        folder = find_backbone(choice.trm)
         return folder.resolve().name, folder
-    if args.adapter is not None:
+    if choice.adapter is not None:
         raise InputError("--adapter needs --model, the model that it was trained on")
     return "kit-tiny", TINY_MODEL
 
@@ -124,7 +147,7 @@ def _engine_config(engine: str, assignments: Sequence[str], depths: Sequence[int
 
 
 @asynccontextmanager
-async def open_asked(asked: AskedModel, *, batch_size: int) -> AsyncIterator[Engine]:
+async def open_found(found: FoundModel, *, batch_size: int) -> AsyncIterator[Engine]:
     """The engine, from its first token until it is left.
 
     Raises: MissingError or InputError for a model that cannot be opened; EngineError for a server that does not answer,
@@ -132,42 +155,44 @@ async def open_asked(asked: AskedModel, *, batch_size: int) -> AsyncIterator[Eng
     """
     import trio
 
-    model = asked.model
-    if asked.is_remote:
+    model = found.model
+    if found.is_remote:
         from kit.engines.vllm.client.remote import open_remote
 
         async with open_remote(model.engine, tokenizer_folder=model.folder) as engine:
             yield engine
         return
     with ExitStack() as stack:
-        if asked.config.kind in ("vllm", "vllm-trm"):
+        if found.config.kind in ("vllm", "vllm-trm"):
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kit-eval-")))
-            load = partial(_load_served, asked, scratch)
+            load = partial(_load_served, found, scratch)
         else:
-            load = partial(_load_here, asked, batch_size)
+            load = partial(_load_here, found, batch_size)
         async with await trio.to_thread.run_sync(load, abandon_on_cancel=True) as opened:
             yield opened
 
 
-def _load_served(asked: AskedModel, scratch: Path) -> AbstractAsyncContextManager[Engine]:
+def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManager[Engine]:
     from kit.recipes.attempts import AttemptsConfig
     from kit.recipes.opening import open_model
     from kit.solver.config import SolverConfig
 
-    model = asked.model
+    model = found.model
     if model.trm is not None:
         from kit.trm.checkpoint import check_backbone, load_config
 
         check_backbone(load_config(model.trm), model.folder)
-    attempts = AttemptsConfig(solver=SolverConfig(depths=asked.depths), engine=asked.config)
-    return open_model(model.folder.resolve(), model.trm, attempts, python=None, scratch=scratch)
+    attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths), engine=found.config)
+    return open_model(
+        model.folder.resolve(), model.trm, attempts, python=None, scratch=scratch, only_raw=found.only_raw
+    )
 
 
-def _load_here(asked: AskedModel, batch_size: int) -> AbstractAsyncContextManager[Engine]:
+def _load_here(found: FoundModel, batch_size: int) -> AbstractAsyncContextManager[Engine]:
     from kit.engines.opening import load_engine
     from kit.evaluation.memory import explained_loading
 
-    model, config = asked.model, asked.config
+    model, config = found.model, found.config
     with explained_loading():
         return load_engine(
             model.folder,
@@ -177,5 +202,5 @@ def _load_here(asked: AskedModel, batch_size: int) -> AbstractAsyncContextManage
             dtype=config.dtype,
             max_batch=batch_size,
             num_threads=config.num_threads,
-            depths=asked.depths,
+            depths=found.depths,
         )
