@@ -16,7 +16,6 @@ likeliest tokens are at that place: where rounding decides between them, a batch
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from benchmarks.extraction_agreement import rows
 from kit.data.examples import MathExample
 from kit.errors import InputError
 from kit.evaluation.grading import Grader
@@ -79,13 +79,13 @@ class TextDifference(StrEnum):
 # ---------------------------------------------------------------------------------------------- pairing
 
 
-def samples_in(rows: Iterable[Mapping[str, Any]]) -> dict[str, Theirs]:
+def samples_in(lines: Iterable[Mapping[str, Any]]) -> dict[str, Theirs]:
     """The samples by question, out of one row a filter.
 
     Raises: InputError for a row without what `--log_samples` writes.
     """
     found: dict[str, Theirs] = {}
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(lines, start=1):
         try:
             doc = row["doc"]
             question = doc.get("question") or doc["problem"]
@@ -287,8 +287,7 @@ def main() -> None:
     parser.add_argument("samples", type=Path, nargs="+")
     parser.add_argument("--model", type=Path)
     args = parser.parse_args()
-    rows = (json.loads(line) for path in args.samples for line in path.read_text().splitlines())
-    run, samples = read_run(args.run), samples_in(rows)
+    run, samples = read_run(args.run), samples_in(row for path in args.samples for row in rows(path))
     with Grader() as grader:
         pairs = pairs_of(run, samples, grader)
     if not pairs:

@@ -26,9 +26,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.extraction_agreement import rows
 from kit.prompting import INSTRUCTION
 
 
@@ -100,7 +102,7 @@ def lm_eval(python: Path) -> Harness:
 
         def texts() -> list[str]:
             (samples,) = (scratch / "out").rglob("samples_speed_*.jsonl")
-            return [json.loads(line)["resps"][0][0] for line in samples.read_text().splitlines()]
+            return [row["resps"][0][0] for row in rows(samples)]
 
         return command, texts
 
@@ -144,7 +146,7 @@ def generate_into(load: Workload, out: Path) -> None:
     torch.set_num_threads(load.num_threads)
     tokenizer = AutoTokenizer.from_pretrained(load.model, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(load.model, dtype=torch.float32)
-    questions = [json.loads(line)["question"] for line in load.problems.read_text().splitlines()[: load.num_problems]]
+    questions = [row["question"] for row in islice(rows(load.problems), load.num_problems)]
     texts: list[str] = []
     for start in range(0, len(questions), load.batch_size):
         asked = [f"{question}\n{INSTRUCTION}" for question in questions[start : start + load.batch_size]]
@@ -155,8 +157,8 @@ def generate_into(load: Workload, out: Path) -> None:
             return_dict=True,
             return_tensors="pt",
         )
-        rows = model.generate(**inputs, do_sample=False, max_new_tokens=load.max_new_tokens)
-        texts += tokenizer.batch_decode(rows[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        made = model.generate(**inputs, do_sample=False, max_new_tokens=load.max_new_tokens)
+        texts += tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     out.write_text(json.dumps(texts))
 
 

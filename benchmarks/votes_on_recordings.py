@@ -12,9 +12,9 @@ one weighs more (a tie is half; 50 % is chance). `spread` is what the weights re
 percentile.
 
 GenSelect cannot be read off a recording: the model has to be asked once more. `--genselect` does so, on the first
-`--limit` contested problems, with the settings of `kit.solver.genselect` and what `--rounds` and `--max-new-tokens`
-say, and keeps each selection in `--kept`, where a second call goes on. A selection that is not live leaves the
-majority's answer, as in the solver.
+`--limit` contested problems that have a right candidate (elsewhere it cannot gain), with the settings of
+`kit.solver.genselect` and what `--rounds` and `--max-new-tokens` say, and keeps each selection in `--kept`, where a
+second call goes on. A selection that is not live leaves the majority's answer, as in the solver.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from random import Random
 from statistics import fmean, quantiles
 from typing import Any
 
+from benchmarks.extraction_agreement import rows
 from kit.errors import InputError
 from kit.evaluation.intervals import bootstrap, estimated
 from kit.evaluation.metrics import Grading, pass_at
@@ -143,6 +144,11 @@ def _row(how: str, plain: Sequence[float], weighed: Sequence[float]) -> Row:
     )
 
 
+def knows_anything(answers_PG: Sequence[Sequence[WeighedAnswer]], how: Weighing) -> bool:
+    """Whether any vote weighs other than 1, which is what a weighing gives for what it does not know."""
+    return any(each.weights[how] != 1 for answers in answers_PG for each in answers)
+
+
 def within_problems(answers_PG: Sequence[Sequence[WeighedAnswer]], how: Weighing) -> float | None:
     """Of the pairs of a right and a wrong sample of one problem, the share in which the right one weighs more.
 
@@ -235,7 +241,6 @@ def selection_table(problems: Sequence[Contested], kept: Mapping[str, Mapping[st
     lines += [
         "",
         f"selectors: {told}; {parsed} of {rounds} rounds readable, {control} of them picked the planted control;",
-        f"{sum(each.has_right for each in asked)} of {len(asked)} problems have a right candidate;",
         f"{sum(s['num_tokens'] for s in of)} tokens",
     ]
     return lines
@@ -273,7 +278,7 @@ def read_kept(path: Path, config: SelectionConfig) -> dict[str, Mapping[str, Any
 
     Raises: InputError where it was asked with other settings.
     """
-    records = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    records = list(rows(path)) if path.is_file() else []
     for record in records:
         if record["config"] != asdict(config):
             raise InputError(f"{path}: was asked with {record['config']}; name another file, or delete it")
@@ -313,12 +318,17 @@ def print_weights(answers_PG: Sequence[Sequence[WeighedAnswer]], ks: Sequence[in
     print("\n| weighing | within % | spread | " + " | ".join(f"maj@{k} % | gain [95 %] | +/−" for k in ks) + " |")
     print("|---|---:|---|" + "---:|---|---|" * len(ks))
     by_k = [rows_of(answers_PG, k) for k in ks]
-    for how, *rows in zip(_weighings(), *by_k, strict=True):
+    silent = [how for how in _weighings() if how != "count" and not knows_anything(answers_PG, how)]
+    for how, *of_ks in zip(_weighings(), *by_k, strict=True):
+        if how in silent:
+            continue
         within = within_problems(answers_PG, how)
         cuts = quantiles([each.weights[how] for answers in answers_PG for each in answers], n=20)
-        cells = [f"{100 * r.maj:.1f} | {_gain(r)} | {r.num_fixed}/{r.num_spoilt}" for r in rows]
+        cells = [f"{100 * r.maj:.1f} | {_gain(r)} | {r.num_fixed}/{r.num_spoilt}" for r in of_ks]
         told = "-" if within is None else f"{100 * within:.1f}"
         print(f"| {how} | {told} | {cuts[0]:.3f}–{cuts[-1]:.3f} | {' | '.join(cells)} |")
+    if silent:
+        print(f"not measured: {', '.join(silent)}: every vote weighs 1 (drawn without --token-stats, or no recursion)")
     for k in ks:
         reach = [
             pass_at(k, num_right=sum(each.is_right for each in answers), num_samples=len(answers))
@@ -337,10 +347,12 @@ def print_selection(run: EvalRun, grading: Grading, args: argparse.Namespace) ->
     """Ask on, then the table of all that is kept."""
     config = SelectionConfig(num_rounds=args.rounds, max_new_tokens=args.max_new_tokens)
     found = contested(run, grading, summary_chars=config.summary_chars)
-    chosen = found[: args.limit]
+    chosen = [each for each in found if each.has_right][: args.limit]
     kept = read_kept(args.kept, config)
     left = [each for each in chosen if each.problem.key not in kept]
-    print(f"{len(found)} problems are contested; {len(chosen)} of them are asked, {len(left)} anew", flush=True)
+    num_open = sum(each.has_right for each in found)
+    told = f"{len(found)} problems are contested, {num_open} with a right candidate"
+    print(f"{told}; {len(chosen)} of these are asked, {len(left)} anew", flush=True)
     if left:
         ask(left, args.genselect, config, kept_in=args.kept, on_kept=lambda: print(".", end="", flush=True))
         print()

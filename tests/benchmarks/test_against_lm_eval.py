@@ -1,5 +1,3 @@
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,9 +162,3 @@ def test_what_no_rule_tells_is_other() -> None:
 def test_both_verdicts_of_one_text_are_compared_by_what_is_right() -> None:
     assert reading("\\boxed{7}", "7", is_right=True).is_same_verdict
     assert not reading("\\boxed{7}", "7").is_same_verdict
-
-
-def test_samples_are_read_from_lines_as_they_are_written(tmp_path: Path) -> None:
-    path = tmp_path / "samples_x.jsonl"
-    path.write_text(json.dumps(row("Q", "\u2028 7", filter_name="boxed", read="7")) + "\n")
-    assert samples_in(json.loads(line) for line in path.read_text().splitlines())["Q"].text == "\u2028 7"

@@ -15,6 +15,7 @@ from benchmarks.votes_on_recordings import (
     as_integer,
     contested,
     is_vote_right,
+    knows_anything,
     read_kept,
     rows_of,
     selection_table,
@@ -92,6 +93,11 @@ def test_right_and_wrong_are_compared_within_a_problem_only() -> None:
     all_right = [weighed(7, 0.75)]
     assert within_problems([apart, tied, all_right], "entropy") == pytest.approx(0.75)
     assert within_problems([all_right], "entropy") is None
+
+
+def test_a_weighing_that_weighs_all_alike_knows_nothing() -> None:
+    assert knows_anything([[weighed(7, 1.2)], [weighed(9)]], "entropy")
+    assert not knows_anything([[weighed(7, 1.2)], [weighed(9)]], "count")
 
 
 def test_only_plain_digits_are_integers() -> None:
