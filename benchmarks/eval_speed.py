@@ -191,13 +191,17 @@ def order_of(names: Sequence[str], num_rounds: int) -> list[str]:
     return [name for turn in range(num_rounds) for name in (names[::-1] if turn % 2 else names)]
 
 
-def speed_of(runs: Sequence[Timed], tare: Timed, count: Callable[[str], int]) -> Speed:
-    """The median of the runs less the tare; tokens of the first, since greedy runs make the same."""
-    return Speed(
+def speed_of(runs: Sequence[Timed], tare: Timed, count: Callable[[str], int]) -> Speed | None:
+    """The median of the runs less the tare; tokens of the first, since greedy runs make the same.
+
+    None where the runs took no longer than the tare: then there was too little to do, or the machine too busy.
+    """
+    speed = Speed(
         num_tokens=sum(map(count, runs[0].texts)) - sum(map(count, tare.texts)),
         wall_s=statistics.median(run.wall_s for run in runs) - tare.wall_s,
         cpu_s=statistics.median(run.cpu_s for run in runs) - tare.cpu_s,
     )
+    return speed if min(speed.wall_s, speed.cpu_s, speed.num_tokens) > 0 else None
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -253,7 +257,7 @@ def _counter(model: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
-def _show(speeds: Mapping[str, Speed], tares: Mapping[str, Timed]) -> None:
+def _show(speeds: Mapping[str, Speed | None], tares: Mapping[str, Timed]) -> None:
     """A row a harness; the ratio is that of the kit's tokens a CPU second to the row's."""
     columns = (
         "harness",
@@ -269,12 +273,17 @@ def _show(speeds: Mapping[str, Speed], tares: Mapping[str, Timed]) -> None:
     print(f"\n| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}")
     kit = speeds["kit eval"]
     for name, each in speeds.items():
+        if each is None:
+            print(f"| {name} | no longer than its tare: ask for more |")
+            continue
         wall, cpu = each.num_tokens / each.wall_s, each.num_tokens / each.cpu_s
-        ratios = f"{kit.num_tokens / kit.wall_s / wall:.2f} | {kit.num_tokens / kit.cpu_s / cpu:.2f}"
-        print(
-            f"| {name} | {each.num_tokens} | {each.wall_s:.1f} | {each.cpu_s:.1f} | {wall:.1f} | {cpu:.1f} | {ratios} "
-            f"| {tares[name].wall_s:.1f} |"
+        ratios = (
+            "- | -"
+            if kit is None
+            else f"{kit.num_tokens / kit.wall_s / wall:.2f} | {kit.num_tokens / kit.cpu_s / cpu:.2f}"
         )
+        figures = f"{each.num_tokens} | {each.wall_s:.1f} | {each.cpu_s:.1f} | {wall:.1f} | {cpu:.1f}"
+        print(f"| {name} | {figures} | {ratios} | {tares[name].wall_s:.1f} |")
 
 
 def _show_equal(runs: Mapping[str, Sequence[Timed]]) -> None:

@@ -13,6 +13,11 @@ def test_a_speed_is_the_median_less_the_tare() -> None:
     assert speed_of(runs, tare, lambda text: len(text.split())) == Speed(num_tokens=3, wall_s=6, cpu_s=15)
 
 
+def test_a_run_no_longer_than_its_tare_has_no_speed() -> None:
+    tare, run = Timed(wall_s=4, cpu_s=5, texts=("a",)), Timed(wall_s=6, cpu_s=5, texts=("a b",))
+    assert speed_of([run], tare, lambda text: len(text.split())) is None
+
+
 def test_the_harness_is_asked_with_the_kits_prompt_and_limit() -> None:
     load = Workload(model=Path("m"), problems=Path("p"), num_problems=4, batch_size=2, max_new_tokens=32, num_threads=1)
     task = task_of(load)
