@@ -9,7 +9,9 @@ most MAX_SUBSETS of them, drawn with a fixed seed), once with all votes alike an
 has. What a problem gains is the mean over its subsets; the interval is a paired bootstrap over problems. `within` tells
 whether a weighing knows anything at all: of two samples of one problem, one right and one wrong, how often the right
 one weighs more (a tie is half; 50 % is chance). `spread` is what the weights reach, from the 5th to the 95th
-percentile.
+percentile. The kit's scales are absolute; `scaled` weighs by the same reading on the scale of the run itself, from its
+own 5th to its 95th percentile, which no solver can know beforehand: it tells a reading that says nothing from a scale
+that does not fit.
 
 GenSelect cannot be read off a recording: the model has to be asked once more. `--genselect` does so, on the first
 `--limit` contested problems that have a right candidate (elsewhere it cannot gain), with the settings of
@@ -38,9 +40,17 @@ from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.slices import samples_by_problem
 from kit.problem import Problem
+from kit.sampling import Sample
 from kit.solver.genselect import Candidate, SelectionConfig, select, summary_of
-from kit.voting.tally import Vote, tally
-from kit.voting.weights import WEIGHINGS, Weighing, weigh
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Vote, tally
+from kit.voting.weights import (
+    WEIGHINGS,
+    bottom_confidence,
+    lowest_confidence,
+    mean_confidence,
+    tail_confidence,
+    tail_entropy,
+)
 
 MAX_SUBSETS = 200
 _SEED = 20_251_126
@@ -74,10 +84,52 @@ class Row:
 
 def answers_of(samples_PG: Iterable[Sequence[Completion]], grading: Grading) -> list[list[WeighedAnswer]]:
     """The votes of P problems with G samples each."""
-    return [_of_problem(samples, grading) for samples in samples_PG]
+    told = list(samples_PG)
+    scales = scales_of([each for samples in told for each in samples])
+    return [_of_problem(samples, grading, scales) for samples in told]
 
 
-def _of_problem(samples: Sequence[Completion], grading: Grading) -> list[WeighedAnswer]:
+READINGS: Mapping[str, Callable[[Sample], float | None]] = {
+    "entropy": lambda sample: _turned(sample.mean_entropy),
+    "tail_entropy": lambda sample: _turned(tail_entropy(sample.token_stats)),
+    "deepconf_mean": lambda sample: mean_confidence(sample.token_stats),
+    "deepconf_tail": lambda sample: tail_confidence(sample.token_stats),
+    "deepconf_bottom": lambda sample: bottom_confidence(sample.token_stats),
+    "deepconf_lowest": lambda sample: lowest_confidence(sample.token_stats),
+}
+"""What a weighing is read from, the more the surer, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The readings, in nats, that weigh MIN_WEIGHT and MAX_WEIGHT; linear between."""
+
+    least: float
+    most: float
+
+    def weight(self, reading: float | None) -> float:
+        """Within the bounds of a vote; 1 for what is not known, or where all readings are one."""
+        if reading is None or self.most <= self.least:
+            return 1.0
+        share = min(max((reading - self.least) / (self.most - self.least), 0.0), 1.0)
+        return MIN_WEIGHT + (MAX_WEIGHT - MIN_WEIGHT) * share
+
+
+def scales_of(samples: Sequence[Completion]) -> dict[str, Scale]:
+    """For each reading, its 5th and 95th percentile in the run: the scale that the run itself would choose."""
+    scales = {}
+    for how, read in READINGS.items():
+        values = [value for each in samples if (value := read(each.sample)) is not None]
+        cuts = quantiles(values, n=20) if len(values) > 1 else [0.0]
+        scales[how] = Scale(cuts[0], cuts[-1])
+    return scales
+
+
+def _turned(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _of_problem(samples: Sequence[Completion], grading: Grading, scales: Mapping[str, Scale]) -> list[WeighedAnswer]:
     grades = [grading.of(each) for each in samples]
     texts = sorted({grade.answer for grade in grades if grade.answer is not None and as_integer(grade.answer) is None})
     others = {text: _BELOW_INTEGERS + place for place, text in enumerate(texts)}
@@ -85,10 +137,15 @@ def _of_problem(samples: Sequence[Completion], grading: Grading) -> list[Weighed
         WeighedAnswer(
             answer=None if grade.answer is None else others.get(grade.answer, as_integer(grade.answer)),
             is_right=grade.is_right,
-            weights={how: weigh(each.sample, how) for how in _weighings()},
+            weights=_weights(each.sample, scales),
         )
         for each, grade in zip(samples, grades, strict=True)
     ]
+
+
+def _weights(sample: Sample, scales: Mapping[str, Scale]) -> dict[str, float]:
+    as_they_are = {how: weighing(sample) for how, weighing in WEIGHINGS.items()}
+    return as_they_are | {f"{how}, scaled": scales[how].weight(read(sample)) for how, read in READINGS.items()}
 
 
 def as_integer(answer: str) -> int | None:
@@ -97,7 +154,7 @@ def as_integer(answer: str) -> int | None:
     return int(answer) if digits.isascii() and digits.isdigit() and len(digits) <= 11 else None
 
 
-def is_vote_right(answers: Sequence[WeighedAnswer], how: Weighing) -> bool:
+def is_vote_right(answers: Sequence[WeighedAnswer], how: str) -> bool:
     """Whether the answer with the most weight is right; without any answer it is not."""
     votes = [Vote(each.answer, each.weights[how]) for each in answers if each.answer is not None]
     leader = tally(votes).leader
@@ -112,7 +169,7 @@ def subsets_of(num_samples: int, k: int) -> list[tuple[int, ...]]:
     return [tuple(sorted(random.sample(range(num_samples), k))) for _ in range(MAX_SUBSETS)]
 
 
-def share_right(answers: Sequence[WeighedAnswer], how: Weighing, k: int) -> float:
+def share_right(answers: Sequence[WeighedAnswer], how: str, k: int) -> float:
     """The share of a problem's subsets of k samples whose vote is right."""
     subsets = subsets_of(len(answers), k)
     return fmean(is_vote_right([answers[place] for place in subset], how) for subset in subsets)
@@ -144,12 +201,12 @@ def _row(how: str, plain: Sequence[float], weighed: Sequence[float]) -> Row:
     )
 
 
-def knows_anything(answers_PG: Sequence[Sequence[WeighedAnswer]], how: Weighing) -> bool:
+def knows_anything(answers_PG: Sequence[Sequence[WeighedAnswer]], how: str) -> bool:
     """Whether any vote weighs other than 1, which is what a weighing gives for what it does not know."""
     return any(each.weights[how] != 1 for answers in answers_PG for each in answers)
 
 
-def within_problems(answers_PG: Sequence[Sequence[WeighedAnswer]], how: Weighing) -> float | None:
+def within_problems(answers_PG: Sequence[Sequence[WeighedAnswer]], how: str) -> float | None:
     """Of the pairs of a right and a wrong sample of one problem, the share in which the right one weighs more.
 
     The mean over problems that have both; a tie counts half; a sample without an answer is left out. None without any.
@@ -163,8 +220,8 @@ def within_problems(answers_PG: Sequence[Sequence[WeighedAnswer]], how: Weighing
     return fmean(shares) if shares else None
 
 
-def _weighings() -> tuple[Weighing, ...]:
-    return tuple(WEIGHINGS)  # type: ignore[arg-type]  # its keys are those of Weighing
+def _weighings() -> tuple[str, ...]:
+    return (*WEIGHINGS, *(f"{how}, scaled" for how in READINGS))
 
 
 # ---------------------------------------------------------------------------------------------- GenSelect

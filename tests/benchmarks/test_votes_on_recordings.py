@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.votes_on_recordings import (
     MAX_SUBSETS,
+    READINGS,
+    Scale,
     WeighedAnswer,
     answers_of,
     as_integer,
@@ -33,7 +35,8 @@ from tests.evaluation import runs
 
 def weighed(answer: int | None, weight: float = 1.0) -> WeighedAnswer:
     """An answer where 7 is right; all weighings but the plain one weigh alike."""
-    weights = {how: 1.0 if how == "count" else weight for how in WEIGHINGS}
+    names = [*WEIGHINGS, *(f"{how}, scaled" for how in READINGS)]
+    weights = {how: 1.0 if how == "count" else weight for how in names}
     return WeighedAnswer(answer=answer, is_right=answer == 7, weights=weights)
 
 
@@ -98,6 +101,12 @@ def test_right_and_wrong_are_compared_within_a_problem_only() -> None:
 def test_a_weighing_that_weighs_all_alike_knows_nothing() -> None:
     assert knows_anything([[weighed(7, 1.2)], [weighed(9)]], "entropy")
     assert not knows_anything([[weighed(7, 1.2)], [weighed(9)]], "count")
+
+
+def test_a_scale_is_linear_between_its_ends_and_knows_what_it_does_not_know() -> None:
+    scale = Scale(-2.0, 0.0)
+    assert [scale.weight(reading) for reading in (-9, -2, -1, 0, 9, None)] == [0.75, 0.75, 1.0, 1.25, 1.25, 1.0]
+    assert Scale(1.0, 1.0).weight(1.0) == 1
 
 
 def test_only_plain_digits_are_integers() -> None:
