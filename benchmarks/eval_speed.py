@@ -228,6 +228,11 @@ def main() -> None:
     runs: dict[str, list[Timed]] = {name: [] for name in harnesses}
     for name in order_of(list(harnesses), args.num_rounds):
         runs[name].append(timed(harnesses[name], load))
+        latest, tare = runs[name][-1], tares[name]  # told at once: a later run may break, or take too long
+        print(
+            f"{name}: {latest.wall_s:.1f} s, {latest.cpu_s:.1f} CPU s (tare {tare.wall_s:.1f}, {tare.cpu_s:.1f})",
+            flush=True,
+        )
     count = _counter(load.model)
     _show({name: speed_of(runs[name], tares[name], count) for name in harnesses}, tares)
     _show_equal(runs)
