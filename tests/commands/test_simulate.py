@@ -62,7 +62,7 @@ def test_scenarios_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixtu
     assert len(lines) == 3
     counts = r"20 scenarios, [\d,]+ problems, [\d,]+ samples, [\d,]+ broken, [\d,]+ cancelled"
     assert re.fullmatch(counts, lines[0])
-    assert re.fullmatch(r"faults: \d+ crash, \d+ deaf, \d+ empty, \d+ hang, \d+ slow", lines[1])
+    assert re.fullmatch(r"faults: \d+ crash, \d+ deaf, \d+ empty, \d+ hang, \d+ panic, \d+ slow", lines[1])
     assert lines[2].startswith("every problem answered in range and in time")
 
 
