@@ -187,7 +187,18 @@ def test_what_cannot_be_done_is_one_line_on_stderr(
 
 
 def test_progress_goes_to_stderr_and_the_log_is_silent() -> None:
-    command = [sys.executable, "-m", "kit.cli", "simulate", "--scenarios", "30", "--processes", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "kit.cli",
+        "simulate",
+        "--scenarios",
+        "30",
+        "--competitions",
+        "0",
+        "--processes",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 3
     assert "scenarios" not in done.stdout.splitlines()[1]
