@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.kaggle.notebook.recipe_file import chosen
-from kit.kaggle.notebook.settings import SETTINGS_VARIABLE, Settings, overridden
 
 from kit.config import nested
 from kit.engines.text.model_folder import check_model_folder
 from kit.errors import InputError
 from kit.json_text import MAX_DEPTH, read_json
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.environment import SETTINGS_VARIABLE
+from kit.kaggle.notebook.submission import overridden
 from kit.kaggle.wheels.lockfile import load_lock
+from kit.recipes.recipe_file import chosen
+from kit.recipes.settings import Settings
 from kit.safetensors_header import read_header
 
 NESTS = ("[" * 100_000, '{"a":' * 100_000, "[" * 5_000 + "]" * 5_000, "[" * 300 + "]" * 300)

@@ -1,4 +1,4 @@
-"""`kit simulate`: the very solver on a virtual clock, to be broken, and to have its policies compared."""
+"""`kit simulate`: solver and boundary, to be broken, and policies on a virtual clock, to be compared."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from kit.simulation.comparison import Interval, Row
+    from kit.simulation.competition import CheckedCompetition
     from kit.simulation.recording import Recording
     from kit.simulation.shares import ComparisonPlan
     from kit.simulation.stress import Checked
@@ -25,14 +26,21 @@ def add(commands: Any) -> None:
     """Declare the command."""
     simulate = commands.add_parser(
         "simulate",
-        help="check the solver in random scenarios, or compare policies on recorded runs",
+        help="check solver and boundary in random scenarios, or compare policies on recorded runs",
         description="Run the solver in virtual time. Without options: random scenarios of 1 to 200 problems with "
         "faults (crashes, hangs, slow and empty answers, a clock near its end), each checked against what must "
-        "always hold. A failure prints its seed; --replay shows that scenario. With --compare: score, time, samples "
+        "always hold; then random competitions of four seconds on a real clock, in which the boundary that Kaggle "
+        "calls meets blocked loops, loads that hang, panics and processes that are killed and resumed. A failure "
+        "prints its seed; --replay shows that scenario. With --compare: score, time, samples "
         "and tokens of stopping policies on the same scenarios.",
     )
     simulate.add_argument("--scenarios", type=int, default=1000, metavar="N", help="default: %(default)s")
-    simulate.add_argument("--seed", type=int, default=0, metavar="S", help="of the first scenario (default: 0)")
+    simulate.add_argument(
+        "--competitions", type=int, default=16, metavar="N", help="8 at once, 6 s each (default: %(default)s)"
+    )
+    simulate.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of the first scenario and competition (default: 0)"
+    )
     simulate.add_argument("--replay", type=int, metavar="SEED", help="run one random scenario and show it")
     simulate.add_argument("--compare", action="store_true", help="compare policies; the first is the baseline")
     simulate.add_argument(
@@ -64,6 +72,8 @@ def simulate_command(args: argparse.Namespace) -> int:
     for name in ("scenarios", "replicates", "processes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be >= 1, got {getattr(args, name)}")
+    if args.competitions < 0:
+        raise InputError(f"--competitions must be >= 0, got {args.competitions}")
     if not all(share > 0 for share in args.share):
         raise InputError(f"--share must be > 0, got {', '.join(map(str, args.share))}")
     idle = [name for name in ("share", "policy", "set", "plot") if getattr(args, name)]
@@ -77,10 +87,15 @@ def simulate_command(args: argparse.Namespace) -> int:
     from kit.simulation.recording import read_runs
 
     recordings = [recording for run in read_runs(args.recording, gold=args.gold).values() for recording in run]
-    return _check(args, recordings) if args.replay is None else _replay(args.replay, recordings)
+    if args.replay is not None:
+        return _replay(args.replay, recordings)
+    _check(args, recordings)
+    if args.competitions:
+        _check_competitions(range(args.seed, args.seed + args.competitions))
+    return 0
 
 
-def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> int:
+def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> None:
     from kit.simulation.stress import check_scenarios
 
     seeds = range(args.seed, args.seed + args.scenarios)
@@ -102,7 +117,28 @@ def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> int:
     if bad:
         raise EngineError(f"{len(bad)} scenarios broke what must hold; see one again: kit simulate --replay {bad[0]}")
     print("every problem answered in range and in time, no sample lost, none starved, equal seeds equal traces")
-    return 0
+
+
+def _check_competitions(seeds: range) -> None:
+    from kit.simulation.competition import check_competitions
+
+    checked: list[CheckedCompetition] = []
+    with count_bar("competitions", len(seeds)) as on_count:
+        for each in check_competitions(seeds):
+            checked.append(each)
+            on_count(len(checked))
+            for violation in each.violations:
+                print(f"competition {each.seed}: {violation}")
+    faults = Counter(kind for each in checked for kind in each.faults)
+    print(f"{len(checked):,} competitions on a real clock, {sum(each.num_predicts for each in checked):,} predicts")
+    print("faults: " + ", ".join(f"{kind} in {count:,}" for kind, count in sorted(faults.items())))
+    bad = [each.seed for each in checked if each.violations]
+    if bad:
+        raise EngineError(
+            f"{len(bad)} competitions broke what must hold; see one again: "
+            f"kit simulate --scenarios 1 --competitions 1 --seed {bad[0]}"
+        )
+    print("every predict answered by its share and slack, each whole by its limit, what was settled stays settled")
 
 
 def _replay(seed: int, recordings: Sequence[Recording]) -> int:

@@ -5,7 +5,10 @@ engine            plays them: attempts slow each other down, and faults strike a
 run               one scenario, from problems to solutions and a trace that its seed fixes
 random_scenarios  each fixed by its seed, with whatever goes wrong
 invariants        what has to hold after any scenario
+story             a problem as it was answered, beside what the journal tells of it
 stress            many random scenarios, each checked
+faulty            random competitions: loads, attempts and processes that fail
+competition       plays them at the boundary, on a real clock, and checks its promise
 policy            ways to stop and to share time, by name
 comparison        policies on the same scenarios, with paired bootstrap intervals
 """

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from kit.problem import ANSWER_MAX, Problem
+from kit.problem import ANSWER_MAX
 from kit.sampling import FinishReason
-from kit.simulation.engine import FaultKind, marked
+from kit.simulation.engine import FaultKind
 from kit.simulation.run import Outcome
+from kit.simulation.story import Story, stories
 from kit.solver.attempts import LONGEST_PAUSE_S
 from kit.solver.journal import Record
 from kit.solver.records import sample_of, solution_record
@@ -31,53 +31,6 @@ SLACK_S = 1e-6
 def violations(outcome: Outcome) -> list[str]:
     """Everything that does not hold, in words; empty for a good scenario. Needs the scenario's journal."""
     return [each for check in _CHECKS for each in check(outcome)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Story:
-    """One problem as it was answered, and as the journal tells it, in its order."""
-
-    problem: Problem
-    solution: Solution
-    samples: tuple[Record, ...]  # attempts that ended, those that broke among them
-    cut: tuple[Record, ...]
-    told: tuple[Record, ...]  # solutions
-
-    @property
-    def name(self) -> str:
-        return f"problem {self.solution.problem_id}"
-
-    @property
-    def ended_s(self) -> float:
-        return self.solution.begun_s + self.solution.seconds
-
-    @property
-    def deadline_s(self) -> float:
-        return self.solution.begun_s + self.solution.allotted_s
-
-    @property
-    def whole(self) -> list[Record]:
-        return [record for record in self.samples if record["finish"] != FinishReason.FAILED]
-
-    @property
-    def broken(self) -> list[Record]:
-        return [record for record in self.samples if record["finish"] == FinishReason.FAILED]
-
-
-def _stories(outcome: Outcome) -> Iterator[_Story]:
-    records: dict[str, list[Record]] = {}
-    for record in outcome.records:
-        records.setdefault(record.get("problem", ""), []).append(record)
-    for place, solution in enumerate(outcome.solutions):
-        problem = Problem(f"{place}", marked(place))
-        own = records.get(problem.key, [])
-        yield _Story(
-            problem=problem,
-            solution=solution,
-            samples=tuple(record for record in own if record["kind"] == "sample"),
-            cut=tuple(record for record in own if record["kind"] == "cancelled"),
-            told=tuple(record for record in own if record["kind"] == "solution"),
-        )
 
 
 def _every_problem_is_answered_in_range(outcome: Outcome) -> Iterator[str]:
@@ -153,19 +106,19 @@ def _no_problem_starves(outcome: Outcome) -> Iterator[str]:
 
 def _no_sample_is_lost(outcome: Outcome) -> Iterator[str]:
     """What the engine returned, what broke in it and what was cut is in the journal; nothing is there twice."""
-    stories = tuple(_stories(outcome))
+    told = tuple(stories(outcome))
     engine = outcome.engine
     counts = (
-        ("returned", engine.num_returned, sum(len(story.whole) for story in stories)),
-        ("broke", engine.num_broken, sum(len(story.broken) for story in stories)),
-        ("were cut", engine.num_cancelled, sum(len(story.cut) for story in stories)),
+        ("returned", engine.num_returned, sum(len(story.whole) for story in told)),
+        ("broke", engine.num_broken, sum(len(story.broken) for story in told)),
+        ("were cut", engine.num_cancelled, sum(len(story.cut) for story in told)),
     )
     selects = bool(outcome.scenario.solver.selection.num_rounds)  # whose comparisons are calls and no attempts
     for what, num_calls, num_records in counts:
         is_kept = num_calls >= num_records if selects else num_calls == num_records
         if outcome.scenario.wrap is None and not is_kept:
             yield f"{num_calls} attempts {what}, and the journal holds {num_records} of them"
-    for story in stories:
+    for story in told:
         for number, count in Counter(record["number"] for record in story.samples + story.cut).items():
             if count > 1:
                 yield f"attempt {number} of {story.name} is in the journal {count} times"
@@ -174,7 +127,7 @@ def _no_sample_is_lost(outcome: Outcome) -> Iterator[str]:
 def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
     """Each solution is in the journal once, and its votes, its answer and its sums are those of the samples there."""
     solver = outcome.scenario.solver
-    for story in _stories(outcome):
+    for story in stories(outcome):
         solution = story.solution
         due_told = json.dumps(solution_record(story.problem, solution), sort_keys=True)
         if [json.dumps(record, sort_keys=True) for record in story.told] != [due_told]:
@@ -197,19 +150,19 @@ def _answers_follow_from_the_journal(outcome: Outcome) -> Iterator[str]:
             yield f"{story.name}: tells {solution.num_samples} samples, {solution.num_tokens} tokens, not {sums}"
 
 
-def _time_up_s(outcome: Outcome, story: _Story) -> float:
+def _time_up_s(outcome: Outcome, story: Story) -> float:
     """From when on attempts may end for want of time: with tools, a last call's reserve before the deadline."""
     return story.deadline_s - (ReasoningConfig().last_call_s if outcome.scenario.wrap else 0.0)
 
 
-def _jumps_the_queue(story: _Story, counted: Sequence[Record]) -> bool:
+def _jumps_the_queue(story: Story, counted: Sequence[Record]) -> bool:
     """Whether an attempt was counted ahead of an earlier one that was cut before time was up."""
     last = max((record["number"] for record in counted), default=-1)
     is_early = story.ended_s < story.deadline_s - SLACK_S
     return is_early and any(record["number"] < last for record in story.cut)
 
 
-def _misread(story: _Story, outcome: Outcome) -> Iterator[str]:
+def _misread(story: Story, outcome: Outcome) -> Iterator[str]:
     """Each vote is what the sample's text says."""
     reader = VoteState(story.problem, outcome.scenario.solver.voting)
     for record in story.whole:
@@ -222,7 +175,7 @@ def _misread(story: _Story, outcome: Outcome) -> Iterator[str]:
 def _problems_stop_when_and_why_they_say(outcome: Outcome) -> Iterator[str]:
     """The reason holds, and it held no sooner: not given up early, not drawn out once the votes were enough."""
     solver = outcome.scenario.solver
-    for story in _stories(outcome):
+    for story in stories(outcome):
         solution = story.solution
         if solution.reason is StopReason.OUT_OF_TIME and story.ended_s < _time_up_s(outcome, story) - SLACK_S:
             yield f"{story.name}: out of time after {solution.seconds:.3f} s of {solution.allotted_s:.3f}"
@@ -255,7 +208,7 @@ def _no_engine_is_given_up_too_soon(outcome: Outcome) -> Iterator[str]:
             yield f"problem {solution.problem_id} was given up after {solution.seconds:.3f} of its {due_s:.3f} s"
 
 
-def _verdicts(outcome: Outcome, story: _Story) -> tuple[StopReason | None, StopReason | None]:
+def _verdicts(outcome: Outcome, story: Story) -> tuple[StopReason | None, StopReason | None]:
     """What the samples said before the problem's last moment, and what they said in the end."""
     vote_state = VoteState(story.problem, outcome.scenario.solver.voting)
     early: StopReason | None = None
@@ -275,7 +228,7 @@ def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
     """
     solver = outcome.scenario.solver
     num_slots = min(solver.width, solver.stop.num_samples)
-    for story in _stories(outcome):
+    for story in stories(outcome):
         broke_s = sorted(record["ended_s"] for record in story.broken)
         if any(
             late - early < solver.retry_s - SLACK_S for early, late in zip(broke_s, broke_s[num_slots:], strict=False)
@@ -295,7 +248,7 @@ def _slots_are_at_work(outcome: Outcome) -> Iterator[str]:
                 break
 
 
-def _middles(story: _Story, retry_s: float) -> list[float]:
+def _middles(story: Story, retry_s: float) -> list[float]:
     """A moment between any two at which an attempt or a pause begins or ends, within the problem's time."""
     begun_s, end_s = story.solution.begun_s, min(story.ended_s, story.deadline_s)
     moments = {begun_s, end_s}

@@ -11,7 +11,6 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import trio
 
@@ -21,9 +20,10 @@ from kit.sampling import Engine, FinishReason, Prompt, Sample, call_engine, chec
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import Pacer, Progress
+from kit.solver.reading import TextReader
 from kit.solver.records import cancelled_record, sample_record
 from kit.solver.vote_state import ParsedAnswer, StopReason, VoteState
-from kit.tasks import TimedThread, background, nursery
+from kit.tasks import background, nursery
 from kit.voting.early_abort import EarlyAbort
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,6 @@ log = logging.getLogger(__name__)
 _NEAR_S = 30.0  # before the deadline; more than any last call is given (kit.tools.reasoner)
 LONGEST_PAUSE_S = 60.0
 """Seconds, after broken attempts: an engine that restarts is back by then."""
-LARGE_CHARS = 300_000
-"""From here on a text is read beside the event loop; a shorter one takes milliseconds (35 ms on a slow core)."""
-_READ_S = 10.0  # for one large text
 _MAX_DOUBLINGS = 30  # of a pause, before which it is the longest anyway
 
 
@@ -55,6 +52,7 @@ class AttemptLoop:
     share_s: Callable[[], float]
     pacer: Pacer
     write: Callable[[Record], None]
+    reader: TextReader = field(default_factory=TextReader)
     num_ended: int = 0
     _ended_s: float = 0.0  # run by attempts that are over
     _begun: dict[int, float] = field(default_factory=dict)  # of each attempt in flight, on the loop's clock
@@ -65,7 +63,6 @@ class AttemptLoop:
     _is_over: bool = False  # an attempt has ended for want of time
     _patience_ends: float = 0.0  # with an engine that only breaks, on the loop's clock
     _everyone: trio.CancelScope = field(default_factory=trio.CancelScope)
-    _reading: TimedThread = field(default_factory=partial(TimedThread, limit_s=_READ_S))
 
     def __post_init__(self) -> None:
         self._early_abort = EarlyAbort(self.config.early_abort)
@@ -158,7 +155,7 @@ class AttemptLoop:
                 self.write(cancelled_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
         parsed, ended_s = ParsedAnswer(), self.clock()
         try:
-            parsed = await self._read(number, sample)
+            parsed = await self.reader.read(self.vote_state, number, sample)
         finally:  # cancelled, it is on record, and read again by who resumes
             self.write(
                 sample_record(self.vote_state.problem, number, sample, parsed.vote, begun_s=begun_s, ended_s=ended_s)
@@ -187,15 +184,6 @@ class AttemptLoop:
         return Sample(
             text="", num_tokens=0, finish=FinishReason.FAILED, seconds=seconds, seed=params.seed, error=reason
         )
-
-    async def _read(self, number: int, sample: Sample) -> ParsedAnswer:
-        try:
-            if len(sample.text) < LARGE_CHARS:
-                return self.vote_state.read(sample)
-            return await self._reading.run(partial(self.vote_state.read, sample))
-        except Exception:  # a text that cannot be read, by a bug of ours, costs its own vote and not the problem
-            log.exception("%s, attempt %d: not counted", self.vote_state.problem.id, number)
-            return ParsedAnswer()
 
     def _count(self, number: int, sample: Sample, parsed: ParsedAnswer) -> None:
         self.num_ended += sample.finish is not FinishReason.FAILED

@@ -26,6 +26,7 @@ from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import Selection, select
 from kit.solver.journal import Journal, Record
 from kit.solver.pacing import Pacer
+from kit.solver.reading import TextReader
 from kit.solver.records import sample_of, solution_of, solution_record
 from kit.solver.vote_state import Solution, StopReason, VoteState, blind_guess
 from kit.tools.reasoner import ToolReasoner
@@ -65,7 +66,7 @@ class Solver:
         not drawn again. EngineError and StorageError are counted and logged, not raised.
         """
         try:
-            return self._past_solution(problem) or await self._solve_anew(problem)
+            return await self._solve(problem)
         finally:
             self.num_done += 1
 
@@ -75,12 +76,17 @@ class Solver:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
         return self._vote_state.solution(reason, seconds=seconds)
 
-    async def _solve_anew(self, problem: Problem) -> Solution:
+    async def _solve(self, problem: Problem) -> Solution:
         begun_s = self.budget.clock()
         allotted_s = self.budget.allot_s(self.num_done)
-        vote_state = self._open_vote_state(problem)
         deadline = trio.current_time() + allotted_s
-        reason = vote_state.verdict(self.config.stop) or await self._fill(vote_state, deadline)
+        vote_state, reader = VoteState(problem, self.config.voting), TextReader()
+        self._vote_state = vote_state
+        with trio.CancelScope(deadline=deadline + self.config.grace_s):
+            await self._resume(vote_state, reader)
+        if (past := self._past_solution(vote_state)) is not None:
+            return past
+        reason = vote_state.verdict(self.config.stop) or await self._fill(vote_state, reader, deadline)
         selected = await self._select(vote_state, reason, deadline)
         seconds = self.budget.clock() - begun_s
         solution = dataclasses.replace(
@@ -91,19 +97,17 @@ class Solver:
         self._write(solution_record(problem, solution))
         return solution
 
-    def _open_vote_state(self, problem: Problem) -> VoteState:
-        vote_state = self._vote_state = self._resumed(problem)
-        return vote_state
-
-    def _resumed(self, problem: Problem) -> VoteState:
-        """The votes of the samples that the journal holds."""
-        vote_state = VoteState(problem, self.config.voting)
+    async def _resume(self, vote_state: VoteState, reader: TextReader) -> None:
+        """Count the samples that the journal holds, letting the loop come round after each."""
+        problem = vote_state.problem
         for record in self._past_samples(problem):
             if self.config.in_order and vote_state.verdict(self.config.stop) is not None:
                 break  # what had ended ahead of its turn
             with _contained(f"{problem.id}, resuming"):
-                vote_state.resume(record["number"], sample_of(record), weight=record.get("weight"))
-        return vote_state
+                number, sample = record["number"], sample_of(record)
+                parsed = await reader.read(vote_state, number, sample)
+                vote_state.resume(number, sample, parsed, weight=record.get("weight"))
+            await trio.lowlevel.checkpoint()
 
     def _past_samples(self, problem: Problem) -> Iterator[Record]:
         """What an earlier process drew; with `in_order` only up to the first gap, which has to be counted first."""
@@ -120,7 +124,7 @@ class Solver:
         numbers = itertools.takewhile(whole.__contains__, itertools.count())
         yield from (whole[number] for number in numbers)
 
-    async def _fill(self, vote_state: VoteState, deadline: float) -> StopReason:
+    async def _fill(self, vote_state: VoteState, reader: TextReader, deadline: float) -> StopReason:
         """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
         if deadline <= trio.current_time():
             return StopReason.OUT_OF_TIME
@@ -134,6 +138,7 @@ class Solver:
             share_s=lambda: self.budget.share_s(self.num_done),
             pacer=self._pacer,
             write=self._write,
+            reader=reader,
         )
         with trio.CancelScope(deadline=deadline + self.config.grace_s):
             await attempt_loop.run()
@@ -167,18 +172,19 @@ class Solver:
             vote_state.num_tokens += chosen.num_tokens
         return None if chosen is None else chosen.answer
 
-    def _past_solution(self, problem: Problem) -> Solution | None:
+    def _past_solution(self, vote_state: VoteState) -> Solution | None:
         """What an earlier process answered; a guess is not final and is tried again.
 
-        Only an answer that the journal's own samples lead to: read anew, they must vote for it, most of all unless
+        Only an answer that the journal's own samples, resumed, lead to: they must vote for it, most of all unless
         a selection may have preferred another of theirs. Any other is solved again, from those samples.
         """
+        problem = vote_state.problem
         for record in self._past("solution", problem):
             with _contained(f"{problem.id}, resuming"):
                 if record["guess"]:
                     continue
                 solution = solution_of(record)
-                votes = self._resumed(problem).solution(solution.reason, seconds=solution.seconds).votes
+                votes = vote_state.solution(solution.reason, seconds=solution.seconds).votes
                 backed = [answer for answer, _ in votes]
                 if solution.answer in (backed if self.config.selection.num_rounds else backed[:1]):
                     return solution

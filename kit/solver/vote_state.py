@@ -176,16 +176,18 @@ class VoteState:
         """The votes without their answers."""
         return Shape.of([None if vote is None else vote.answer for vote in self.history])
 
-    def resume(self, number: int, sample: Sample, *, weight: float | None = None) -> None:
+    def resume(
+        self, number: int, sample: Sample, parsed: ParsedAnswer | None = None, *, weight: float | None = None
+    ) -> None:
         """Count a sample that an earlier process drew as attempt `number`; a failed one is drawn again.
 
-        weight: what its vote weighed then, when more was known of its tokens than is kept.
+        parsed: see `count`. weight: what its vote weighed then, when more was known of its tokens than is kept.
         """
         if sample.finish is FinishReason.FAILED or number < 0:
             return
         if number in self._drawn:  # a process that was killed twice may have drawn it twice
             return
-        self.count(sample)
+        self.count(sample, parsed)
         self._drawn.add(number)
         vote = self.history[-1]
         if vote is not None and weight is not None:

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from kit.answers.fences import fences
+from kit.json_text import read_json
 from kit.prompting import PYTHON_TOOL
 from kit.sampling import ToolCall
 
@@ -53,9 +54,9 @@ def rendered(call: ToolCall) -> ToolCall:
     Engines that fill in templates refuse a chat with other arguments, and the attempt would end with that.
     """
     try:
-        if isinstance(json.loads(call.arguments), dict):
+        if isinstance(read_json(call.arguments), dict):
             return call
-    except (ValueError, RecursionError):
+    except ValueError:
         pass  # fixed below
     read = call_of(call)
     code = read.text if isinstance(read, Code) else call.arguments

@@ -89,6 +89,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         ],
         "simulate": [
             "--compare",
+            "--competitions",
             "--gold",
             "--help",
             "--plot",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kit import cli
-from kit.simulation import invariants
+from kit.simulation import competition, invariants
 
 RUN = """problem_id,answer,gold,time_s,total_tokens
 p0,7,7,10,100
@@ -51,8 +51,9 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def simulate(*args: object) -> int:
-    return cli.main(["simulate", "--processes", "1", *map(str, args)])
+def simulate(*args: object, num_competitions: int = 0) -> int:
+    few = ["--processes", "1", "--competitions", str(num_competitions)]
+    return cli.main(["simulate", *few, *map(str, args)])
 
 
 def test_scenarios_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +62,7 @@ def test_scenarios_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixtu
     assert len(lines) == 3
     counts = r"20 scenarios, [\d,]+ problems, [\d,]+ samples, [\d,]+ broken, [\d,]+ cancelled"
     assert re.fullmatch(counts, lines[0])
-    assert re.fullmatch(r"faults: \d+ crash, \d+ deaf, \d+ empty, \d+ hang, \d+ slow", lines[1])
+    assert re.fullmatch(r"faults: \d+ crash, \d+ deaf, \d+ empty, \d+ hang, \d+ panic, \d+ slow", lines[1])
     assert lines[2].startswith("every problem answered in range and in time")
 
 
@@ -186,7 +187,18 @@ def test_what_cannot_be_done_is_one_line_on_stderr(
 
 
 def test_progress_goes_to_stderr_and_the_log_is_silent() -> None:
-    command = [sys.executable, "-m", "kit.cli", "simulate", "--scenarios", "30", "--processes", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "kit.cli",
+        "simulate",
+        "--scenarios",
+        "30",
+        "--competitions",
+        "0",
+        "--processes",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 3
     assert "scenarios" not in done.stdout.splitlines()[1]
@@ -225,3 +237,26 @@ def test_the_time_to_the_baselines_score_is_told_where_there_are_several_shares(
 def test_random_scenarios_may_be_made_of_recorded_problems(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate("--scenarios", 20, "--recording", run_csv) == 0
     assert "equal seeds equal traces" in capsys.readouterr().out
+
+
+def test_competitions_at_the_boundary_are_counted_and_what_held_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--scenarios", 1, "--seed", 2, num_competitions=2) == 0
+    lines = capsys.readouterr().out.splitlines()[3:]
+    assert re.fullmatch(r"2 competitions on a real clock, \d+ predicts", lines[0])
+    assert lines[1].startswith("faults: ")
+    assert lines[2].startswith("every predict answered by its share and slack")
+
+
+def test_a_competition_that_breaks_its_promise_prints_its_seed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(competition, "_CHECKS", (lambda outcome: iter(["it is late"]),))
+    assert simulate("--scenarios", 1, "--seed", 7, num_competitions=1) == 1
+    told = capsys.readouterr()
+    assert "competition 7: it is late" in told.out
+    assert "kit simulate --scenarios 1 --competitions 1 --seed 7" in told.err
+
+
+def test_fewer_competitions_than_none_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate(num_competitions=-1) == 1
+    assert "--competitions must be >= 0, got -1" in capsys.readouterr().err

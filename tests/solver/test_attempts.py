@@ -18,10 +18,11 @@ from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
-from kit.solver.attempts import LARGE_CHARS, AttemptLoop
+from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.pacing import Pacer, PacingConfig, Progress
+from kit.solver.reading import LARGE_CHARS
 from kit.solver.solver import Solver
 from kit.solver.vote_state import ParsedAnswer, Solution, StopConfig, StopReason, VoteState
 from kit.voting.early_abort import EarlyAbortConfig

@@ -24,7 +24,8 @@ from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import SelectionConfig
 from kit.solver.journal import Journal, read_records
 from kit.solver.pacing import PacingConfig
-from kit.solver.records import solution_of, solution_record
+from kit.solver.reading import LARGE_CHARS
+from kit.solver.records import sample_record, solution_of, solution_record
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopConfig, StopReason, VoteState
 
@@ -317,6 +318,42 @@ def test_a_guess_in_the_journal_is_not_final(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "j", run={}) as journal:
         (again,) = run(ScriptedEngine(answering()), journal=journal)
     assert (again.answer, again.guess) == (3, "")
+
+
+def num_turns_while_resumed(path: Path, *texts: str) -> int:
+    """How often the loop comes round, on a real clock, while these samples are resumed and answer the problem."""
+    with Journal.open(path, run={}) as journal:
+        for number, text in enumerate(texts):
+            sample = Sample(text=text, num_tokens=1, finish=FinishReason.STOP, seconds=1, seed=number)
+            journal.append(sample_record(PROBLEM, number, sample, None, begun_s=0, ended_s=1))
+    num_turns = 0
+
+    async def main() -> Solution:
+        async def count() -> None:
+            nonlocal num_turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                num_turns += 1
+
+        config = SolverConfig(stop=StopConfig(num_samples=len(texts), rule="uncatchable"))
+        with Journal.open(path, run={}) as journal:
+            solver = Solver(ScriptedEngine(answering()), Budget(clock=trio.current_time), journal, config)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(count)
+                solution = await solver.solve(PROBLEM)
+                nursery.cancel_scope.cancel()
+        return solution
+
+    solution = trio.run(main)
+    assert (solution.votes, solution.num_samples) == (((2, len(texts)),), len(texts))
+    return num_turns
+
+
+def test_the_loop_comes_round_while_a_journal_is_resumed_and_large_texts_are_read_beside_it(tmp_path: Path) -> None:
+    """Bug of an earlier version: all of a journal's texts were read in one go, and every deadline waited for them."""
+    assert num_turns_while_resumed(tmp_path / "few", boxed(2)) <= 2
+    assert num_turns_while_resumed(tmp_path / "many", *[boxed(2)] * 20) >= 15
+    assert num_turns_while_resumed(tmp_path / "large", "a" * LARGE_CHARS + boxed(2)) > 2
 
 
 def test_every_sample_is_in_the_journal_with_how_it_ended(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ the thought.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from kit.errors import EngineError
+from kit.json_text import read_json
 from kit.models.thoughts import THINK
 from kit.sampling import Message, Prompt, Tool, ToolCall
 
@@ -112,6 +112,6 @@ def _schema(tool: Tool) -> dict[str, Any]:
 
 def _from_json(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
-        raise EngineError(f"{what} must be JSON, got {text!r}: {error}") from error
+        raise EngineError(f"{what} must be JSON, got {text[:200]!r}: {error}") from error

@@ -170,7 +170,7 @@ def _answer(api: Api, call: str, **arguments: Any) -> Mapping[str, Any]:
         if not api._authenticated:
             api.authenticate()
         return {"result": CALLS[call](api, **arguments)}
-    except (requests.RequestException, FileRefusedError, ValueError, SystemExit) as error:
+    except (requests.RequestException, FileRefusedError, ValueError, RecursionError, SystemExit) as error:
         return {"error": _told(error)}
 
 
@@ -181,7 +181,10 @@ def _accepted(answer: Any) -> str:
 
 
 def _told(error: BaseException) -> Mapping[str, Any]:
-    """What went wrong. The client turns some answers into an error of its own, raised in place of the first."""
+    """What went wrong. The client turns some answers into an error of its own, raised in place of the first.
+
+    An answer nested without end is a RecursionError in the client, and of the line, as one that is no JSON.
+    """
     if isinstance(error, FileRefusedError):
         return {"kind": "storage", "status": error.status, "text": str(error)}
     if isinstance(error, SystemExit):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from kit.errors import KitError, MissingError
+from kit.json_text import read_json
 from kit.linux import end_with_parent
 
 PINS = ("kaggle==2.2.5", "six==1.17.0")  # the client imports six without declaring it
@@ -263,7 +264,7 @@ def _answer(
         line.sendall(json.dumps(request).encode() + b"\n")
         with line.makefile("rb") as lines:
             for told in lines:
-                answer: Mapping[str, Any] = json.loads(told) if told.endswith(b"\n") else {}
+                answer: Mapping[str, Any] = read_json(told) if told.endswith(b"\n") else {}
                 if "file" not in answer:
                     return answer or None
                 on_progress(answer["file"], answer["num_bytes"])

@@ -11,7 +11,6 @@ Source: the client's own order, read in kaggle 2.2.4 and 2.2.5 (`KaggleApi.authe
 from __future__ import annotations
 
 import base64
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import MissingError
+from kit.json_text import read_json
 from kit.kaggle.facts import (
     API_VARIABLE,
     CONFIG_VARIABLE,
@@ -163,7 +163,7 @@ def _other(username: str) -> str:
 def _object(path: Path) -> Mapping[str, Any]:
     """The JSON object in a file; empty if there is none, which the client takes for no credentials, too."""
     try:
-        content = json.loads(_text(path))
+        content = read_json(_text(path))
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

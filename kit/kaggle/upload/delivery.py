@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kit.errors import cannot_write
+from kit.json_text import read_json
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.upload.client import ClientError, DatasetStatus, Fault, KaggleClient, KaggleError
 from kit.kaggle.upload.plan import Event, Stage, Uploaded
@@ -171,7 +172,7 @@ class Delivery:
     def _load(self) -> Record | None:
         """The record of an earlier run with this very dataset and place; None if there is none."""
         try:
-            record = Record(**json.loads(self.record_path.read_bytes()))
+            record = Record(**read_json(self.record_path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
         is_same = (record.ref, record.manifest_sha256) == (self.to.ref, self.staged.manifest_sha256)

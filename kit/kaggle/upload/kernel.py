@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kit.checkout import SOURCE
 from kit.errors import InputError, MissingError, cannot_write, check_fields
+from kit.json_text import read_json
 from kit.kaggle import facts
 from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
@@ -240,7 +241,7 @@ def _check_complete(kernel: Kernel, client: KaggleClient) -> None:
 def _latest(kernel: Kernel, work: Path) -> int | None:
     """The version that was pushed last from here; None if that is not known."""
     try:
-        record = json.loads(_record(work).read_bytes())
+        record = read_json(_record(work).read_bytes())
         return int(record["version"]) if record["ref"] == kernel.ref else None
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -110,6 +110,11 @@ def test_a_thought_opened_in_the_prompt_belongs_in_front_of_the_text() -> None:
             (),
             "arguments of the call of 'run' must be JSON",
         ),
+        (
+            (ASK, Message("assistant", "", (ToolCall(id="1", name="run", arguments='{"a":' * 100_000),)), ASK),
+            (),
+            "arguments of the call of 'run' must be JSON, .*nested deeper",
+        ),
         ((ASK,), (Tool(name="run", description="", parameters="no"),), "parameters of the tool 'run' must be JSON"),
     ],
 )

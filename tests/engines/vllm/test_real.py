@@ -146,13 +146,19 @@ def test_what_the_server_refuses_is_told_and_harms_nobody(portal: Portal, addres
 
 
 @pytest.mark.parametrize(
-    ("number", "kinds"),
+    ("part", "number", "kinds"),
     # which is seen first depends on how busy the machine is
-    [(signal.SIGKILL, {Break.EXITED, Break.MUTE, Break.HUNG}), (signal.SIGSTOP, {Break.HUNG})],
-    ids=["killed", "stopped"],
+    [
+        ("EngineCore", signal.SIGKILL, {Break.EXITED, Break.MUTE, Break.HUNG}),
+        ("EngineCore", signal.SIGSTOP, {Break.HUNG}),
+        ("api_server", signal.SIGTERM, {Break.EXITED, Break.MUTE, Break.HUNG}),
+    ],
+    ids=["engine killed", "engine stopped", "server asked to end"],
 )
-def test_attempts_survive_their_engine(portal: Portal, real: Real, number: signal.Signals, kinds: set[Break]) -> None:
-    made = portal.call(struck, real, "EngineCore", number)
+def test_attempts_survive_their_server(
+    portal: Portal, real: Real, part: str, number: signal.Signals, kinds: set[Break]
+) -> None:
+    made = portal.call(struck, real, part, number)
     check_struck(made)
     assert made.incident.kind in kinds
 

@@ -264,6 +264,13 @@ def test_an_event_that_cannot_be_read_is_a_break_that_names_it(malformed: Any) -
         assert sampled(server)[0].text == "4"
 
 
+@pytest.mark.parametrize("nest", ['{"choices":' * 100_000, '{"a":' + "[" * 300 + "]" * 300 + "}"])
+def test_an_event_nested_without_end_is_a_break(nest: str) -> None:
+    with emulation(reply(f"data: {nest}\n\n".encode()), reply(WHOLE)) as server:
+        sample, _ = sampled(server)
+        assert (sample.text, sample.finish, len(server.requests)) == ("4", FinishReason.STOP, 2)
+
+
 FIELDS = st.sampled_from(
     ["choices", "text", "token_ids", "finish_reason", "logprobs", "token_logprobs", "top_logprobs", "error", "a"]
 )

@@ -48,7 +48,8 @@ class Fault:
     where: introspect, status, dataset, start, put, probe, create, version, files.
     file: only for a blob of this name. code: the HTTP status. message: as a JSON body, else an empty one.
     cut: the connection is reset instead of an answer. kept_bytes: how much of a body storage keeps before that.
-    body: a JSON answer of status 200. is_done: the request takes effect although its answer is lost.
+    body: a JSON answer of status 200. raw: one that need not be JSON. is_done: the request takes effect although its
+    answer is lost.
     """
 
     where: str
@@ -61,6 +62,7 @@ class Fault:
     cut: bool = False
     kept_bytes: int = 0
     body: Mapping[str, Any] | None = None
+    raw: bytes | None = None
     is_done: bool = False
     hang_s: float = 0.0
 
@@ -351,6 +353,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.close_connection = True
             self.connection.close()
+        elif fault.raw is not None:
+            self._send(200, fault.raw, {})
         elif fault.body is not None:
             self._answer(200, fault.body)
         else:
@@ -358,11 +362,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(fault.code, body, fault.headers)
 
     def _answer(self, code: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        content = json.dumps(body).encode()
+        self._send(code, json.dumps(body).encode(), headers or {})
+
+    def _send(self, code: int, content: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
-        for name, value in (headers or {}).items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

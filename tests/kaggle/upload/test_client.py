@@ -92,6 +92,7 @@ def fault_of(client: KaggleClient) -> ClientError:
         (Fault("status", cut=True, times=-1), What.PASSING, "Connection reset by peer"),
         (Fault("status", body={"code": 403, "message": "Too many requests"}), What.FORBIDDEN, "Too many requests"),
         (Fault("status", body={"status": "SPLENDID"}), What.REFUSED, "SPLENDID"),
+        (Fault("status", code=200, times=-1, raw=b"[" * 100_000), What.PASSING, "recursion"),
     ],
 )
 def test_a_fault_is_known_by_its_status_and_told_in_the_servers_words(

@@ -247,6 +247,9 @@ class TestSubmit:
 
     def test_without_a_push_or_a_version_there_is_nothing_to_submit(self, desk: Desk) -> None:
         refused(MissingError, "nothing was pushed from here", "--version", by=desk.submit)
+        desk.work.mkdir(exist_ok=True)
+        (desk.work / "pushed.json").write_text("[" * 100_000)
+        refused(MissingError, "nothing was pushed from here", by=desk.submit)
         desk.push()
         refused(MissingError, "nothing was pushed", by=lambda: desk.submit(Kernel(owner=USERNAME, slug="another-one")))
         refused(KitError, "--version must be 1 or more", by=lambda: desk.submit(version=0))

@@ -85,7 +85,7 @@ def test_a_token_may_be_the_path_of_a_file_and_a_key_lie_elsewhere(tmp_path: Pat
     assert find_credentials({"HOME": str(tmp_path), "KAGGLE_API_TOKEN": "e" * 5000}).source == "KAGGLE_API_TOKEN"
 
 
-@pytest.mark.parametrize("content", ["", "not json", "[1]", '{"username": "ada"}', "null"])
+@pytest.mark.parametrize("content", ["", "not json", "[1]", "[" * 100_000, '{"username": "ada"}', "null"])
 def test_a_file_that_holds_no_credentials_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "kaggle.json").write_text(content)
     with pytest.raises(MissingError):

@@ -19,7 +19,7 @@ import trio
 from kit.engines.text.chat import Rendered, render, split_last_turn
 from kit.engines.text.encoding import EncodedPrompt, PromptEncoder, unbegun
 from kit.engines.vllm.client import wire
-from kit.engines.vllm.client.admission import AdmissionGate, ServerMetrics, read_metrics
+from kit.engines.vllm.client.admission_wait import Admission
 from kit.engines.vllm.client.attempt import Attempt
 from kit.engines.vllm.client.depth import ServedDepth
 from kit.engines.vllm.client.endpoint import Address, Endpoint
@@ -34,7 +34,6 @@ from kit.tasks import background
 
 log = logging.getLogger(__name__)
 
-_MAX_MISSED = 5  # readings of the cache that fail in a row, before the gate is opened for all
 _DOUBT_S = 5.0  # a server that is well lets no running text wait so long
 _UNAVAILABLE = 503
 _BUSY_PAUSE_S = 1.0  # where a server does not say when to come again
@@ -90,9 +89,7 @@ class OpenAIEngine:
         self._config = config
         end_id = getattr(tokenizer, "eos_token_id", None)
         self._ends = {} if end_id is None else {int(end_id): str(tokenizer.eos_token)}
-        self._gate = AdmissionGate(high=config.cache_high, is_watched=config.poll_s is not None)
-        self._queue = trio.StrictFIFOLock()
-        self._gate_moved = trio.Event()
+        self.admission = Admission(endpoint, http, high=config.cache_high, poll_s=config.poll_s)
 
     async def sample(
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
@@ -163,7 +160,7 @@ class OpenAIEngine:
         while attempt.finish is None:
             num_before = attempt.num_tokens
             try:
-                async with self._admitted(attempt) as ticket:
+                async with self.admission.entered(len(attempt.prefix_ids or ())) as ticket:
                     address = await self._endpoint.ready()
                     if self._has_room(address, attempt):
                         await self._stream(address, attempt, ticket)
@@ -200,7 +197,7 @@ class OpenAIEngine:
                 async for event in events:
                     watchdog.beat(trio.current_time())
                     attempt.has_come = True
-                    self._gate.begun(ticket)
+                    self.admission.begun(ticket)
                     if attempt.take(wire.completion_piece(event)) is not None:
                         return
             if attempt.end_of_stream() is None:
@@ -255,53 +252,6 @@ class OpenAIEngine:
             "expected room for at least one new token, so shorten the prompt"
         )
 
-    @asynccontextmanager
-    async def _admitted(self, attempt: Attempt) -> AsyncIterator[int]:
-        """Wait at the gate, first come first served, while the server's cache is nearly full."""
-        async with self._queue:
-            while not self._gate.is_open:
-                await self._gate_moved.wait()
-            ticket = self._gate.enter(len(attempt.prefix_ids or ()))
-        try:
-            yield ticket
-        finally:
-            self._gate.leave(ticket)
-            self._move_gate()
-
-    def _move_gate(self) -> None:
-        self._gate_moved.set()
-        self._gate_moved = trio.Event()
-
-    async def watch_cache(self, poll_s: float) -> None:
-        """Read the server's cache again and again, first at once."""
-        num_missed, is_first = 0, True
-        while True:
-            if is_first or not self._gate.is_idle:
-                covered = self._gate.covered()
-                try:
-                    reading = await self._reading(poll_s)
-                    num_missed, is_first = 0, False
-                except BrokenError:
-                    # usually the server goes down: the metrics of the next one open the gate
-                    num_missed, reading = num_missed + 1, None
-                if num_missed in {0, _MAX_MISSED}:
-                    self._gate.read(reading, covered=covered)
-                    self._move_gate()
-            await trio.sleep(poll_s)
-
-    async def _reading(self, poll_s: float) -> ServerMetrics | None:
-        """The cache's state; None for a server that has no metrics or is given up.
-
-        Raises: BrokenError.
-        """
-        try:
-            address = await self._endpoint.ready()
-            return read_metrics(await self._http.get_text(f"{address.url}/metrics", timeout_s=max(1.0, poll_s)))
-        except BrokenError:
-            raise
-        except EngineError:
-            return None
-
 
 @asynccontextmanager
 async def open_openai(
@@ -314,6 +264,5 @@ async def open_openai(
     config = config or ClientConfig()
     async with background() as nursery:
         engine = OpenAIEngine(endpoint, HttpClient(), tokenizer=tokenizer, config=config)
-        if config.poll_s is not None:
-            nursery.start_soon(engine.watch_cache, config.poll_s)
+        nursery.start_soon(engine.admission.watch)
         yield engine

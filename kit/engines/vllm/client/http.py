@@ -24,6 +24,7 @@ import trio
 from kit.engines.vllm.client.faults import BrokenError, BusyError, RefusedError
 from kit.engines.vllm.client.sse import EventDecoder
 from kit.errors import EngineError, InputError
+from kit.json_text import read_json
 
 JsonObject = Mapping[str, Any]
 
@@ -218,8 +219,8 @@ def _request(method: str, target: SplitResult, body: JsonObject | None) -> bytes
 
 def _read_json(text: str) -> JsonObject:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = read_json(text)
+    except ValueError as error:
         raise BrokenError(f"the server answered what is no JSON: {text[:200]!r}") from error
     if not isinstance(data, dict):
         raise BrokenError(f"the server answered a {type(data).__name__}, expected a JSON object: {text[:200]!r}")
@@ -237,10 +238,10 @@ def _error_of(status: int, text: str, retry_after_s: float | None = None) -> Eng
 def _message_of(text: str) -> str:
     """The words of an error in OpenAI's form, or the beginning of another."""
     try:
-        match json.loads(text):
+        match read_json(text):
             case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
                 return message
-    except (ValueError, RecursionError):
+    except ValueError:
         pass
     return text[:500]
 
