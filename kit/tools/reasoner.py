@@ -112,9 +112,12 @@ class ToolReasoner:
     ) -> Sample:
         """Draw one sample of as many turns as it takes; see kit.sampling.Engine.
 
-        A turn's seed follows from `params.seed` and its number. Ends within `timeout_s` and `config.grace_s`.
+        A raw prompt is passed on as it is. A turn's seed follows from `params.seed` and its number. Ends within
+        `timeout_s` and `config.grace_s`.
         Raises: EngineError if the engine has no first turn to show; what else breaks that turn is passed on too.
         """
+        if prompt.text:  # without a chat there are no turns
+            return await self.engine.sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
         trajectory = Trajectory(
             self.engine,
             prompt,

@@ -160,7 +160,7 @@ class TestContract(EngineContract):
     @pytest.fixture
     def subject(self) -> Subject:
         def write(prompt: Prompt, params: SamplingParams) -> Script:
-            if "bad" in prompt.messages[-1].content:
+            if prompt.messages and "bad" in prompt.messages[-1].content:
                 return Script(fault=Fault.ERROR)
             token_stats = (TokenStats(logprob=-1.0, entropy=2.0),) * 10**6
             return Script(

@@ -86,7 +86,7 @@ def _functions(name: str, tag: str) -> CallForm:
     begins = "<function="
     return CallForm(
         name=name,
-        opens=re.compile(rf"<{tag}>|{begins}"),
+        opens=re.compile(rf"<{tag}>(?!\s*+[{{\w])|{begins}"),  # what follows else is another form's
         between=re.compile(rf"(?:\s|</?{tag}>)*+"),
         read=_reader_of_functions(
             re.compile(r"<function=(?P<name>[^>\n]*)>"),
@@ -128,7 +128,7 @@ _GLM_KEY = re.compile(r"<arg_key>(?P<name>[^<\n]*)</arg_key>\s*<arg_value>")
 
 GLM = CallForm(
     name="glm",
-    opens=re.compile(re.escape(_GLM_OPEN)),
+    opens=re.compile(rf"{_GLM_OPEN}(?=\s*+[\w.-])"),
     read=_reader_of_functions(_GLM_HEAD, _GLM_KEY, _GLM_CLOSE, "</arg_value>"),
     advice="The call is not well formed. Write <tool_call>python, <arg_key>code</arg_key>, <arg_value>, the code, then "
     "</arg_value> and </tool_call>.",
