@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,14 @@ class Batches:
     def _row_at(self, place: int) -> int:
         """The row at a place of the endless stream of shuffled epochs."""
         epoch, within = divmod(place, len(self.rows))
-        digest = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
-        order = np.random.default_rng(int.from_bytes(digest[:8])).permutation(len(self.rows))
-        return int(order[within])
+        return int(_order(self.seed, epoch, len(self.rows))[within])
+
+
+@lru_cache(maxsize=2)  # a batch may begin in one epoch and end in the next; each order is asked for row by row
+def _order(seed: int, epoch: int, num_rows: int) -> Any:
+    """The rows of an epoch, shuffled."""
+    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8])).permutation(num_rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,9 @@ from kit.errors import check_fields
 from kit.training.depth_schedule import DepthSchedule
 from kit.training.loop import Loss
 from kit.training.objective import IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
+from kit.trm import recursion
 from kit.trm.model import Columns, TinyRecursiveModel
-from kit.trm.recursion import State, deep_recursion
+from kit.trm.recursion import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +145,15 @@ def iterates(
         x_BKD = at_columns(x_BTD, batch.columns_BK)
     state = carry or trm.initial_state(*x_BKD.shape[:2])
     state = State(state.y.to(x_BKD.device), state.z.to(x_BKD.device))
-    num_latent, num_applications = trm.config.num_latent, trm.config.num_applications
-    for index in range(depth):
-        with torch.set_grad_enabled(index >= first_graded and torch.is_grad_enabled()):
-            first = index * num_applications
-            state = deep_recursion(reader, x_BKD, state, num_latent=num_latent, rates=trm.rates, first=first)
-        yield state
+    return recursion.iterates(
+        reader,
+        x_BKD,
+        state,
+        depth=depth,
+        num_latent=trm.config.num_latent,
+        rates=trm.rates,
+        num_with_grad=depth - first_graded,
+    )
 
 
 def answering(trm: TinyRecursiveModel, batch: RecursiveBatch, state: State) -> Tensor:

@@ -15,7 +15,8 @@ x the injected features, n `num_latent`, T `depth`. Source: arXiv 2510.04871 Fig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -55,6 +56,25 @@ def deep_recursion(
     return State(y, z)
 
 
+def iterates(
+    apply: Apply,
+    x_BKD: Tensor,
+    state: State,
+    *,
+    depth: int,
+    num_latent: int,
+    rates: Rates | None = None,
+    num_with_grad: int = 1,
+) -> Iterator[State]:
+    """The states after deep recursion 1 to T, of which the last `num_with_grad` are differentiable."""
+    assert 1 <= num_with_grad <= depth
+    for index in range(depth):
+        with torch.set_grad_enabled(index >= depth - num_with_grad and torch.is_grad_enabled()):
+            first = index * (num_latent + 1)
+            state = deep_recursion(apply, x_BKD, state, num_latent=num_latent, rates=rates, first=first)
+        yield state
+
+
 def supervision_step(
     apply: Apply,
     x_BKD: Tensor,
@@ -65,16 +85,13 @@ def supervision_step(
     rates: Rates | None = None,
     num_with_grad: int = 1,
 ) -> State:
-    """T deep recursions of which the last `num_with_grad` are differentiable; the paper's is 1.
+    """The last of the `iterates`: the paper's step, whose num_with_grad is 1.
 
     The caller computes its loss from the result, steps its optimiser, and passes `result.detach()` on.
     """
-    assert 1 <= num_with_grad <= depth
-    for index in range(depth):
-        with torch.set_grad_enabled(index >= depth - num_with_grad and torch.is_grad_enabled()):
-            first = index * (num_latent + 1)
-            state = deep_recursion(apply, x_BKD, state, num_latent=num_latent, rates=rates, first=first)
-    return state
+    states = iterates(apply, x_BKD, state, depth=depth, num_latent=num_latent, rates=rates, num_with_grad=num_with_grad)
+    (last,) = deque(states, maxlen=1)  # one is held at a time
+    return last
 
 
 def _moved(old: Tensor, new: Tensor, rate: Tensor | None) -> Tensor:
