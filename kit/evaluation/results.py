@@ -11,17 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.errors import cannot_write
 from kit.evaluation.description import Description, described
 from kit.evaluation.intervals import Estimate
 from kit.evaluation.metrics import Cost, Grading, Scores
 from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.slices import Slice, overall, slices
+from kit.whole_file import written_whole
 
 RESULTS_NAME = "results.json"
 _NOTHING_READ = "[invalid]"  # as lm-evaluation-harness writes a filter's miss
@@ -104,15 +103,9 @@ def write_results(run: EvalRun, folder: Path) -> Results:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, in UTF-8; makes its folder. Raises: StorageError."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise cannot_write(path, error) from error
+    with written_whole(path) as part:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
 
 def sample_lines(run: EvalRun) -> Iterator[dict[str, Any]]:

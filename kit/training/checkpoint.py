@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from kit.errors import InputError, cannot_write
+from kit.errors import InputError
+from kit.whole_file import written_whole
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -26,21 +27,15 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     Raises: StorageError, with the last checkpoint as it was.
     """
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
+    with written_whole(path) as part, part.open("wb") as file:
+        try:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
-    except RuntimeError as error:  # torch's own writer says a full disk so
-        part.unlink(missing_ok=True)
-        if isinstance(error.__context__, OSError):
-            raise cannot_write(path, error.__context__) from error
-        raise
+        except RuntimeError as error:  # torch's own writer says a full disk so
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from kit.errors import InputError, cannot_write
 from kit.lock import held
+from kit.whole_file import written_whole
 
 ROWS_AT_ONCE = 64  # computed between two notes of how far it is
 
@@ -106,9 +107,8 @@ def _make(
         for row, states_TLD in zip(rows, compute(rows), strict=True):
             flat[offsets[row] : offsets[row + 1]] = _half(states_TLD, key.layers)
         flat.flush()
-        part = note.with_suffix(".part")
-        part.write_text(json.dumps({**asdict(key), "rows": rows.stop, "shape": shape}), encoding="utf-8")
-        part.replace(note)
+        with written_whole(note) as part:
+            part.write_text(json.dumps({**asdict(key), "rows": rows.stop, "shape": shape}), encoding="utf-8")
         tell(rows.stop)
 
 

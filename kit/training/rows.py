@@ -27,10 +27,11 @@ from kit.answers.extraction import last_boxed
 from kit.data.examples import MathExample
 from kit.data.sets import clean_solution
 from kit.engines.text.chat import render
-from kit.errors import InputError, cannot_write
+from kit.errors import InputError
 from kit.prompting import build_prompt
 from kit.training.language import LanguageBatch
 from kit.training.objective import IGNORED
+from kit.whole_file import written_whole
 
 COLUMNS_MULTIPLE = 64
 """Shapes of batches are multiples of it: few enough that their memory is used again and again."""
@@ -109,13 +110,10 @@ def rows_of(
         with np.load(path) as found:
             return Rows(tokens=found["tokens"], offsets=found["offsets"], answers=found["answers"])
     rows = _tokenised(texts, tokenizer, max_length)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
-        np.savez(part, tokens=rows.tokens, offsets=rows.offsets, answers=rows.answers)
-        part.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with written_whole(path) as part:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez(file, tokens=rows.tokens, offsets=rows.offsets, answers=rows.answers)
     return rows
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kit.errors import InputError, MissingError, cannot_write, check_fields
+from kit.assets import TINY_MODEL
+from kit.errors import InputError, MissingError, check_fields
+from kit.json_text import read_json
 from kit.sampling import MAX_DEPTH
+from kit.whole_file import written_whole
 
 Method = Literal["trm", "finetune", "lora"]
 
@@ -21,6 +25,10 @@ SETTINGS = "settings.json"
 
 LEARNING_RATES: dict[str, float] = {"trm": 1e-4, "finetune": 1e-5, "lora": 1e-4}
 """Where none is given. TRM: the paper's. LoRA's is ten times a fine-tune's: a common rule."""
+
+
+MAY_DIFFER = frozenset({"model", "output_dir", "dataset", "device", "save_every"})
+"""Settings that decide no weight by their own text: where things lie, and how often a run is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +104,9 @@ class TrainSettings:
 
         Raises: StorageError.
         """
-        path = self.output_dir / SETTINGS
-        try:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.plain(), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with written_whole(self.output_dir / SETTINGS) as part:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(self.plain(), indent=1) + "\n", encoding="utf-8")
 
     def plain(self) -> dict[str, Any]:
         """For JSON: paths as texts, tuples as lists."""
@@ -111,6 +116,26 @@ class TrainSettings:
         }
 
 
+def settings_of(method: Method, given: Mapping[str, Any], *, resume: Path | None) -> TrainSettings:
+    """The settings of a new run with the fields among `given`, or of the run in `resume` that goes on.
+
+    Raises: SettingError for a value outside its range; MissingError, or InputError for a run that cannot go on so.
+    """
+    known = {field.name for field in dataclasses.fields(TrainSettings)}
+    fields = {name: value for name, value in given.items() if name in known and name != "method"}
+    if "feature_layers" in fields:
+        fields["feature_layers"] = tuple(fields["feature_layers"])
+    if resume is None:
+        defaults = {"model": TINY_MODEL, "output_dir": Path("out/train") / method}
+        return TrainSettings(method=method, **{**defaults, **fields})
+    if others := sorted(fields.keys() - MAY_DIFFER):
+        raise InputError(f"--resume goes on with the settings in {resume}; leave out --{others[0]}, or begin a new run")
+    settings = read_settings(resume, **fields)
+    if settings.method != method:
+        raise InputError(f"{resume} is a run of {settings.method}; go on with `kit train {settings.method} --resume`")
+    return settings
+
+
 def read_settings(folder: Path, **changes: Any) -> TrainSettings:
     """The settings of a run, to go on with it in its own folder or in `changes["output_dir"]`.
 
@@ -118,7 +143,7 @@ def read_settings(folder: Path, **changes: Any) -> TrainSettings:
     """
     path = folder / SETTINGS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path} is missing; --resume takes the folder of a run of `kit train`") from None
     except ValueError as error:
