@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.evaluation.intervals import wilson
 from kit.plots import style
 from kit.plots.style import Sheet
 
-Q95 = 1.959964  # the normal quantile of a two-sided 95 % interval
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY)
 TRAINED = 6
 
@@ -29,14 +28,6 @@ Entry = Mapping[str, Any]
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def wilson(right: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    share, z2 = right / number, Q95**2
-    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
-    half = Q95 * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) / (1 + z2 / number)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def pooled(entries: Sequence[Entry]) -> Mapping[str, Counts]:

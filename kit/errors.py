@@ -18,6 +18,9 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+"""How libraries say so whose errors have no class of their own for it, torch's allocator on the CPU among them."""
+
 
 class KitError(Exception):
     """Any fault that the kit explains itself; a shell prints its text without a traceback."""
@@ -54,6 +57,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The question that names the nearest known name, or nothing where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this error, or one that it came from, says that memory ran out: the GPU's or the machine's."""
+    seen: BaseException | None = error
+    while seen is not None:
+        is_kind = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"
+        if is_kind or any(sign in str(seen).lower() for sign in _OUT_OF_MEMORY):
+            return True
+        seen = seen.__cause__
+    return False
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

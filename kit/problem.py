@@ -1,7 +1,7 @@
-"""What is asked, and what an answer may be: Problem, Example, and the CSV files they come in.
+"""What is asked, and what an answer may be: Problem, and the CSV files it comes in.
 
-A `Problem` never carries its gold answer, so that nothing downstream can peek; an `Example` is a
-problem with its gold, and only evaluation and reports hold one.
+A `Problem` never carries its gold answer, so that nothing downstream can peek; a problem with its gold is a
+`kit.data.examples.MathExample`, and only evaluation and training hold one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,6 @@ class Problem:
     def key(self) -> str:
         """Names this very text under this id, so that a journal never mixes two problems up."""
         return f"{self.id}:{hashlib.sha256(self.text.encode('utf-8', 'replace')).hexdigest()[:12]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A problem with its gold answer."""
-
-    problem: Problem
-    gold: int
 
 
 def read_problems(path: Path) -> tuple[Problem, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit import assets
 from kit.commands.choosing import add_engine, add_model, add_settings
+from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import count_bar
 from kit.commands.wheels import wheelhouse
 from kit.problem import read_gold, read_problems
@@ -75,8 +75,7 @@ def add(commands: Any) -> None:
 
 def dry_run_command(args: argparse.Namespace) -> int:
     """`kit dry-run`: run the submission on this machine, offline, and report."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: stop the notebook, keep the journal
+    end_as_by_ctrl_c()  # stop the notebook, keep the journal
     read_problems(args.problems)  # bad input is told before heavy imports
     gold = read_gold(args.problems)
 

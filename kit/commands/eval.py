@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import Shown, score_bar
 from kit.errors import InputError
 from kit.evaluation.opening import ENGINES, FoundModel, ModelChoice, found_model, open_found
@@ -126,9 +126,7 @@ def _add_scale(evaluate: argparse.ArgumentParser) -> None:
 
 def eval_command(args: argparse.Namespace) -> int:
     """`kit eval`: draw, grade, and say what came of it."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # as it is under nohup
-            signal.signal(ending, _as_ctrl_c)
+    end_as_by_ctrl_c()
     from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
     from kit.evaluation.head import make_head, session_facts
@@ -149,13 +147,6 @@ def eval_command(args: argparse.Namespace) -> int:
             _report(read_run(out), out)
         raise
     return _report(run, out)
-
-
-def _as_ctrl_c(number: int, frame: object) -> None:
-    """End cleanly and show what there is; trio's own handler decides when, which it does for SIGINT alone."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the job of a script in the background
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
 
 
 def _drawn(

@@ -1,4 +1,4 @@
-"""Every progress bar of the command line: of bytes, of counts, of the stages of an upload.
+"""Every progress bar of the command line: of bytes, of counts, of an upload, an evaluation, a training.
 
 rich is imported when a bar is opened, so that `kit --help` answers at once.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kit.evaluation.records import Completion
     from kit.evaluation.score import RunningScore
+    from kit.training.loop import Update
 
 LINE_EVERY_S = 30.0
 """Without a terminal: the least time between two lines of one run."""
@@ -115,6 +116,28 @@ def score_bar(score: RunningScore, shown: Shown) -> Iterator[Callable[[Completio
                 console.print(score.words(now_s), soft_wrap=True, markup=False, highlight=False)
 
         yield on_completion
+
+
+@contextmanager
+def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Update], None]]]:
+    """A bar on standard error. What is yielded is told of hidden states that are done, of how many, and of updates."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    told_column = TextColumn("{task.fields[told]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), told_column, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("hidden states", total=None, told="", visible=False)
+
+        def on_states(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of, visible=True)
+
+        def on_update(update: Update) -> None:
+            told = f"loss {update.loss:.3f}  |grad| {update.grad_norm:.2f}"
+            done, total = update.number + 1, update.num_updates
+            progress.update(task, description="updates", completed=done, total=total, told=told, visible=True)
+
+        yield on_states, on_update
 
 
 def completion_text(completion: Completion) -> str:

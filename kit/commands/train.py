@@ -7,15 +7,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit import assets
-from kit.errors import InputError
+from kit.commands.progress import training_bar
 
 if TYPE_CHECKING:
-    from kit.training.loop import Update
     from kit.training.run import Watchers
 
 _EXAMPLES = """\
@@ -107,22 +104,10 @@ def train_command(args: argparse.Namespace) -> int:
 
     forbid_telemetry()  # before any of the libraries is imported
     from kit.training.run import train
-    from kit.training.settings import TrainSettings, read_settings
+    from kit.training.settings import settings_of
 
-    known = {field.name for field in fields(TrainSettings)}
-    given = {name: value for name, value in vars(args).items() if name in known}
-    if "feature_layers" in given:
-        given["feature_layers"] = tuple(given["feature_layers"])
     resume: Path | None = getattr(args, "resume", None)
-    if resume is None:
-        defaults = {"model": assets.TINY_MODEL, "output_dir": Path("out/train") / args.method}
-        settings = TrainSettings(**{**defaults, **given})
-    else:
-        settings = read_settings(resume, **_changes(given, resume))
-        if settings.method != args.method:
-            raise InputError(
-                f"{resume} is a run of {settings.method}; go on with `kit train {settings.method} --resume`"
-            )
+    settings = settings_of(args.method, vars(args), resume=resume)
     with _watched() as watchers:
         trained = train(settings, resume_from=resume, watchers=watchers)
     if not trained.is_whole:
@@ -134,20 +119,9 @@ def train_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _changes(given: dict[str, Any], resume: Path) -> dict[str, Any]:
-    """What may differ from the run that goes on: its folder, and what does not change its weights."""
-    others = sorted(given.keys() - {"method", "output_dir", "device", "save_every", "model", "dataset"})
-    if others:
-        raise InputError(f"--resume goes on with the settings in {resume}; leave out --{others[0]}, or begin a new run")
-    return {name: value for name, value in given.items() if name != "method"}
-
-
 @contextmanager
 def _watched() -> Iterator[Watchers]:
-    """A progress bar on standard error, and Ctrl-C as a wish to stop after the group under way."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """A progress bar, and Ctrl-C as a wish to stop after the group under way."""
     from kit.training.run import Watchers
 
     stop = threading.Event()
@@ -158,20 +132,8 @@ def _watched() -> Iterator[Watchers]:
         stop.set()
 
     before = signal.signal(signal.SIGINT, interrupt)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
-               TimeRemainingColumn())  # fmt: skip
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task("hidden states", total=None, told="", visible=False)
-
-            def on_states(done: int, of: int) -> None:
-                progress.update(task, completed=done, total=of, visible=True)
-
-            def on_update(update: Update) -> None:
-                told = f"loss {update.loss:.3f}  |grad| {update.grad_norm:.2f}"
-                done, total = update.number + 1, update.num_updates
-                progress.update(task, description="updates", completed=done, total=total, told=told, visible=True)
-
+        with training_bar() as (on_states, on_update):
             yield Watchers(states=on_states, update=on_update, should_stop=stop.is_set)
     finally:
         signal.signal(signal.SIGINT, before)

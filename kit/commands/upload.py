@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
+from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import upload_progress
 from kit.errors import InputError
 from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, NOBODY, DatasetHandle
@@ -63,7 +63,7 @@ def _send(args: argparse.Namespace, handle: DatasetHandle) -> int:
     from kit.kaggle.upload.sending import upload
 
     retry_policy = RetryPolicy(ready_s=args.ready_within * 60)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the client is ended, the sessions stay
+    end_as_by_ctrl_c()  # the client is ended, the sessions stay
     with upload_progress() as on_event:
         done = upload(
             args.dataset,

@@ -12,7 +12,6 @@ stay. The library's scorer gives partial credit, so the kit grades by its own re
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import re
 import warnings
@@ -23,7 +22,7 @@ from urllib.parse import unquote
 
 from kit.data.columns import Row, Rules
 from kit.data.examples import AnswerForm
-from kit.errors import InputError, MissingError
+from kit.errors import InputError, MissingError, did_you_mean
 
 PREFIX = "reasoning_gym:"
 RULES = Rules(form=AnswerForm.INTEGER)
@@ -150,5 +149,5 @@ def _value(text: str, default: Any, place: str) -> Any:
 
 
 def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, known)
+    return f"; {hint}" if hint else ""

@@ -8,7 +8,6 @@ the spot (`reasoning_gym:chain_sum?max_digits=2&size=200`), or a known set's nam
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import logging
@@ -23,7 +22,7 @@ from kit.data.columns import LeftOut, Place, Row, Rules, example_of
 from kit.data.examples import DataSet, MathExample
 from kit.data.known import KNOWN
 from kit.data.solutions import clean_solution
-from kit.errors import InputError, MissingError
+from kit.errors import InputError, MissingError, did_you_mean
 from kit.problem import read_gold, read_problems
 
 __all__ = ["clean_solution", "load"]
@@ -127,12 +126,10 @@ def _aimo_rows(path: Path) -> Sequence[Row]:
 
 
 def _unknown(name: str) -> InputError:
-    near = difflib.get_close_matches(name, KNOWN, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(
-        f"unknown data set {name!r}: {hint}expected one of {', '.join(KNOWN)}, a file ({', '.join(files.READERS)}) or "
-        f"folder, a set of the hub (owner/name), or {reasoning_gym.PREFIX}TASK"
-    )
+    hint = did_you_mean(name, KNOWN)
+    expected = f"expected one of {', '.join(KNOWN)}, a file ({', '.join(files.READERS)}) or folder, a set of the hub "
+    question = f"{hint} " if hint else ""
+    return InputError(f"unknown data set {name!r}: {question}{expected}(owner/name), or {reasoning_gym.PREFIX}TASK")
 
 
 def _choose(

@@ -30,8 +30,7 @@ from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
 from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
-from kit.evaluation.run import NO_FACTS, NOBODY, Listener, OpenEngine, Session, check_askable
-from kit.evaluation.run_journal import open_run
+from kit.evaluation.run import NO_FACTS, NOBODY, Listener, OpenEngine, Session, begun
 from kit.evaluation.run_records import completion_of, completion_record, example_of, key_of, problem_record
 from kit.sampling import Engine
 from kit.solver.journal import Record
@@ -77,15 +76,10 @@ def evaluate_on_cluster(
     Raises: as `evaluate`; MissingError without Ray; EngineError for a cluster that does not answer, or whose workers
         die again and again.
     """
-    check_askable(plan)
     ray = _ray()
-    with open_run(out, head, session, plan) as journal:
-        listener.on_resumed(journal.drawn.values())
-        keeper = Session(journal, listener)
-        left = [cell for cell in plan.cells() if cell.key not in journal.drawn]
-        if left:
+    with begun(plan, head=head, session=session, out=out, listener=listener) as (keeper, cells):
+        if left := list(cells):
             _draw(ray, cluster, plan, open_engine, left, keeper)
-        keeper.check_end()
     return read_run(out)
 
 

@@ -17,6 +17,7 @@ from kit.errors import InputError
 from kit.evaluation.intervals import Estimate, estimated_gain
 from kit.evaluation.metrics import Grading, is_majority_right, votes_of
 from kit.evaluation.records import EvalRun, Grade
+from kit.evaluation.run_records import differing_leaves
 from kit.evaluation.slices import samples_by_problem
 
 _COMPARED_HEADS = ("data", "prompt", "num_shots", "sampling")  # what both should have been asked under
@@ -153,16 +154,13 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
     return [
         f"{name}: {one}, {other}"
         for key in _COMPARED_HEADS
-        for name, one, other in _leaves(key, first.get(key), second.get(key))
+        for name, one, other in sorted(differing_leaves({key: first.get(key)}, {key: second.get(key)}), key=_name)
+        if name.rpartition(".")[2] not in _OF_THE_DRAW
     ]
 
 
-def _leaves(name: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in sorted({*one, *other} - _OF_THE_DRAW):
-            yield from _leaves(f"{name}.{key}", one.get(key), other.get(key))
-    elif one != other:
-        yield name, one, other
+def _name(leaf: tuple[str, Any, Any]) -> str:
+    return leaf[0]
 
 
 def _warnings(first: EvalRun, second: EvalRun, num_asked: tuple[int, int], num_common: int) -> Iterator[str]:

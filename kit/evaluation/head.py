@@ -15,7 +15,7 @@ from typing import Any
 
 from kit import __version__
 from kit.config import machine_facts
-from kit.engines.text.model_folder import read_chat_template, read_config
+from kit.engines.text.model_folder import read_chat_template, told_dtype
 from kit.errors import MissingError
 from kit.evaluation.plan import EvalPlan
 from kit.safetensors_header import read_header
@@ -66,8 +66,7 @@ class EvalModel:
     @property
     def _dtype(self) -> str:
         """What `auto` stands for is the checkpoint's own."""
-        told = read_config(self.folder)
-        return str(told.get("dtype") or told.get("torch_dtype") or "auto") if self.dtype == "auto" else self.dtype
+        return told_dtype(self.folder) or "auto" if self.dtype == "auto" else self.dtype
 
 
 def make_head(model: EvalModel, plan: EvalPlan) -> Record:

@@ -1,24 +1,11 @@
-"""Out of memory: told from other errors without torch, and what to lower."""
+"""Out of memory while an evaluation draws or loads: what to lower."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kit.errors import EngineError
-
-_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this error, or one that it came from, says that memory ran out: the GPU's or the machine's."""
-    seen: BaseException | None = error
-    while seen is not None:
-        is_kind = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"
-        if is_kind or any(sign in str(seen).lower() for sign in _SIGNS):
-            return True
-        seen = seen.__cause__
-    return False
+from kit.errors import EngineError, is_out_of_memory
 
 
 def check_memory(error: BaseException, *, batch_size: int) -> None:

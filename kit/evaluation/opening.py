@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.assets import TINY_MODEL
-from kit.errors import InputError
+from kit.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from kit.evaluation.head import EvalModel
@@ -93,11 +93,8 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
 
 
 def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> None:
-    from difflib import get_close_matches
-
     if engine not in ENGINES and not is_address(engine):
-        near = get_close_matches(engine, ENGINES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(ENGINES)}, or http://HOST:PORT"
+        hint = did_you_mean(engine, ENGINES) or f"expected {', '.join(ENGINES)}, or http://HOST:PORT"
         raise InputError(f"--engine {engine}: no such engine; {hint}")
     recurses = engine in ("trm", "vllm-trm")
     if recurses and choice.trm is None:

@@ -21,9 +21,6 @@ CellKey = tuple[str, int | None, int]
 """What tells one sample of a run from all others: the problem's key, the depth, the number."""
 
 
-_VARIED = 0.8
-
-
 class Cell(NamedTuple):
     """One sample to draw. depth: None is the engine's own. number: from 0, within its problem and depth."""
 
@@ -158,7 +155,7 @@ class EvalPlan:
 
 def greedy_or_varied(num_samples: int) -> float:
     """The temperature unless one is given: 0, or that of the solver's own attempts for several samples a problem."""
-    return _VARIED if num_samples > 1 else 0.0
+    return SamplingParams().temperature if num_samples > 1 else 0.0
 
 
 def label_of(data: DataSet) -> str:

@@ -40,8 +40,7 @@ def prompt_of(example: MathExample, style: PromptStyle, shots: Sequence[MathExam
 
     Raises: InputError for a shot without a solution, or one that is the problem itself.
     """
-    for shot in shots:
-        _check(shot, example)
+    check_shots(example, shots)
     return _boxed(example, shots) if style is PromptStyle.BOXED else _lm_eval(example, shots)
 
 
@@ -50,14 +49,16 @@ def stops_of(style: PromptStyle) -> tuple[str, ...]:
     return _LM_EVAL_STOPS if style is PromptStyle.LM_EVAL else ()
 
 
-def _check(shot: MathExample, example: MathExample) -> None:
-    if not shot.solution:
-        raise InputError(
-            f"problem {shot.problem.id!r} has no worked solution to show as an example; "
-            "use a set with solutions (gsm8k, math), or no examples (--num-shots 0)"
-        )
-    if shot.problem.text == example.problem.text:
-        raise InputError(f"problem {example.problem.id!r} is among its own worked examples; take them from `train`")
+def check_shots(example: MathExample, shots: Sequence[MathExample]) -> None:
+    """Raise InputError for a shot without a solution, or one that is the problem itself."""
+    for shot in shots:
+        if not shot.solution:
+            raise InputError(
+                f"problem {shot.problem.id!r} has no worked solution to show as an example; "
+                "use a set with solutions (gsm8k, math), or no examples (--num-shots 0)"
+            )
+        if shot.problem.text == example.problem.text:
+            raise InputError(f"problem {example.problem.id!r} is among its own worked examples; take them from `train`")
 
 
 def _boxed(example: MathExample, shots: Sequence[MathExample]) -> Prompt:

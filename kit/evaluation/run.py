@@ -7,7 +7,7 @@ session. It knows no model, no command line and no report.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from kit.errors import EngineError, InputError, KitError
 from kit.evaluation.drawing import Drawing
 from kit.evaluation.grading import Grader
 from kit.evaluation.plan import Cell, EvalPlan
+from kit.evaluation.prompts import check_shots
 from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.run_journal import RunJournal, open_run
@@ -61,17 +62,28 @@ async def evaluate(
     Raises: InputError for an empty plan, or a folder of another run; StorageError if it cannot be written; EngineError
         if the first samples fail one after another, or memory runs out. What was drawn by then is kept.
     """
+    with begun(plan, head=head, session=session, out=out, listener=listener) as (keeper, left):
+        drawing = Drawing(plan, engine, grader)
+        async with nursery() as tasks:
+            for _ in range(plan.batch_size):
+                tasks.start_soon(_draw_each, left, drawing, keeper, tasks.cancel_scope)
+    return read_run(out)
+
+
+@contextmanager
+def begun(
+    plan: EvalPlan, *, head: Record, session: Record, out: Path, listener: Listener
+) -> Iterator[tuple[Session, Iterator[Cell]]]:
+    """A session of the run in `out`: what keeps its completions, and the cells that earlier ones have not drawn.
+
+    Raises: as `evaluate`.
+    """
     check_askable(plan)
     with open_run(out, head, session, plan) as journal:
         listener.on_resumed(journal.drawn.values())
         keeper = Session(journal, listener)
-        drawing = Drawing(plan, engine, grader)
-        left = (cell for cell in plan.cells() if cell.key not in journal.drawn)
-        async with nursery() as tasks:
-            for _ in range(plan.batch_size):
-                tasks.start_soon(_draw_each, left, drawing, keeper, tasks.cancel_scope)
+        yield keeper, (cell for cell in plan.cells() if cell.key not in journal.drawn)
         keeper.check_end()
-    return read_run(out)
 
 
 OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
@@ -103,7 +115,7 @@ def check_askable(plan: EvalPlan) -> None:
         part = "" if plan.shard is None else f" in shard {plan.shard}"
         raise InputError(f"{plan.data.source}: no problem{part} to ask; give other data or a larger --limit")
     for example in plan.examples:
-        plan.prompt_of(Cell(example, None, 0))
+        check_shots(example, plan.shots)
 
 
 class Session:

@@ -96,14 +96,22 @@ def key_of(completion: Completion) -> CellKey:
     return completion.problem, completion.depth, completion.number
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, within: str = "") -> Iterator[str]:
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
     """What differs between two heads, one line each: `sampling.temperature is 0 here and 0.8 there`."""
-    for name in dict.fromkeys([*ours, *theirs]):
-        here, there = ours.get(name), theirs.get(name)
+    for name, here, there in differing_leaves(ours, theirs):
+        yield f"{name} is {here!r} here and {there!r} there"
+
+
+def differing_leaves(
+    one: Mapping[str, Any], other: Mapping[str, Any], *, within: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Where two nested values differ: the leaf's name with dots, and both values; None for one that is not there."""
+    for name in dict.fromkeys([*one, *other]):
+        here, there = one.get(name), other.get(name)
         if isinstance(here, Mapping) and isinstance(there, Mapping):
-            yield from differences(here, there, within=f"{within}{name}.")
+            yield from differing_leaves(here, there, within=f"{within}{name}.")
         elif here != there:
-            yield f"{within}{name} is {here!r} here and {there!r} there"
+            yield f"{within}{name}", here, there
 
 
 def _grade_of(values: Mapping[str, Any]) -> Grade:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kit.evaluation.description import described
-from kit.evaluation.intervals import Estimate
 from kit.evaluation.metrics import Grading
+from kit.evaluation.model_table import percent
 from kit.evaluation.records import EvalRun
 from kit.evaluation.run_records import differences
 from kit.evaluation.slices import Slice, overall, slices
@@ -35,12 +35,12 @@ def as_table(run: EvalRun) -> Table:
 
 def _row(part: Slice, k: int) -> tuple[str, ...]:
     strict, lenient = part.scores[Grading.STRICT], part.scores[Grading.LENIENT]
-    several = [_shown(each[k]) if k in each else "-" for each in (strict.maj_at_k, strict.pass_at_k)] if k > 1 else []
+    several = [percent(each[k]) if k in each else "-" for each in (strict.maj_at_k, strict.pass_at_k)] if k > 1 else []
     return (
         "-" if part.depth is None else str(part.depth),
         str(part.num_problems),
-        _shown(strict.accuracy),
-        _shown(lenient.accuracy),
+        percent(strict.accuracy),
+        percent(lenient.accuracy),
         *several,
         f"{100 * part.cost.truncated:.1f}",
         f"{100 * strict.unanswered:.1f}",
@@ -73,8 +73,3 @@ def _changed(run: EvalRun) -> list[str]:
     """What is not the same in all sessions, by name."""
     told = [differences(run.sessions[0], session) for session in run.sessions[1:]]
     return sorted({line.partition(" is ")[0] for lines in told for line in lines})
-
-
-def _shown(estimate: Estimate) -> str:
-    """In percent."""
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

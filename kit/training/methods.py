@@ -9,7 +9,6 @@ In: a loaded backbone and settings. Out: a prepared method. It runs no training.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kit.engines.text.model_folder import told_dtype
 from kit.errors import InputError
 from kit.training.settings import TrainSettings
 from kit.trm import checkpoint as trm_checkpoint
@@ -118,6 +118,5 @@ def _trainable_in_float32(module: nn.Module) -> None:
 
 def _dtype_of(folder: Path) -> torch.dtype:
     """The dtype of a model folder's weights, as its config says; float32 where it does not."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    dtype: torch.dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
+    dtype: torch.dtype = getattr(torch, told_dtype(folder) or "float32")
     return dtype

@@ -23,7 +23,7 @@ from kit.config import machine_facts
 from kit.data.examples import DataSet
 from kit.data.sets import load
 from kit.engines.transformers.loading import load_model, load_tokenizer
-from kit.errors import InputError, TrainingError
+from kit.errors import InputError, TrainingError, is_out_of_memory
 from kit.lock import held
 from kit.training.batches import Batches, RecursiveBatches, kept_layers, states_of
 from kit.training.checkpoint import CHECKPOINT
@@ -38,7 +38,7 @@ from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.records import RunRecord, draw_curves
 from kit.training.recursive import RecursiveObjective, RecursiveWeights
 from kit.training.rows import Rows, rows_of
-from kit.training.settings import TrainSettings
+from kit.training.settings import MAY_DIFFER, TrainSettings
 from kit.trm.checkpoint import weights_sha256
 
 CACHE = Path("out/cache/training")
@@ -159,11 +159,7 @@ class _Run:
     @property
     def fingerprint(self) -> str:
         """Of all that decides the weights; where the run lies and how often it is saved does not."""
-        decides = {
-            name: value
-            for name, value in self.settings.plain().items()
-            if name not in ("model", "output_dir", "dataset", "device", "save_every")
-        }
+        decides = {name: value for name, value in self.settings.plain().items() if name not in MAY_DIFFER}
         told = [decides, self.rows.sha256, self.backbone_sha256, self.workers.number]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -296,19 +292,13 @@ def run_within_memory(training: Training[Any], settings: TrainSettings) -> bool:
     """
     try:
         return training.run()
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(settings) from error
-    except RuntimeError as error:  # the CPU's allocator has no class of its own
-        if "can't allocate memory" in str(error):
-            raise _out_of_memory(settings) from error
-        raise
-
-
-def _out_of_memory(settings: TrainSettings) -> TrainingError:
-    return TrainingError(
-        f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size and "
-        "double gradient_accumulation, which gives the same updates; then lower max_length"
-    )
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size "
+            "and double gradient_accumulation, which gives the same updates; then lower max_length"
+        ) from error
 
 
 def _on_cpu(settings: TrainSettings) -> bool:

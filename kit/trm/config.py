@@ -8,14 +8,13 @@ Source: arXiv 2510.04871 section 4 and Figure 3; sizes as in its official layers
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from transformers import PreTrainedConfig
 
-from kit.errors import InputError, check_fields
+from kit.errors import InputError, check_fields, did_you_mean
 from kit.sampling import MAX_DEPTH
 
 # As in the official code; learned gains start at 1.
@@ -152,6 +151,5 @@ def check_names(names: Iterable[str]) -> None:
     known = [field.name for field in dataclasses.fields(TRMConfig)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"TRMConfig has no setting {name!r}{hint}")
+            hint = did_you_mean(name, known)
+            raise InputError(f"TRMConfig has no setting {name!r}" + (f"; {hint}" if hint else ""))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kit.errors import EngineError
-from kit.evaluation.memory import explained_loading, is_out_of_memory
+from kit.errors import EngineError, is_out_of_memory
+from kit.evaluation.memory import explained_loading
 
 
 def test_out_of_memory_is_seen_in_what_an_error_came_from() -> None:

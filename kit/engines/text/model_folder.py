@@ -48,6 +48,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _read_json(folder / "config.json")
 
 
+def told_dtype(folder: Path) -> str | None:
+    """The dtype of a folder's weights as its config says it, such as `bfloat16`; None where it does not.
+
+    Raises: as `read_config`.
+    """
+    config = read_config(folder)
+    told = config.get("dtype") or config.get("torch_dtype")
+    return None if told is None else str(told)
+
+
 def read_chat_template(folder: Path) -> str:
     """A model folder's chat template; empty without one.
 

@@ -6,7 +6,6 @@ safetensors only.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils.logging import disable_progress_bar
 
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
-from kit.errors import InputError
+from kit.errors import InputError, did_you_mean
 
 DEVICES = ("cpu", "cuda", "auto")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -83,6 +82,5 @@ def _resolve_device(device: str) -> torch.device:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}")
+        hint = did_you_mean(value, choices)
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}" + (f"; {hint}" if hint else ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,12 @@ def toy() -> Any:
 
 
 @pytest.fixture(scope="module")
-def smol() -> Any:
-    if "KIT_REAL_MODEL" not in os.environ:
-        pytest.skip("KIT_REAL_MODEL names no folder of a real small model")
-    return load_tokenizer(Path(os.environ["KIT_REAL_MODEL"]))
+def smol(real_model: Path) -> Any:
+    return load_tokenizer(real_model)
 
 
-@pytest.fixture(params=["toy", "smol"])
+# the mark is set here, as `tokenizer` asks for the fixture by name
+@pytest.fixture(params=["toy", pytest.param("smol", marks=pytest.mark.real_model)])
 def tokenizer(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
