@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   kit train trm --dataset gsm8k --num_samples 200 --epochs 1 --N_supervision 4 --output_dir out/trm
+  kit train trm --dataset path/steps.jsonl --answers at_once --T_spread curriculum --T_recursion 6 --N_supervision 1
   kit train finetune --model models/SmolLM2-135M-Instruct --dataset path/train.jsonl --n_layers 1 --output_dir out/ft
   kit train lora --model models/SmolLM2-135M-Instruct --dataset math --rank 64 --output_dir out/lora
 
@@ -74,7 +75,11 @@ def _add_common(method: argparse.ArgumentParser) -> None:
 def _add_trm(method: argparse.ArgumentParser) -> None:
     method.add_argument("--N_supervision", type=int, metavar="N", help="updates a batch, N_sup of the paper (16)")
     method.add_argument("--T_recursion", type=int, metavar="T", help="deep recursions an update, on average (3)")
-    method.add_argument("--T_spread", choices=("random", "fixed"), help="T uniform on 1…2T-1, or always T (random)")
+    method.add_argument(
+        "--T_spread",
+        choices=("random", "curriculum", "fixed"),
+        help="T uniform on 1…2T-1; from 1 up to T as steps are learned, where examples tell them; always T (random)",
+    )
     method.add_argument("--num_latent", type=int, metavar="N", help="latent updates a recursion, n of the paper (6)")
     method.add_argument("--form", choices=("anchor", "states", "token"), help="what the recursion reads (anchor)")
     method.add_argument("--feature_layers", type=int, nargs="+", metavar="L", help="hidden states that make x (-1)")

@@ -2,7 +2,8 @@ r"""A row of any of the sets in, a MathExample out, or why it is none.
 
 Columns that are known: `question` or `problem`; `answer`, the gold alone or a worked solution that ends in `#### N`
 (GSM8K); `solution`, whose last whole box is the gold where there is no `answer` (MATH, NuminaMath); `id` or
-`unique_id`; `level` (`Level 5` is `5`); `subject` or `type`. A gold such as `27.0` is the integer 27.
+`unique_id`; `level` (`Level 5` is `5`); `subject` or `type`; `steps`, a list of the results before the gold, which
+GSM8K tells by its calculator marks. A gold such as `27.0` is the integer 27.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from kit.answers.extraction import last_boxed
 from kit.answers.normalisation import integer
 from kit.data.examples import AnswerForm, MathExample
-from kit.data.solutions import hashed_gold, repaired, straight_quotes
+from kit.data.solutions import calculated, hashed_gold, repaired, straight_quotes
 from kit.errors import InputError
 from kit.problem import Problem
 
@@ -79,6 +80,7 @@ def example_of(row: Row, *, id_: str, place: Place, rules: Rules) -> MathExample
         gold=gold,
         form=form,
         solution=_solution(texts),
+        steps=_steps(row, _solution(texts), gold, place),
         level=level[0] if level else "",
         subject=_first(row, _SUBJECTS),
         as_written=as_written if as_written != problem else "",
@@ -120,6 +122,18 @@ _NUMBER = re.compile(r"\$?[-−]?\$?\d[\d,]*(?:\.0*)?\$?", re.ASCII)
 def _solution(texts: Mapping[str, str]) -> str:
     is_worked = hashed_gold(texts["answer"]) is not None
     return texts["answer"] if is_worked else texts["solution"]
+
+
+def _steps(row: Row, solution: str, gold: str, place: Place) -> tuple[str, ...]:
+    """Results before the gold: the column's, else the calculator marks'. The last one may be the gold itself."""
+    told = row.get("steps")
+    if told is None:
+        found = calculated(solution)
+    elif isinstance(told, (list, tuple)) and all(isinstance(each, (int, str)) for each in told):
+        found = tuple(str(each).strip() for each in told)
+    else:
+        raise InputError(f"{place}: 'steps' is {told!r}; expected a list of results, such as [24, 72]")
+    return found[:-1] if found and found[-1] == gold else found
 
 
 def _raw_gold(texts: Mapping[str, str]) -> str:

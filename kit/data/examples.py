@@ -22,6 +22,7 @@ class MathExample:
 
     gold: the final answer alone, as the set writes it, such as `18` or `\\frac{1}{2}`; never empty.
     solution: as the set writes it, with the set's own marks; empty where there is none.
+    steps: the results of the steps before the gold, in order, where the set tells them: GSM8K's calculator marks.
     level, subject: empty where the set has none. MATH's levels are `1` to `5`.
     as_written: the problem as the set writes it, where its quotes were made straight or its backslashes repaired;
         else empty. A prompt that must be another harness's word for word is made of it.
@@ -31,6 +32,7 @@ class MathExample:
     gold: str
     form: AnswerForm
     solution: str = ""
+    steps: tuple[str, ...] = ()
     level: str = ""
     subject: str = ""
     as_written: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _QUOTES = str.maketrans({**dict.fromkeys("‘’‚‛′", "'"), **dict.fromkeys("“”„‟″", '"')})
-_CALCULATOR_MARK = re.compile(r"<<[^<>\n]*>>")
+_CALCULATOR_MARK = re.compile(r"<<[^<>\n]*?=?(?P<result>[^<>=\n]*)>>")
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(?P<gold>\S[^\n]*?)[ \t]*$", re.MULTILINE)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))", re.ASCII)
 # What Python makes of `"\alpha"`, `"\boxed"`, `"\vec"` and `"\frac"` where the backslash was not doubled.
@@ -24,6 +24,12 @@ def clean_solution(text: str) -> str:
     """
     text = _CALCULATOR_MARK.sub("", straight_quotes(repaired(text)))
     return _HASHES.sub(lambda line: f"The final answer is $\\boxed{{{without_commas(line['gold'])}}}$.", text).strip()
+
+
+def calculated(text: str) -> tuple[str, ...]:
+    """The results of GSM8K's calculator marks, in order: `24` of `<<48/2=24>>`; empty without marks."""
+    results = (without_commas(mark["result"].strip()) for mark in _CALCULATOR_MARK.finditer(text))
+    return tuple(filter(None, results))
 
 
 def hashed_gold(text: str) -> str | None:

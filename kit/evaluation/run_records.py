@@ -23,7 +23,7 @@ _NUM_DIGITS = 4  # of the statistics of a token; they are read off float32 logit
 
 def problem_record(example: MathExample, place: int) -> Record:
     """An example. place: in the data set, from 0, whatever the shard."""
-    values = {name: value for name, value in _values(example).items() if name != "problem"}
+    values = {name: value for name, value in _values(example).items() if name not in ("problem", "steps")}
     problem = example.problem
     return {"kind": "problem", "problem": problem.key, "place": place, "id": problem.id, "text": problem.text, **values}
 

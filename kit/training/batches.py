@@ -79,7 +79,9 @@ class RecursiveBatches:
 
     def _batch(self, rows_B: Sequence[int]) -> RecursiveBatch:
         device = self.batches.device
-        tokens = on_device(self.batches.rows.batch(rows_B), device)
+        rows = self.batches.rows
+        tokens = on_device(rows.batch(rows_B), device)
+        steps = None if rows.steps is None else rows.steps.targets(rows_B, tokens.targets_BK.cpu())
         num_columns = tokens.ids_BT.shape[1]
         states = self.states.batch(rows_B, num_columns=num_columns)
         by_layer = {layer: each.to(device) for layer, each in zip(self.layers, states, strict=True)}
@@ -88,8 +90,9 @@ class RecursiveBatches:
             base_BTD=by_layer[-1].to(self.dtype),
             position_BT=torch.arange(num_columns, device=device).expand(len(rows_B), -1),
             columns_BK=tokens.columns_BK,
-            targets_SBK=tokens.targets_BK[None],
+            targets_SBK=tokens.targets_BK[None] if steps is None else steps.targets_SBK.to(device),
             mask_BT=tokens.mask_BT,
+            num_steps_BK=None if steps is None else steps.num_steps_BK.to(device),
         )
 
 

@@ -40,7 +40,7 @@ class RecursiveBatch:
     hidden_LBTD, base_BTD: see kit.trm.language_model.Frozen. columns_BK: which columns answer; a row with fewer
     repeats one and ignores its target. targets_SBK: of recursion 1…S, the last one the answer's and good for every
     deeper one; IGNORED: no loss. mask_BT: 0 on padding; None: none. num_steps_BK: how many dependent steps an answer
-    takes, where that is known: for measures alone.
+    takes, where that is known, and 0 for a column that takes none: for measures alone.
     """
 
     hidden_LBTD: tuple[Tensor, ...]
@@ -196,8 +196,8 @@ def _measure(sums: _Sums, right_BK: Tensor, targets_BK: Tensor, batch: Recursive
     counted_BK = targets_BK != IGNORED
     sums.measure(f"right/{number}", _share_of(right_BK, counted_BK))
     if batch.num_steps_BK is not None:
-        is_held_BK = batch.num_steps_BK < number
-        sums.measure(f"reached/{number}", _share_of(right_BK, counted_BK & ~is_held_BK))
+        is_held_BK = (batch.num_steps_BK > 0) & (batch.num_steps_BK < number)
+        sums.measure(f"reached/{number}", _share_of(right_BK, counted_BK & (batch.num_steps_BK >= number)))
         sums.measure(f"held/{number}", _share_of(right_BK, counted_BK & is_held_BK))
 
 
@@ -213,7 +213,7 @@ def _measure_by_steps(sums: _Sums, logits_BKV: Tensor, batch: RecursiveBatch) ->
         return
     steps_BK, answers_BK = batch.num_steps_BK, batch.targets_SBK[-1]
     right_BK = is_right(logits_BKV, answers_BK)
-    for num_steps in sorted(set(steps_BK.flatten().tolist())):
+    for num_steps in sorted(set(steps_BK[steps_BK > 0].tolist())):
         counted_BK = (steps_BK == num_steps) & (answers_BK != IGNORED)
         sums.measure(f"solved/{num_steps}", _share_of(right_BK, counted_BK))
 

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from kit.errors import InputError
 from kit.prompting import build_prompt
 from kit.training.language import LanguageBatch
 from kit.training.objective import IGNORED
+from kit.training.step_labels import RowSteps, StepLabels, row_steps
 from kit.whole_file import written_whole
 
 COLUMNS_MULTIPLE = 64
@@ -44,11 +45,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows one after the other. offsets: where each begins, and the end of the last; answers: where its answer does."""
+    """Rows one after the other. offsets: where each begins, and the end of the last; answers: where its answer does.
+
+    steps: of answers that are said at once, where an example tells them; None: no row has any.
+    """
 
     tokens: Any  # int32, all rows
     offsets: Any  # int64 [N + 1]
     answers: Any  # int64 [N], counted from the row's begin
+    steps: StepLabels | None = None
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -102,25 +107,55 @@ def rows_of(
         raise InputError("the model's tokenizer has no chat template; train from an instruct model's folder")
     if tokenizer.eos_token_id is None:
         raise InputError("the model's tokenizer has no end-of-sequence token; a trained model would never stop")
-    texts = [(render(tokenizer, build_prompt(e.problem)).text, _answer(e, style)) for e in examples]
+    texts = [_text(tokenizer, example, style) for example in examples]
     key = hashlib.sha256(json.dumps([texts, tokenizer.eos_token_id, max_length]).encode())
     key.update(tokenizer.backend_tokenizer.to_str().encode())
     path = cache / f"{key.hexdigest()[:32]}.npz"
     if path.is_file():
-        with np.load(path) as found:
-            return Rows(tokens=found["tokens"], offsets=found["offsets"], answers=found["answers"])
+        return _read(path)
     rows = _tokenised(texts, tokenizer, max_length)
     with written_whole(path) as part:
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, tokens=rows.tokens, offsets=rows.offsets, answers=rows.answers)
+        _write(part, rows)
     return rows
 
 
-def _tokenised(texts: Sequence[tuple[str, str]], tokenizer: Any, max_length: int) -> Rows:
-    kept, answers = [], []
+_STEPS = "steps_"  # before the names of the steps' arrays
+
+
+def _write(path: Path, rows: Rows) -> None:
+    steps = {} if rows.steps is None else {_STEPS + name: array for name, array in rows.steps.arrays.items()}
+    with path.open("wb") as file:
+        np.savez(file, tokens=rows.tokens, offsets=rows.offsets, answers=rows.answers, **steps)
+
+
+def _read(path: Path) -> Rows:
+    with np.load(path) as file:
+        found = dict(file)
+    steps = {name.removeprefix(_STEPS): found.pop(name) for name in list(found) if name.startswith(_STEPS)}
+    return Rows(**found, steps=StepLabels(**steps) if steps else None)
+
+
+class _Text(NamedTuple):
+    """answer: empty where the solution shows none. number: the part of it that steps put their results in, or empty."""
+
+    prompt: str
+    answer: str
+    number: str
+    steps: tuple[str, ...]
+
+
+def _text(tokenizer: Any, example: MathExample, style: AnswerStyle) -> _Text:
+    prompt = render(tokenizer, build_prompt(example.problem)).text
+    if style == "worked":
+        return _Text(prompt, _answer(example, style), number="", steps=())
+    return _Text(prompt, _answer(example, style), example.gold, example.steps)
+
+
+def _tokenised(texts: Sequence[_Text], tokenizer: Any, max_length: int) -> Rows:
+    kept, answers, steps = [], [], []
     num_empty = num_long = 0
-    for prompt, answer in texts:
+    for prompt, answer, number, steps_before in texts:
         if not answer:
             num_empty += 1
             continue
@@ -131,6 +166,7 @@ def _tokenised(texts: Sequence[tuple[str, str]], tokenizer: Any, max_length: int
             continue
         kept.append(prompt_ids + answer_ids)
         answers.append(len(prompt_ids))
+        steps.append(row_steps(tokenizer, answer, number, steps_before) if number else RowSteps((), (0, 0)))
     told = f"{num_empty} without a boxed answer, {num_long} longer than {max_length} tokens"
     if not kept:
         raise InputError(
@@ -138,7 +174,9 @@ def _tokenised(texts: Sequence[tuple[str, str]], tokenizer: Any, max_length: int
         )
     if num_empty or num_long:
         log.warning("of %d examples left out: %s", len(texts), told)
+    labels = StepLabels.of(steps)
     return Rows(
+        steps=None if labels.is_empty else labels,
         tokens=np.concatenate([np.array(row, dtype=np.int32) for row in kept]),
         offsets=np.cumsum([0, *map(len, kept)]).astype(np.int64),
         answers=np.array(answers, dtype=np.int64),

@@ -27,7 +27,7 @@ from kit.errors import InputError, TrainingError, is_out_of_memory
 from kit.lock import held
 from kit.training.batches import Batches, RecursiveBatches, kept_layers, states_of
 from kit.training.checkpoint import CHECKPOINT
-from kit.training.depth_schedule import UniformDepth
+from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.ema import averaged_weights
 from kit.training.hidden_states import HiddenStates
 from kit.training.language import LanguageObjective
@@ -123,7 +123,7 @@ class _Run:
             settings=settings,
             workers=workers,
             prepared=prepared,
-            objective=_objective(settings, prepared),
+            objective=_objective(settings, prepared, rows),
             rows=rows,
             batches=_batches(settings, workers, prepared, rows, sha256, cache / "hidden_states", watchers),
             data=data,
@@ -161,6 +161,8 @@ class _Run:
         """Of all that decides the weights; where the run lies and how often it is saved does not."""
         decides = {name: value for name, value in self.settings.plain().items() if name not in MAY_DIFFER}
         told = [decides, self.rows.sha256, self.backbone_sha256, self.workers.number]
+        if self.rows.steps is not None and self.settings.method == "trm":
+            told.append(self.rows.steps.sha256)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def training(self, path: Path, watchers: Watchers) -> Training[Any]:
@@ -219,19 +221,32 @@ class _Run:
         )
 
 
-def _objective(settings: TrainSettings, prepared: Prepared) -> Objective[Any]:
+def _objective(settings: TrainSettings, prepared: Prepared, rows: Rows) -> Objective[Any]:
     if settings.method != "trm":
         return LanguageObjective(module=prepared.module, language_model=prepared.backbone)
-    least, most = settings.depths
-    with_grad = None if settings.with_grad is None else min(settings.with_grad, most)
+    with_grad = None if settings.with_grad is None else min(settings.with_grad, settings.depths[1])
     return RecursiveObjective(
         trm=prepared.module,  # type: ignore[arg-type]  # the method trm's is one
         lm_head=prepared.backbone.get_output_embeddings(),
-        depths=UniformDepth(least=least, most=most),
+        depths=_depths(settings, rows),
         weights=RecursiveWeights(kl=settings.kl, halting=settings.halting, with_grad=with_grad),
         num_supervision=settings.N_supervision,
         offload=settings.gradient_accumulation > 1,
     )
+
+
+def _depths(settings: TrainSettings, rows: Rows) -> DepthSchedule:
+    least, most = settings.depths
+    if settings.T_spread != "curriculum":
+        return UniformDepth(least=least, most=most)
+    if rows.steps is None:
+        raise InputError(
+            f"--T_spread curriculum: no example of {settings.dataset} tells its steps; it needs a column `steps` or "
+            "GSM8K's calculator marks, and --answers at_once"
+        )
+    last = settings.T_recursion
+    afterwards = UniformDepth(least=last, most=most)
+    return Curriculum(first=1, last=last, measures=("reached/{t}", "held/{t}"), afterwards=afterwards)
 
 
 def _batches(

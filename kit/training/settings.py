@@ -39,7 +39,9 @@ class TrainSettings:
     the set's worked solutions, or the boxed answer at once. batch_size: rows of a batch over all processes.
     gradient_accumulation: batches of an update. lr: its peak; None: the method's own. N_supervision, T_recursion,
     num_latent: N_sup, T and n of the paper. T_spread: "random" draws T uniform on 1…2T - 1, whose mean is T, without
-    which no other T works later; "fixed" is the paper's. with_grad: the last recursions with a gradient; None: all.
+    which no other T works later; "curriculum" begins at 1, goes one deeper whenever a step is learned up to T, and then
+    draws from T…2T - 1, for examples whose steps are known; "fixed" is the paper's. with_grad: the last recursions with
+    a gradient; None: all.
     n_layers: of the fine-tune, the backbone's last. rank: LoRA's.
     """
 
@@ -64,7 +66,7 @@ class TrainSettings:
     save_every: int = 50
     N_supervision: int = 16
     T_recursion: int = 3
-    T_spread: Literal["random", "fixed"] = "random"
+    T_spread: Literal["random", "curriculum", "fixed"] = "random"
     num_latent: int = 6
     form: Literal["anchor", "states", "token"] = "anchor"
     feature_layers: tuple[int, ...] = (-1,)

@@ -110,3 +110,17 @@ def test_a_row_that_cannot_be_read_is_named_with_what_was_found(row: dict[str, A
 def test_a_gold_that_is_no_number_is_refused_in_a_set_of_integers(answer: str) -> None:
     with pytest.raises(InputError, match=rf"row 7: the gold answer is '{answer}' .*integers, such as"):
         read(INTEGERS, problem="p", answer=answer)
+
+
+def test_steps_are_the_results_before_the_gold_of_a_column_or_of_calculator_marks() -> None:
+    worked = "48/2 = <<48/2=24>>24, 1,000+200 = <<1,000+200=1,200>>1,200, then <<24+1,200=1224>>1224\n#### 1,224"
+    assert example(INTEGERS, question="How many?", answer=worked).steps == ("24", "1200")
+    assert example(problem="p", answer="5", steps=[3, "4 ", 5]).steps == ("3", "4")
+    assert example(problem="p", answer="5", steps=[]).steps == ()
+    assert example(problem="p", answer="5").steps == ()
+
+
+@pytest.mark.parametrize("steps", ["3, 4", 3, {"1": 3}, [[3]], [None], [2.5, {}]])
+def test_steps_of_another_kind_are_an_error_that_names_the_row(steps: Any) -> None:
+    with pytest.raises(InputError, match=r"set\.jsonl: row 7: 'steps' is .*expected a list of results"):
+        read(problem="p", answer="5", steps=steps)

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.errors import InputError, MissingError, SettingError, TrainingError
 from kit.training import checkpoint
+from kit.training.checkpoint import CHECKPOINT
 from kit.training.records import updates_of
 from kit.training.run import Trained, Watchers, run_within_memory, train
 from kit.training.settings import TrainSettings, read_settings
@@ -246,3 +247,31 @@ def test_more_layers_than_the_backbone_has_are_refused(folder: Path) -> None:
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="takes the folder of a run"):
         read_settings(tmp_path)
+
+
+def write_chains(path: Path) -> Path:
+    """Step r says r, so that the first step is learned in some updates; the answer of k steps is k."""
+    lines = [
+        {"problem": f"{k} steps from {a}?", "answer": str(k), "steps": list(range(1, k))}
+        for a in range(1, 5)
+        for k in (1, 2, 3)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_a_curriculum_goes_deeper_as_the_steps_that_the_examples_tell_are_learned(folder: Path) -> None:
+    write_chains(folder / "train.jsonl")
+    changes = {"answers": "at_once", "T_spread": "curriculum", "T_recursion": 2, "N_supervision": 1, "epochs": 18}
+    run(small_model.settings(folder, "trm", **changes), folder)
+    updates = updates_of(folder / "trm")
+    assert {"reached/1", "solved/1", "solved/3"} <= updates[0].keys()
+    assert "right/3" not in updates[0]  # its first stage is T = 1 or 2
+    assert updates[-1]["loss"] < updates[0]["loss"]
+    state = checkpoint.load(folder / "trm" / CHECKPOINT)["objective"]
+    assert state["stage"] > 1
+
+
+def test_a_curriculum_without_steps_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no example of .*train\.jsonl tells its steps"):
+        run(small_model.settings(folder, "trm", T_spread="curriculum"), folder)
