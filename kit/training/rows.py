@@ -34,8 +34,11 @@ from kit.training.objective import IGNORED
 from kit.training.step_labels import RowSteps, StepLabels, row_steps
 from kit.whole_file import written_whole
 
-COLUMNS_MULTIPLE = 64
-"""Shapes of batches are multiples of it: few enough that their memory is used again and again."""
+COLUMNS_MULTIPLE, ANSWERING_MULTIPLE = 64, 8
+"""Shapes of batches are multiples of them: few enough that their memory is used again and again.
+
+The recursion runs at the answering columns alone, and an answer at once has some six.
+"""
 
 AnswerStyle = Literal["worked", "at_once"]
 """The set's own solution, or the boxed answer alone."""
@@ -80,8 +83,9 @@ class Rows:
         """Some rows, padded on the right; every column before a token of the answer has it as its target."""
         tokens_B = [self.tokens_of(row) for row in rows_B]
         begins_B = [int(self.answers[row]) for row in rows_B]
-        num_columns = _fixed(max(map(len, tokens_B)))
-        num_answering = _fixed(max(len(tokens) - begin for tokens, begin in zip(tokens_B, begins_B, strict=True)))
+        num_columns = _fixed(max(map(len, tokens_B)), COLUMNS_MULTIPLE)
+        longest = max(len(tokens) - begin for tokens, begin in zip(tokens_B, begins_B, strict=True))
+        num_answering = _fixed(longest, ANSWERING_MULTIPLE)
         ids_BT = torch.zeros(len(rows_B), num_columns, dtype=torch.long)
         mask_BT = torch.zeros_like(ids_BT)
         columns_BK = torch.zeros(len(rows_B), num_answering, dtype=torch.long)
@@ -191,5 +195,5 @@ def _answer(example: MathExample, style: AnswerStyle) -> str:
     return solution if last_boxed(solution) is not None else ""
 
 
-def _fixed(length: int) -> int:
-    return -(-length // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
+def _fixed(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple

@@ -15,7 +15,7 @@ from kit.engines.transformers.loading import load_tokenizer
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.training.objective import IGNORED
-from kit.training.rows import COLUMNS_MULTIPLE, Rows, rows_of
+from kit.training.rows import ANSWERING_MULTIPLE, COLUMNS_MULTIPLE, Rows, rows_of
 
 SOLUTION = "She sells 48/2 = <<48/2=24>>24 clips, “then” 72.\n#### 1,072"
 
@@ -109,6 +109,7 @@ def test_other_settings_are_other_rows(tokenizer: Any, tmp_path: Path, changes: 
 
 def test_an_answer_at_once_is_the_box_alone(tokenizer: Any, tmp_path: Path) -> None:
     made = rows([example(0)], tokenizer, tmp_path, style="at_once")
+    assert made.batch([0]).columns_BK.shape == (1, ANSWERING_MULTIPLE)  # no recursion at columns that say nothing
     assert answer_text(0, made, tokenizer) == "\\boxed{1072}<|im_end|>"
 
 
