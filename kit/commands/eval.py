@@ -130,14 +130,13 @@ def eval_command(args: argparse.Namespace) -> int:
     from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
     from kit.evaluation.head import make_head, session_facts
-    from kit.evaluation.plan import label_of
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
 
     forbid_telemetry()
     plan = asked_plan(args)
     found = found_model(_choice(args), plan)
-    out = args.out or Path("out/eval") / label_of(plan.data).replace("/", "-")
+    out = args.out or Path("out/eval") / plan.data.label.replace("/", "-")
     head, session = make_head(found.model, plan), session_facts(found.model, commit=commit())
     score = RunningScore(total=plan.num_cells)
     try:

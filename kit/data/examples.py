@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from kit.problem import Problem
 
@@ -51,3 +52,11 @@ class DataSet:
     sha256: str
     examples: tuple[MathExample, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name without folders, which differ between machines: `gsm8k` for `gsm8k=path/file.jsonl`."""
+        named, is_read_as, place = self.name.partition("=")
+        if is_read_as and place == self.source:
+            return named
+        return Path(self.name).name if self.name == self.source and Path(self.name).suffix else self.name
