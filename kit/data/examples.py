@@ -59,4 +59,5 @@ class DataSet:
         named, is_read_as, place = self.name.partition("=")
         if is_read_as and place == self.source:
             return named
-        return Path(self.name).name if self.name == self.source and Path(self.name).suffix else self.name
+        is_local = Path(self.source).suffix and Path(self.name) in (Path(self.source), Path(self.source).parent)
+        return Path(self.name).name if is_local else self.name

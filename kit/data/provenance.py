@@ -53,5 +53,7 @@ def read_provenance(folder: Path) -> Provenance | None:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not say what the weights were trained on ({error!r}); remove it") from error
     if type(found.trainable_parameters) is not int:
-        raise InputError(f"{path}: trainable_parameters is {found.trainable_parameters!r}, expected a number; remove it")
+        raise InputError(
+            f"{path}: trainable_parameters is {found.trainable_parameters!r}, expected a number; remove it"
+        )
     return found

@@ -20,9 +20,7 @@ def test_what_is_written_is_read_and_a_folder_without_it_says_nothing(tmp_path: 
     assert read_provenance(tmp_path) == TOLD
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", json.dumps({**asdict(TOLD), "trainable_parameters": "many"})]
-)
+@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({**asdict(TOLD), "trainable_parameters": "many"})])
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: str) -> None:
     (tmp_path / PROVENANCE).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=rf"{PROVENANCE}.*remove it"):

@@ -102,9 +102,7 @@ def test_a_lora_is_an_adapter_that_peft_loads_and_names_no_path_of_this_machine(
         ("lora", "LoRA of rank 2, 2 epochs, lr 0.01, seed 0"),
     ],
 )
-def test_weights_say_what_they_were_trained_on_and_an_evaluation_tells_it(
-    folder: Path, method: str, note: str
-) -> None:
+def test_weights_say_what_they_were_trained_on_and_an_evaluation_tells_it(folder: Path, method: str, note: str) -> None:
     trained = run(small_model.settings(folder, method), folder)
     assert trained.result is not None
     found = read_provenance(trained.result)
