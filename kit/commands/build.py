@@ -69,6 +69,7 @@ def build_command(args: argparse.Namespace) -> int:
             model=model,
             model_source=args.model_source,
             trm=args.trm,
+            adapter=args.adapter,
             wheels=wheels,
             metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
             on_bytes=on_bytes,

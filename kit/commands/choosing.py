@@ -17,6 +17,9 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model, as kit.trm saves it"
     )
+    command.add_argument(
+        "--adapter", type=Path, metavar="DIR", help="a LoRA adapter for this very model, as peft saves it"
+    )
 
 
 def add_engine(command: argparse.ArgumentParser) -> None:

@@ -98,6 +98,7 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
         problems=args.problems,
         model=args.model,
         trm=args.trm,
+        adapter=args.adapter,
         engine=args.engine,
         wheels=None if args.wheels is None else wheelhouse(args.wheels),
         out=args.out,

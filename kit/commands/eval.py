@@ -15,13 +15,13 @@ from kit.errors import InputError
 from kit.evaluation.opening import ENGINES, FoundModel, ModelChoice, found_model, open_found
 
 if TYPE_CHECKING:
+    from kit.evaluation.cluster import Cluster
     from kit.evaluation.plan import EvalPlan
     from kit.evaluation.records import Completion, EvalRun
     from kit.evaluation.run import Listener
     from kit.evaluation.score import RunningScore
-    from kit.evaluation.tracking import Track
+    from kit.evaluation.tracking import Track, Tracker
     from kit.sampling import SamplingParams
-    from kit.solver.journal import Record
 
 _STYLES = ("boxed", "lm-eval")
 _TRACKERS = ("tensorboard", "wandb", "trackio")
@@ -127,21 +127,20 @@ def _add_scale(evaluate: argparse.ArgumentParser) -> None:
 def eval_command(args: argparse.Namespace) -> int:
     """`kit eval`: draw, grade, and say what came of it."""
     end_as_by_ctrl_c()
-    from kit.checkout import commit
     from kit.data.offline import forbid_telemetry
-    from kit.evaluation.head import make_head, session_facts
-    from kit.evaluation.plan import label_of
+    from kit.evaluation.cluster import Cluster
     from kit.evaluation.reading import read_run
     from kit.evaluation.score import RunningScore
 
     forbid_telemetry()
     plan = asked_plan(args)
     found = found_model(_choice(args), plan)
-    out = args.out or Path("out/eval") / label_of(plan.data).replace("/", "-")
-    head, session = make_head(found.model, plan), session_facts(found.model, commit=commit())
+    out = args.out or Path("out/eval") / plan.data.label.replace("/", "-")
     score = RunningScore(total=plan.num_cells)
+    shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
+    cluster = None if args.ray is None else Cluster(address=args.ray, num_workers=args.workers)
     try:
-        run = _drawn(args, plan, found, score, head=head, session=session, out=out)
+        run = drawn(plan, found, score, out=out, shown=shown, tracker=args.track, cluster=cluster)
     except KeyboardInterrupt:
         if score.begun_s is not None:  # else the folder may hold another run, or none
             _report(read_run(out), out)
@@ -149,30 +148,33 @@ def eval_command(args: argparse.Namespace) -> int:
     return _report(run, out)
 
 
-def _drawn(
-    args: argparse.Namespace,
+def drawn(
     plan: EvalPlan,
     found: FoundModel,
     score: RunningScore,
     *,
-    head: Record,
-    session: Record,
     out: Path,
+    shown: Shown = Shown.NONE,
+    tracker: Tracker | None = None,
+    cluster: Cluster | None = None,
 ) -> EvalRun:
+    """The run in `out`, drawn to its end under a progress bar. score: counts along.
+
+    Raises: as `kit.evaluation.run.evaluate` and `open_found`.
+    """
+    from kit.checkout import commit
+    from kit.evaluation.cluster import evaluate_on_cluster
+    from kit.evaluation.head import make_head, session_facts
     from kit.evaluation.run import evaluate_here
     from kit.evaluation.tracking import tracked
 
+    head, session = make_head(found.model, plan), session_facts(found.model, commit=commit())
     opener = partial(open_found, found, batch_size=plan.batch_size)
-    kept: dict[str, Any] = {"head": head, "session": session, "out": out}
-    shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
-    with tracked(args.track, out, {**head, **session}) as track, score_bar(score, shown) as show:
-        listener = _listener(score, track, show)
-        if args.ray is not None:
-            from kit.evaluation.cluster import Cluster, evaluate_on_cluster
-
-            cluster = Cluster(address=args.ray, num_workers=args.workers)
-            return evaluate_on_cluster(cluster, plan, opener, listener=listener, **kept)
-        return evaluate_here(plan, opener, listener=listener, **kept)
+    with tracked(tracker, out, {**head, **session}) as track, score_bar(score, shown) as show:
+        kept: dict[str, Any] = {"head": head, "session": session, "out": out, "listener": _listener(score, track, show)}
+        if cluster is not None:
+            return evaluate_on_cluster(cluster, plan, opener, **kept)
+        return evaluate_here(plan, opener, **kept)
 
 
 def _choice(args: argparse.Namespace) -> ModelChoice:

@@ -41,6 +41,7 @@ def solve_command(args: argparse.Namespace) -> int:
         text=_standard_input() if args.problem == "-" else args.problem,
         model=args.model,
         trm=args.trm,
+        adapter=args.adapter,
         engine=args.engine,
         num_samples=args.samples,
         changes=choices.changes,

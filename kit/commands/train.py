@@ -1,4 +1,4 @@
-"""`kit train trm | finetune | lora`: train on a data set, resumably."""
+"""`kit train trm | finetune | lora`: train on a data set, resumably; `kit train distill`: make one of right samples."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.commands import distill
 from kit.commands.progress import training_bar
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _METHODS = {
 
 
 def add(commands: Any) -> None:
-    """Declare the command and its three methods."""
+    """Declare the command, its three methods, and what makes data for them."""
     train = commands.add_parser(
         "train",
         help="train a recursion, a fine-tune or a LoRA on worked solutions",
@@ -49,6 +50,7 @@ def add(commands: Any) -> None:
         _add_common(method)
         _ADD_OWN[name](method)
         method.set_defaults(run=train_command)
+    distill.add(methods)
 
 
 def _add_common(method: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from kit.problem import Problem
 
@@ -53,3 +54,12 @@ class DataSet:
     sha256: str
     examples: tuple[MathExample, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name without folders, which differ between machines: `gsm8k` for `gsm8k=path/file.jsonl`."""
+        named, is_read_as, place = self.name.partition("=")
+        if is_read_as and place == self.source:
+            return named
+        is_local = Path(self.source).suffix and Path(self.name) in (Path(self.source), Path(self.source).parent)
+        return Path(self.name).name if is_local else self.name

@@ -15,8 +15,10 @@ _ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "*.tiktoken")
 
 
-def find_model(named: str) -> Path:
+def find_model(named: str, *, revision: str | None = None) -> Path:
     """The folder of a model. named: a folder, or `owner/name` on the hub; a folder of that name wins.
+
+    revision: a commit, branch or tag of the hub's; None: the newest.
 
     Raises: MissingError for what is neither, or cannot be fetched; InputError for an empty name.
     """
@@ -25,7 +27,7 @@ def find_model(named: str) -> Path:
     folder = Path(named).expanduser()
     if folder.exists() or not is_hub_id(named):
         return folder  # whoever opens it says what is missing
-    return _fetched(named)
+    return _fetched(named, revision)
 
 
 def is_hub_id(named: str) -> bool:
@@ -33,13 +35,13 @@ def is_hub_id(named: str) -> bool:
     return _ID.fullmatch(named) is not None and not named.startswith(".")
 
 
-def _fetched(named: str) -> Path:
+def _fetched(named: str, revision: str | None) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise MissingError(f"no hub: {error.name} is not installed; pip install 'mathllm-kit[torch]'") from error
     try:
-        return Path(snapshot_download(named, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(named, revision=revision, allow_patterns=list(_FILES)))
     # broad enough for what its HTTP clients raise, old and new: no such model, no network, no rights, offline by switch
     except (OSError, ValueError, RuntimeError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

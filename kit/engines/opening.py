@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import trio
 
 from kit.assets import TINY_MODEL
+from kit.engines.text.adapter_folder import check_adapter
 from kit.engines.text.model_folder import check_chat_template, check_model_folder
 from kit.errors import InputError, MissingError, did_you_mean
 
@@ -35,6 +36,7 @@ async def open_engine(
     *,
     kind: Kind | None = None,
     trm: Path | str | None = None,
+    adapter: Path | str | None = None,
     device: Device = "auto",
     dtype: str = "auto",
     max_batch: int = 16,
@@ -54,6 +56,7 @@ async def open_engine(
         load_engine,
         Path(model),
         trm=None if trm is None else Path(trm),
+        adapter=None if adapter is None else Path(adapter),
         device=device,
         dtype=dtype,
         max_batch=max_batch,
@@ -87,6 +90,8 @@ def load_engine(
     check_model_folder(model)  # told before torch is imported, which takes seconds
     if trm is not None and adapter is not None:
         raise InputError("a TRM belongs to its backbone as it is; name either a TRM or an adapter")
+    if adapter is not None:
+        check_adapter(adapter, model)
     try:
         import torch
         import transformers
@@ -119,6 +124,7 @@ def _load_adapted(model: Path, adapter: Path, *, device: Device, dtype: str, max
     from kit.engines.transformers.loading import load_model, load_tokenizer
 
     merged = merge_adapter(load_model(model, device=device, dtype=dtype), adapter)
+    log.info("the LoRA adapter in %s is merged into the model", adapter)
     return TransformersEngine(merged, load_tokenizer(model), max_batch=max_batch)
 
 

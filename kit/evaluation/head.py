@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kit import __version__
 from kit.config import machine_facts
+from kit.data.provenance import Provenance, read_provenance
 from kit.engines.text.model_folder import read_chat_template, told_dtype
 from kit.errors import MissingError
 from kit.evaluation.plan import EvalPlan
@@ -47,6 +49,7 @@ class EvalModel:
         """
         trm, adapter = (None if part is None else _weights(part, part.name) for part in (self.trm, self.adapter))
         on_top = trm or adapter
+        provenances = filter(None, map(read_provenance, filter(None, (self.folder, self.trm, self.adapter))))
         template = hashlib.sha256(read_chat_template(self.folder).encode()).hexdigest()
         return {
             "model": {
@@ -55,6 +58,7 @@ class EvalModel:
                 "trm": trm,
                 "trainable_parameters": None if on_top is None else on_top["num_parameters"],
                 "chat_template_sha256": template,
+                **_training(tuple(provenances)),
             },
             "engine": {
                 # not the address, which may change between two sessions
@@ -81,6 +85,17 @@ def session_facts(model: EvalModel, *, commit: str | None) -> Record:
         "machine": machine_facts(),
         "device": model.device,
         "num_threads": model.num_threads,
+    }
+
+
+def _training(stages: Sequence[Provenance]) -> dict[str, Any]:
+    """What the weights were trained on, stage by stage; nothing where nothing tells it, as of a published model."""
+    if not stages:
+        return {}
+    return {
+        "training_data": "; ".join(stage.training_data for stage in stages),
+        "trainable_parameters": sum(stage.trainable_parameters for stage in stages),
+        "note": "; ".join(stage.note for stage in stages),
     }
 
 

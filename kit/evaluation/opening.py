@@ -103,8 +103,8 @@ def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> 
         raise InputError(f"--trm needs an engine that recurses: --engine trm or vllm-trm, not {engine}")
     if depths and not recurses:
         raise InputError("--depth is for recursive models; give --trm DIR, or leave it out")
-    if choice.adapter is not None and engine != "transformers":
-        raise InputError(f"--adapter needs --engine transformers, not {engine}; or merge it into a model of its own")
+    if choice.adapter is not None and engine not in ("transformers", "vllm"):
+        raise InputError(f"--adapter needs --engine transformers or vllm, not {engine}")
 
 
 def _model_of(choice: ModelChoice) -> tuple[str, Path]:
@@ -181,7 +181,13 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
         check_backbone(load_config(model.trm), model.folder)
     attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths), engine=found.config)
     return open_model(
-        model.folder.resolve(), model.trm, attempts, python=None, scratch=scratch, only_raw=found.only_raw
+        model.folder.resolve(),
+        model.trm,
+        attempts,
+        adapter=model.adapter,
+        python=None,
+        scratch=scratch,
+        only_raw=found.only_raw,
     )
 
 

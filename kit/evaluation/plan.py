@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.data.examples import DataSet, MathExample
@@ -138,7 +137,7 @@ class EvalPlan:
         data = self.data
         return {
             "data": {
-                "name": label_of(data),
+                "name": data.label,
                 "split": data.split,
                 "sha256": data.sha256,
                 "num_examples": len(data.examples),
@@ -156,14 +155,6 @@ class EvalPlan:
 def greedy_or_varied(num_samples: int) -> float:
     """The temperature unless one is given: 0, or that of the solver's own attempts for several samples a problem."""
     return SamplingParams().temperature if num_samples > 1 else 0.0
-
-
-def label_of(data: DataSet) -> str:
-    """The set's name without folders, which differ between machines: `gsm8k` for `gsm8k=path/file.jsonl`."""
-    named, is_read_as, place = data.name.partition("=")
-    if is_read_as and place == data.source:
-        return named
-    return Path(data.name).name if data.name == data.source and Path(data.name).suffix else data.name
 
 
 def _check_distinct(data: DataSet) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from kit import checkout
 from kit.assets import TINY_MODEL
 from kit.config import merged
-from kit.errors import MissingError
+from kit.errors import InputError, MissingError
 from kit.recipes.vllm import check_python
 
 VLLM_PYTHON = ".venv-vllm/bin/python"  # of `make environment-vllm`
@@ -63,6 +63,15 @@ def engine_kind(engine: str, changes: Mapping[str, Any]) -> str:
 def recurses(kind: str) -> bool:
     """Whether an engine of this kind needs a recursive model."""
     return kind.endswith("trm")
+
+
+def check_no_recursion(kind: str, adapter: Path | None) -> None:
+    """Raise InputError for a LoRA under a recursive model, which belongs to its backbone as it is."""
+    if adapter is not None and recurses(kind):
+        raise InputError(
+            f"engine {kind} recurses over the model as it is, without the adapter in {adapter}; "
+            "take engine transformers or vllm, or leave the adapter out"
+        )
 
 
 def is_shipped(model: Path) -> bool:

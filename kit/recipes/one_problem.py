@@ -25,7 +25,7 @@ from kit.engines.text.model_folder import check_model_folder
 from kit.errors import EngineError, InputError
 from kit.problem import Problem
 from kit.recipes.attempts import AttemptsConfig
-from kit.recipes.choices import AS_TRAINED, SQUEEZED, chosen_trm, engine_changes, is_shipped
+from kit.recipes.choices import AS_TRAINED, SQUEEZED, check_no_recursion, chosen_trm, engine_changes, is_shipped
 from kit.recipes.opening import as_kind, open_model, open_sandboxes, resolved_kind
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
@@ -46,14 +46,15 @@ _HINT = "see the log above, or give it more time: --set budget.limit_s=1800"
 class Question:
     """What to ask, and of what.
 
-    text: in LaTeX, as the competition writes it. model, trm, engine: as a dry run takes them. num_samples: attempts at
-    most; None: as the settings say. changes: settings on top of ALONE, nested as in `Settings`.
+    text: in LaTeX, as the competition writes it. model, trm, adapter, engine: as a dry run takes them. num_samples:
+    attempts at most; None: as the settings say. changes: settings on top of ALONE, nested as in `Settings`.
     Raises: InputError for an empty text.
     """
 
     text: str
     model: Path = TINY_MODEL
     trm: Path | None = None
+    adapter: Path | None = None
     engine: str = "transformers"
     num_samples: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def solve(
     *,
     model: Path | str = TINY_MODEL,
     trm: Path | str | None = None,
+    adapter: Path | str | None = None,
     engine: str = "transformers",
     num_samples: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -98,6 +100,7 @@ def solve(
         text=text,
         model=Path(model),
         trm=None if trm is None else Path(trm),
+        adapter=None if adapter is None else Path(adapter),
         engine=engine,
         num_samples=num_samples,
         changes=settings or {},
@@ -121,13 +124,14 @@ def ask(
     budget = Budget(settings.budget, lambda: time.monotonic() - begun_s)
     attempts = settings.attempts(seed=settings.seed or 0)
     kind = resolved_kind(attempts.engine, None)
+    check_no_recursion(kind, question.adapter)
     attempts = dataclasses.replace(attempts, engine=as_kind(attempts.engine, kind))
     with tempfile.TemporaryDirectory(prefix="kit-solve-") as folder:
         scratch = Path(folder)
         trm = chosen_trm(question.trm, kind=kind, model=question.model, out=scratch, tell=tell)
 
         async def answer() -> Solution:
-            async with _open_attempts(question.model.resolve(), trm, attempts, scratch) as engine:
+            async with _open_attempts(question, trm, attempts, scratch) as engine:
                 solver = Solver(engine, budget, None, attempts.solver, on_record=on_record)
                 return await solver.solve(Problem("asked", question.text))
 
@@ -139,10 +143,18 @@ def ask(
 
 @asynccontextmanager
 async def _open_attempts(
-    model: Path, trm: Path | None, attempts: AttemptsConfig, scratch: Path
+    question: Question, trm: Path | None, attempts: AttemptsConfig, scratch: Path
 ) -> AsyncIterator[Engine]:
     """The model, and Python for it where its prompt asks for that."""
-    load = partial(open_model, model, trm, attempts, python=None, scratch=scratch)
+    load = partial(
+        open_model,
+        question.model.resolve(),
+        trm,
+        attempts,
+        adapter=question.adapter,
+        python=None,
+        scratch=scratch,
+    )
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(await trio.to_thread.run_sync(load, abandon_on_cancel=True))
         runs_code = attempts.tool_format.runs_code

@@ -14,6 +14,7 @@ from kit.engines.text.model_folder import check_chat_template
 from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.interpreter import Interpreters
 from kit.recipes.attempts import AttemptsConfig, EngineConfig, Kind, ToolsConfig
+from kit.recipes.choices import check_no_recursion
 from kit.recipes.vllm import can_serve, open_served, prepare_server
 from kit.sampling import Engine
 
@@ -42,6 +43,7 @@ def open_model(
     trm: Path | None,
     attempts: AttemptsConfig,
     *,
+    adapter: Path | None = None,
     python: Path | None,
     scratch: Path,
     only_raw: bool = False,
@@ -49,20 +51,22 @@ def open_model(
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model, or make ready the server that will, slowly and in any thread.
 
-    trm: the folder of the TRM, for an engine that recurses. python: of an environment made from wheels. only_raw:
-    whether raw texts are to be completed and no chats, so that no chat template is needed. on_news: is told when a
-    server goes and comes back.
+    trm: the folder of the TRM, for an engine that recurses. adapter: that of a LoRA, for one that does not. python: of
+    an environment made from wheels. only_raw: whether raw texts are to be completed and no chats, so that no chat
+    template is needed. on_news: is told when a server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     if not only_raw:
         check_chat_template(model)
     config, solver = attempts.engine, attempts.solver
+    check_no_recursion(config.kind, adapter)
     trm = trm if config.recurses else None
     if config.kind not in ("vllm", "vllm-trm"):
         # torch and transformers are imported in there, so that the notebook's server listens before that
         return load_engine(
             model,
             trm=trm,
+            adapter=adapter,
             device=config.device,
             dtype=config.dtype,
             max_batch=config.max_batch,
@@ -75,6 +79,7 @@ def open_model(
         python=python,
         model=model,
         trm=trm,
+        adapter=adapter,
         depth=solver.sampling.depth,
         depths=solver.depths,
         scratch=scratch,

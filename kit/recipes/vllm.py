@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kit.config import nested, replaced
 from kit.cuda import driver_cuda
+from kit.engines.text.adapter_folder import check_adapter
 from kit.engines.text.model_folder import read_chat_template, read_config
+from kit.engines.vllm.server.lora import lora_arguments
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
 from kit.errors import InputError, MissingError, SettingError, check_fields
@@ -143,6 +145,7 @@ def prepare_server(
     python: Path | None,
     model: Path,
     trm: Path | None,
+    adapter: Path | None = None,
     depth: int | None,
     depths: Collection[int],
     scratch: Path,
@@ -150,14 +153,17 @@ def prepare_server(
     """What is to be started, and how; slow enough for a thread.
 
     python: of the environment made from the dataset's wheels, if there is one. trm: the folder of the TRM to serve
-    with the model; None: the model alone. depth: T of calls that name none; None: the TRM's own. depths: that calls
-    may name.
+    with the model; None: the model alone. adapter: the folder of a LoRA to serve instead. depth: T of calls that name
+    none; None: the TRM's own. depths: that calls may name.
     Raises: MissingError for a Python without vLLM or, for a TRM, without the kit; MissingError or InputError for model
         folders that do not fit.
     """
     chosen = choice.interpreter(python) or Path(sys.executable)
     check_python(chosen, needs_plugin=trm is not None)
-    launch = Launch(python=chosen, model=model, scratch=scratch / SERVER_FOLDER)
+    launch = Launch(python=chosen, model=model, adapter=adapter, scratch=scratch / SERVER_FOLDER)
+    if adapter is not None:
+        check_adapter(adapter, model)
+        lora_arguments(adapter)  # refuse here what the server would refuse after its start
     config = choice.config(model, has_gpu=driver_cuda() is not None)
     if trm is None:
         return launch, config

@@ -21,6 +21,7 @@ import torch
 
 from kit.config import machine_facts
 from kit.data.examples import DataSet
+from kit.data.provenance import write_provenance
 from kit.data.sets import load
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.errors import InputError, TrainingError, is_out_of_memory
@@ -210,6 +211,7 @@ class _Run:
             result = self.settings.output_dir / RESULTS[self.settings.method]
             with averaged_weights(trainable(self.prepared.module).values(), training.average):
                 self.prepared.save(result)
+            write_provenance(result, self.settings.provenance(self.data, self.num_parameters))
             title = f"{self.settings.method} on {Path(self.settings.dataset).name}"
             curves = draw_curves(self.settings.output_dir, title=title)
         return Trained(

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kit.assets import TINY_MODEL
+from kit.data.examples import DataSet
+from kit.data.provenance import Provenance
 from kit.errors import InputError, MissingError, check_fields
 from kit.json_text import read_json
 from kit.sampling import MAX_DEPTH
@@ -100,6 +102,29 @@ class TrainSettings:
     def depths(self) -> tuple[int, int]:
         """The least and the most T of an update."""
         return (self.T_recursion, self.T_recursion) if self.T_spread == "fixed" else (1, 2 * self.T_recursion - 1)
+
+    def provenance(self, data: DataSet, num_parameters: int) -> Provenance:
+        """What is told of the weights, beside them, of a run on these examples."""
+        kind = "answers at once" if self.answers == "at_once" else "worked solutions"
+        return Provenance(
+            training_data=f"{data.label}: {len(data.examples):,} {kind}",
+            data_sha256=data.sha256,
+            trainable_parameters=num_parameters,
+            note=f"{self._in_words}, {self.epochs} epochs, lr {self.learning_rate:g}, seed {self.seed}",
+        )
+
+    @property
+    def _in_words(self) -> str:
+        """The method and what is its own."""
+        match self.method:
+            case "trm":
+                depth = f"T = {self.T_recursion} {self.T_spread}"
+                return f"TRM {self.form}, {depth}, n = {self.num_latent}, N_sup = {self.N_supervision}"
+            case "finetune":
+                head = "" if self.freeze_lm_head else " and the head"
+                return f"last {self.n_layers} layers{head}"
+            case "lora":
+                return f"LoRA of rank {self.rank}"
 
     def write(self) -> None:
         """Write the settings into the run's folder.

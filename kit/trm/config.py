@@ -23,7 +23,7 @@ EXPANSION = 4
 WIDTH_MULTIPLE = 256
 
 # What transformers itself adds to every config it reads.
-_KEYS_OF_TRANSFORMERS = frozenset({"model_type", "transformers_version", "torch_dtype"})
+_KEYS_OF_TRANSFORMERS = frozenset({"model_type", "transformers_version", "torch_dtype", "name_or_path"})
 
 
 class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is untyped
@@ -44,7 +44,8 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
     halt_above: a token's recursion ends once its halting logit q exceeds this; None: never.
     converged_below: it ends once y moved by less than this share of its length; None: never.
     gate_entropy: recurse only on tokens whose backbone entropy (nats) exceeds this; None: on all.
-    backbone_path, backbone_sha256: the backbone this was trained on; see kit.trm.checkpoint.
+    backbone_path, backbone_id, backbone_sha256: the backbone this was trained on, by folder, id on the hub and weights;
+        see kit.trm.checkpoint.
     Raises: InputError for an unknown name or a value outside its range.
     """
 
@@ -69,6 +70,7 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
     converged_below: float | None = None
     gate_entropy: float | None = None
     backbone_path: str = ""
+    backbone_id: str = ""
     backbone_sha256: str = ""
 
     def __post_init__(self, **kwargs: Any) -> None:

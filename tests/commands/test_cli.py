@@ -63,7 +63,7 @@ TRAINING_FLAGS = [
 def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
     """A flag that is added or goes is a decision: change this list with it."""
     flags = {
-        "solve": ["--config", "--engine", "--help", "--model", "--samples", "--set", "--show", "--trm"],
+        "solve": ["--adapter", "--config", "--engine", "--help", "--model", "--samples", "--set", "--show", "--trm"],
         "eval": [
             "--adapter",
             "--batch-size",
@@ -96,6 +96,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         "report": ["--gold", "--help", "--out"],
         "completion": ["--help"],
         "dry-run": [
+            "--adapter",
             "--config",
             "--engine",
             "--fresh",
@@ -144,7 +145,17 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         "push": ["--dataset", "--help", "--image", "--model-source", "--out", "--slug", "--username"],
         "submit": ["--help", "--message", "--out", "--slug", "--username", "--version"],
         "settings": ["--config", "--help", "--set", "--write"],
-        "build": ["--help", "--id", "--model", "--model-source", "--out", "--trm", "--wheels", "--wheels-folder"],
+        "build": [
+            "--adapter",
+            "--help",
+            "--id",
+            "--model",
+            "--model-source",
+            "--out",
+            "--trm",
+            "--wheels",
+            "--wheels-folder",
+        ],
         "verify": ["--help", "--scratch"],
         "doctor": ["--help"],
         "train": ["--help"],

@@ -193,6 +193,10 @@ def without_template(folder: Path) -> Path:
         (["--data", "SUMS", "--engine", "transformers", "--trm", "TRM"], "--trm needs an engine that recurses"),
         (["--data", "SUMS", "--adapter", "TRM"], "--adapter needs --model"),
         (["--data", "SUMS", "--adapter", "TRM", "--model", "TINY"], "no adapter in"),
+        (
+            ["--data", "SUMS", "--adapter", "TRM", "--model", "TINY", "--engine", "http://127.0.0.1:9"],
+            "--adapter needs --engine transformers or vllm",
+        ),
         (["--data", "SUMS", "--model", "nowhere"], "no model folder at nowhere"),
         (["--data", "SUMS", "--model", "BARE"], "the tokenizer has no chat template; put a chat_template.jinja"),
         (["--data", "SUMS", "--model", "OTHER", "--trm", "TRM"], "wrong backbone: the weights in"),

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from kit import cli
+from kit.assets import TINY_MODEL
+from tests.engines.lora import save_adapter
 
 SUM = "What is $1+1$?"
 
@@ -48,9 +50,23 @@ def test_a_recipe_and_settings_count(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "of 1 attempts" in capsys.readouterr().out
 
 
+def test_an_adapter_answers_in_the_models_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Greedily, so that only the adapter can make the difference."""
+    asked = ["solve", SUM, "--samples", "1", "--show", "--set", "solver.sampling.temperature=0"]
+    adapter = save_adapter(tmp_path / "adapter")
+    texts = []
+    for more in ([], ["--adapter", str(adapter)]):
+        cli.main([*asked, *more])
+        texts.append(capsys.readouterr().out.splitlines()[1:-4])
+    assert texts[0] != texts[1]
+    assert cli.main(["solve", SUM, "--engine", "trm", "--adapter", str(adapter)]) == 1
+    assert "recurses over the model as it is, without the adapter" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
+        (["--adapter", str(TINY_MODEL)], "it holds a whole model, such as a full fine-tune: name it as the model"),
         (["--model", "nowhere"], "no model folder at nowhere; expected a folder with config.json and weights"),
         (["--set", "solver.widht=1"], "--set solver.widht=1: there is no setting 'solver.widht'; did you mean"),
         (["--samples", "0"], "solver.stop.num_samples must be >= 1, got 0"),

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from kit import cli
+from kit.evaluation.reading import read_run
+from tests.evaluation.asked import gsm8k_file
 from tests.training import small_model
 
 
@@ -24,6 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+ALONE = ["--set", "engine.device=cpu", "--set", "engine.num_threads=1"]
 SMALL = ["--model", "backbone", "--dataset", "train.jsonl", "--batch_size", "4", "--device", "cpu"]
 
 
@@ -44,6 +47,41 @@ def test_a_run_says_where_its_result_is(folder: Path, capsys: pytest.CaptureFixt
     assert "parameters trained on 12 examples: out/adapter" in out
     assert "curves: out/curves.png" in out
     assert (folder / "out/adapter/adapter_model.safetensors").is_file()
+
+
+def answerable(folder: Path) -> Path:
+    """Problems whose gold is what the shipped model says to them, so that some of its samples are right."""
+    wrong = gsm8k_file(folder, 5)
+    cli.main(["eval", "--data", str(wrong), "--out", str(folder / "said"), "--max-new-tokens", "64", *ALONE])
+    run = read_run(folder / "said")
+    rows = [
+        {"problem": example.problem.text, "answer": completion.lenient.answer or "1"}
+        for example, completion in zip(run.examples, run.completions, strict=True)
+    ]
+    path = folder / "answerable.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_model_makes_its_own_data_draws_nothing_twice_and_is_trained_on_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["train", "distill", "--dataset", str(answerable(folder)), "--attempts", "3", "--keep", "2", *ALONE]
+    asked += ["--max_new_tokens", "64", "--temperature", "0.2", "--output_dir", "own"]
+    assert cli.main(asked) == 0
+    out = capsys.readouterr().out
+    assert "of 15 samples" in out
+    assert "next:   kit train lora --dataset own" in out
+    rows = [json.loads(line) for line in (folder / "own/train.jsonl").read_text().splitlines()]
+    assert 1 <= len(rows) <= 10
+    completions = read_run(folder / "own").completions
+    assert cli.main(asked) == 0
+    assert read_run(folder / "own").completions == completions
+    capsys.readouterr()
+    assert cli.main(["train", "lora", *SMALL, "--dataset", "own", "--rank", "2", "--output_dir", "out"]) == 0
+    assert f"trained on {len(rows)} examples" in capsys.readouterr().out
+    assert cli.main([*asked, "--keep", "0"]) == 1
+    assert "--keep must be >= 1, got 0" in capsys.readouterr().err
 
 
 def test_resume_takes_its_settings_from_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

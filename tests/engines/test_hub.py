@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from hashlib import sha1
 from pathlib import Path
 
 import pytest
@@ -18,70 +13,19 @@ import pytest
 from kit.assets import TINY_MODEL
 from kit.engines.hub import find_model, is_hub_id
 from kit.errors import InputError, MissingError
+from tests.engines.loopback_hub import serving
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 EXTRA = ("modeling_tiny.py", "pytorch_model.bin")  # never fetched
-
-
-class _Hub(http.server.SimpleHTTPRequestHandler):
-    """`owner/tiny`, by the two calls that snapshot_download makes: the list of files, and each file."""
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def _answer(self, *, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
-        folder = Path(self.directory)
-        if path.startswith("/api/models/owner/tiny"):
-            files = [
-                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _etag(file)}
-                for file in folder.iterdir()
-            ]
-            siblings = [{"rfilename": each["path"]} for each in files]
-            told = files if "/tree/" in path else {"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}
-            self._send(json.dumps(told).encode(), with_body=with_body, headers={"Content-Type": "application/json"})
-        elif path.startswith("/owner/tiny/resolve/") and (file := folder / path.rsplit("/", 1)[1]).is_file():
-            self._send(
-                file.read_bytes(), with_body=with_body, headers={"ETag": f'"{_etag(file)}"', "X-Repo-Commit": COMMIT}
-            )
-        else:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    def _send(self, body: bytes, *, with_body: bool, headers: dict[str, str]) -> None:
-        self.send_response(200)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def _etag(file: Path) -> str:
-    return sha1(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[str]:
-    folder = tmp_path / "served"
+    folder = tmp_path / "served" / "owner" / "tiny"
     shutil.copytree(TINY_MODEL, folder)
     for name in EXTRA:
         (folder / name).write_text("never")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Hub, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(tmp_path / "served") as url:
+        yield url
 
 
 def found(named: str, tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,6 @@ from kit.assets import TINY_MODEL
 from kit.data.examples import DataSet
 from kit.errors import MissingError
 from kit.evaluation.head import EvalModel, make_head, session_facts
-from kit.evaluation.plan import label_of
 from kit.trm.checkpoint import save_untrained
 from tests.evaluation.asked import data, plan
 
@@ -57,10 +56,11 @@ def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
         ("gsm8k", "openai/gsm8k", "gsm8k"),
         ("gsm8k=a/b.jsonl", "a/b.jsonl", "gsm8k"),
         ("a/b.jsonl", "a/b.jsonl", "b.jsonl"),
+        ("a/b", "a/b/train.jsonl", "b"),
         ("owner/set", "owner/set", "owner/set"),
         ("reasoning_gym:gcd?size=3", "reasoning_gym:gcd?size=3", "reasoning_gym:gcd?size=3"),
     ],
 )
 def test_a_set_is_called_by_its_name_without_folders(name: str, source: str, label: str) -> None:
     named: DataSet = dataclasses.replace(data(), name=name, source=source)
-    assert label_of(named) == label
+    assert named.label == label

@@ -15,8 +15,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from kit.data.provenance import PROVENANCE, read_provenance
 from kit.engines.transformers.loading import load_model, load_tokenizer
 from kit.errors import InputError, MissingError, SettingError, TrainingError
+from kit.evaluation.description import described
+from kit.evaluation.head import EvalModel
 from kit.training import checkpoint
 from kit.training.checkpoint import CHECKPOINT
 from kit.training.records import updates_of
@@ -82,13 +85,36 @@ def test_a_lora_is_an_adapter_that_peft_loads_and_names_no_path_of_this_machine(
     config = json.loads((trained.result / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "backbone"
     assert config["r"] == 2
-    assert {file.name for file in trained.result.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    left = {file.name for file in trained.result.iterdir()}
+    assert left == {"adapter_config.json", "adapter_model.safetensors", PROVENANCE}
     backbone = load_model(folder / "backbone", device="cpu", dtype="float32")
     tokens = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         before = backbone(tokens).logits
         after = PeftModel.from_pretrained(backbone, trained.result)(tokens).logits
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("method", "note"),
+    [
+        ("trm", "TRM anchor, T = 2 random, n = 1, N_sup = 2, 2 epochs, lr 0.01, seed 0"),
+        ("finetune", "last 1 layers, 2 epochs, lr 0.01, seed 0"),
+        ("lora", "LoRA of rank 2, 2 epochs, lr 0.01, seed 0"),
+    ],
+)
+def test_weights_say_what_they_were_trained_on_and_an_evaluation_tells_it(folder: Path, method: str, note: str) -> None:
+    trained = run(small_model.settings(folder, method), folder)
+    assert trained.result is not None
+    found = read_provenance(trained.result)
+    assert found is not None
+    assert (found.training_data, found.note) == ("train.jsonl: 12 worked solutions", note)
+    on_top = {"trm": {"trm": trained.result}, "lora": {"adapter": trained.result}, "finetune": {}}[method]
+    model = EvalModel(name="tiny", folder=trained.result if method == "finetune" else folder / "backbone", **on_top)
+    about = described(model.facts)
+    assert (about.training_data, about.note) == (found.training_data, note)
+    assert about.trainable_parameters == found.trainable_parameters == trained.num_parameters > 0
+    assert str(folder) not in (trained.result / PROVENANCE).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("method", ["trm", "lora"])

@@ -45,7 +45,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises: MissingError, InputError naming it.
     """
-    return _read_json(folder / "config.json")
+    return read_object(folder / "config.json")
 
 
 def told_dtype(folder: Path) -> str | None:
@@ -66,7 +66,7 @@ def read_chat_template(folder: Path) -> str:
     path, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    template = _read_json(config).get("chat_template") if config.is_file() else None
+    template = read_object(config).get("chat_template") if config.is_file() else None
     return template if isinstance(template, str) else ""
 
 
@@ -78,7 +78,7 @@ def check_chat_template(folder: Path) -> None:
     _check_folder(folder)
     config = folder / "tokenizer_config.json"
     files = [*folder.glob("chat_template.*"), *folder.glob("additional_chat_templates/*")]
-    if not files and not (config.is_file() and _read_json(config).get("chat_template")):
+    if not files and not (config.is_file() and read_object(config).get("chat_template")):
         raise InputError(
             f"{folder}: the tokenizer has no chat template; put a chat_template.jinja into the folder, "
             "or use an instruction-tuned model"
@@ -101,7 +101,7 @@ def weight_files(folder: Path) -> list[str]:
     Raises: MissingError or InputError where the folder does not say.
     """
     if (folder / INDEX).is_file():
-        weight_map = _read_json(folder / INDEX).get("weight_map")
+        weight_map = read_object(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise InputError(f"{folder / INDEX} has no weight_map; copy it again")
         return sorted(set(weight_map.values()))
@@ -112,12 +112,11 @@ def weight_files(folder: Path) -> list[str]:
     raise MissingError(f"no weights in {folder}; expected {SINGLE} or {INDEX}{found}")
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise MissingError(f"no model folder at {folder}; expected a folder with config.json and weights")
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file beside weights.
 
-
-def _read_json(path: Path) -> dict[str, Any]:
+    Raises: MissingError, InputError naming it.
+    """
     if not path.is_file():
         raise MissingError(f"{path} is missing; expected it beside the weights, copy the whole model folder")
     try:
@@ -127,3 +126,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, expected a JSON object; copy it again")
     return content
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise MissingError(f"no model folder at {folder}; expected a folder with config.json and weights")

@@ -16,12 +16,19 @@ from kit.engines.text.rehearsal import LIMIT_S
 from kit.errors import InputError, KitError
 from kit.json_text import read_json
 from kit.kaggle.checks.machine import Machine, check_machine, needs
-from kit.kaggle.checks.model import check_chat, check_model, check_trm
+from kit.kaggle.checks.model import check_adapter, check_chat, check_model, check_trm
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import place_of
-from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
+from kit.kaggle.dataset.restoring import (
+    ADAPTER_FOLDER,
+    MODEL_FOLDER,
+    TRM_FOLDER,
+    WHEELS_FOLDER,
+    link_model,
+    restore_files,
+)
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.facts import DATASET_METADATA, KERNEL_VARIABLE
 from kit.kaggle.findings import Check, Finding, error, lowered, warning
@@ -151,7 +158,7 @@ def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
 
 
 def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Check]:
-    model, trm = restored / MODEL_FOLDER, restored / TRM_FOLDER
+    model, trm, adapter = (restored / name for name in (MODEL_FOLDER, TRM_FOLDER, ADAPTER_FOLDER))
     shards = sorted(model.glob("*.safetensors"))
     detail = f"{len(shards)} shards, {sum(path.stat().st_size for path in shards):,} bytes"
     found = Check(name="model", detail=detail, findings=_relative(check_model(model), restored))
@@ -161,6 +168,10 @@ def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Che
         yield Check(name="chat", detail="one rendered and encoded", findings=_relative(chat, restored))
     if trm.is_dir():
         yield Check(name="TRM", detail="for this very model", findings=_relative(check_trm(trm, model), restored))
+    if adapter.is_dir():
+        yield Check(
+            name="adapter", detail="for this very model", findings=_relative(check_adapter(adapter, model), restored)
+        )
 
 
 def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | None]:

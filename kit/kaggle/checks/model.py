@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kit.engines.text import adapter_folder
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.engines.text.rehearsal import LIMIT_S, Step, rehearse
 from kit.errors import KitError
@@ -68,6 +69,15 @@ def check_trm(trm: Path, model: Path) -> tuple[Finding, ...]:
         bundle.check_trm(trm, model)
     except KitError as fault:
         return (Finding.of(fault, file=str(trm), fix="build the dataset again with the TRM of this very model"),)
+    return ()
+
+
+def check_adapter(adapter: Path, model: Path) -> tuple[Finding, ...]:
+    """All that would keep a LoRA from loading on top of `model`, as far as the headers tell."""
+    try:
+        adapter_folder.check_adapter(adapter, model)
+    except KitError as fault:
+        return (Finding.of(fault, file=str(adapter), fix="build the dataset again with an adapter of this very model"),)
     return ()
 
 

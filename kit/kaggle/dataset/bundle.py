@@ -23,6 +23,7 @@ from pathlib import Path
 
 import kit
 from kit.checkout import build_wheel, commit
+from kit.engines.text.adapter_folder import check_adapter
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
 from kit.errors import InputError, KitError, cannot_write
 from kit.kaggle import facts
@@ -39,7 +40,7 @@ from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
-from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
+from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
 from kit.kaggle.dataset.writing import Record, reuse, write
 from kit.kaggle.transfer import check_space, sha256_of
 from kit.kaggle.wheels.lockfile import load_lock
@@ -65,6 +66,7 @@ class _Plan:
     model: Path | None
     model_source: str | None
     trm: Path | None
+    adapter: Path | None
     wheels: Wheelhouse | None
     metadata: DatasetHandle
 
@@ -91,6 +93,7 @@ def build(
     model: Path | None = None,
     model_source: str | None = None,
     trm: Path | None = None,
+    adapter: Path | None = None,
     wheels: Wheelhouse | None = None,
     metadata: DatasetHandle = PLACEHOLDER,
     on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
@@ -100,12 +103,13 @@ def build(
     model: a Hugging Face folder; enters, unless `model_source` names the same model as a Kaggle Model
     (`owner/model/framework/variation/version`), which is then attached to the notebook instead; then the folder only
     tells what that is to hold. trm: a recursive model for this very `model`, as kit.trm saves it.
+    adapter: a LoRA for it, as peft saves it; not both.
     metadata: what dataset-metadata.json says, for whoever uploads with Kaggle's own command.
     on_bytes: told, from any thread, how many more bytes are there, and of how many in all.
     Raises: MissingError or InputError for a model or wheel that could not be used, a secret, or what is too large for
     Kaggle; InputError if `out` holds anything but a build; StorageError if it cannot be written.
     """
-    plan = _Plan(model=model, model_source=model_source, trm=trm, wheels=wheels, metadata=metadata)
+    plan = _Plan(model=model, model_source=model_source, trm=trm, adapter=adapter, wheels=wheels, metadata=metadata)
     _check_plan(plan)
     _check_out(out)
     with tempfile.TemporaryDirectory() as scratch:
@@ -140,10 +144,20 @@ def _check_plan(plan: _Plan) -> None:
     if plan.model is not None:
         check_model_folder(plan.model)
         check_tokenizer_files(plan.model)
+    if plan.adapter is not None:
+        _check_adapter(plan.adapter, plan)
     if plan.trm is not None:
         if plan.model is None:
             raise InputError(f"{plan.trm}: a TRM is checked against its model; name that with --model, too")
         check_trm(plan.trm, plan.model)
+
+
+def _check_adapter(adapter: Path, plan: _Plan) -> None:
+    if plan.trm is not None:
+        raise InputError(f"a TRM belongs to its model as it is; name either {plan.trm} or {adapter}")
+    if plan.model is None:
+        raise InputError(f"{adapter}: an adapter is checked against its model; name that with --model, too")
+    check_adapter(adapter, plan.model)
 
 
 def check_trm(trm: Path, model: Path) -> None:
@@ -182,6 +196,8 @@ def _contents(plan: _Plan) -> Contents:
         contents += model_contents(MODEL_FOLDER, plan.model)
     if plan.trm is not None:
         contents += model_contents(TRM_FOLDER, plan.trm)
+    if plan.adapter is not None:
+        contents += model_contents(ADAPTER_FOLDER, plan.adapter)
     if plan.wheels is not None:
         lock = load_lock(plan.wheels.lock)
         contents += wheel_contents(WHEELS_FOLDER, lock, plan.wheels.lock, plan.wheels.folder)

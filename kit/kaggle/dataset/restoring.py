@@ -22,6 +22,7 @@ from kit.kaggle.transfer import check_space, partial_of, storing
 MAX_HASHED_BYTES = 64 << 20
 MODEL_FOLDER = "model"
 TRM_FOLDER = "trm"
+ADAPTER_FOLDER = "adapter"
 WHEELS_FOLDER = "wheels"
 
 

@@ -36,7 +36,7 @@ from kit.kaggle.offline import OfflineCommand, without_network
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.kernel import NOTEBOOK
 from kit.problem import Problem, read_problems
-from kit.recipes.choices import chosen_trm, engine_kind
+from kit.recipes.choices import check_no_recursion, chosen_trm, engine_kind
 from kit.recipes.settings import Settings
 from kit.recipes.vllm import SERVER_FOLDER
 from kit.solver.journal import Record, read_records
@@ -72,7 +72,8 @@ class DryRunConfig:
     """What to run.
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
-    trm: a recursive model for it; None: an engine that needs one gets an untrained one. engine: as `--engine` names it.
+    trm: a recursive model for it; None: an engine that needs one gets an untrained one. adapter: a LoRA for it. engine:
+    as `--engine` names it.
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
@@ -83,6 +84,7 @@ class DryRunConfig:
     problems: Path
     model: Path
     trm: Path | None = None
+    adapter: Path | None = None
     engine: str = "transformers"
     wheels: Wheelhouse | None = None
     out: Path
@@ -180,10 +182,11 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
         raise InputError(f"{NOTEBOOK}: not found; a dry run needs a checkout of the kit")
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
     kind = engine_kind(run.engine, run.changes)
+    check_no_recursion(kind, run.adapter)
     trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
-    bundle = build(out / "dataset", model=run.model, trm=trm, wheels=run.wheels)
+    bundle = build(out / "dataset", model=run.model, trm=trm, adapter=run.adapter, wheels=run.wheels)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.errors import MissingError
-from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER
+from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER
 from kit.recipes.attempts import AttemptsConfig, EngineConfig
 from kit.recipes.opening import open_model
 from kit.sampling import Engine
@@ -23,7 +23,7 @@ CODE_FOLDER = "kit-code"
 
 def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
     """The files of weights in the order in which the engine reads them."""
-    folders = (MODEL_FOLDER, TRM_FOLDER) if config.recurses else (MODEL_FOLDER,)
+    folders = (MODEL_FOLDER, TRM_FOLDER if config.recurses else ADAPTER_FOLDER)
     return tuple(path for folder in folders for path in sorted((restored / folder).glob("*.safetensors")))
 
 
@@ -40,8 +40,16 @@ def open_restored(
         packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))
         if packages not in sys.path:
             sys.path.insert(1, packages)  # after the folder of the kit itself
-    model, trm = restored / MODEL_FOLDER, restored / TRM_FOLDER
-    return open_model(model, trm, attempts, python=python, scratch=scratch, on_news=on_news)
+    model, trm, adapter = (restored / name for name in (MODEL_FOLDER, TRM_FOLDER, ADAPTER_FOLDER))
+    return open_model(
+        model,
+        trm,
+        attempts,
+        adapter=adapter if adapter.is_dir() else None,
+        python=python,
+        scratch=scratch,
+        on_news=on_news,
+    )
 
 
 def unpack_kit(restored: Path, into: Path) -> Path:

@@ -13,26 +13,19 @@ from safetensors.torch import load_file, save_file
 
 from kit.assets import TINY_MODEL
 from kit.engines.opening import load_engine
-from kit.engines.transformers.adapter import CONFIG, WEIGHTS, merge_adapter
+from kit.engines.text.adapter_folder import CONFIG, WEIGHTS
+from kit.engines.transformers.adapter import merge_adapter
 from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, MissingError
 from kit.sampling import Message, Prompt, SamplingParams
+from tests.engines.lora import save_adapter
 
 peft = pytest.importorskip("peft")
 
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that changes something: B is random, where peft begins with zeros."""
-    torch.manual_seed(0)
-    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = peft.get_peft_model(load_model(TINY_MODEL, device="cpu", dtype="float32"), config)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    folder = tmp_path_factory.mktemp("adapter")
-    model.save_pretrained(folder)
-    return folder
+    return save_adapter(tmp_path_factory.mktemp("adapter"))
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
@@ -97,6 +90,6 @@ def test_an_adapter_that_lacks_a_tensor_or_a_file_is_refused(adapter: Path, tmp_
         merge_adapter(base, TINY_MODEL)
     told = json.loads((adapter / CONFIG).read_text())
     broken = changed(adapter, tmp_path / "broken", load_file(adapter / WEIGHTS))
-    (broken / CONFIG).write_text(json.dumps({**told, "peft_type": "NO_SUCH"}))
+    (broken / CONFIG).write_text(json.dumps({**told, "init_lora_weights": "no_such"}))
     with pytest.raises(InputError, match="peft cannot load the adapter"):
         merge_adapter(load_model(TINY_MODEL, device="cpu", dtype="float32"), broken)

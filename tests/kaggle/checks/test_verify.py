@@ -16,7 +16,7 @@ from kit import assets, cli
 from kit.errors import InputError
 from kit.kaggle.checks.dataset import Site, verify
 from kit.kaggle.checks.machine import Gpu, Machine, Needs, check_machine, parsed_gpus
-from kit.kaggle.checks.model import check_chat, check_model, check_trm
+from kit.kaggle.checks.model import check_adapter, check_chat, check_model, check_trm
 from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.integrity import check_dataset
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, is_intact, load_manifest
@@ -27,6 +27,7 @@ from kit.kaggle.wheels.install import Host
 from kit.kaggle.wheels.lockfile import Lock, load_lock
 from kit.kaggle.wheels.target import Target
 from kit.trm.checkpoint import save_untrained
+from tests.engines.lora import save_adapter
 from tests.kaggle.dataset.datasets import make_model, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, mangled
 from tests.kaggle.wheels.simple_index import make_wheel
@@ -322,6 +323,15 @@ def test_a_recursive_model_of_another_backbone_is_found(tmp_path: Path) -> None:
     flipped(other / "model.safetensors", -1)
     (finding,) = check_trm(tmp_path / "trm", other)
     assert "wrong backbone" in finding.problem
+
+
+def test_the_adapter_of_a_dataset_is_checked_against_its_model(tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter")
+    built = build(tmp_path / "dataset", model=assets.TINY_MODEL, adapter=adapter)
+    assert ("adapter", True) in [(check.name, check.is_passed) for check in verify(built.folder, site(tmp_path))]
+    (finding,) = check_adapter(adapter, make_model(tmp_path / "model"))
+    assert "belongs to another model" in finding.problem
+    assert "name the model that it was trained on" in finding.fix
 
 
 @pytest.mark.parametrize(("is_kaggle", "severity"), [(True, Severity.ERROR), (False, Severity.WARNING)])

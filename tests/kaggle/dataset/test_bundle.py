@@ -19,17 +19,19 @@ from hypothesis import strategies as st
 
 from kit import assets, cli
 from kit.commands import build as build_command
+from kit.engines.text import adapter_folder
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits
 from kit.kaggle.dataset.contents import Followed, Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
-from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
+from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
 from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.transfer import SPARE_BYTES, check_space, free_bytes, sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
+from tests.engines.lora import save_adapter
 from tests.kaggle.dataset.datasets import make_model, make_shard, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, kept, mangled
 
@@ -593,3 +595,23 @@ def test_a_recursive_model_enters_with_wheels(wheels: Wheelhouse, tmp_path: Path
     built = build(tmp_path / "out", model=assets.TINY_MODEL, trm=tmp_path / "trm", wheels=wheels)
     restored = restore(built.folder, tmp_path / "scratch")
     assert (restored / TRM_FOLDER / "model.safetensors").is_file()
+
+
+def test_an_adapter_enters_beside_its_model_and_not_with_a_recursive_one(tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter")
+    built = build(tmp_path / "out", model=assets.TINY_MODEL, adapter=adapter)
+    restored = restore(built.folder, tmp_path / "scratch")
+    for name in (adapter_folder.CONFIG, adapter_folder.WEIGHTS):
+        assert (restored / ADAPTER_FOLDER / name).read_bytes() == (adapter / name).read_bytes()
+    with pytest.raises(InputError, match="name either"):
+        build(tmp_path / "both", model=assets.TINY_MODEL, trm=tmp_path, adapter=adapter)
+    with pytest.raises(InputError, match="name that with --model, too"):
+        build(tmp_path / "alone", model_source=REF, adapter=adapter)
+    assert not (tmp_path / "both").exists()
+
+
+def test_an_adapter_of_another_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter")
+    with pytest.raises(InputError, match="belongs to another model"):
+        build(tmp_path / "out", model=make_model(tmp_path / "model"), adapter=adapter)
+    assert not (tmp_path / "out").exists()

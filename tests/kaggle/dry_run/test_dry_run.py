@@ -24,6 +24,7 @@ from kit.problem import Problem
 from kit.solver.journal import read_records
 from kit.solver.records import solution_record
 from kit.solver.vote_state import Solution, StopReason
+from tests.engines.lora import save_adapter
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
 FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
@@ -74,6 +75,22 @@ def test_the_scored_rerun_is_run_offline_from_the_dataset_alone(csv: Path, tmp_p
     assert (steps["restore"], steps["install"], steps["engine"]) == ("done", "done", "done")
     assert (run / "kaggle" / "lib" / "kit.py").exists()  # on PYTHONPATH, and whoever imports it is refused
     assert not [path for path in (run / "home").iterdir() if path.name != ".ipython"]
+
+
+@pytest.mark.slow
+def test_a_dry_run_answers_by_the_adapter_that_its_dataset_holds(csv: Path, tmp_path: Path) -> None:
+    argv = command(csv, tmp_path / "out", "--adapter", str(save_adapter(tmp_path / "adapter")))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "out" / "run-0001"
+    restored = run / "kaggle" / "tmp" / "kit-dataset" / "adapter"
+    assert f"the LoRA adapter in {restored} is merged" in (run / "kaggle" / "working" / "kit.log").read_text()
+    verified = subprocess.run(
+        [sys.executable, "-m", "kit.cli", "verify", str(tmp_path / "out" / "dataset")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert verified.returncode == 0, verified.stderr
+    assert "adapter" in verified.stdout
 
 
 @pytest.mark.slow

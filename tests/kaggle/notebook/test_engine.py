@@ -14,11 +14,11 @@ import trio
 from kit import assets
 from kit.budget import process_clock
 from kit.engines.vllm.server.supervision import SupervisorConfig
-from kit.errors import EngineError, MissingError
+from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook import startup
-from kit.kaggle.notebook.engine import unpack_kit
+from kit.kaggle.notebook.engine import unpack_kit, weight_files
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.transfer import sha256_of
 from kit.problem import Problem
@@ -30,6 +30,7 @@ from kit.sampling import Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.trm import checkpoint
 from kit.trm.checkpoint import save_untrained
+from tests.engines.lora import save_adapter
 
 
 def interpreter(path: Path, *, prints: str) -> Path:
@@ -46,12 +47,12 @@ def test_the_kit_of_a_dataset_becomes_a_folder_of_packages(tmp_path: Path) -> No
     assert (unpack_kit(tmp_path, tmp_path / "code") / "kit" / "__init__.py").is_file()
 
 
-def session(folder: Path, *, with_trm: bool) -> KaggleEnvironment:
-    """The shipped model, and a random TRM on it that moves its argmax, mounted as a dataset."""
+def session(folder: Path, *, with_trm: bool, adapter: Path | None = None) -> KaggleEnvironment:
+    """The shipped model, and a random TRM on it that moves its argmax, or an adapter, mounted as a dataset."""
     dataset = folder / "input" / "datasets" / "ada" / "mathllm-kit"
     dataset.mkdir(parents=True)
     (folder / "working").mkdir()
-    places = {"model": assets.TINY_MODEL}
+    places = {"model": assets.TINY_MODEL, **({} if adapter is None else {"adapter": adapter})}
     if with_trm:
         places["trm"] = folder / "saved"
         save_untrained(places["trm"], backbone_folder=assets.TINY_MODEL)
@@ -109,6 +110,35 @@ def test_transformers_takes_the_place_of_a_vllm_that_does_not_start_unless_vllm_
         return
     assert sample_once(environment, engine).text
     assert "vLLM does not serve, transformers takes its place" in caplog.text
+
+
+def test_the_notebook_finds_the_adapter_of_its_dataset_and_reads_it_ahead(tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter")
+    config = EngineConfig(kind="transformers", device="cpu", dtype="float32", num_threads=1)
+    environment = session(tmp_path / "with", with_trm=False, adapter=adapter)
+    changed = sample_once(environment, config)
+    plain = sample_once(session(tmp_path / "without", with_trm=False), config)
+    assert changed.text != plain.text
+    restored = environment.scratch / startup.RESTORED_FOLDER
+    assert [path.parent.name for path in weight_files(restored, config)] == ["model", "adapter"]
+    with pytest.raises(InputError, match="recurses over the model as it is, without the adapter"):
+        sample_once(environment, EngineConfig(kind="trm", device="cpu", dtype="float32", num_threads=1))
+
+
+@pytest.mark.slow
+def test_the_real_vllm_serves_a_mounted_adapter_and_says_what_transformers_says(
+    vllm_python: Path, tmp_path: Path
+) -> None:
+    """Its rank is above vLLM's default of 16."""
+    adapter = save_adapter(tmp_path / "adapter", rank=24)
+    environment = session(tmp_path / "with", with_trm=False, adapter=adapter)
+    served = draw(vllm_python, environment, "vllm", settings=("max_num_seqs=4",))
+    here = sample_once(environment, EngineConfig(kind="transformers", device="cpu", dtype="float32", num_threads=1))
+    alone = sample_once(
+        session(tmp_path / "without", with_trm=False),
+        EngineConfig(kind="transformers", device="cpu", dtype="float32", num_threads=1),
+    )
+    assert served.text == here.text != alone.text
 
 
 @pytest.mark.slow

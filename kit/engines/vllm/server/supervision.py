@@ -10,7 +10,8 @@ from enum import Enum
 from pathlib import Path
 
 from kit.engines.vllm.server.diagnosis import Diagnosis
-from kit.engines.vllm.server.settings import ServerSettings, command
+from kit.engines.vllm.server.lora import ADAPTER_NAME, lora_arguments
+from kit.engines.vllm.server.settings import MODEL_NAME, ServerSettings, command
 from kit.errors import check_fields
 
 
@@ -46,13 +47,15 @@ class SupervisorConfig:
 class Launch:
     """What is started.
 
-    python: of vLLM's environment. model: a folder in Hugging Face's layout. scratch: for log and caches; it is made.
+    python: of vLLM's environment. model: a folder in Hugging Face's layout. adapter: the folder of a LoRA on top of it,
+    which attempts are then asked of. scratch: for log and caches; it is made.
     ours: the variables to choose from. write_command: the command line for settings and a port; None: vLLM's.
     """
 
     python: Path
     model: Path
     scratch: Path
+    adapter: Path | None = None
     ours: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     write_command: Callable[[ServerSettings, int], Sequence[str]] | None = None
 
@@ -60,7 +63,13 @@ class Launch:
         """The server's command line."""
         if self.write_command is not None:
             return self.write_command(settings, port)
-        return command(settings, python=self.python, model=self.model, port=port)
+        written = command(settings, python=self.python, model=self.model, port=port)
+        return written if self.adapter is None else (*written, *lora_arguments(self.adapter))
+
+    @property
+    def model_name(self) -> str:
+        """What requests call the model."""
+        return MODEL_NAME if self.adapter is None else ADAPTER_NAME
 
 
 class Break(Enum):

@@ -26,7 +26,7 @@ from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose, read_c
 from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.ports import free_port
 from kit.engines.vllm.server.process import ServerLog, ServerProcess, running
-from kit.engines.vllm.server.settings import HOST, MODEL_NAME, ServerSettings, environment
+from kit.engines.vllm.server.settings import HOST, ServerSettings, environment
 from kit.engines.vllm.server.supervision import Break, Incident, Launch, OnNews, ServerNews, SupervisorConfig, nobody
 from kit.errors import EngineError
 from kit.tasks import background
@@ -161,13 +161,13 @@ class Supervisor:
         return None
 
     async def _probe(self, url: str, *, timeout_s: float) -> None:
-        await self._http.post_json(f"{url}/v1/completions", probe_request(MODEL_NAME), timeout_s=timeout_s)
+        await self._http.post_json(f"{url}/v1/completions", probe_request(self._launch.model_name), timeout_s=timeout_s)
 
     async def _address_of(self, url: str) -> Address:
         listed = await self._http.get_json(f"{url}/v1/models", timeout_s=self._config.probe_timeout_s)
         models = listed.get("data") or [{}]
         context = models[0].get("max_model_len")
-        return Address(url=url, model=MODEL_NAME, context_tokens=context, generation=self._generation)
+        return Address(url=url, model=self._launch.model_name, context_tokens=context, generation=self._generation)
 
     async def _until_break(self, server: ServerProcess) -> Break:
         while True:
