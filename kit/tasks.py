@@ -235,10 +235,11 @@ class QueueThread:
         self._has_begun = False
         self._late: Future[Any] | None = None
 
-    def do(self, function: Callable[[], _ResultT], *, within_s: float) -> _ResultT:
+    def do(self, function: Callable[[], _ResultT], *, within_s: float, even_if_late: bool = False) -> _ResultT:
         """Call the function there, after all that came before it, and wait for it.
 
-        Raises: TimeoutError if it is not done in time, or what came before it is late; what the function raises.
+        even_if_late: whether to wait although what came before is late.
+        Raises: TimeoutError if it is not done in time, or nobody waits for it; what the function raises.
         """
         future: Future[_ResultT] = Future()
         with self._lock:
@@ -248,7 +249,7 @@ class QueueThread:
             self._queue.put((future, function))
             is_behind = self._late is not None and not self._late.done()
         try:
-            return future.result(timeout=0 if is_behind else within_s)
+            return future.result(timeout=0 if is_behind and not even_if_late else within_s)
         except TimeoutError:
             if not future.done():
                 self._late = future

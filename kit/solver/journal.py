@@ -97,7 +97,7 @@ class Journal:
         """
         self._is_closed = True
         try:
-            self._do(self._file.close)
+            self._do(self._file.close, is_last=True)
         except StorageError as error:
             log.warning("%s", error)
 
@@ -107,12 +107,12 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Callable[[], None], *, is_last: bool = False) -> None:
         """In this thread, or where it may not take as long as it takes, in the journal's own."""
         if self._patience_s is None:
             return work()
         try:
-            self._writer.do(work, within_s=self._patience_s)
+            self._writer.do(work, within_s=self._patience_s, even_if_late=is_last)
         except TimeoutError:
             raise StorageError(
                 f"{self.path}: the disk did not answer within {self._patience_s:g} s; it is written once the disk does"

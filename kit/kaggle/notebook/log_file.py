@@ -34,8 +34,9 @@ class PatientFileHandler(logging.Handler):
         try:
             line = self.format(record) + "\n"
         except Exception:  # noqa: BLE001  # as logging's own handlers do: what cannot be shown is told on stderr
-            return self.handleError(record)
-        self._do(partial(self._write, line))
+            self.handleError(record)
+        else:
+            self._do(partial(self._write, line))
 
     def close(self) -> None:
         """Close the file when all is written; what the disk does not take by then is left to go on."""

@@ -26,7 +26,9 @@ def test_a_line_is_in_the_file_when_it_was_logged(logger: logging.Logger, tmp_pa
     logger.addHandler(PatientFileHandler(tmp_path / "log"))
     for number in range(3):
         logger.info("line %d: \ud800 é", number)
-        assert (tmp_path / "log").read_text() == "before\n" + "".join(f"line {n}: \\ud800 é\n" for n in range(number + 1))
+        assert (tmp_path / "log").read_text() == "before\n" + "".join(
+            f"line {n}: \\ud800 é\n" for n in range(number + 1)
+        )
 
 
 def test_a_disk_that_hangs_holds_up_no_thread_that_logs_and_gets_every_line_in_the_end(
