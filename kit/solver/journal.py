@@ -33,6 +33,10 @@ Record = Mapping[str, Any]
 """A JSON object; `kind` says which."""
 
 
+class _LateError(StorageError):
+    """It is not written yet, and will be."""
+
+
 @dataclass(slots=True)
 class Journal:
     """An append-only file of records and the records it already held when it was opened."""
@@ -70,7 +74,7 @@ class Journal:
             raise cannot_write(path, error) from error
         journal = cls(path, file, past, sync, patience_s, _torn=bool(past) and not _ends_whole(path))
         if not past:
-            journal.append(head)
+            journal._begin(head)
         return journal
 
     def append(self, record: Record, *, is_synced: bool = True) -> None:
@@ -107,6 +111,12 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _begin(self, head: Record) -> None:
+        try:
+            self.append(head)
+        except _LateError as error:
+            log.warning("%s", error)
+
     def _do(self, work: Callable[[], None], *, is_last: bool = False) -> None:
         """In this thread, or where it may not take as long as it takes, in the journal's own."""
         if self._patience_s is None:
@@ -114,7 +124,7 @@ class Journal:
         try:
             self._writer.do(work, within_s=self._patience_s, even_if_late=is_last)
         except TimeoutError:
-            raise StorageError(
+            raise _LateError(
                 f"{self.path}: the disk did not answer within {self._patience_s:g} s; it is written once the disk does"
             ) from None
 
