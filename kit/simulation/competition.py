@@ -120,7 +120,8 @@ def play_life(
         yield Answered(life=number, solution=solution, seconds=clock() - begun_s, allowed_s=allowed_s)
     competition.close(timeout_s=_CLOSE_S)
     is_over.set()
-    journal.close()  # once more, as the next process, which is a thread of this one, has to find it free
+    while not journal.is_on_disk:  # as the next process, which is a thread of this one, has to find it free
+        journal.close()
 
 
 def _allowed_s(plan: CompetitionPlan, budget: Budget, place: int) -> float:

@@ -94,6 +94,11 @@ class Journal:
             if record.get("kind") == kind and problem_key in (None, record.get("problem")):
                 yield record
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it is closed and the disk has all of it."""
+        return self._file.closed
+
     def close(self) -> None:
         """Close the file, once the disk has taken what was appended; nothing may be appended after this.
 
