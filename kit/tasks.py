@@ -1,4 +1,4 @@
-"""Trio's nurseries without their groups of errors, a trio loop that other threads can call, and a thread with a limit.
+"""Trio's nurseries without their groups of errors, a trio loop that other threads can call, and threads with limits.
 
 In: a body. Out: a nursery for its tasks. Trio raises what leaves a nursery as a group, a mere cancellation included,
 and callers tell a cancellation from an error by its type.
@@ -6,6 +6,7 @@ and callers tell a cancellation from an error by its type.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -13,9 +14,12 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import trio
+
+log = logging.getLogger(__name__)
 
 _ResultT = TypeVar("_ResultT")
 
@@ -215,6 +219,54 @@ class TimedThread:
             if self._begun_s + self._limit_s <= time.monotonic():
                 raise TimeoutError(f"what came before is not done within {self._limit_s:g} s")
         self._begun_s = time.monotonic()
+
+
+class QueueThread:
+    """Does one piece of work after another in a daemon thread; whoever asks waits no longer than it says.
+
+    Work that is late stays in its place and is done in its turn. Until it is, nobody waits for what comes after it: a
+    disk that hangs is waited for once.
+    """
+
+    def __init__(self, *, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._has_begun = False
+        self._late: Future[Any] | None = None
+
+    def do(self, function: Callable[[], _ResultT], *, within_s: float, even_if_late: bool = False) -> _ResultT:
+        """Call the function there, after all that came before it, and wait for it.
+
+        even_if_late: whether to wait although what came before is late.
+        Raises: TimeoutError if it is not done in time, or nobody waits for it; what the function raises.
+        """
+        future: Future[_ResultT] = Future()
+        with self._lock:
+            if not self._has_begun:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._has_begun = True
+            self._queue.put((future, function))
+            is_behind = self._late is not None and not self._late.done()
+        try:
+            return future.result(timeout=0 if is_behind and not even_if_late else within_s)
+        except TimeoutError:
+            if not future.done():
+                self._late = future
+                future.add_done_callback(self._tell_of_late)
+            raise
+
+    def _run(self) -> None:
+        while True:
+            future, function = self._queue.get()
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001  # whoever asked gets it, whatever it is
+                future.set_exception(error)
+
+    def _tell_of_late(self, future: Future[Any]) -> None:
+        if (error := future.exception()) is not None:  # which nobody waits for any more
+            log.error("%s: %s", self._name, error)
 
 
 async def _fulfil(future: Future[_ResultT], scope: trio.CancelScope, work: Callable[[], Awaitable[_ResultT]]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from functools import partial
 
 import pytest
 import trio
 
-from kit.tasks import LoopThread, background, plain
+from kit.tasks import LoopThread, QueueThread, background, plain
 
 pytestmark = pytest.mark.anyio
 
@@ -210,3 +211,38 @@ def test_a_task_that_was_given_up_while_the_loop_was_blocked_never_begins(loop: 
     release.set()
     assert loop.answers(within_s=60)
     assert not begun.is_set()
+
+
+# ----------------------------------------------------------------------------- QueueThread
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+def test_work_is_done_in_its_order_and_gives_its_value_or_its_error() -> None:
+    thread, done = QueueThread(name="test"), list[int]()
+    for number in range(5):
+        thread.do(partial(done.append, number), within_s=60)
+    assert done == [0, 1, 2, 3, 4]
+    assert thread.do(lambda: 7, within_s=60) == 7
+    for error in (ValueError("no"), SystemExit(3), TimeoutError("its own")):
+        with pytest.raises(type(error), match=str(error)):
+            thread.do(partial(raise_, error), within_s=60)
+
+
+def test_late_work_is_waited_for_once_and_done_in_its_turn(caplog: pytest.LogCaptureFixture) -> None:
+    thread, release, done = QueueThread(name="test"), threading.Event(), list[int]()
+    with pytest.raises(TimeoutError):
+        thread.do(lambda: release.wait(60), within_s=0.01)
+    for number in range(3):
+        with pytest.raises(TimeoutError):
+            thread.do(partial(done.append, number), within_s=600)  # nobody waits for it
+    with pytest.raises(TimeoutError):
+        thread.do(partial(raise_, ValueError("too late to tell")), within_s=600)
+    assert not done
+    release.set()
+    assert thread.do(lambda: 7, within_s=60, even_if_late=True) == 7
+    assert done == [0, 1, 2]
+    assert "too late to tell" in caplog.text
+    assert thread.do(lambda: 8, within_s=60) == 8

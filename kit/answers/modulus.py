@@ -11,10 +11,13 @@ import re
 
 from kit.answers.normalisation import integer
 
-_ASKS = r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|submit|state|what(?:\s+is|\s+are|'s))\s+"
+_ASKS = (
+    r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|submit|state|enter|return|provide"
+    r"|what(?:\s+is|\s+are|'s))\s+"
+)
 _SUBMITS = r"\b(?:give|report|submit|enter|express)\s+(?:your|the)\s+(?:final\s+)?answer\s+as\s+"
 _MODULO = r"(?:\\?[bp]?mod(?:ulo)?(?![A-Za-z]))"
-_AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|[0-9][0-9,]*)"
+_AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|10\s*\^\s*(?:\{\s*\d\s*\}|\d)(?!\d)|[0-9][0-9,]*(?!\s*(?:\^|\*\*)))"
 _REMAINDER_WHEN = (
     r"the\s+remainder\s+(?:(?:that\s+is\s+)?(?:obtained|left|produced)\s+)?(?:when|if|of|after|upon|on|from)\s+"
     r"(?P<what>.{1,3000}?)\s+(?:is\s+|are\s+|gets\s+)?(?:divided|division)\s+by\s+" + _AMOUNT
@@ -45,6 +48,11 @@ _REMAINDER_LAST = re.compile(
 _BARE = r"(?P<what>(?:the\s+(?:value|remainder|residue)\s+of\s+)?(?:\$[^$]{1,500}\$|[A-Za-z0-9+*^!{}\\-]{1,100}))"
 _REMAINDER_DIVIDING = re.compile(
     _ASKS + r"the\s+remainder\s+(?:\w+\s+)?(?:when|upon|on|after|of|from|by)\s+dividing\s+"
+    r"(?P<what>.{1,3000}?)\s+by\s+" + _AMOUNT,
+    re.I | re.S,
+)
+_REMAINDER_OF_DIVISION = re.compile(
+    _ASKS + r"the\s+remainder\s+(?:\w+\s+)?(?:upon|on|after|of|from|in)\s+(?:the\s+)?division\s+of\s+"
     r"(?P<what>.{1,3000}?)\s+by\s+" + _AMOUNT,
     re.I | re.S,
 )
@@ -92,15 +100,19 @@ _MAY_FOLLOW = re.compile(r"\s*(?:\)|\$)*\s*(?:[.?!](?!\d)|\Z|,?\s*(?:where|if|gi
 _ENDS_CLAUSE = re.compile(r"\s*[.;,](?!\d)")
 _NAME_QUESTION_CHARS = 60
 _STRICT = frozenset(
-    {_REMAINDER, _REMAINDER_DIVIDING, _RESIDUE_OF, _REMAINDER_LEFT, _COMPUTE_MOD, _REDUCED, _INLINE_MOD, _ANSWER_MOD}
-)
+    (
+        _REMAINDER, _REMAINDER_DIVIDING, _REMAINDER_OF_DIVISION, _RESIDUE_OF, _REMAINDER_LEFT, _COMPUTE_MOD, _REDUCED,
+        _INLINE_MOD, _ANSWER_MOD,
+    )
+)  # fmt: skip
 _NO_REDUCTION = re.compile(
     r"\b(?:order|inverses?|roots?|solutions?|residues|classes|congruent|each|every)\b|=|[<>≤≥]|\\[lg]eq?\b", re.I
 )
 
 _QUESTIONS = (
-    _REMAINDER, _REMAINDER_DIVIDING, _RESIDUE_OF, _MOD_LAST, _MOD_COMMAND, _REDUCED, _REMAINDER_LAST, _REMAINDER_LEFT,
-    _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD, _LAST_DIGITS,
+    _REMAINDER, _REMAINDER_DIVIDING, _REMAINDER_OF_DIVISION, _RESIDUE_OF, _MOD_LAST, _MOD_COMMAND, _REDUCED,
+    _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD,
+    _LAST_DIGITS,
 )  # fmt: skip
 _TAIL_CHARS = 4000  # of a problem: its question stands last
 

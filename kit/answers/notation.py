@@ -119,7 +119,7 @@ _TOKEN = re.compile(
     |\\(?:{_TEXT_COMMANDS})\s*\{{(?P<text>[^{{}}\d]*)\}}
     |(?P<command>\\(?:[A-Za-z]+|.))
     |(?P<word>[A-Za-z]+)
-    |(?P<symbol>\*\*|<=|>=|!=|\.\.\.|.)""",
+    |(?P<symbol>\*\*|<=|>=|(?<![\d)}}\]])!=|\.\.\.|.)""",  # `3!=6` is a factorial, `x != 6` a comparison
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 # Commands that change the look and not the value. A text command is here for `\text{\frac{84}{2}}`.

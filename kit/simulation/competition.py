@@ -20,14 +20,16 @@ from kit.budget import Budget, Clock
 from kit.kaggle.notebook.boundary import ANSWER_S, LOAD_S, SLACK_S, Competition
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason
-from kit.simulation.faulty import NUM_PROBLEMS, CompetitionPlan, open_faulty, random_competition
+from kit.simulation.faulty import NUM_PROBLEMS, CompetitionPlan, FaultyDisk, open_faulty, random_competition
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.vote_state import Solution, StopReason
 
 MACHINE_S = 5.0
 """What a busy machine may add to one answer, and to the whole."""
 _CLOSE_S = 1.0
-_LOOKS_S = 2 * ANSWER_S  # of one answer: whether the loop is stuck, and at a disk that hangs
+DISK_S = 0.5
+"""How long a journal waits for its disk, in the loop, each time that it hangs."""
+_LOOKS_S = 3 * ANSWER_S  # of one answer: whether the loop is stuck, at a disk that hangs, and at the journal's texts
 _NUM_AT_ONCE = 8  # they wait more than they compute
 PROBLEMS = tuple(Problem(f"{place}", f"What is {place} + {place}?") for place in range(NUM_PROBLEMS))
 
@@ -102,20 +104,24 @@ def play(plan: CompetitionPlan) -> CompetitionOutcome:
 def play_life(
     plan: CompetitionPlan, number: int, path: Path, *, clock: Clock, release: threading.Event
 ) -> Iterator[Answered]:
-    """Let one process answer, from the first problem on, until it is to be killed; its journal lies at `path`."""
-    life, budget = plan.lives[number], Budget(plan.budget, clock)
-    competition = Competition(
-        partial(open_faulty, life, seed=plan.seed, release=release),
-        budget=budget,
-        journal=Journal.open(path, run={"competition": plan.seed}),
-        config=plan.solver,
-    )
+    """Let one process answer, from the first problem on, until it is to be killed; its journal lies at `path`.
+
+    A disk that hangs is there again when the process is over, and has to have lost nothing.
+    """
+    life, budget, is_over = plan.lives[number], Budget(plan.budget, clock), threading.Event()
+    disk = FaultyDisk(life, release=is_over)
+    journal = Journal.open(path, run={"competition": plan.seed}, patience_s=DISK_S, sync=disk.sync)
+    load = partial(open_faulty, life, seed=plan.seed, release=release)
+    competition = Competition(load, budget=budget, journal=journal, config=plan.solver)
     competition.start()
     for place, problem in enumerate(PROBLEMS[: life.end]):
         allowed_s, begun_s = _allowed_s(plan, budget, place), clock()
         solution = competition.answer(problem)
         yield Answered(life=number, solution=solution, seconds=clock() - begun_s, allowed_s=allowed_s)
     competition.close(timeout_s=_CLOSE_S)
+    is_over.set()
+    while not journal.is_on_disk:  # as the next process, which is a thread of this one, has to find it free
+        journal.close()
 
 
 def _allowed_s(plan: CompetitionPlan, budget: Budget, place: int) -> float:
@@ -148,8 +154,8 @@ def _every_predict_is_in_time(outcome: CompetitionOutcome) -> Iterator[str]:
 
 
 def _the_whole_is_in_time(outcome: CompetitionOutcome) -> Iterator[str]:
-    """Each process may find its loop stuck once, after the limit too, and closing it looks at the loop again."""
-    each_s = ANSWER_S + _LOOKS_S + ANSWER_S + _CLOSE_S
+    """Each process may find its loop stuck once, after the limit too; closing it looks at loop and disk again."""
+    each_s = ANSWER_S + _LOOKS_S + ANSWER_S + _CLOSE_S + DISK_S
     due_s = outcome.plan.budget.limit_s + len(outcome.plan.lives) * each_s + MACHINE_S
     if outcome.seconds > due_s:
         yield f"the competition took {outcome.seconds:.3f} s; the limit and the slack are {due_s:.3f} s"
@@ -170,6 +176,21 @@ def _every_answer_is_on_record(outcome: CompetitionOutcome) -> Iterator[str]:
             is_own = each.solution.problem_id == problem.id and not each.solution.guess
             if is_own and each.solution.answer not in said:
                 yield f"{_name(each)} was answered {each.solution.answer}, which no sample in the journal says"
+
+
+def _what_is_on_record_is_not_guessed(outcome: CompetitionOutcome) -> Iterator[str]:
+    """A process answers by the votes that the ones before it left, whether or not it has an engine."""
+    begun_s: dict[int, float] = {}
+    for each in outcome.answered:
+        begun_s.setdefault(each.life, each.solution.begun_s)
+        key = PROBLEMS[int(each.solution.problem_id)].key
+        known = {
+            record["answer"]
+            for record in outcome.records
+            if record["kind"] == "sample" and record["problem"] == key and record["ended_s"] < begun_s[each.life]
+        }
+        if each.solution.guess and known - {None}:
+            yield f"{_name(each)} was guessed ({each.solution.guess}), and the journal held {known}"
 
 
 def _what_was_answered_stays_answered(outcome: CompetitionOutcome) -> Iterator[str]:
@@ -193,5 +214,6 @@ _CHECKS: Sequence[Callable[[CompetitionOutcome], Iterator[str]]] = (
     _every_predict_is_in_time,
     _the_whole_is_in_time,
     _every_answer_is_on_record,
+    _what_is_on_record_is_not_guessed,
     _what_was_answered_stays_answered,
 )

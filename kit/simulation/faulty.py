@@ -1,4 +1,4 @@
-"""Random competitions for the boundary: engines that load badly or not, and attempts that fail in every way.
+"""Random competitions for the boundary: loads, templates, attempts and disks that fail in every way, or do not.
 
 In: a seed. Out: a plan that the seed fixes: settings, the lives of the processes that are killed and resumed, and what
 goes wrong in each. What threads do is not fixed: the boundary waits on a real clock.
@@ -6,6 +6,7 @@ goes wrong in each. What threads do is not fixed: the boundary waits on a real c
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,6 +16,8 @@ from random import Random
 
 from kit.budget import BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
+from kit.engines.text.chat import Rendered
+from kit.engines.text.encoding import PromptEncoder
 from kit.errors import EngineError
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
@@ -25,6 +28,9 @@ NUM_PROBLEMS = 6
 LIMIT_S = 4.0
 GRACE_S = 0.2
 _FOREVER_S = 60.0  # for what never ends: longer than anybody may wait
+_PREPARE_S = 0.3  # in which a template has to be done
+_SLOW_SYNC_S = 0.03
+_STALL_S = 1.5
 _NUM_KINDS = 40
 
 
@@ -49,6 +55,23 @@ class AttemptFault(StrEnum):
     HANGS = "hangs"
 
 
+class TemplateFault(StrEnum):
+    """What may be wrong with a model's chat template."""
+
+    NONE = "template is fine"
+    SLOW = "template is slow"  # with one prompt
+    LOOPS = "template loops"  # from some prompt on
+
+
+class DiskFault(StrEnum):
+    """What may be wrong with the disk under the journal."""
+
+    NONE = "disk is fine"
+    SLOW = "disk is slow"
+    STALLS = "disk stalls"  # once, for longer than anybody waits for it
+    HANGS = "disk hangs"  # from some record on, until the process is over
+
+
 class PanicError(BaseException):
     """As a native library raises, and no handler of Exception catches."""
 
@@ -58,11 +81,23 @@ _ENDINGS = (SystemExit, KeyboardInterrupt, MemoryError, RecursionError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """One process. end: it is killed once it has answered so many of the problems, all of which it is asked anew."""
+    """One process.
+
+    end: it is killed once it has answered so many of the problems, all of which it is asked anew.
+    num_before: prompts or records that go well before the template or the disk is at fault.
+    """
 
     end: int
     load: LoadFault
+    template: TemplateFault
+    disk: DiskFault
     attempts: tuple[AttemptFault, ...]
+    num_before: int
+
+    @property
+    def faults(self) -> tuple[StrEnum, ...]:
+        """What is or is not wrong with it, of each kind and with each attempt."""
+        return (self.load, self.template, self.disk, *self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +112,7 @@ class CompetitionPlan:
     @property
     def faults(self) -> tuple[str, ...]:
         """What is in it that goes wrong, each once."""
-        kinds = {kind.value for life in self.lives for kind in (life.load, *life.attempts)}
-        return tuple(sorted(kinds - {LoadFault.NONE.value, AttemptFault.NONE.value}))
+        return tuple(sorted({fault.value for life in self.lives for fault in life.faults if fault.name != "NONE"}))
 
 
 def random_competition(seed: int) -> CompetitionPlan:
@@ -101,7 +135,10 @@ def random_competition(seed: int) -> CompetitionPlan:
             Life(
                 end=end,
                 load=rng.choices(tuple(LoadFault), (6, 2, 1, 1, 1, 1))[0],
+                template=rng.choices(tuple(TemplateFault), (6, 1, 1))[0],
+                disk=rng.choices(tuple(DiskFault), (5, 1, 1, 1))[0],
                 attempts=tuple(rng.choices(tuple(AttemptFault), (6, 1, 2, 1, 2), k=_NUM_KINDS)),
+                num_before=rng.randrange(20),
             )
             for end in (*kills, NUM_PROBLEMS)
         ),
@@ -113,6 +150,8 @@ class FaultyEngine(ScriptedEngine):
 
     def __init__(self, life: Life, *, seed: int, release: threading.Event) -> None:
         super().__init__(lambda prompt, params: self._script())
+        template = FaultyTemplate(life, release=release)
+        self._encoder = PromptEncoder(_NoTokenizer(), write=template.write, limit_s=_PREPARE_S)
         self._life = life
         self._rng = Random(f"attempts {seed} {life.end}")
         self._release = release
@@ -123,6 +162,7 @@ class FaultyEngine(ScriptedEngine):
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
     ) -> Sample:
         """One attempt; see kit.sampling.Engine. Raises: anything."""
+        await self._encoder.encode(prompt)
         self._fault = self._life.attempts[self._num_begun % _NUM_KINDS]
         self._num_begun += 1
         if self._fault is AttemptFault.BLOCKS:
@@ -137,6 +177,55 @@ class FaultyEngine(ScriptedEngine):
         fault = Fault.HANG if self._fault is AttemptFault.HANGS else Fault.NONE
         text = f"\\boxed{{{self._rng.randrange(3)}}}"
         return Script(text=text, seconds=self._rng.uniform(0.01, 0.4), fault=fault)
+
+
+class FaultyTemplate:
+    """A life's chat template, as its tokenizer applies it in a thread. release: as FaultyEngine's."""
+
+    def __init__(self, life: Life, *, release: threading.Event) -> None:
+        self._life = life
+        self._release = release
+        self._num_written = 0
+
+    def write(self, prompt: Prompt) -> Rendered:
+        """The prompt as a text, soon or not."""
+        self._num_written += 1
+        num_late = self._num_written - self._life.num_before
+        if self._life.template is TemplateFault.LOOPS and num_late > 0:
+            self._release.wait(_FOREVER_S)
+        if self._life.template is TemplateFault.SLOW and num_late == 1:
+            self._release.wait(2 * _PREPARE_S)
+        return Rendered(prompt.messages[-1].content, so_far="")
+
+
+class _NoTokenizer:
+    """As much of a tokenizer as an encoder asks of it: no control tokens, and an id for each character."""
+
+    chat_template = None
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [ord(each) for each in text]}
+
+
+class FaultyDisk:
+    """The disk under a life's journal. release: when the process is over, nothing hangs any more."""
+
+    def __init__(self, life: Life, *, release: threading.Event) -> None:
+        self._life = life
+        self._release = release
+        self._num_synced = 0
+
+    def sync(self, descriptor: int) -> None:
+        """As os.fsync, soon or not."""
+        self._num_synced += 1
+        num_late = self._num_synced - self._life.num_before
+        if self._life.disk is DiskFault.SLOW:
+            self._release.wait(_SLOW_SYNC_S)
+        if self._life.disk is DiskFault.HANGS and num_late > 0:
+            self._release.wait(_FOREVER_S)
+        if self._life.disk is DiskFault.STALLS and num_late == 1:
+            self._release.wait(_STALL_S)
+        os.fsync(descriptor)
 
 
 def open_faulty(life: Life, *, seed: int, release: threading.Event) -> AbstractAsyncContextManager[Engine]:

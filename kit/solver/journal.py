@@ -2,16 +2,19 @@
 
 One line a record, synced to disk before `append` returns unless the caller says otherwise: a `run` record at the head,
 then the run's `seed`, and what `kit.solver.records` makes of attempts and answers. Opening an existing journal of the
-same run resumes it; a line torn by a kill or a full disk is skipped.
+same run resumes it; a line torn by a kill or a full disk is skipped. Where the caller cannot wait for a disk that
+hangs, a thread writes, and every line in its order once the disk is there again.
 Does not judge: answers and votes are recomputed from the samples' texts.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -19,9 +22,19 @@ from typing import Any, BinaryIO, Self
 from kit.errors import StorageError, cannot_write
 from kit.json_text import read_json
 from kit.lock import hold
+from kit.tasks import QueueThread
+
+log = logging.getLogger(__name__)
+
+Sync = Callable[[int], None]
+"""Brings what was written to a descriptor onto the disk, as os.fsync does."""
 
 Record = Mapping[str, Any]
 """A JSON object; `kind` says which."""
+
+
+class _LateError(StorageError):
+    """It is not written yet, and will be."""
 
 
 @dataclass(slots=True)
@@ -31,14 +44,19 @@ class Journal:
     path: Path
     _file: BinaryIO
     _past: Sequence[Record]
+    _sync: Sync = os.fsync
+    _patience_s: float | None = None
     _torn: bool = False  # the last append may have left half a line
+    _is_closed: bool = False
+    _writer: QueueThread = field(default_factory=partial(QueueThread, name="journal"))
 
     @classmethod
-    def open(cls, path: Path, *, run: Record) -> Journal:
+    def open(cls, path: Path, *, run: Record, patience_s: float | None = None, sync: Sync = os.fsync) -> Journal:
         """Open the journal of this run at `path`, resuming it if it is there.
 
         run: what identifies the run (config, model, seed) and goes to the head of the file. A journal
         whose head differs belongs to another run: it is kept, renamed to `<name>.<n>`, and a new one begun.
+        patience_s: how long `append` and `close` wait for the disk; None for as long as it takes.
         Raises: StorageError if the folder or file cannot be written, or another process is writing it.
         """
         head = head_of(run)
@@ -54,27 +72,21 @@ class Journal:
             raise
         except OSError as error:
             raise cannot_write(path, error) from error
-        journal = cls(path, file, past, _torn=bool(past) and not _ends_whole(path))
+        journal = cls(path, file, past, sync, patience_s, _torn=bool(past) and not _ends_whole(path))
         if not past:
-            journal.append(head)
+            journal._begin(head)
         return journal
 
     def append(self, record: Record, *, is_synced: bool = True) -> None:
         """Write one record and, if asked to, sync it to disk.
 
-        Raises: StorageError if it cannot be written; the journal stays usable, and whole before it.
+        Raises: StorageError if it cannot be written, the journal staying usable, and whole before it; or if that takes
+            longer than the journal's patience, and it is written later.
         """
-        if self._file.closed:
+        if self._is_closed:
             raise StorageError(f"{self.path}: the journal is closed; open it again to write")
         line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-        try:
-            _write_whole(self._file, b"\n" + line if self._torn else line)
-            self._torn = False
-            if is_synced:
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            self._torn = True
-            raise cannot_write(self.path, error) from error
+        self._do(partial(self._write, line, is_synced=is_synced))
 
     def past(self, kind: str, problem_key: str | None = None) -> Iterator[Record]:
         """The records of `kind`, about this problem if one is named, that an earlier process left, oldest first."""
@@ -82,15 +94,54 @@ class Journal:
             if record.get("kind") == kind and problem_key in (None, record.get("problem")):
                 yield record
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it is closed and the disk has all of it."""
+        return self._file.closed
+
     def close(self) -> None:
-        """Close the file; nothing may be appended after this."""
-        self._file.close()
+        """Close the file, once the disk has taken what was appended; nothing may be appended after this.
+
+        Where that takes longer than the journal's patience it is left to go on; to close again is to wait again.
+        """
+        self._is_closed = True
+        try:
+            self._do(self._file.close, is_last=True)
+        except StorageError as error:
+            log.warning("%s", error)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _begin(self, head: Record) -> None:
+        try:
+            self.append(head)
+        except _LateError as error:
+            log.warning("%s", error)
+
+    def _do(self, work: Callable[[], None], *, is_last: bool = False) -> None:
+        """In this thread, or where it may not take as long as it takes, in the journal's own."""
+        if self._patience_s is None:
+            return work()
+        try:
+            self._writer.do(work, within_s=self._patience_s, even_if_late=is_last)
+        except TimeoutError:
+            raise _LateError(
+                f"{self.path}: the disk did not answer within {self._patience_s:g} s; it is written once the disk does"
+            ) from None
+
+    def _write(self, line: bytes, *, is_synced: bool) -> None:
+        try:
+            _write_whole(self._file, b"\n" + line if self._torn else line)
+            self._torn = False
+            if is_synced:
+                self._sync(self._file.fileno())
+        except OSError as error:
+            self._torn = True
+            raise cannot_write(self.path, error) from error
 
 
 def read_records(path: Path) -> Iterator[Record]:

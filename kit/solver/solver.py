@@ -9,10 +9,8 @@ Does not load models and does not speak to Kaggle.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import trio
 
@@ -20,14 +18,15 @@ from kit.budget import Budget
 from kit.errors import StorageError
 from kit.problem import Problem
 from kit.prompting import VARIANTS, build_prompt
-from kit.sampling import Engine, FinishReason, Prompt
+from kit.sampling import Engine, Prompt
 from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.genselect import Selection, select
 from kit.solver.journal import Journal, Record
 from kit.solver.pacing import Pacer
 from kit.solver.reading import TextReader
-from kit.solver.records import sample_of, solution_of, solution_record
+from kit.solver.records import solution_record
+from kit.solver.resuming import Past, contained
 from kit.solver.vote_state import Solution, StopReason, VoteState, blind_guess
 from kit.tools.reasoner import ToolReasoner
 
@@ -55,6 +54,7 @@ class Solver:
         self.journal = journal
         self.config = config = config or SolverConfig()
         self._on_record = on_record
+        self._past = Past(journal=journal, config=config)
         self.num_done = 0
         self._pacer = Pacer(config.pacing)
         self._vote_state: VoteState | None = None  # of the problem in hand, or of the last one
@@ -71,7 +71,10 @@ class Solver:
             self.num_done += 1
 
     def best_so_far(self, problem: Problem, reason: StopReason, *, seconds: float) -> Solution:
-        """The answer from the samples that have ended, for a caller that cannot wait any longer."""
+        """The answer from the samples that have ended, for a caller that cannot wait any longer.
+
+        Those of an earlier process among them, as far as they are counted; `Past.answer` knows all of them.
+        """
         if self._vote_state is None or self._vote_state.problem.key != problem.key:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
         return self._vote_state.solution(reason, seconds=seconds)
@@ -83,9 +86,9 @@ class Solver:
         vote_state, reader = VoteState(problem, self.config.voting), TextReader()
         self._vote_state = vote_state
         with trio.CancelScope(deadline=deadline + self.config.grace_s):
-            await self._resume(vote_state, reader)
-        if (past := self._past_solution(vote_state)) is not None:
-            return past
+            await self._past.count_into(vote_state, reader)
+        if (settled := self._past.solution(vote_state)) is not None:
+            return settled
         reason = vote_state.verdict(self.config.stop) or await self._fill(vote_state, reader, deadline)
         selected = await self._select(vote_state, reason, deadline)
         seconds = self.budget.clock() - begun_s
@@ -96,33 +99,6 @@ class Solver:
             log.warning("%s: guessed %d: %s", problem.id, solution.answer, solution.guess)
         self._write(solution_record(problem, solution))
         return solution
-
-    async def _resume(self, vote_state: VoteState, reader: TextReader) -> None:
-        """Count the samples that the journal holds, letting the loop come round after each."""
-        problem = vote_state.problem
-        for record in self._past_samples(problem):
-            if self.config.in_order and vote_state.verdict(self.config.stop) is not None:
-                break  # what had ended ahead of its turn
-            with _contained(f"{problem.id}, resuming"):
-                number, sample = record["number"], sample_of(record)
-                parsed = await reader.read(vote_state, number, sample)
-                vote_state.resume(number, sample, parsed, weight=record.get("weight"))
-            await trio.lowlevel.checkpoint()
-
-    def _past_samples(self, problem: Problem) -> Iterator[Record]:
-        """What an earlier process drew; with `in_order` only up to the first gap, which has to be counted first."""
-        past = self._past("sample", problem)
-        if not self.config.in_order:
-            yield from past
-            return
-        # By number: one that lay behind a gap was drawn again by the process that filled it.
-        whole = {
-            record["number"]: record
-            for record in past
-            if record.get("finish") != FinishReason.FAILED and type(record.get("number")) is int
-        }
-        numbers = itertools.takewhile(whole.__contains__, itertools.count())
-        yield from (whole[number] for number in numbers)
 
     async def _fill(self, vote_state: VoteState, reader: TextReader, deadline: float) -> StopReason:
         """Draw attempts until the votes are enough, more are not worth their time, or the time is up."""
@@ -159,7 +135,7 @@ class Solver:
         # Without tools and last calls, which would put words into the judge's mouth.
         judge = self.engine.engine if isinstance(self.engine, ToolReasoner) else self.engine
         chosen: Selection | None = None
-        with _contained(f"{vote_state.problem.id}, selection"):
+        with contained(f"{vote_state.problem.id}, selection"):
             chosen = await select(
                 judge,
                 vote_state.problem,
@@ -171,28 +147,6 @@ class Solver:
             )
             vote_state.num_tokens += chosen.num_tokens
         return None if chosen is None else chosen.answer
-
-    def _past_solution(self, vote_state: VoteState) -> Solution | None:
-        """What an earlier process answered; a guess is not final and is tried again.
-
-        Only an answer that the journal's own samples, resumed, lead to: they must vote for it, most of all unless
-        a selection may have preferred another of theirs. Any other is solved again, from those samples.
-        """
-        problem = vote_state.problem
-        for record in self._past("solution", problem):
-            with _contained(f"{problem.id}, resuming"):
-                if record["guess"]:
-                    continue
-                solution = solution_of(record)
-                votes = vote_state.solution(solution.reason, seconds=solution.seconds).votes
-                backed = [answer for answer, _ in votes]
-                if solution.answer in (backed if self.config.selection.num_rounds else backed[:1]):
-                    return solution
-                log.warning("%s: the journal answers %d, its samples do not; solved again", problem.id, solution.answer)
-        return None
-
-    def _past(self, kind: str, problem: Problem) -> Iterator[Record]:
-        return iter(()) if self.journal is None else self.journal.past(kind, problem.key)
 
     def _write(self, record: Record) -> None:
         self._on_record(record)
@@ -207,12 +161,3 @@ class Solver:
 
 _SETTLED = {StopReason.DECIDED, StopReason.CONFIDENT, StopReason.NOT_WORTH, StopReason.ENGINE_FAILED}
 """Reasons after which there is no contested vote to settle, no time that it is worth, or no engine to settle it."""
-
-
-@contextmanager
-def _contained(what: str) -> Iterator[None]:
-    """What may not cost the votes that there are: a record that was tampered with, a bug of ours in an extra."""
-    try:
-        yield
-    except Exception:
-        log.exception("%s: not counted", what)

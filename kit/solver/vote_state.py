@@ -182,7 +182,9 @@ class VoteState:
         """Count a sample that an earlier process drew as attempt `number`; a failed one is drawn again.
 
         parsed: see `count`. weight: what its vote weighed then, when more was known of its tokens than is kept.
+        Raises: TypeError for a weight that is no number, before anything is counted.
         """
+        weight = weight if weight is None else min(max(MIN_WEIGHT, weight), MAX_WEIGHT)
         if sample.finish is FinishReason.FAILED or number < 0:
             return
         if number in self._drawn:  # a process that was killed twice may have drawn it twice
@@ -191,7 +193,7 @@ class VoteState:
         self._drawn.add(number)
         vote = self.history[-1]
         if vote is not None and weight is not None:
-            self.history[-1] = Vote(vote.answer, min(max(weight, MIN_WEIGHT), MAX_WEIGHT))
+            self.history[-1] = Vote(vote.answer, weight)
 
     def take_number(self, rule: StopConfig) -> int | None:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""

@@ -28,6 +28,15 @@ def answer(clause: str) -> str:
 
 
 BOXES: dict[str, list[tuple[str, int | None]]] = {
+    "a factorial right before an equals sign": [
+        ("3!=6", 6),
+        ("3!+4!=30", 30),
+        (r"\binom{5}{2}\cdot 3!=60", 60),
+        ("(2+1)!=6", 6),
+        ("x != 6", None),
+        ("x!=6", None),
+        ("n!=720", None),
+    ],
     "a space of any width beside a brace": [
         (r"\sqrt{\;16\;}", 4),
         (r"\frac{\,90\,}{\,2\,}", 45),

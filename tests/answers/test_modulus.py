@@ -46,6 +46,12 @@ from kit.answers.modulus import stated_modulus
         ("Compute the remainder upon dividing $T$ by $10^5$.", 10**5),
         ("Find $T$, reduced modulo $99991$.", 99_991),
         ("Submit the remainder when $T$ is divided by 1000.", 1000),
+        ("What is the remainder upon division of $T$ by 1000?", 1000),
+        ("Find the remainder of the division of $T$ by $10^5$.", 10**5),
+        ("Report T modulo 10^{5}.", 10**5),
+        ("Return T mod 10^5.", 10**5),
+        ("Enter $T$ modulo 100000.", 10**5),
+        ("Your answer should be given modulo 10^5.", 10**5),
         ("Let $R$ be the remainder when $A$ is divided by $7$. Here $A=BC$.\nWhat is the value of $R$?", 7),
     ],
 )
@@ -58,6 +64,9 @@ def test_finds_the_modulus_of_the_final_question(problem: str, modulus: int) -> 
     [
         "",
         "What is $1-1$?",
+        "Find T modulo 10**5 + 7.",
+        "Find $T$ modulo 10^{50} - 1.",
+        "Find the quotient upon division of $T$ by 1000.",
         "Let $R$ be the remainder when $N$ is divided by $1000$. Find $Q+R$.",
         "Let $R$ be the remainder when $N$ is divided by 7. What is $R^2$?",
         "What is the remainder when $N$ is divided by 7? Find also its square.",

@@ -26,7 +26,7 @@ from kit.simulation.competition import (
     play,
     play_life,
 )
-from kit.simulation.faulty import AttemptFault, LoadFault, random_competition
+from kit.simulation.faulty import AttemptFault, DiskFault, LoadFault, TemplateFault, random_competition
 from kit.solver.journal import Record, read_records
 from kit.solver.vote_state import StopReason
 
@@ -60,7 +60,8 @@ def test_hundreds_of_competitions_keep_the_promise() -> None:
 
 def test_the_few_hold_every_fault() -> None:
     plans = [random_competition(seed) for seed in FEW]
-    kinds = {kind.value for kind in (*LoadFault, *AttemptFault)} - {LoadFault.NONE.value, AttemptFault.NONE.value}
+    faults = (*LoadFault, *AttemptFault, *TemplateFault, *DiskFault)
+    kinds = {fault.value for fault in faults if fault.name != "NONE"}
     assert {fault for plan in plans for fault in plan.faults} == kinds
     assert {len(plan.lives) for plan in plans} == {1, 2, 3}
     assert {bool(plan.solver.selection.num_rounds) for plan in plans} == {bool(p.solver.depths) for p in plans}
@@ -86,6 +87,8 @@ def test_what_breaks_the_promise_is_told() -> None:
     first = outcome.answered[0]
     assert not first.solution.guess
     samples = tuple(record for record in outcome.records if record["kind"] == "sample")
+    later = dataclasses.replace(first.solution, guess="no engine", begun_s=60.0)
+    guessed_by_the_next = dataclasses.replace(first, life=9, solution=later)
     unsolved = tuple(record for record in outcome.records if record["kind"] != "solution")
     broken = {
         "was answered 100000": with_first(outcome, answer=100_000),
@@ -96,6 +99,7 @@ def test_what_breaks_the_promise_is_told() -> None:
         "the limit and the slack": dataclasses.replace(outcome, seconds=40.0),
         "is in the journal 2 times": dataclasses.replace(outcome, records=(*outcome.records, *samples)),
         "has no solution": dataclasses.replace(outcome, records=unsolved),
+        "and the journal held": dataclasses.replace(outcome, answered=(*outcome.answered, guessed_by_the_next)),
         "by a process before it": dataclasses.replace(
             outcome, answered=(*outcome.answered, *with_first(outcome, answer=77).answered)
         ),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,10 +91,11 @@ for number in range(10**9):
     print(number, flush=True)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    time.sleep(0.6)
+    assert process.stdout is not None
+    first = [process.stdout.readline() for _ in range(4)]
     process.send_signal(signal.SIGKILL)
-    printed, _ = process.communicate()
-    acknowledged = [int(line) for line in printed.splitlines(keepends=True) if line.endswith("\n")]
+    rest, _ = process.communicate()
+    acknowledged = [int(line) for line in [*first, *rest.splitlines(keepends=True)] if line.endswith("\n")]
     numbers = [record["number"] for record in read_records(tmp_path / "j.jsonl") if record["kind"] == "sample"]
     assert len(acknowledged) > 3
     assert numbers[: len(acknowledged)] == acknowledged
@@ -203,3 +206,36 @@ def test_a_line_nested_without_end_is_skipped_as_a_torn_one_is(tmp_path: Path, n
         file.write(f'{{"kind": "sample", "number": 9, "text": {nest}}}\n')
     with Journal.open(path, run=RUN) as journal:
         assert [record["number"] for record in journal.past("sample")] == [0]
+
+
+@pytest.mark.parametrize("num_good", [-1, 0, 1, 3])  # -1: not even the head
+def test_a_disk_that_hangs_is_waited_for_once_and_gets_every_line_in_its_order(tmp_path: Path, num_good: int) -> None:
+    release, num_synced = threading.Event(), itertools.count()
+
+    def sync(descriptor: int) -> None:
+        if next(num_synced) > num_good:
+            release.wait(60)
+
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.open(path, run=RUN, patience_s=0.1, sync=sync)
+    for number in range(num_good):
+        journal.append({**SAMPLE, "number": number})
+    for number in range(max(0, num_good), 6):
+        with pytest.raises(StorageError, match=r"did not answer within 0\.1 s; it is written once the disk does"):
+            journal.append({**SAMPLE, "number": number})
+    journal.close()
+    with pytest.raises(StorageError, match="is closed"):
+        journal.append(SAMPLE)
+    assert not journal.is_on_disk
+    release.set()
+    while not journal.is_on_disk:
+        journal.close()
+    assert [record["number"] for record in read_records(path) if record["kind"] == "sample"] == list(range(6))
+
+
+def test_a_full_disk_is_told_by_a_journal_with_patience_too(tmp_path: Path) -> None:
+    def sync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match="free some disk"):
+        Journal.open(tmp_path / "journal.jsonl", run=RUN, patience_s=60, sync=sync)

@@ -5,8 +5,9 @@ and each problem is a task there. The engine is loaded in the background from `s
 has no deadline. Source: docs/kaggle.md#evaluation.
 
 `predict` does not depend on that loop. It hands a problem over without waiting, waits no longer than the budget allows,
-and answers from the votes so far if nothing comes back. A loop in which something blocks, and a load that does not end,
-are waited for once; the problems after that are answered at once, until the loop or the engine is there again.
+and answers from the votes so far if nothing comes back: this process's own, or those that an earlier one left in the
+journal. A loop in which something blocks, and a load that does not end, are waited for once; the problems after that
+are answered at once, until the loop or the engine is there again. A disk that hangs is not waited for either.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from kit.errors import EngineError, StorageError
 from kit.problem import Problem
 from kit.sampling import Engine, shown
 from kit.solver.config import SolverConfig
-from kit.solver.journal import Journal, Record
+from kit.solver.journal import Journal
 from kit.solver.records import solution_record
+from kit.solver.resuming import Past, contained
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopReason, blind_guess
-from kit.tasks import LoopThread
+from kit.tasks import LoopThread, QueueThread
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +45,14 @@ OpenEngine = Callable[[], AbstractAsyncContextManager[Engine]]
 SLACK_S = 5.0
 """How much longer than the solver's own limits a problem may take before the boundary answers for it."""
 LOAD_S = 120.0
-"""How long the first problem waits for the engine even where its share is less: a load on a slow machine."""
+"""How long the first problem waits for the engine even where its share is less: a load on a slow machine.
+
+A share weighs one problem's time against the others'. Before there is an engine nobody can use it: each problem that is
+not held back by then is a guess, and the second would be one at once. So the wait costs no answer, and it ends at the
+limit in any case. With the competition's five hours the share is longer (18 minutes); squeezed dry runs need this."""
 ANSWER_S = 1.0
-"""In which a loop that nothing blocks answers, and a disk that works takes a record; waited for after the limit too."""
+"""In which a loop that nothing blocks answers, a disk that works takes a record, and a journal's texts are read; waited
+for after the limit too."""
 CLOSE_S = 30.0
 """How long closing waits for the engine to end."""
 _GLANCE_S = 0.05  # at a loop that was blocked
@@ -74,6 +81,9 @@ class Competition:
         self._journal = journal
         self._config = config
         self._solver: Future[Solver] = Future()
+        self._past = Past(journal=journal, config=config)
+        self._reader = QueueThread(name="past answers")
+        self._writer = QueueThread(name="answers of the boundary")
         self._loop = LoopThread()
         self._closing = trio.Event()
         self._loading = trio.CancelScope()
@@ -166,20 +176,21 @@ class Competition:
             solution = self._solver.result().best_so_far(problem, StopReason.INTERRUPTED, seconds=seconds)
         else:
             solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=self._why_no_solver(), seconds=seconds)
+        if solution.guess:
+            solution = self._past_answer(problem, solution) or solution
         solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
-        self._keep(solution_record(problem, solution))
+        if self._journal is not None:
+            with suppress(StorageError, TimeoutError):
+                keep = partial(self._journal.append, solution_record(problem, solution))
+                self._writer.do(keep, within_s=ANSWER_S)
         return solution
 
-    def _keep(self, record: Record) -> None:
-        """Put a record into the journal, and do not wait for a disk that hangs."""
-        writing = threading.Thread(target=self._write, args=(record,), name="record", daemon=True)
-        writing.start()
-        writing.join(ANSWER_S)
-
-    def _write(self, record: Record) -> None:
-        if self._journal is not None:
-            with suppress(StorageError):
-                self._journal.append(record)
+    def _past_answer(self, problem: Problem, otherwise: Solution) -> Solution | None:
+        """What an earlier process's samples lead to, if there are any and their texts can be read soon."""
+        answer = partial(self._past.answer, problem, otherwise.reason, seconds=otherwise.seconds)
+        with contained(f"{problem.id}, what the journal knows"):
+            return self._reader.do(answer, within_s=ANSWER_S)
+        return None
 
     @property
     def _has_failed(self) -> bool:

@@ -32,7 +32,8 @@ from kit.kaggle import facts
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
-from kit.kaggle.notebook.boundary import Competition, predict_function
+from kit.kaggle.notebook.boundary import ANSWER_S, Competition, predict_function
+from kit.kaggle.notebook.log_file import PatientFileHandler
 from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
@@ -144,7 +145,8 @@ def open_journal(environment: KaggleEnvironment, mounts: Mounts, settings: Setti
     """The run's journal; None, logged, where nothing can be written: answers matter more."""
     run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(mounts)}
     try:
-        return Journal.open(environment.working / JOURNAL_NAME, run={**run, "machine": machine_facts()})
+        path, head = environment.working / JOURNAL_NAME, {**run, "machine": machine_facts()}
+        return Journal.open(path, run=head, patience_s=ANSWER_S)
     except StorageError:
         log.exception("no journal is kept")
         return None
@@ -183,7 +185,7 @@ def _log_to(path: Path) -> None:
     """Log to standard error and, where it can be written, to a file that stays with the run."""
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     with contextlib.suppress(OSError):
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers.append(PatientFileHandler(path))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers, force=True
     )

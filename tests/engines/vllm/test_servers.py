@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socketserver
 import threading
 from collections.abc import Iterator, Sequence
@@ -292,6 +293,138 @@ def test_any_event_at_all_is_a_piece_or_a_break(choice: dict[str, Any], choices:
         assert isinstance(piece.text, str)
         assert isinstance(piece.finish, str)
         assert len(piece.token_stats) == piece.num_tokens or not piece.token_stats
+
+
+# ----------------------------------------------------------------------------- any stream at all
+
+ENDS_OF_LINE = st.sampled_from(["\n", "\n", "\n", "\r\n", "\r"])
+STATISTICS = st.fixed_dictionaries(
+    {},
+    optional={
+        "token_logprobs": st.lists(st.floats() | st.none(), max_size=3) | VALUES,
+        "top_logprobs": st.lists(st.dictionaries(st.text(max_size=2), st.floats() | st.none(), max_size=3)) | VALUES,
+    },
+)
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": st.text(max_size=4) | VALUES,
+        "token_ids": st.lists(st.integers(0, 40), max_size=3) | VALUES,
+        "finish_reason": st.sampled_from([None, "stop", "length", "abort", "error", "STOP", ""]) | VALUES,
+        "logprobs": st.none() | STATISTICS | VALUES,
+    },
+)
+EVENTS = st.fixed_dictionaries(
+    {}, optional={"choices": st.lists(CHOICES, max_size=2) | VALUES, "error": VALUES, "code": VALUES, "message": VALUES}
+)
+DATA = st.one_of(
+    EVENTS.map(json.dumps),
+    EVENTS.map(json.dumps),
+    VALUES.map(json.dumps),
+    st.sampled_from(["[DONE]", " [DONE] ", "", "{", "NaN", "9" * 5000, '{"error": {"code": "%s"}}' % ("9" * 5000)]),
+)
+LINES = st.builds(
+    "{}:{}{}{}".format,
+    st.sampled_from(["data", "data", "data", "event", "id", "retry", "", "DATA", "\ufeffdata"]),
+    st.sampled_from(["", " ", "  "]),
+    DATA,
+    ENDS_OF_LINE,
+)
+BLOCKS = st.builds(lambda lines, end: "".join(lines) + end, st.lists(LINES, min_size=1, max_size=2), ENDS_OF_LINE)
+BODIES = st.one_of(
+    st.lists(BLOCKS | st.just(event("4").decode()) | st.just(WHOLE.decode()), max_size=4).map(
+        lambda blocks: "".join(blocks).encode("utf-8", "surrogatepass")
+    ),
+    EVENTS.map(lambda each: json.dumps(each).encode()),
+    st.binary(max_size=30),
+)
+STATUSES = st.sampled_from(["200 OK"] * 8 + ["204 No", "307 Moved", "400 Bad", "404 Not", "429 Later", "500 No"])
+    ["200 OK"] * 8 + ["204 No", "307 Moved", "400 Bad", "404 Not", "429 Later", "500 No", "999 ?"]
+)
+HEADERS = st.sampled_from(["", "", "retry-after: 1e300\r\n", "retry-after: nan\r\n", "content-encoding: gzip\r\n"])
+
+
+def cut(whole: bytes, share: float) -> bytes:
+    return whole[: round(len(whole) * share)]
+
+
+REPLIES = st.builds(
+    lambda body, status, more, share: cut(reply(body, status=status, more=more), share),
+    BODIES,
+    STATUSES,
+    HEADERS,
+    st.sampled_from([1, 1, 1, 1, 0.9, 0.5, 0.1]),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(replies=st.lists(REPLIES, min_size=1, max_size=3), tells_ids=st.booleans())
+def test_whatever_a_server_sends_the_client_ends_with_a_sample_or_an_error_of_its_own(
+    replies: list[bytes], tells_ids: bool
+) -> None:
+    with emulation(*replies) as server:
+        try:
+            sample, _ = sampled(server, tells_ids=tells_ids, busy_s=0.01, timeout_s=600)
+        except EngineError:
+            return
+    assert len(sample.token_stats) <= sample.num_tokens
+    assert all(math.isfinite(each.logprob) and math.isfinite(each.entropy) for each in sample.token_stats)
+
+
+def test_a_server_that_names_tomorrow_is_not_waited_for_so_long() -> None:
+    """Bug of an earlier version: the whole time of an attempt was slept away."""
+    later = reply(b"too many ask", status="429 Later", kind="text/plain", more="retry-after: 86400\r\n")
+    with emulation(later) as server, pytest.raises(EngineError, match="too many ask"):
+        sampled(server, busy_s=0.05, timeout_s=600)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\xef\xbb\xbf" + WHOLE,
+        (event("4") + event(end="stop", tokens=[EOS])).rstrip(),
+        event("4") + event(tokens=[EOS]),
+        event("4", end="STOP", tokens=[*ids("4"), EOS]) + DONE,
+    ],
+    ids=["byte-order mark", "last event not ended", "no done and no finish", "capitals"],
+)
+def test_a_text_that_is_whole_is_neither_lost_nor_gone_on_with(stream: bytes) -> None:
+    """Bugs of an earlier version: the first token was lost; "4444"."""
+    with emulation(reply(stream)) as server:
+        sample, _ = sampled(server)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("4", FinishReason.STOP, 2)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("tells_ids", [True, False])
+def test_a_server_that_gives_more_tokens_than_were_asked_for_is_cut(tells_ids: bool) -> None:
+    pieces = [(event if tells_ids else words)(character) for character in "123456"]
+    with emulation(reply(b"".join(pieces) + DONE)) as server:
+        sample, _ = sampled(server, tells_ids=tells_ids, max_new_tokens=4)
+    assert (sample.text, sample.finish, sample.num_tokens) == ("1234", FinishReason.LENGTH, 4)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'data: {"object": "error", "message": "no such thing", "code": 400}\n\n', "400: no such thing"),
+        (b'event: error\ndata: {"message": "no such thing", "code": 404}\n\n', "404: no such thing"),
+        (b'{"detail": "no such thing"}', "the server answered: no such thing"),
+        (b'{"message": "no such thing"}', "the server answered: no such thing"),
+        (b'{"status": "no such thing"}', "no such thing"),
+        (b"<html>no such thing</html>", "no such thing"),
+    ],
+)
+def test_an_error_in_another_form_is_told_in_its_own_words(body: bytes, told: str) -> None:
+    """Bug of an earlier version: "the stream ended before its time", four times."""
+    with emulation(reply(body)) as server, pytest.raises(EngineError, match=told):
+        sampled(server)
+
+
+def test_a_probability_that_is_no_number_is_not_known() -> None:
+    nan = {"logprobs": {"token_logprobs": [math.nan], "top_logprobs": [{"a": math.nan}]}}
+    with emulation(reply(event("4", end="length", **nan))) as server:
+        assert sampled(server)[0].mean_logprob is None
 
 
 @pytest.mark.parametrize("text", ["<|im_end|>", "a<|im_start|><|im_end|><eos>"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,9 +19,10 @@ from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import MissingError
 from kit.kaggle.notebook.boundary import Competition, OpenEngine, predict_function
 from kit.problem import Problem
-from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
+from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, read_records
+from kit.solver.records import sample_record
 from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState
 from kit.voting.tally import Vote
 
@@ -396,3 +398,111 @@ def test_closing_ends_the_threads_even_before_the_engine_is_there() -> None:
     while threading.active_count() > before + 2 and time.monotonic() < deadline:
         time.sleep(0.01)  # trio keeps an idle worker thread for ten seconds
     assert threading.active_count() <= before + 2
+
+
+# ----------------------------------------------------------------------------- what an earlier process left
+
+
+def killed_amid(path: Path, *texts: str) -> None:
+    """The journal of a process that ended after these samples of PROBLEM, with no solution."""
+    with Journal.open(path, run={}) as journal:
+        for number, text in enumerate(texts):
+            sample = Sample(text=text, num_tokens=9, finish=FinishReason.STOP, seconds=1, seed=number)
+            journal.append(sample_record(PROBLEM, number, sample, None, begun_s=0, ended_s=1))
+
+
+def test_a_resumed_process_without_an_engine_answers_by_the_journals_votes(tmp_path: Path) -> None:
+    """Bug of an earlier version: it guessed 0 although two samples said 7."""
+    killed_amid(tmp_path / "j", "\\boxed{7}", "\\boxed{8}", "\\boxed{7}", "cut \\boxed{8")
+    with Journal.open(tmp_path / "j", run={}) as journal, competition(fails(), journal=journal) as running:
+        solution, other = running.answer(PROBLEM), running.answer(Problem("b", "?"))
+    assert (solution.answer, solution.guess, solution.votes) == (7, "", ((7, 2), (8, 1)))
+    assert solution.reason is StopReason.ENGINE_FAILED
+    assert other.guess
+
+
+def test_what_a_process_without_an_engine_answered_is_not_final(tmp_path: Path) -> None:
+    killed_amid(tmp_path / "j", "\\boxed{7}")
+    answers = []
+    for open_engine in (fails(), opened(answering(8))):
+        with Journal.open(tmp_path / "j", run={}) as journal, competition(open_engine, journal=journal) as running:
+            answers.append(running.answer(PROBLEM))
+    assert [(each.answer, each.votes) for each in answers] == [(7, ((7, 1),)), (8, ((8, 3), (7, 1)))]
+
+
+def test_a_resumed_process_whose_loop_is_blocked_answers_by_the_journals_votes(tmp_path: Path) -> None:
+    killed_amid(tmp_path / "j", "\\boxed{7}")
+    release = threading.Event()
+    with (
+        Journal.open(tmp_path / "j", run={}) as journal,
+        competition(opened(Blocks(release)), limit_s=1, journal=journal) as running,
+    ):
+        solutions = [running.answer(problem) for problem in (Problem("b", "?"), PROBLEM)]
+        release.set()
+    assert [(solution.answer, bool(solution.guess)) for solution in solutions] == [(0, True), (7, False)]
+
+
+def test_an_answer_that_a_process_had_settled_is_repeated_without_an_engine(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "j", run={}) as journal, competition(opened(answering(7)), journal=journal) as running:
+        first = running.answer(PROBLEM)
+    with Journal.open(tmp_path / "j", run={}) as journal, competition(fails(), journal=journal) as running:
+        again = running.answer(PROBLEM)
+    assert (again.answer, again.votes, again.reason) == (first.answer, first.votes, first.reason)
+
+
+@pytest.mark.parametrize(
+    "record", [{"text": 5}, {"finish": "?"}, {"number": "x"}, {"number": -1}, {"weight": "x"}, {"problem": 5}]
+)
+def test_a_record_that_was_tampered_with_costs_itself_and_no_answer(tmp_path: Path, record: dict[str, object]) -> None:
+    killed_amid(tmp_path / "j", "\\boxed{7}", "\\boxed{8}")
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        tampered = [*journal.past("sample")][1]
+    lines = (tmp_path / "j").read_text().splitlines()
+    (tmp_path / "j").write_text("\n".join([*lines[:2], json.dumps({**tampered, **record})]) + "\n")
+    with Journal.open(tmp_path / "j", run={}) as journal, competition(fails(), journal=journal) as running:
+        assert running.answer(PROBLEM).answer == 7
+
+
+# ----------------------------------------------------------------------------- a disk that hangs
+
+
+@pytest.mark.parametrize("hangs_for", ["ever", "a while"])
+def test_a_disk_that_hangs_costs_no_vote_and_gets_every_record_when_it_is_back(tmp_path: Path, hangs_for: str) -> None:
+    """Bug of an earlier version: the loop waited for it, and with the loop every attempt and every answer."""
+    release, num_synced = threading.Event(), itertools.count()
+
+    def sync(descriptor: int) -> None:
+        if next(num_synced) > 1:
+            release.wait(2 if hangs_for == "a while" else 60)
+
+    journal = Journal.open(tmp_path / "j", run={}, patience_s=0.2, sync=sync)
+    with competition(opened(answering(7)), limit_s=60, num_problems=20, journal=journal) as running:
+        solutions = [running.answer(problem) for problem in problems("abc")]
+        running.close()
+    held = [record["kind"] for record in read_records(tmp_path / "j")]
+    assert [(solution.answer, solution.guess) for solution in solutions] == [(7, "")] * 3
+    assert running.num_faults == 0
+    assert hangs_for == "a while" or held.count("solution") == 0
+    release.set()
+    while not journal.is_on_disk:
+        journal.close()
+    kinds = [record["kind"] for record in read_records(tmp_path / "j")]
+    assert kinds.count("solution") == 3
+    assert kinds.count("sample") == sum(solution.num_samples for solution in solutions)
+
+
+def test_a_journal_without_patience_on_a_disk_that_hangs_is_a_blocked_loop(tmp_path: Path) -> None:
+    release, num_synced = threading.Event(), itertools.count()
+
+    def sync(descriptor: int) -> None:
+        if next(num_synced):
+            release.wait(60)
+
+    journal = Journal.open(tmp_path / "j", run={}, sync=sync)
+    begun = time.monotonic()
+    with competition(opened(answering(7)), limit_s=1, journal=journal) as running:
+        solutions = [running.answer(problem) for problem in problems("abc")]
+    assert time.monotonic() - begun < 15  # far below the disk's minute
+    assert not release.is_set()
+    release.set()
+    assert {solution.reason for solution in solutions} == {StopReason.INTERRUPTED}

@@ -138,7 +138,10 @@ class Attempt:
         """
         assert self.finish is None
         ends = self._finish_of(piece.finish)
-        for place, id_ in enumerate(ids := self._ids_of(piece)):
+        ids = self._ids_of(piece)
+        if len(ids) > self.num_tokens_left:
+            ids, ends = self._without_excess(ids), FinishReason.LENGTH
+        for place, id_ in enumerate(ids):
             self._note(id_, piece.token_stats[place] if piece.token_stats else None)
             if self._follower is not None:
                 # an end token has no text; the texts of a server without ids are all text
@@ -206,6 +209,11 @@ class Attempt:
         if self._follower is not None:
             self._transcript.add([], is_last=True)  # what had waited for more
         self.finish = finish
+
+    def _without_excess(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Of a server that gives more tokens than it was asked for; a text without ids cannot be cut."""
+        left = self.num_tokens_left
+        return ids[:left] if self._vocabulary is None or left <= 0 else ids
 
     def _note(self, id_: int, token_stats: TokenStats | None) -> None:
         self.num_tokens += 1

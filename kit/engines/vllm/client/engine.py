@@ -168,8 +168,9 @@ class OpenAIEngine:
                 busy_until = min(busy_until, trio.current_time() + self._config.busy_s)
                 if trio.current_time() >= busy_until:
                     self._give_up(attempt, error)
-                else:
-                    await trio.sleep(error.retry_after_s or _BUSY_PAUSE_S)
+                else:  # a server may name tomorrow
+                    left_s = busy_until - trio.current_time()
+                    await trio.sleep(min(left_s, error.retry_after_s or _BUSY_PAUSE_S))
             except BrokenError as error:
                 if not self._may_replay(attempt):
                     self._give_up(attempt, error)
@@ -211,7 +212,8 @@ class OpenAIEngine:
         except BrokenError:
             attempt.asked_at = None
             self._endpoint.report_broken(address)
-            raise
+            if attempt.end_of_stream() is None:  # what broke after the end token broke nothing
+                raise
         finally:
             watchdog.closed(trio.current_time())
 
@@ -238,7 +240,7 @@ class OpenAIEngine:
 
         Raises: EngineError for a prompt that fills the context.
         """
-        if not attempt.num_tokens_left:  # the last server broke off after the last token
+        if attempt.num_tokens_left <= 0:  # the last server broke off after the last token
             attempt.finish = FinishReason.LENGTH
             return False
         context, num_before = address.context_tokens, len(attempt.prefix_ids or ())

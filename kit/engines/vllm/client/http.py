@@ -29,10 +29,13 @@ from kit.json_text import read_json
 JsonObject = Mapping[str, Any]
 
 _OK = 200
+_STATUS_DIGITS = 3
 _DONE = "[DONE]"
+_ERROR_WORDS = frozenset({"message", "detail"})
 _BROKE = frozenset({408, 409})  # 4xx that do not say "no"
 _LATER = frozenset({425, 429, 503, 529})
 _RECEIVE_BYTES = 1 << 16
+_SHOWN_BYTES = 200  # of an answer that is no stream
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
 
 
@@ -162,7 +165,7 @@ class Events:
     """The events of a streamed answer, up to the server's `[DONE]`.
 
     Keep-alives, which hold no data, are passed over. An answer that is one JSON object and no stream, as some servers
-    send their errors, is one event.
+    send their errors, is one event. The last event may lack its empty line.
     """
 
     def __init__(self, reply: Reply) -> None:
@@ -170,6 +173,7 @@ class Events:
         self._decoder = EventDecoder()
         self._waiting: deque[str] = deque()
         self._has_begun = False
+        self._start = b""  # of the answer, as long as it is no event
 
     def __aiter__(self) -> Self:
         return self
@@ -177,27 +181,39 @@ class Events:
     async def __anext__(self) -> JsonObject:
         while not self._waiting:
             received = await self._reply.read()
-            if received is None:
-                raise BrokenError("the stream ended before its time")
-            self._waiting += await self._read(received)
+            self._waiting += self._last() if received is None else await self._read(received)
         data = self._waiting.popleft()
         if data == _DONE:
             raise StopAsyncIteration
         event = _read_json(data)
-        if event.get("error"):
+        if _is_error(event):
             raise _error_of(_code_of(event), data)
         return event
+
+    def _last(self) -> list[str]:
+        """At the end of the answer: an event that was not ended.
+
+        Raises: BrokenError if there is none.
+        """
+        last = [data.strip() for data in self._decoder.feed(b"\n\n") if data.strip()]
+        if not last:
+            told = f"; it began with {self._start.decode(errors='replace')!r}" if self._start.strip() else ""
+            raise BrokenError(f"the stream ended before its time{told}")
+        return last
 
     async def _read(self, received: bytes) -> list[str]:
         if not self._has_begun and received.strip():
             self._has_begun = True
             if received.lstrip().startswith(b"{"):
                 return [await self._whole(received), _DONE]
-        return [data.strip() for data in self._decoder.feed(received) if data.strip()]
+        found = [data.strip() for data in self._decoder.feed(received) if data.strip()]
+        self._start = b"" if found else (self._start + received)[:_SHOWN_BYTES]
+        return found
 
     async def _whole(self, received: bytes) -> str:
         text = received.decode(errors="replace") + await self._reply.text()
-        if (event := _read_json(text)).get("error") and _status_in(event) is None:
+        event = _read_json(text)
+        if "choices" not in event or (_is_error(event) and _status_in(event) is None):
             raise RefusedError(f"the server answered: {_message_of(text)}")
         return text
 
@@ -231,7 +247,7 @@ def _error_of(status: int, text: str, retry_after_s: float | None = None) -> Eng
     message = f"the server answered {status}: {_message_of(text)}"
     if status in _LATER:
         return BusyError(message, status=status, retry_after_s=retry_after_s)
-    is_ours = 400 <= status < 500 and status not in _BROKE
+    is_ours = 300 <= status < 500 and status not in _BROKE  # an address that has moved stays so
     return RefusedError(message) if is_ours else BrokenError(message)
 
 
@@ -239,11 +255,18 @@ def _message_of(text: str) -> str:
     """The words of an error in OpenAI's form, or the beginning of another."""
     try:
         match read_json(text):
-            case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
+            case {"error": {"message": str(message)}} | {"error": str(message)}:
+                return message
+            case {"message": str(message)} | {"detail": str(message)}:
                 return message
     except ValueError:
         pass
     return text[:500]
+
+
+def _is_error(event: JsonObject) -> bool:
+    """Whether it tells of an error, in OpenAI's form, in vLLM's of old (`"object": "error"`), or in FastAPI's."""
+    return bool(event.get("error")) or ("choices" not in event and bool(_ERROR_WORDS & event.keys()))
 
 
 def _code_of(data: JsonObject) -> int:
@@ -255,7 +278,7 @@ def _status_in(data: JsonObject) -> int | None:
     match data:
         case {"error": {"code": int(code)}} | {"code": int(code)}:
             return code
-        case {"error": {"code": str(code)}} if code.isascii() and code.isdigit():
+        case {"error": {"code": str(code)}} if len(code) == _STATUS_DIGITS and code.isascii() and code.isdigit():
             return int(code)
     return None
 

@@ -6,11 +6,14 @@ in a lone carriage return.
 
 from __future__ import annotations
 
+_BOM = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
+
 
 class EventDecoder:
     """Splits a stream into events, wherever the network has cut it."""
 
     def __init__(self) -> None:
+        self._has_begun = False
         self._rest = bytearray()
         self._data: list[str] = []
 
@@ -23,6 +26,8 @@ class EventDecoder:
         return [data for line in lines if (data := self._line(line.removesuffix(b"\r"))) is not None]
 
     def _line(self, line: bytes) -> str | None:
+        if not self._has_begun:
+            self._has_begun, line = True, line.removeprefix(_BOM)
         if line:
             name, _, value = line.partition(b":")
             if name == b"data":

@@ -28,7 +28,7 @@ class Piece:
 
     token_ids: None where the server does not tell them. num_tokens: 1 for a text whose number is not known.
     token_stats: one entry a token; None where nothing is told of it.
-    finish: in the server's word; empty while it goes on.
+    finish: in the server's word, in small letters; empty while it goes on.
     """
 
     text: str = ""
@@ -104,7 +104,7 @@ def _piece(choice: JsonObject) -> Piece:
         token_ids=ids,
         num_tokens=num_tokens,
         token_stats=token_stats if len(token_stats) == num_tokens else (None,) * num_tokens,
-        finish=_word(choice.get("finish_reason")),
+        finish=_word(choice.get("finish_reason")).lower(),
     )
 
 
@@ -156,9 +156,15 @@ def _token_stats(logprobs: Any) -> tuple[TokenStats | None, ...]:
     if len(chosen) != len(tops):
         return ()
     return tuple(
-        None if one is None or top is None else token_stats_of(one, [each for each in top.values() if each is not None])
+        None
+        if _is_unknown(one) or top is None
+        else token_stats_of(one, [each for each in top.values() if each is not None])
         for one, top in zip(chosen, tops, strict=True)
     )
+
+
+def _is_unknown(logprob: float | None) -> bool:
+    return logprob is None or math.isnan(logprob)
 
 
 def _choice(event: JsonObject) -> JsonObject:
