@@ -1,4 +1,4 @@
-"""The checkout that this kit is installed from: its wheel and its commit."""
+"""Where this kit comes from, a checkout or an installed wheel: its own wheel, its commit, and the project's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import kit
 from kit.errors import InputError, MissingError
 
 SOURCE = Path(kit.__file__).parent.parent
-"""The checkout this kit is installed from."""
+"""The checkout this kit is installed from, or the folder of packages that it is installed into."""
+IS_CHECKOUT = (SOURCE / "pyproject.toml").is_file()
+PROJECT = SOURCE if IS_CHECKOUT else Path(kit.__file__).parent / "assets" / "project"
+"""Where the project's own files are: pyproject.toml, the locks in wheels/, the notebook. The wheel holds a copy."""
 
 _EPOCH = "1577836800"  # 2020-01-01: any fixed time after 1980, which zip cannot go below
 

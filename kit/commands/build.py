@@ -10,7 +10,7 @@ from kit import assets
 from kit.commands.choosing import add_model
 from kit.commands.progress import byte_bar
 from kit.commands.wheels import OUT as WHEELS
-from kit.commands.wheels import fetched_wheelhouse
+from kit.commands.wheels import fetched_wheelhouse, own_needs
 from kit.errors import InputError
 from kit.kaggle.facts import DATASET_METADATA
 
@@ -27,7 +27,8 @@ def add(commands: Any) -> None:
     build = commands.add_parser(
         "build",
         help="write the Kaggle dataset",
-        description="Write the kit's wheel, the model, wheels and a manifest as one flat folder that Kaggle accepts, "
+        description="Write the kit's wheel, what it needs itself, the model, wheels and a manifest as one flat folder that "
+        "Kaggle accepts, "
         "and list what entered it. Run again after an interruption, it goes on; after a change, only what has "
         "changed is written.",
     )
@@ -70,6 +71,7 @@ def build_command(args: argparse.Namespace) -> int:
             model_source=args.model_source,
             trm=args.trm,
             wheels=wheels,
+            needs=own_needs(),
             metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
             on_bytes=on_bytes,
         )
@@ -90,19 +92,21 @@ def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
 
 def _print(bundle: Bundle) -> None:
     from kit.kaggle.dataset.manifest import MANIFEST_NAME
-    from kit.kaggle.dataset.restoring import WHEELS_FOLDER
+    from kit.kaggle.dataset.restoring import NEEDS_FOLDER, WHEELS_FOLDER
 
     manifest = bundle.manifest
-    wheels: list[Entry | Member] = []
+    many: dict[str, list[Entry | Member]] = {NEEDS_FOLDER: [], WHEELS_FOLDER: []}  # their names stand in their locks
     for entry in manifest.entries:
         for each in entry.members or (entry,):
-            if each.path.startswith(f"{WHEELS_FOLDER}/"):  # two hundred, whose names stand in their lock
-                wheels.append(each)
+            folder = each.path.partition("/")[0]
+            if folder in many:
+                many[folder].append(each)
             else:
                 print(f"{each.size_bytes:>14,}  {each.sha256[:12]}  {each.file}")
-    if wheels:
-        print(f"{sum(each.size_bytes for each in wheels):>14,}  {'':12}  {len(wheels)} files in {WHEELS_FOLDER}/, "
-              f"listed in {MANIFEST_NAME}")  # fmt: skip
+    for folder, files in many.items():
+        if files:
+            size = f"{sum(each.size_bytes for each in files):>14,}"
+            print(f"{size}  {'':12}  {len(files)} files in {folder}/, listed in {MANIFEST_NAME}")
     for left in bundle.left_out:
         print(f"{'left out':>14}  {left.file}: {left.reason}")
     for link in bundle.followed:

@@ -21,13 +21,21 @@ from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import place_of
-from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, link_model, restore_files
+from kit.kaggle.dataset.restoring import (
+    MODEL_FOLDER,
+    NEEDS_FOLDER,
+    TRM_FOLDER,
+    WHEELS_FOLDER,
+    link_model,
+    restore_files,
+)
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.facts import DATASET_METADATA, KERNEL_VARIABLE
 from kit.kaggle.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.transfer import sha256_of
-from kit.kaggle.wheels.closure import check
-from kit.kaggle.wheels.lockfile import load_lock
+from kit.kaggle.wheels.closure import check, damaged
+from kit.kaggle.wheels.committed import KIT_TARGET
+from kit.kaggle.wheels.lockfile import load_lock, lock_path
 from kit.kaggle.wheels.target import Target
 
 
@@ -119,7 +127,7 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
         finding = Finding.of(fault, file=str(dataset), fix=REBUILD)
         return (Check(name="restored", detail="wheels and model were not looked at", findings=(finding,)),)
     num_files = len(tuple(manifest.paths()))
-    checks = [Check(name="restored", detail=f"{num_files} files under their own names")]
+    checks = [Check(name="restored", detail=f"{num_files} files under their own names"), _check_needs(scratch)]
     if manifest.model_source is not None:
         checks.append(_check_attached(manifest.model_source, at, scratch / MODEL_FOLDER))
     if (scratch / MODEL_FOLDER).is_dir():
@@ -129,7 +137,7 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
         wheels, target = _check_wheels(manifest.wheels, scratch)
         checks.append(wheels)
     else:
-        checks.append(Check(name="wheels", detail="none: the image must have every package, or build with --wheels"))
+        checks.append(Check(name="wheels", detail="none: the image must have the model's packages, or build with --wheels"))
     packed_bytes = sum(member.size_bytes for entry in manifest.entries for member in entry.members)
     machine = check_machine(at.machine, needs(scratch, packed_bytes=packed_bytes, target=target))
     return (*checks, *(machine if at.is_kaggle else map(lowered, machine)))
@@ -161,6 +169,19 @@ def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Che
         yield Check(name="chat", detail="one rendered and encoded", findings=_relative(chat, restored))
     if trm.is_dir():
         yield Check(name="TRM", detail="for this very model", findings=_relative(check_trm(trm, model), restored))
+
+
+def _check_needs(restored: Path) -> Check:
+    """Whether the kit has all that it needs itself, which Kaggle's image has not."""
+    lock_file = lock_path(restored / NEEDS_FOLDER, KIT_TARGET)
+    try:
+        lock = load_lock(lock_file)
+    except KitError:
+        problem = "the kit's own needs are not in it, and Kaggle's image has not all of them (trio, for one)"
+        finding = error(NEEDS_FOLDER, problem, "build the dataset again with `kit build`, and upload it again")
+        return Check(name="needs", detail="none", findings=(finding,))
+    findings = tuple(error(lock_file.name, fault, REBUILD) for fault in damaged(lock, lock_file.parent))
+    return Check(name="needs", detail=f"{len(lock.wheels)} wheels of pure Python, for the kit itself", findings=findings)
 
 
 def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | None]:

@@ -1,4 +1,4 @@
-"""The dataset: the kit's wheel, the model, wheels and a manifest, as one flat folder that Kaggle accepts.
+"""The dataset: the kit's wheel, what it needs itself, the model, wheels and a manifest, as one flat folder for Kaggle.
 
 In: a model's folder, or the name of a Kaggle Model that stays out; if wanted a recursive model and a wheelhouse. Out:
 the folder, and what did not enter. The same inputs give the same bytes. All that can be checked is checked before
@@ -39,7 +39,7 @@ from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
-from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, NEEDS_FOLDER, TRM_FOLDER, WHEELS_FOLDER
 from kit.kaggle.dataset.writing import Record, reuse, write
 from kit.kaggle.transfer import check_space, sha256_of
 from kit.kaggle.wheels.lockfile import load_lock
@@ -66,6 +66,7 @@ class _Plan:
     model_source: str | None
     trm: Path | None
     wheels: Wheelhouse | None
+    needs: Wheelhouse | None
     metadata: DatasetHandle
 
 
@@ -92,6 +93,7 @@ def build(
     model_source: str | None = None,
     trm: Path | None = None,
     wheels: Wheelhouse | None = None,
+    needs: Wheelhouse | None = None,
     metadata: DatasetHandle = PLACEHOLDER,
     on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
 ) -> Bundle:
@@ -100,12 +102,13 @@ def build(
     model: a Hugging Face folder; enters, unless `model_source` names the same model as a Kaggle Model
     (`owner/model/framework/variation/version`), which is then attached to the notebook instead; then the folder only
     tells what that is to hold. trm: a recursive model for this very `model`, as kit.trm saves it.
+    needs: what the kit itself needs, of pure Python; without it the image must have all of that, which Kaggle's has not.
     metadata: what dataset-metadata.json says, for whoever uploads with Kaggle's own command.
     on_bytes: told, from any thread, how many more bytes are there, and of how many in all.
     Raises: MissingError or InputError for a model or wheel that could not be used, a secret, or what is too large for
     Kaggle; InputError if `out` holds anything but a build; StorageError if it cannot be written.
     """
-    plan = _Plan(model=model, model_source=model_source, trm=trm, wheels=wheels, metadata=metadata)
+    plan = _Plan(model=model, model_source=model_source, trm=trm, wheels=wheels, needs=needs, metadata=metadata)
     _check_plan(plan)
     _check_out(out)
     with tempfile.TemporaryDirectory() as scratch:
@@ -182,9 +185,9 @@ def _contents(plan: _Plan) -> Contents:
         contents += model_contents(MODEL_FOLDER, plan.model)
     if plan.trm is not None:
         contents += model_contents(TRM_FOLDER, plan.trm)
-    if plan.wheels is not None:
-        lock = load_lock(plan.wheels.lock)
-        contents += wheel_contents(WHEELS_FOLDER, lock, plan.wheels.lock, plan.wheels.folder)
+    for folder, wheels in ((NEEDS_FOLDER, plan.needs), (WHEELS_FOLDER, plan.wheels)):
+        if wheels is not None:
+            contents += wheel_contents(folder, load_lock(wheels.lock), wheels.lock, wheels.folder)
     return contents
 
 

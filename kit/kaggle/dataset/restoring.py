@@ -23,6 +23,8 @@ MAX_HASHED_BYTES = 64 << 20
 MODEL_FOLDER = "model"
 TRM_FOLDER = "trm"
 WHEELS_FOLDER = "wheels"
+NEEDS_FOLDER = "needs"
+"""Of the kit itself: wheels of pure Python, and their lock."""
 
 
 def restore(dataset: Path, into: Path, *, mounts: Path | None = None, max_hashed_bytes: int = MAX_HASHED_BYTES) -> Path:

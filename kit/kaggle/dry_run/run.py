@@ -74,6 +74,7 @@ class DryRunConfig:
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
     trm: a recursive model for it; None: an engine that needs one gets an untrained one. engine: as `--engine` names it.
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
+    needs: of the kit itself, as every dataset for Kaggle holds them; None takes those of this Python, too.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
     num_runs: the competition scores two, whose seeds differ. seed: of every run, whose samples are then counted in
@@ -85,6 +86,7 @@ class DryRunConfig:
     trm: Path | None = None
     engine: str = "transformers"
     wheels: Wheelhouse | None = None
+    needs: Wheelhouse | None = None
     out: Path
     rerun: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -183,7 +185,7 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
-    bundle = build(out / "dataset", model=run.model, trm=trm, wheels=run.wheels)
+    bundle = build(out / "dataset", model=run.model, trm=trm, wheels=run.wheels, needs=run.needs)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,

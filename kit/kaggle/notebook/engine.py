@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-import zipfile
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from kit.engines.vllm.server.supervision import OnNews, nobody
 from kit.errors import MissingError
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER
+from kit.kaggle.wheels.unpack import unpack_wheel
 from kit.recipes.attempts import AttemptsConfig, EngineConfig
 from kit.recipes.opening import open_model
 from kit.sampling import Engine
@@ -53,6 +53,5 @@ def unpack_kit(restored: Path, into: Path) -> Path:
     if wheel is None:
         raise MissingError(f"{restored}: no wheel of the kit; build and upload the dataset again")
     shutil.rmtree(into, ignore_errors=True)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(into)
+    unpack_wheel(wheel, into)
     return into
