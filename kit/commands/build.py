@@ -113,6 +113,10 @@ def _print(bundle: Bundle) -> None:
         print(f"{'linked':>14}  {link.file} enters as {link.target}, from outside of its folder: is that meant?")
     if manifest.model_source is not None:
         print(f"{'not in it':>14}  the model: attach {manifest.model_source.ref} to the notebook")
+    if manifest.wheels is not None:
+        python = manifest.wheels.python
+        fix = "`import sys; sys.version` in a notebook tells; there is a target for each of 3.12 and 3.13"
+        print(f"{'note':>14}  its wheels are for Python {python}, which the notebook's image must have: {fix}")
     reused = f" ({bundle.num_reused} were there)" if bundle.num_reused else ""
     num_files = len(manifest.entries)
     print(f"{bundle.size_bytes:>14,}  bytes in {num_files} files{reused}, and the manifest: {bundle.folder}")

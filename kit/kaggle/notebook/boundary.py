@@ -122,6 +122,15 @@ class Competition:
         self.solutions.append(solution)
         return solution
 
+    def check_sampled(self) -> None:
+        """Raise EngineError with the cause if every problem so far was answered, and none of them by a sample."""
+        if not self.solutions or any(solution.num_samples for solution in self.solutions):
+            return
+        raise EngineError(
+            f"no sample was ever drawn, so that every answer is a guess: {self.solutions[0].guess}; fix that and run "
+            "the notebook again, for this version is not worth a submission"
+        )
+
     def _ask_solver(self, problem: Problem) -> Solution:
         solver = self._loaded_solver()
         self._is_stuck = self._is_stuck and not self._loop.answers(within_s=_GLANCE_S)

@@ -25,14 +25,15 @@ from kit.budget import Clock
 from kit.engines.vllm.server.supervision import OnNews, ServerNews
 from kit.errors import EngineError, KitError
 from kit.interpreter import Interpreters
-from kit.kaggle.dataset.manifest import load_manifest
+from kit.kaggle.dataset.manifest import Manifest, load_manifest
 from kit.kaggle.dataset.restoring import restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook.engine import CODE_FOLDER, open_restored, unpack_kit, weight_files
 from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
-from kit.kaggle.wheels.install import install_from
+from kit.kaggle.wheels.install import Host, check_host, install_from
+from kit.kaggle.wheels.target import Target
 from kit.recipes.attempts import AttemptsConfig, Kind
 from kit.recipes.opening import as_kind, open_sandboxes, resolved_kind
 from kit.sampling import Engine, shown
@@ -145,6 +146,23 @@ def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:
     lock = restored / wheels.lock
     kit_code = unpack_kit(restored, scratch / CODE_FOLDER)
     return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(kit_code,))
+
+
+def check_wheels(manifest: Manifest, host: Host) -> None:
+    """Refuse a dataset whose wheels are not for this machine, by the manifest alone.
+
+    Raises: InputError that says what is here and which target to build.
+    """
+    wheels = manifest.wheels
+    if wheels is not None:
+        target = Target(
+            name=wheels.target,
+            python=wheels.python,
+            glibc=wheels.glibc,
+            cuda=wheels.cuda,
+            requirements=wheels.versions,
+        )
+        check_host(target, host)
 
 
 @dataclass(frozen=True, slots=True)
