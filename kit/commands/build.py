@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.choosing import add_model
+from kit.commands.choosing import add_model, add_model_source
 from kit.commands.progress import byte_bar
 from kit.commands.wheels import OUT as WHEELS
 from kit.commands.wheels import fetched_wheelhouse, own_needs
-from kit.errors import InputError
+from kit.errors import InputError, MissingError
 from kit.kaggle.facts import DATASET_METADATA
+from kit.kaggle.upload.client import KaggleError
 
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
-    from kit.kaggle.dataset.manifest import Entry, Member
+    from kit.kaggle.dataset.manifest import Entry, ListedFile, Member
 
 _NO_WHEELS = "none"
 _SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
@@ -27,17 +29,12 @@ def add(commands: Any) -> None:
     build = commands.add_parser(
         "build",
         help="write the Kaggle dataset",
-        description="Write the kit's wheel, what it needs itself, the model, wheels and a manifest as one flat folder that "
-        "Kaggle accepts, "
-        "and list what entered it. Run again after an interruption, it goes on; after a change, only what has "
-        "changed is written.",
+        description="Write the kit's wheel, what it needs itself, the model, wheels and a manifest as one flat folder "
+        "that Kaggle accepts, and list what entered it. Run again after an interruption, it goes on; after a change, "
+        "only what has changed is written.",
     )
     add_model(build)
-    build.add_argument(
-        "--model-source", metavar="REF",
-        help="leave the model out; it is this Kaggle Model, owner/model/framework/variation/version, attached to "
-        "the notebook. With --model, too, the dataset knows its files",
-    )  # fmt: skip
+    add_model_source(build)
     build.add_argument(
         "--wheels", default=_NO_WHEELS, metavar="TARGET",
         help="put in the wheels of a target: kaggle-cp312, cpu, …; those that are missing are fetched "
@@ -69,6 +66,8 @@ def build_command(args: argparse.Namespace) -> int:
             args.out,
             model=model,
             model_source=args.model_source,
+            listing=() if args.model_source is None else _listing(args.model_source),
+            model_files=args.model_file,
             trm=args.trm,
             wheels=wheels,
             needs=own_needs(),
@@ -79,6 +78,18 @@ def build_command(args: argparse.Namespace) -> int:
     if model == assets.TINY_MODEL:
         print(f"{'note':>14}  its model is the shipped toy, which solves no olympiad problem: name yours with --model")
     return 0
+
+
+def _listing(ref: str) -> tuple[ListedFile, ...]:
+    """What the Kaggle Model holds, if Kaggle can be asked; a build without credentials goes on without it."""
+    from kit.kaggle.upload.model_listing import list_model
+
+    try:
+        return list_model(ref, environ=os.environ)
+    except (MissingError, KaggleError) as error:
+        problem = str(error).partition("\n")[0]
+        print(f"note: {ref} is not listed by Kaggle, so what it lacks is known only of a copy (--model): {problem}")
+        return ()
 
 
 def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.choosing import add_engine, add_model, add_settings
+from kit.commands.choosing import add_engine, add_model, add_model_source, add_settings
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import count_bar
 from kit.commands.wheels import own_needs, wheelhouse
@@ -41,6 +41,7 @@ def add(commands: Any) -> None:
         help="an AIMO CSV, id,problem with or without answer (default: the shipped sample)",
     )  # fmt: skip
     add_model(dry_run)
+    add_model_source(dry_run)
     dry_run.add_argument(
         "--out",
         type=Path,
@@ -99,6 +100,8 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
     config = DryRunConfig(
         problems=args.problems,
         model=args.model,
+        model_source=args.model_source,
+        model_files=tuple(args.model_file),
         trm=args.trm,
         engine=args.engine,
         wheels=None if args.wheels is None else wheelhouse(args.wheels),

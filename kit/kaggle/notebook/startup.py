@@ -21,14 +21,16 @@ from typing import TypeVar
 
 import trio
 
+import kit
 from kit.budget import Clock
+from kit.engines.text.vocabulary import complete_vocabulary
 from kit.engines.vllm.server.supervision import OnNews, ServerNews
 from kit.errors import EngineError, KitError
 from kit.interpreter import Interpreters
 from kit.kaggle.dataset.manifest import Manifest, load_manifest
-from kit.kaggle.dataset.restoring import restore
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook.engine import CODE_FOLDER, open_restored, unpack_kit, weight_files
+from kit.kaggle.notebook.engine import open_restored, weight_files
 from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
@@ -115,7 +117,7 @@ def _add_engine(
     into = environment.scratch / RESTORED_FOLDER
 
     async def restore_dataset() -> Path:
-        return await _in_thread(lambda: restore(mounts.dataset(), into, mounts=environment.input))
+        return await _in_thread(lambda: restore_model(mounts, into, environment))
 
     async def install_wheels() -> Path | None:
         return await _in_thread(lambda: install(mounts.dataset(), restored.value, environment.scratch))
@@ -134,18 +136,27 @@ def _add_sandboxes(
     return graph.add("sandboxes", lambda: hold(open_sandboxes(attempts.tools, hidden=hidden)))
 
 
+def restore_model(mounts: Mounts, into: Path, environment: KaggleEnvironment) -> Path:
+    """Restore the dataset, joined with an attached model, whose vocabulary is completed; returns `into`.
+
+    Raises: as `restore`.
+    """
+    restored = restore(mounts.dataset(), into, mounts=environment.input)
+    complete_vocabulary(restored / MODEL_FOLDER)
+    return restored
+
+
 def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:
     """Make the environment of the dataset's wheels; its Python, or None for the image's own if it holds no wheels.
 
-    It has the kit besides, for vLLM's processes.
+    After its own packages come those of the kit that runs, for vLLM's processes.
     Raises: InputError for another machine's wheels or what the installer refuses; StorageError if it cannot be written.
     """
     wheels = load_manifest(dataset).wheels
     if wheels is None:
         return None
     lock = restored / wheels.lock
-    kit_code = unpack_kit(restored, scratch / CODE_FOLDER)
-    return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(kit_code,))
+    return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(Path(kit.__file__).parents[1],))
 
 
 def check_wheels(manifest: Manifest, host: Host) -> None:

@@ -113,8 +113,8 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
 def serve(session: Session) -> None:
     """Answer the competition's problems. In the scored rerun this never returns.
 
-    Raises: in any other run, whose `submission.parquet` nobody scores, what the gateway raises, and EngineError with the
-    cause if no sample was drawn: Kaggle then calls the version failed, and it cannot be submitted.
+    Raises: in any other run, whose `submission.parquet` nobody scores, what the gateway raises, and EngineError with
+    the cause if no sample was drawn: Kaggle then calls the version failed, and it cannot be submitted.
     """
     if session.competition.is_closed:
         raise InputError("this session was served already; run the Prepare cell again")
