@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.choosing import add_model
+from kit.commands.choosing import add_model, add_model_source
 from kit.commands.progress import byte_bar
 from kit.commands.wheels import OUT as WHEELS
-from kit.commands.wheels import fetched_wheelhouse
-from kit.errors import InputError
+from kit.commands.wheels import fetched_wheelhouse, own_needs
+from kit.errors import InputError, MissingError
 from kit.kaggle.facts import DATASET_METADATA
+from kit.kaggle.upload.client import KaggleError
 
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
-    from kit.kaggle.dataset.manifest import Entry, Member
+    from kit.kaggle.dataset.manifest import Entry, ListedFile, Member
 
 _NO_WHEELS = "none"
 _SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
@@ -27,16 +29,12 @@ def add(commands: Any) -> None:
     build = commands.add_parser(
         "build",
         help="write the Kaggle dataset",
-        description="Write the kit's wheel, the model, wheels and a manifest as one flat folder that Kaggle accepts, "
-        "and list what entered it. Run again after an interruption, it goes on; after a change, only what has "
-        "changed is written.",
+        description="Write the kit's wheel, what it needs itself, the model, wheels and a manifest as one flat folder "
+        "that Kaggle accepts, and list what entered it. Run again after an interruption, it goes on; after a change, "
+        "only what has changed is written.",
     )
     add_model(build)
-    build.add_argument(
-        "--model-source", metavar="REF",
-        help="leave the model out; it is this Kaggle Model, owner/model/framework/variation/version, attached to "
-        "the notebook. With --model, too, the dataset knows its files",
-    )  # fmt: skip
+    add_model_source(build)
     build.add_argument(
         "--wheels", default=_NO_WHEELS, metavar="TARGET",
         help="put in the wheels of a target: kaggle-cp312, cpu, …; those that are missing are fetched "
@@ -68,9 +66,12 @@ def build_command(args: argparse.Namespace) -> int:
             args.out,
             model=model,
             model_source=args.model_source,
+            listing=() if args.model_source is None else _listing(args.model_source),
+            model_files=args.model_file,
             trm=args.trm,
             adapter=args.adapter,
             wheels=wheels,
+            needs=own_needs(),
             metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
             on_bytes=on_bytes,
         )
@@ -78,6 +79,18 @@ def build_command(args: argparse.Namespace) -> int:
     if model == assets.TINY_MODEL:
         print(f"{'note':>14}  its model is the shipped toy, which solves no olympiad problem: name yours with --model")
     return 0
+
+
+def _listing(ref: str) -> tuple[ListedFile, ...]:
+    """What the Kaggle Model holds, if Kaggle can be asked; a build without credentials goes on without it."""
+    from kit.kaggle.upload.model_listing import list_model
+
+    try:
+        return list_model(ref, environ=os.environ)
+    except (MissingError, KaggleError) as error:
+        problem = str(error).partition("\n")[0]
+        print(f"note: {ref} is not listed by Kaggle, so what it lacks is known only of a copy (--model): {problem}")
+        return ()
 
 
 def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
@@ -91,25 +104,31 @@ def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
 
 def _print(bundle: Bundle) -> None:
     from kit.kaggle.dataset.manifest import MANIFEST_NAME
-    from kit.kaggle.dataset.restoring import WHEELS_FOLDER
+    from kit.kaggle.dataset.restoring import NEEDS_FOLDER, WHEELS_FOLDER
 
     manifest = bundle.manifest
-    wheels: list[Entry | Member] = []
+    many: dict[str, list[Entry | Member]] = {NEEDS_FOLDER: [], WHEELS_FOLDER: []}  # their names stand in their locks
     for entry in manifest.entries:
         for each in entry.members or (entry,):
-            if each.path.startswith(f"{WHEELS_FOLDER}/"):  # two hundred, whose names stand in their lock
-                wheels.append(each)
+            folder = each.path.partition("/")[0]
+            if folder in many:
+                many[folder].append(each)
             else:
                 print(f"{each.size_bytes:>14,}  {each.sha256[:12]}  {each.file}")
-    if wheels:
-        print(f"{sum(each.size_bytes for each in wheels):>14,}  {'':12}  {len(wheels)} files in {WHEELS_FOLDER}/, "
-              f"listed in {MANIFEST_NAME}")  # fmt: skip
+    for folder, files in many.items():
+        if files:
+            size = f"{sum(each.size_bytes for each in files):>14,}"
+            print(f"{size}  {'':12}  {len(files)} files in {folder}/, listed in {MANIFEST_NAME}")
     for left in bundle.left_out:
         print(f"{'left out':>14}  {left.file}: {left.reason}")
     for link in bundle.followed:
         print(f"{'linked':>14}  {link.file} enters as {link.target}, from outside of its folder: is that meant?")
     if manifest.model_source is not None:
         print(f"{'not in it':>14}  the model: attach {manifest.model_source.ref} to the notebook")
+    if manifest.wheels is not None:
+        python = manifest.wheels.python
+        fix = "`import sys; sys.version` in a notebook tells; there is a target for each of 3.12 and 3.13"
+        print(f"{'note':>14}  its wheels are for Python {python}, which the notebook's image must have: {fix}")
     reused = f" ({bundle.num_reused} were there)" if bundle.num_reused else ""
     num_files = len(manifest.entries)
     print(f"{bundle.size_bytes:>14,}  bytes in {num_files} files{reused}, and the manifest: {bundle.folder}")

@@ -22,6 +22,19 @@ def add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_source(command: argparse.ArgumentParser) -> None:
+    """The options for a model that is attached as a Kaggle Model."""
+    command.add_argument(
+        "--model-source", metavar="REF",
+        help="leave the model out; it is this Kaggle Model, owner/model/framework/variation/version, attached to "
+        "the notebook. With --model, too, the dataset knows its files, and holds those that it lacks",
+    )  # fmt: skip
+    command.add_argument(
+        "--model-file", type=Path, action="append", default=[], metavar="FILE",
+        help="a file that enters the model's folder, beside its own or in the place of one; may be given again",
+    )  # fmt: skip
+
+
 def add_engine(command: argparse.ArgumentParser) -> None:
     """The option that names the engine."""
     command.add_argument(

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.choosing import add_engine, add_model, add_settings
+from kit.commands.choosing import add_engine, add_model, add_model_source, add_settings
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import count_bar
-from kit.commands.wheels import wheelhouse
+from kit.commands.wheels import own_needs, wheelhouse
+from kit.errors import MissingError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
+    from kit.kaggle.dataset.bundle import Wheelhouse
     from kit.kaggle.dry_run.outcome import Outcome
     from kit.kaggle.dry_run.report import Report
     from kit.kaggle.dry_run.run import DryRun
@@ -39,6 +41,7 @@ def add(commands: Any) -> None:
         help="an AIMO CSV, id,problem with or without answer (default: the shipped sample)",
     )  # fmt: skip
     add_model(dry_run)
+    add_model_source(dry_run)
     dry_run.add_argument(
         "--out",
         type=Path,
@@ -97,10 +100,13 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
     config = DryRunConfig(
         problems=args.problems,
         model=args.model,
+        model_source=args.model_source,
+        model_files=tuple(args.model_file),
         trm=args.trm,
         adapter=args.adapter,
         engine=args.engine,
         wheels=None if args.wheels is None else wheelhouse(args.wheels),
+        needs=_needs(console),
         out=args.out,
         rerun=not args.interactive,
         changes=choices.changes,
@@ -111,6 +117,15 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
     )
     with choices.located():
         return lay_out(config, tell=lambda text: console.print(text, soft_wrap=True))
+
+
+def _needs(console: Any) -> Wheelhouse | None:
+    """What the kit itself needs; where no index is reached, this Python has the same, and a dry run goes on with it."""
+    try:
+        return own_needs()
+    except MissingError as error:
+        console.print(f"note: the kit's own needs are taken from this Python, and not from the dataset: {error}")
+        return None
 
 
 def _perform_all(dry_runs: Sequence[DryRun], gold: Mapping[str, int], console: Any) -> int:

@@ -29,6 +29,10 @@ def add(commands: Any) -> None:
         "--scratch", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
         help="for temporary files (default: %(default)s)",
     )  # fmt: skip
+    verify.add_argument(
+        "--model-source", metavar="REF",
+        help="the Kaggle Model that you are going to attach: is the dataset built for this very version?",
+    )  # fmt: skip
     verify.set_defaults(run=verify_command)
 
 
@@ -39,12 +43,14 @@ def verify_command(args: argparse.Namespace) -> int:
     for folder in (args.dataset, args.scratch):
         if not folder.is_dir():
             raise MissingError(f"{folder}: no such folder")
-    return print_checks(str(args.dataset), checks_of(args.dataset, scratch=args.scratch))
+    return print_checks(
+        str(args.dataset), checks_of(args.dataset, scratch=args.scratch, model_source=args.model_source)
+    )
 
 
-def checks_of(folder: Path, *, scratch: Path) -> tuple[Check, ...]:
+def checks_of(folder: Path, *, scratch: Path, model_source: str | None = None) -> tuple[Check, ...]:
     """Every check of the dataset that is in this folder, or mounted below it; shows a progress bar."""
     from kit.kaggle.checks.dataset import verify_folder
 
     with byte_bar("hashing") as on_bytes:
-        return verify_folder(folder, scratch=scratch, environ=os.environ, on_bytes=on_bytes)
+        return verify_folder(folder, scratch=scratch, environ=os.environ, model_source=model_source, on_bytes=on_bytes)

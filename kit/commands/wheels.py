@@ -61,17 +61,28 @@ def check_command(args: argparse.Namespace) -> int:
 
 def wheelhouse(target: str, folder: Path | None = None) -> Wheelhouse:
     """The wheels of a target, in `folder` or where `kit wheels fetch` puts them."""
-    from kit.checkout import SOURCE
+    from kit.checkout import PROJECT
     from kit.kaggle.dataset.bundle import Wheelhouse
     from kit.kaggle.wheels.lockfile import lock_path
 
-    return Wheelhouse(lock_path(SOURCE / "wheels", target), folder or OUT / target)
+    return Wheelhouse(lock_path(PROJECT / "wheels", target), folder or OUT / target)
 
 
 def fetched_wheelhouse(target: str, folder: Path) -> Wheelhouse:
     """The same, those that are missing fetched."""
     _fetch(target, folder)
     return wheelhouse(target, folder)
+
+
+def own_needs() -> Wheelhouse:
+    """What the kit itself needs, for every dataset; wheels that are missing are fetched."""
+    from kit.kaggle.wheels.committed import KIT_TARGET, current_lock
+    from kit.kaggle.wheels.fetch import ensure
+    from kit.kaggle.wheels.index import configured_index
+
+    needs = wheelhouse(KIT_TARGET)
+    ensure(current_lock(KIT_TARGET), needs.folder, configured_index)
+    return needs
 
 
 def _add_step(steps: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

@@ -53,7 +53,9 @@ INPUT, WORKING, SCRATCH = "input", "working", "tmp"
 LIBRARIES = ("lib/kagglegym", "lib")
 """Below the root, first on PYTHONPATH: they come before what a venv installs (seen)."""
 DATASETS, COMPETITIONS = "datasets/{owner}/{slug}", "competitions/{slug}"
-"""Below the inputs, since January to March 2026; before, both were right below by their slug alone (seen)."""
+MODELS = "models/{ref}"
+"""Below the inputs, since January to March 2026; before, all were right below by their slug alone, a
+model by its ref without the owner (seen)."""
 KERNEL_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"
 """Interactive or Batch, in every notebook (seen)."""
 

@@ -16,7 +16,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from kit.engines.text.chat import render
 from kit.errors import KitError
 from kit.sampling import Message, Prompt
 
@@ -72,6 +71,7 @@ def _begin(step: Step) -> None:
 
 def _main(folder: Path, *, limit_s: float) -> None:
     _begin(Step.IMPORT)
+    from kit.engines.text.chat import render  # here, because jinja2 comes with transformers
     from kit.engines.transformers.loading import load_tokenizer
 
     _begin(Step.LOAD)

@@ -13,28 +13,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.engines.text.rehearsal import LIMIT_S
+from kit.engines.text.vocabulary import complete_vocabulary
 from kit.errors import InputError, KitError
 from kit.json_text import read_json
+from kit.kaggle.checks.listing import check_listing, check_ref_built_for
 from kit.kaggle.checks.machine import Machine, check_machine, needs
 from kit.kaggle.checks.model import check_adapter, check_chat, check_model, check_trm
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.integrity import REBUILD, check_dataset, check_files
-from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, ModelSource, WheelSet, load_manifest
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, WheelSet, load_manifest
 from kit.kaggle.dataset.mounted import place_of
 from kit.kaggle.dataset.restoring import (
     ADAPTER_FOLDER,
     MODEL_FOLDER,
+    NEEDS_FOLDER,
     TRM_FOLDER,
     WHEELS_FOLDER,
-    link_model,
+    join_model,
     restore_files,
 )
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.facts import DATASET_METADATA, KERNEL_VARIABLE
 from kit.kaggle.findings import Check, Finding, error, lowered, warning
 from kit.kaggle.transfer import sha256_of
-from kit.kaggle.wheels.closure import check
-from kit.kaggle.wheels.lockfile import load_lock
+from kit.kaggle.wheels.closure import check, damaged
+from kit.kaggle.wheels.committed import KIT_TARGET
+from kit.kaggle.wheels.lockfile import load_lock, lock_path
 from kit.kaggle.wheels.target import Target
 
 
@@ -59,9 +63,12 @@ def verify_folder(
     *,
     scratch: Path,
     environ: Mapping[str, str],
+    model_source: str | None = None,
     on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
 ) -> tuple[Check, ...]:
     """All checks of the dataset that is in this folder, or mounted below it, for the machine that this is.
+
+    model_source: the Kaggle Model that is going to be attached, to be compared with the one that it was built for.
 
     Raises: MissingError or InputError where there is no dataset, or more than one.
     """
@@ -73,7 +80,11 @@ def verify_folder(
         is_kaggle=KERNEL_VARIABLE in environ or environment.is_rerun,
         machine=Machine.here(scratch),
     )
-    return verify(dataset, site, on_bytes=on_bytes)
+    checks = verify(dataset, site, on_bytes=on_bytes)
+    if model_source is None:
+        return checks
+    found = tuple(check_ref_built_for(load_manifest(dataset), model_source))
+    return (*checks, Check(name="attached", detail=model_source, findings=found))
 
 
 def verify(
@@ -126,39 +137,46 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
         finding = Finding.of(fault, file=str(dataset), fix=REBUILD)
         return (Check(name="restored", detail="wheels and model were not looked at", findings=(finding,)),)
     num_files = len(tuple(manifest.paths()))
-    checks = [Check(name="restored", detail=f"{num_files} files under their own names")]
+    checks = [Check(name="restored", detail=f"{num_files} files under their own names"), _check_needs(scratch)]
     if manifest.model_source is not None:
-        checks.append(_check_attached(manifest.model_source, at, scratch / MODEL_FOLDER))
-    if (scratch / MODEL_FOLDER).is_dir():
+        checks.append(_check_attached(manifest, manifest.model_source, at, scratch))
+    if manifest.model_source is None or (scratch / MODEL_FOLDER / "config.json").is_file():
         checks += _check_models(scratch, chat_limit_s=at.chat_limit_s)
     target = None
     if manifest.wheels is not None:
         wheels, target = _check_wheels(manifest.wheels, scratch)
         checks.append(wheels)
     else:
-        checks.append(Check(name="wheels", detail="none: the image must have every package, or build with --wheels"))
+        detail = "none: the image must have the model's packages, or build with --wheels"
+        checks.append(Check(name="wheels", detail=detail))
     packed_bytes = sum(member.size_bytes for entry in manifest.entries for member in entry.members)
     machine = check_machine(at.machine, needs(scratch, packed_bytes=packed_bytes, target=target))
     return (*checks, *(machine if at.is_kaggle else map(lowered, machine)))
 
 
-def _check_attached(source: ModelSource, at: Site, into: Path) -> Check:
-    """Whether the Kaggle Model is attached, and holds what was recorded; links it."""
+def _check_attached(manifest: Manifest, source: ModelSource, at: Site, restored: Path) -> Check:
+    """Whether the Kaggle Model is attached, and holds what was listed; joins it. Without it, what it will lack."""
+    prefix = f"{MODEL_FOLDER}/"
+    own = {path.removeprefix(prefix) for path in manifest.paths() if path.startswith(prefix)}
     try:
-        link_model(source, at.mounts, into)
+        join_model(manifest, source, at.mounts, restored)
     except KitError as fault:
         fix = f"add {source.ref} to the notebook's inputs"
         check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, fix=fix),))
-        return check if at.is_kaggle else lowered(check)
+        check = check if at.is_kaggle else lowered(check)
+        return replace(check, findings=(*check.findings, *check_listing(source, own)))
     fix = f"attach {source.ref} itself, or build the dataset with the model that is attached"
-    attached = [place_of(file, (into / file.file).resolve(), file, None, file.file) for file in source.files]
-    found = check_files(into, attached)
-    findings = tuple(replace(each, fix=fix) for each in found)
-    return Check(name="Kaggle Model", detail=f"{source.ref}, {len(source.files)} files compared", findings=findings)
+    files = [file for file in source.files if file.sha256 is not None and file.file not in own]
+    whole = [Entry(file.file, file.file, file.size_bytes, file.sha256 or "") for file in files]
+    into = restored / MODEL_FOLDER
+    found = check_files(into, [place_of(each, (into / each.file).resolve(), each, None, each.file) for each in whole])
+    detail = f"{source.ref}, {len(files)} files compared"
+    return Check(name="Kaggle Model", detail=detail, findings=tuple(replace(each, fix=fix) for each in found))
 
 
 def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Check]:
     model, trm, adapter = (restored / name for name in (MODEL_FOLDER, TRM_FOLDER, ADAPTER_FOLDER))
+    complete_vocabulary(model)  # as the notebook does
     shards = sorted(model.glob("*.safetensors"))
     detail = f"{len(shards)} shards, {sum(path.stat().st_size for path in shards):,} bytes"
     found = Check(name="model", detail=detail, findings=_relative(check_model(model), restored))
@@ -172,6 +190,21 @@ def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Che
         yield Check(
             name="adapter", detail="for this very model", findings=_relative(check_adapter(adapter, model), restored)
         )
+
+
+def _check_needs(restored: Path) -> Check:
+    """Whether the kit has all that it needs itself, which Kaggle's image has not."""
+    lock_file = lock_path(restored / NEEDS_FOLDER, KIT_TARGET)
+    try:
+        lock = load_lock(lock_file)
+    except KitError:
+        problem = "the kit's own needs are not in it, and Kaggle's image has not all of them (trio, for one)"
+        finding = error(NEEDS_FOLDER, problem, "build the dataset again with `kit build`, and upload it again")
+        return Check(name="needs", detail="none", findings=(finding,))
+    findings = tuple(error(lock_file.name, fault, REBUILD) for fault in damaged(lock, lock_file.parent))
+    return Check(
+        name="needs", detail=f"{len(lock.wheels)} wheels of pure Python, for the kit itself", findings=findings
+    )
 
 
 def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | None]:

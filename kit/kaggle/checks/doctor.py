@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from kit.checkout import SOURCE
+from kit.checkout import PROJECT
 from kit.engines.vllm.server.diagnosis import diagnose, read_capacity
 from kit.errors import EngineError, InputError, MissingError
 from kit.kaggle.checks.machine import Machine, Needs, check_machine
@@ -109,7 +109,7 @@ async def _confinement() -> Confinement | None:
         return pool.confinement
 
 
-def locks(*, project: Path = SOURCE) -> Check:
+def locks(*, project: Path = PROJECT) -> Check:
     """Whether every lock is as young as what it was made from."""
     names = sorted(path.name.split(".")[1] for path in (project / "wheels").glob(lock_path(Path(), "*").name))
     findings = []

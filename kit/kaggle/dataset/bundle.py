@@ -1,4 +1,4 @@
-"""The dataset: the kit's wheel, the model, wheels and a manifest, as one flat folder that Kaggle accepts.
+"""The dataset: the kit's wheel, what it needs itself, the model, wheels and a manifest, as one flat folder for Kaggle.
 
 In: a model's folder, or the name of a Kaggle Model that stays out; if wanted a recursive model and a wheelhouse. Out:
 the folder, and what did not enter. The same inputs give the same bytes. All that can be checked is checked before
@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,18 +29,29 @@ from kit.kaggle.dataset.contents import (
     Contents,
     Followed,
     LeftOut,
+    added_contents,
     check_kit_wheel,
     model_contents,
     source_of,
     wheel_contents,
 )
 from kit.kaggle.dataset.handle import NOBODY, DatasetHandle
-from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, Member, ModelSource, WheelSet, load_manifest
+from kit.kaggle.dataset.manifest import (
+    MANIFEST_NAME,
+    Entry,
+    ListedFile,
+    Manifest,
+    ModelSource,
+    WheelSet,
+    load_manifest,
+)
+from kit.kaggle.dataset.model_source import files_besides, model_source_of
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.dataset.packing import Piece, pack
-from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER
+from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, NEEDS_FOLDER, TRM_FOLDER, WHEELS_FOLDER
+from kit.kaggle.dataset.wheel_output import wheel_set
 from kit.kaggle.dataset.writing import Record, reuse, write
-from kit.kaggle.transfer import check_space, sha256_of
+from kit.kaggle.transfer import check_space
 from kit.kaggle.wheels.lockfile import load_lock
 from kit.lock import held
 
@@ -53,10 +62,14 @@ PLACEHOLDER = DatasetHandle(owner=NOBODY)
 
 @dataclass(frozen=True, slots=True)
 class Wheelhouse:
-    """A folder of fetched wheels, and the lock that names those which enter."""
+    """A folder of fetched wheels, and the lock that names those which enter.
+
+    source: the notebook, `owner/slug`, whose output holds the wheels; then of these the lock alone enters.
+    """
 
     lock: Path
     folder: Path
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +78,12 @@ class _Plan:
 
     model: Path | None
     model_source: str | None
+    listing: tuple[ListedFile, ...]
+    model_files: tuple[Path, ...]
     trm: Path | None
     adapter: Path | None
     wheels: Wheelhouse | None
+    needs: Wheelhouse | None
     metadata: DatasetHandle
 
 
@@ -92,9 +108,12 @@ def build(
     *,
     model: Path | None = None,
     model_source: str | None = None,
+    listing: Sequence[ListedFile] = (),
+    model_files: Sequence[Path] = (),
     trm: Path | None = None,
     adapter: Path | None = None,
     wheels: Wheelhouse | None = None,
+    needs: Wheelhouse | None = None,
     metadata: DatasetHandle = PLACEHOLDER,
     on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
 ) -> Bundle:
@@ -102,14 +121,27 @@ def build(
 
     model: a Hugging Face folder; enters, unless `model_source` names the same model as a Kaggle Model
     (`owner/model/framework/variation/version`), which is then attached to the notebook instead; then the folder only
-    tells what that is to hold. trm: a recursive model for this very `model`, as kit.trm saves it.
-    adapter: a LoRA for it, as peft saves it; not both.
+    tells what that is to hold. listing: what Kaggle says that it holds; files of the folder that it lacks enter.
+    model_files: single files that enter the model's folder, in the place of its own of the same names.
+    trm: a recursive model for this very `model`, as kit.trm saves it. adapter: a LoRA for it, as peft saves it; not
+    both.
+    needs: what the kit itself needs, of pure Python; without it the image must have it, which Kaggle's has not.
     metadata: what dataset-metadata.json says, for whoever uploads with Kaggle's own command.
     on_bytes: told, from any thread, how many more bytes are there, and of how many in all.
     Raises: MissingError or InputError for a model or wheel that could not be used, a secret, or what is too large for
     Kaggle; InputError if `out` holds anything but a build; StorageError if it cannot be written.
     """
-    plan = _Plan(model=model, model_source=model_source, trm=trm, adapter=adapter, wheels=wheels, metadata=metadata)
+    plan = _Plan(
+        model=model,
+        model_source=model_source,
+        listing=tuple(listing),
+        model_files=tuple(model_files),
+        trm=trm,
+        adapter=adapter,
+        wheels=wheels,
+        needs=needs,
+        metadata=metadata,
+    )
     _check_plan(plan)
     _check_out(out)
     with tempfile.TemporaryDirectory() as scratch:
@@ -191,16 +223,21 @@ def _check_out(out: Path) -> None:
 
 
 def _contents(plan: _Plan) -> Contents:
-    contents = Contents(())
-    if plan.model is not None and plan.model_source is None:
-        contents += model_contents(MODEL_FOLDER, plan.model)
+    added = added_contents(MODEL_FOLDER, plan.model_files)
+    contents = added
+    if plan.model is not None:
+        names, whole = {source.path for source in added.sources}, model_contents(MODEL_FOLDER, plan.model)
+        sources = whole.sources if plan.model_source is None else files_besides(whole.sources, plan.listing)
+        contents += replace(whole, sources=tuple(each for each in sources if each.path not in names))
     if plan.trm is not None:
         contents += model_contents(TRM_FOLDER, plan.trm)
     if plan.adapter is not None:
         contents += model_contents(ADAPTER_FOLDER, plan.adapter)
-    if plan.wheels is not None:
-        lock = load_lock(plan.wheels.lock)
-        contents += wheel_contents(WHEELS_FOLDER, lock, plan.wheels.lock, plan.wheels.folder)
+    for folder, wheels in ((NEEDS_FOLDER, plan.needs), (WHEELS_FOLDER, plan.wheels)):
+        if wheels is not None and wheels.source is not None:
+            contents += Contents((source_of(f"{folder}/{wheels.lock.name}", wheels.lock),))
+        elif wheels is not None:
+            contents += wheel_contents(folder, load_lock(wheels.lock), wheels.lock, wheels.folder)
     return contents
 
 
@@ -239,7 +276,7 @@ def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:
         commit=commit(),
         entries=entries,
         wheels=None if plan.wheels is None else _wheel_set(plan.wheels),
-        model_source=None if plan.model_source is None else _model_source(plan.model_source, plan.model),
+        model_source=None if plan.model_source is None else _model_source(plan, plan.model_source),
         metadata_sha256=hashlib.sha256(metadata).hexdigest(),
     )
     manifest.save(folder)
@@ -247,27 +284,12 @@ def _finish(folder: Path, plan: _Plan, entries: tuple[Entry, ...]) -> Manifest:
 
 
 def _wheel_set(wheels: Wheelhouse) -> WheelSet:
-    lock = load_lock(wheels.lock)
-    return WheelSet(
-        target=lock.target.name,
-        python=lock.target.python,
-        glibc=lock.target.glibc,
-        cuda=lock.target.cuda,
-        lock=f"{WHEELS_FOLDER}/{wheels.lock.name}",
-        versions=tuple(f"{wheel.name}=={wheel.version}" for wheel in lock.wheels),
-    )
+    return wheel_set(load_lock(wheels.lock), wheels.lock.name, source=wheels.source)
 
 
-def _model_source(ref: str, model: Path | None) -> ModelSource:
-    """What the Kaggle Model is expected to hold: the files of the folder at hand, which are hashed in parallel."""
-    sources = model_contents(MODEL_FOLDER, model).sources if model is not None else ()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(sha256_of, (source.file for source in sources)))
-    files = tuple(
-        Member(path=source.path, file=source.file.name, size_bytes=source.size_bytes, sha256=sha256, offset_bytes=0)
-        for source, sha256 in zip(sources, hashes, strict=True)
-    )
-    return ModelSource(ref=ref, files=files)
+def _model_source(plan: _Plan, ref: str) -> ModelSource:
+    sources = model_contents(MODEL_FOLDER, plan.model).sources if plan.model is not None else ()
+    return model_source_of(ref, sources, plan.listing, without={file.name for file in plan.model_files})
 
 
 def _replace(target: Path, folder: Path, work: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -108,6 +108,24 @@ def model_contents(name: str, folder: Path) -> Contents:
         if _leaves(file, folder):
             followed.append(Followed(file, file.resolve()))
     return Contents(tuple(entering), tuple(left_out), tuple(followed))
+
+
+def added_contents(name: str, files: Sequence[Path]) -> Contents:
+    """Single files that shall lie in a model's folder, below `name`.
+
+    Raises: MissingError or InputError for one that is not there, is of no use there, or holds a secret.
+    """
+    for file in files:
+        if not file.is_file():
+            raise MissingError(f"{file}: no such file; name one that the model lacks")
+        if reason := _reason_to_leave(file):
+            raise InputError(f"{file}: cannot be added to the model: {reason}")
+        if file.suffix != _WEIGHTS:
+            with file.open("rb") as content:
+                _check_content(file, content)
+    return Contents(
+        tuple(sorted((source_of(f"{name}/{file.name}", file) for file in files), key=lambda each: each.path))
+    )
 
 
 def wheel_contents(name: str, lock: Lock, lock_file: Path, folder: Path) -> Contents:

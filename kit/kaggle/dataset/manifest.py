@@ -23,6 +23,8 @@ from kit.errors import InputError, MissingError
 from kit.json_text import read_json
 
 MANIFEST_NAME = "kit-manifest.json"
+WHEELS_MANIFEST_NAME = "kit-wheels.json"
+"""Of wheels alone, which a notebook of `kit push-wheels` left as its output."""
 FORMAT = 1
 _DIGEST = "digest"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -55,7 +57,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelSet:
-    """The wheels in a dataset and the machine they are for. lock: the lock's path. versions: `name==version`."""
+    """The wheels of a dataset and the machine they are for. lock: the lock's path. versions: `name==version`.
+
+    source: the notebook, `owner/slug`, whose output holds them; None if the dataset does.
+    """
 
     target: str
     python: str
@@ -63,17 +68,28 @@ class WheelSet:
     cuda: str | None
     lock: str
     versions: tuple[str, ...]
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFile:
+    """A file of a Kaggle Model. file: its name. sha256: if the builder had it."""
+
+    file: str
+    size_bytes: int
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
     """A model that stays out of the dataset and is attached as a Kaggle Model.
 
-    ref: `owner/model/framework/variation/version`. files: what it holds, if the builder had it; offsets are 0.
+    ref: `owner/model/framework/variation/version`. files: what it holds, as it was listed when it was named; none if
+    nobody could list it. The dataset's own files in the model's folder come besides, and in the place of its own.
     """
 
     ref: str
-    files: tuple[Member, ...] = ()
+    files: tuple[ListedFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +111,18 @@ class Manifest:
         for entry in self.entries:
             yield from (member.path for member in entry.members) if entry.members else (entry.path,)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, name: str = MANIFEST_NAME) -> None:
         """Write the manifest into `folder`; the same content always gives the same bytes."""
-        (folder / MANIFEST_NAME).write_bytes(_rendered({"format": FORMAT, **asdict(self)}))
+        (folder / name).write_bytes(_rendered({"format": FORMAT, **asdict(self)}))
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """The manifest of the dataset in `folder`.
+def load_manifest(folder: Path, *, name: str = MANIFEST_NAME) -> Manifest:
+    """The manifest of the dataset, or of the wheels, in `folder`.
 
     Raises: MissingError if there is none; InputError if it is not one of this kit's, or names a file
     outside the dataset.
     """
-    path = folder / MANIFEST_NAME
+    path = folder / name
     try:
         content = read_json(path.read_bytes())
     except FileNotFoundError:
@@ -141,13 +157,20 @@ def _parse(path: Path, content: Any) -> Manifest:
         raise InputError(f"{path}: incomplete ({error}); build the dataset again") from None
     every: list[Entry | Member] = list(manifest.entries)
     every += [member for entry in manifest.entries for member in entry.members]
-    every += manifest.model_source.files if manifest.model_source is not None else ()
     for file in every:
-        if _leads_out(file.path) or PurePosixPath(file.file).name != file.file or "\0" in file.path + file.file:
-            raise InputError(f"{path}: {file.path!r} leads out of the dataset; do not use this dataset")
-        if type(file.size_bytes) is not int or file.size_bytes < 0 or not _SHA256.fullmatch(file.sha256):
-            raise InputError(f"{path}: size or SHA-256 of {file.path!r} is none; build the dataset again")
+        _check_file(path, file.path, file)
+    for listed in manifest.model_source.files if manifest.model_source is not None else ():
+        _check_file(path, listed.file, listed)
     return manifest
+
+
+def _check_file(manifest: Path, path: str, file: Entry | Member | ListedFile) -> None:
+    """Refuse a name that leads out of the dataset, and what is no size or hash. path: where the file belongs."""
+    if _leads_out(path) or PurePosixPath(file.file).name != file.file or "\0" in path + file.file:
+        raise InputError(f"{manifest}: {path!r} leads out of the dataset; do not use this dataset")
+    is_hash = (isinstance(file, ListedFile) and file.sha256 is None) or _SHA256.fullmatch(file.sha256 or "")
+    if type(file.size_bytes) is not int or file.size_bytes < 0 or not is_hash:
+        raise InputError(f"{manifest}: size or SHA-256 of {path!r} is none; build the dataset again")
 
 
 def _manifest(content: Mapping[str, Any]) -> Manifest:
@@ -160,7 +183,8 @@ def _manifest(content: Mapping[str, Any]) -> Manifest:
             for entry in content["entries"]
         ),
         wheels=wheels and WheelSet(**{**wheels, "versions": tuple(wheels["versions"])}),
-        model_source=source and ModelSource(ref=source["ref"], files=tuple(Member(**each) for each in source["files"])),
+        model_source=source
+        and ModelSource(ref=source["ref"], files=tuple(ListedFile(**each) for each in source["files"])),
         metadata_sha256=content.get("metadata_sha256"),
     )
 

@@ -1,4 +1,4 @@
-"""Where the files of a dataset are, whatever Kaggle made of it; and where a model that is attached by itself lies.
+"""Where the files of a dataset are, whatever Kaggle made of it.
 
 In: a mounted dataset and its manifest. Out: a place for every original file, or that there is none. Archives are met
 both packed and unpacked, the latter in a folder of any name or right among the other files (docs/kaggle.md#datasets).
@@ -7,15 +7,14 @@ Nothing is read but names and sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.errors import InputError, MissingError
+from kit.errors import InputError
 from kit.kaggle.dataset.folders import walk
-from kit.kaggle.dataset.manifest import Entry, Manifest, Member, ModelSource
+from kit.kaggle.dataset.manifest import Entry, Manifest, Member
 from kit.kaggle.facts import MODEL_REF, name_on_kaggle
-from kit.kaggle.transfer import sha256_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,32 +55,6 @@ def check_ref(ref: str) -> None:
     if not MODEL_REF.fullmatch(ref):
         expected = "owner/model/framework/variation/version, as the model's page shows it"
         raise InputError(f"model source must be {expected}, got {ref!r}")
-
-
-def find_model(mounts: Path, source: ModelSource) -> Path:
-    """The folder of an attached Kaggle Model, under either of Kaggle's mount layouts.
-
-    It is known by its files, if the manifest lists them, else by its path; of several fits by files, one that fits by
-    path too is taken. Raises: MissingError if there is none.
-    """
-    folders = sorted({path.parent for path in files_below(mounts) if path.name == "config.json"})
-    named = [folder for folder in folders if _is_named(folder, source.ref)]
-    fitting = [folder for folder in (*named, *folders) if _holds(folder, source.files)] if source.files else named
-    if fitting:
-        return fitting[0]
-    if named:
-        lack = next(_lacks(named[0], source.files), None)
-        file = named[0] / ("config.json" if lack is None else lack.file)
-        raise MissingError(f"{file}: not the file the dataset was built for; attach {source.ref} itself")
-    raise MissingError(f"{mounts}: no Kaggle Model {source.ref} is attached; add it to the notebook's inputs")
-
-
-def _lacks(folder: Path, files: Sequence[Member]) -> Iterator[Member]:
-    """The files that `folder` does not hold in the size that is recorded."""
-    for file in files:
-        path = folder / file.file
-        if not path.is_file() or path.stat().st_size != file.size_bytes:
-            yield file
 
 
 class _Index:
@@ -131,18 +104,3 @@ def place_of(
         file_sha256=whole.sha256,
         expected=expected,
     )
-
-
-def _is_named(folder: Path, ref: str) -> bool:
-    """Whether the path holds model/framework/variation/version in a row; Kaggle writes frameworks in either case."""
-    wanted = [part.casefold() for part in ref.split("/")[1:]]
-    parts = [part.casefold() for part in folder.parts]
-    return any(parts[begin : begin + len(wanted)] == wanted for begin in range(len(parts)))
-
-
-def _holds(folder: Path, files: Sequence[Member]) -> bool:
-    """Whether a folder holds the recorded files, by their sizes and by its config's content."""
-    if next(_lacks(folder, files), None) is not None:
-        return False
-    config = next((file for file in files if file.file == "config.json"), None)
-    return config is not None and sha256_of(folder / "config.json") == config.sha256

@@ -27,7 +27,7 @@ from kit.errors import InputError, cannot_write
 from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
 from kit.kaggle.dataset.handle import DEFAULT_SLUG
-from kit.kaggle.dataset.manifest import MANIFEST_NAME
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.notebook.outages import Outage, outages_in
@@ -61,6 +61,10 @@ class Layout(StrEnum):
         new = facts.DATASETS.format(owner="you", slug=DEFAULT_SLUG)
         return inputs / (new if self is Layout.NEW else DEFAULT_SLUG)
 
+    def model(self, inputs: Path, ref: str) -> Path:
+        """A Kaggle Model's folder."""
+        return inputs / (facts.MODELS.format(ref=ref) if self is Layout.NEW else ref.partition("/")[2])
+
     def competition(self, inputs: Path) -> Path:
         """The competition's folder."""
         new = facts.COMPETITIONS.format(slug=facts.COMPETITION)
@@ -72,9 +76,11 @@ class DryRunConfig:
     """What to run.
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
-    trm: a recursive model for it; None: an engine that needs one gets an untrained one. adapter: a LoRA for it. engine:
-    as `--engine` names it.
+    model_source: the Kaggle Model as which it is mounted; None puts it into the dataset. model_files: that the dataset
+    holds for it. trm: a recursive model for it; None: an engine that needs one gets an untrained one.
+    adapter: a LoRA for it. engine: as `--engine` names it.
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
+    needs: of the kit itself, as every dataset for Kaggle holds them; None takes those of this Python, too.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
     num_runs: the competition scores two, whose seeds differ. seed: of every run, whose samples are then counted in
@@ -83,10 +89,13 @@ class DryRunConfig:
 
     problems: Path
     model: Path
+    model_source: str | None = None
+    model_files: tuple[Path, ...] = ()
     trm: Path | None = None
     adapter: Path | None = None
     engine: str = "transformers"
     wheels: Wheelhouse | None = None
+    needs: Wheelhouse | None = None
     out: Path
     rerun: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -186,7 +195,16 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
-    bundle = build(out / "dataset", model=run.model, trm=trm, adapter=run.adapter, wheels=run.wheels)
+    bundle = build(
+        out / "dataset",
+        model=run.model,
+        model_source=run.model_source,
+        model_files=run.model_files,
+        trm=trm,
+        adapter=run.adapter,
+        wheels=run.wheels,
+        needs=run.needs,
+    )
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,
@@ -213,6 +231,8 @@ def _dry_run(
 ) -> DryRun:
     root = folder / "kaggle"
     test_csv = _mount(dataset, problems, root, run.layout)
+    if run.model_source is not None:
+        _mount_model(dataset, run.model, run.layout.model(root / facts.INPUT, run.model_source))
     command = _command(folder, root, rerun_csv=test_csv if run.rerun else None)
     return DryRun(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
 
@@ -309,3 +329,15 @@ def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layou
     except OSError as error:
         raise cannot_write(root, error) from error
     return test_csv
+
+
+def _mount_model(dataset: Path, model: Path, into: Path) -> None:
+    """Lay the files of the Kaggle Model out, by links: those that the dataset was built for, and no others."""
+    source = load_manifest(dataset).model_source
+    assert source is not None  # lay_out built it so
+    try:
+        into.mkdir(parents=True)
+        for file in source.files:
+            (into / file.file).symlink_to((model / file.file).resolve())
+    except OSError as error:
+        raise cannot_write(into, error) from error

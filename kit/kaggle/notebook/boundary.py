@@ -132,6 +132,15 @@ class Competition:
         self.solutions.append(solution)
         return solution
 
+    def check_sampled(self) -> None:
+        """Raise EngineError with the cause if every problem so far was answered, and none of them by a sample."""
+        if not self.solutions or any(solution.num_samples for solution in self.solutions):
+            return
+        raise EngineError(
+            f"no sample was ever drawn, so that every answer is a guess: {self.solutions[0].guess}; fix that and run "
+            "the notebook again, for this version is not worth a submission"
+        )
+
     def _ask_solver(self, problem: Problem) -> Solution:
         solver = self._loaded_solver()
         self._is_stuck = self._is_stuck and not self._loop.answers(within_s=_GLANCE_S)
@@ -188,9 +197,10 @@ class Competition:
     def _past_answer(self, problem: Problem, otherwise: Solution) -> Solution | None:
         """What an earlier process's samples lead to, if there are any and their texts can be read soon."""
         answer = partial(self._past.answer, problem, otherwise.reason, seconds=otherwise.seconds)
+        found: Solution | None = None
         with contained(f"{problem.id}, what the journal knows"):
-            return self._reader.do(answer, within_s=ANSWER_S)
-        return None
+            found = self._reader.do(answer, within_s=ANSWER_S)
+        return found
 
     @property
     def _has_failed(self) -> bool:

@@ -1,24 +1,19 @@
-"""The engine over a restored dataset: its weights in order, its kit for another process, and the opening of it.
+"""The engine over a restored dataset: its weights in order, and the opening of it.
 
 In: where the dataset was restored, and the Python of the environment made from its wheels. Out: an engine to enter.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
-import zipfile
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from kit.engines.vllm.server.supervision import OnNews, nobody
-from kit.errors import MissingError
 from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER
 from kit.recipes.attempts import AttemptsConfig, EngineConfig
 from kit.recipes.opening import open_model
 from kit.sampling import Engine
-
-CODE_FOLDER = "kit-code"
 
 
 def weight_files(restored: Path, config: EngineConfig) -> tuple[Path, ...]:
@@ -50,17 +45,3 @@ def open_restored(
         scratch=scratch,
         on_news=on_news,
     )
-
-
-def unpack_kit(restored: Path, into: Path) -> Path:
-    """The kit of a restored dataset as a folder of packages, for an environment to borrow.
-
-    Raises: MissingError where the dataset holds no wheel of the kit.
-    """
-    wheel = next(restored.glob("mathllm_kit-*.whl"), None)
-    if wheel is None:
-        raise MissingError(f"{restored}: no wheel of the kit; build and upload the dataset again")
-    shutil.rmtree(into, ignore_errors=True)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(into)
-    return into

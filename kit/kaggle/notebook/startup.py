@@ -21,18 +21,21 @@ from typing import TypeVar
 
 import trio
 
+import kit
 from kit.budget import Clock
+from kit.engines.text.vocabulary import complete_vocabulary
 from kit.engines.vllm.server.supervision import OnNews, ServerNews
 from kit.errors import EngineError, KitError
 from kit.interpreter import Interpreters
-from kit.kaggle.dataset.manifest import load_manifest
-from kit.kaggle.dataset.restoring import restore
+from kit.kaggle.dataset.manifest import Manifest, load_manifest
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, restore
 from kit.kaggle.environment import KaggleEnvironment, Mounts
-from kit.kaggle.notebook.engine import CODE_FOLDER, open_restored, unpack_kit, weight_files
+from kit.kaggle.notebook.engine import open_restored, weight_files
 from kit.kaggle.notebook.outages import EngineNews
 from kit.kaggle.notebook.prefetch import Prefetched, read_ahead
 from kit.kaggle.notebook.startup_graph import StartupGraph, Step, Timing
-from kit.kaggle.wheels.install import install_from
+from kit.kaggle.wheels.install import Host, check_host, install_from
+from kit.kaggle.wheels.target import Target
 from kit.recipes.attempts import AttemptsConfig, Kind
 from kit.recipes.opening import as_kind, open_sandboxes, resolved_kind
 from kit.sampling import Engine, shown
@@ -114,7 +117,7 @@ def _add_engine(
     into = environment.scratch / RESTORED_FOLDER
 
     async def restore_dataset() -> Path:
-        return await _in_thread(lambda: restore(mounts.dataset(), into, mounts=environment.input))
+        return await _in_thread(lambda: restore_model(mounts, into, environment))
 
     async def install_wheels() -> Path | None:
         return await _in_thread(lambda: install(mounts.dataset(), restored.value, environment.scratch))
@@ -133,18 +136,44 @@ def _add_sandboxes(
     return graph.add("sandboxes", lambda: hold(open_sandboxes(attempts.tools, hidden=hidden)))
 
 
+def restore_model(mounts: Mounts, into: Path, environment: KaggleEnvironment) -> Path:
+    """Restore the dataset, joined with an attached model, whose vocabulary is completed; returns `into`.
+
+    Raises: as `restore`.
+    """
+    restored = restore(mounts.dataset(), into, mounts=environment.input)
+    complete_vocabulary(restored / MODEL_FOLDER)
+    return restored
+
+
 def install(dataset: Path, restored: Path, scratch: Path) -> Path | None:
     """Make the environment of the dataset's wheels; its Python, or None for the image's own if it holds no wheels.
 
-    It has the kit besides, for vLLM's processes.
+    After its own packages come those of the kit that runs, for vLLM's processes.
     Raises: InputError for another machine's wheels or what the installer refuses; StorageError if it cannot be written.
     """
     wheels = load_manifest(dataset).wheels
     if wheels is None:
         return None
     lock = restored / wheels.lock
-    kit_code = unpack_kit(restored, scratch / CODE_FOLDER)
-    return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(kit_code,))
+    return install_from(lock.parent, lock, scratch / ENVIRONMENT_FOLDER, borrow=(Path(kit.__file__).parents[1],))
+
+
+def check_wheels(manifest: Manifest, host: Host) -> None:
+    """Refuse a dataset whose wheels are not for this machine, by the manifest alone.
+
+    Raises: InputError that says what is here and which target to build.
+    """
+    wheels = manifest.wheels
+    if wheels is not None:
+        target = Target(
+            name=wheels.target,
+            python=wheels.python,
+            glibc=wheels.glibc,
+            cuda=wheels.cuda,
+            requirements=wheels.versions,
+        )
+        check_host(target, host)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ prepare: finds what is attached, opens the journal, and begins the graph of star
 serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
 however long the model takes: the gateway gives up after a while without a server (`facts.STARTUP_LIMIT_S`), but its
 first call has no deadline, so that call waits for the model (docs/kaggle.md#evaluation).
-Neither raises for a broken dataset or model: every problem is then answered by a logged guess.
+In the scored rerun neither raises for a broken dataset or model: every problem is then answered by a logged guess.
+In any other run, whose answers nobody scores, both do, so that a version that could only guess is never submitted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Protocol
 import kit
 from kit.budget import Budget, process_clock
 from kit.config import machine_facts, replaced
-from kit.errors import InputError, KitError, StorageError
+from kit.errors import InputError, KitError, MissingError, StorageError
 from kit.json_text import read_json
 from kit.kaggle import facts
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
@@ -35,9 +36,10 @@ from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import ANSWER_S, Competition, predict_function
 from kit.kaggle.notebook.log_file import PatientFileHandler
 from kit.kaggle.notebook.outages import EngineNews
-from kit.kaggle.notebook.startup import open_attempts
+from kit.kaggle.notebook.startup import check_wheels, open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
 from kit.kaggle.transfer import sha256_of
+from kit.kaggle.wheels.install import Host
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.journal import Journal
@@ -70,13 +72,15 @@ class Session:
 def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> Session:
     """Start everything that takes time, and return at once.
 
-    Raises: InputError only for settings that make no sense, before anything runs.
+    Raises: InputError for settings that make no sense, before anything runs; outside of the scored rerun also for
+    wheels of another machine.
     """
     environment = KaggleEnvironment.detect(environ)
     settings = overridden(settings or Settings(), environ)
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
     mounts = Mounts.find(environment.input)
+    _check_machine(mounts, is_rerun=environment.is_rerun)
     journal = open_journal(environment, mounts, settings)
     attempts = settings.attempts(seed=seed_of_run(settings, journal))
 
@@ -110,7 +114,8 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
 def serve(session: Session) -> None:
     """Answer the competition's problems. In the scored rerun this never returns.
 
-    Raises: what the gateway raises in an interactive run, whose `submission.parquet` nobody scores.
+    Raises: in any other run, whose `submission.parquet` nobody scores, what the gateway raises, and EngineError with
+    the cause if no sample was drawn: Kaggle then calls the version failed, and it cannot be submitted.
     """
     if session.competition.is_closed:
         raise InputError("this session was served already; run the Prepare cell again")
@@ -121,6 +126,7 @@ def serve(session: Session) -> None:
     try:
         with contextlib.chdir(session.environment.working):
             server.run_local_gateway((str(session.mounts.test_csv()),))
+        session.competition.check_sampled()
     finally:
         session.competition.close()
 
@@ -163,6 +169,20 @@ def seed_of_run(settings: Settings, journal: Journal | None) -> int:
         with contextlib.suppress(StorageError):  # a full disk: the run is as good without its seed on record
             journal.append({"kind": "seed", "seed": seed})
     return seed
+
+
+def _check_machine(mounts: Mounts, *, is_rerun: bool) -> None:
+    """Tell at once, minutes before the install would, that the dataset's wheels are not for this machine.
+
+    Raises: InputError with the target to build; in the scored rerun it is only logged.
+    """
+    with contextlib.suppress(MissingError):  # of a dataset that is not there, the start tells
+        try:
+            check_wheels(load_manifest(mounts.dataset()), Host.here())
+        except InputError as error:
+            if not is_rerun:
+                raise
+            log.error("the wheels will not install: %s", error)
 
 
 def _keep(journal: Journal | None, timing: Timing | EngineNews) -> None:

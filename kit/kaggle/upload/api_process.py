@@ -108,6 +108,23 @@ def files(api: Api, ref: str) -> Mapping[str, int]:
     return sizes
 
 
+def model_files(api: Api, ref: str) -> Mapping[str, int]:
+    """Bytes of every file of a version of a Kaggle Model, by its path there."""
+    request = kaggle_api_extended.ApiListModelInstanceVersionFilesRequest()
+    request.owner_slug, request.model_slug, framework, request.instance_slug, version = ref.split("/")
+    frameworks = kaggle_api_extended.ModelFramework
+    request.framework = api.lookup_enum(frameworks, frameworks.MODEL_FRAMEWORK_API, framework)
+    request.version_number, request.page_size = int(version), _PAGE_SIZE
+    sizes: dict[str, int] = {}
+    with api.build_kaggle_client() as client:
+        while True:
+            page = client.models.model_api_client.list_model_instance_version_files(request)
+            sizes |= {file.name: file.size for file in page.files}
+            if not page.next_page_token:
+                return sizes
+            request.page_token = page.next_page_token
+
+
 def create(api: Api, folder: str, is_public: bool) -> str:
     """The address of a new dataset."""
     return _accepted(api.dataset_create_new(folder, public=is_public, quiet=True))
@@ -150,7 +167,8 @@ def submit(api: Api, competition: str, ref: str, version: int, file: str, messag
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
-    call.__name__: call for call in (status, version_number, files, create, add_version, push, run_status, submit)
+    call.__name__: call
+    for call in (status, version_number, files, model_files, create, add_version, push, run_status, submit)
 }
 
 

@@ -129,6 +129,11 @@ class KaggleClient:
         sizes_bytes: Mapping[str, int] = self._call("files", ref=ref)
         return sizes_bytes
 
+    def model_files(self, ref: str) -> Mapping[str, int]:
+        """Bytes of every file of a Kaggle Model, `owner/model/framework/variation/version`, by its path there."""
+        sizes_bytes: Mapping[str, int] = self._call("model_files", ref=ref)
+        return sizes_bytes
+
     def create(self, folder: str, *, is_public: bool, on_progress: Callable[[str, int], None]) -> str:
         """The address of a new dataset of `folder`, relative to the client's; on_progress: (file, its bytes sent)."""
         return str(self._call("create", on_progress, folder=folder, is_public=is_public))

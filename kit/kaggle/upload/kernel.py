@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.checkout import SOURCE
+from kit.checkout import PROJECT
 from kit.errors import InputError, MissingError, cannot_write, check_fields
 from kit.json_text import read_json
 from kit.kaggle import facts
@@ -38,7 +38,7 @@ from kit.kaggle.upload.client import (
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.lock import held
 
-NOTEBOOK = SOURCE / "notebooks" / "submission.ipynb"
+NOTEBOOK = PROJECT / "notebooks" / "submission.ipynb"
 DEFAULT_SLUG = "mathllm-kit-submission"
 DEFAULT_MESSAGE = "submitted by mathllm-kit"
 _PUSHED_NAME = "pushed.json"

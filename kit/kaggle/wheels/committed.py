@@ -1,10 +1,10 @@
-"""The targets and locks that a checkout holds, by name: what `kit wheels` works on."""
+"""The targets and locks that the project holds, by name: what `kit wheels` works on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from kit.checkout import SOURCE
+from kit.checkout import PROJECT
 from kit.errors import InputError, MissingError
 from kit.kaggle.wheels.closure import Closure, check
 from kit.kaggle.wheels.index import Index, configured_index
@@ -12,8 +12,11 @@ from kit.kaggle.wheels.lockfile import Lock, load_lock, lock_path
 from kit.kaggle.wheels.resolve import resolve
 from kit.kaggle.wheels.target import TARGETS_NAME, Target, load_target
 
+KIT_TARGET = "kit"
+"""What the kit itself needs: pure Python, one set for the Pythons of all other targets."""
 
-def lock_anew(name: str, *, project: Path = SOURCE, index: Index | None = None) -> tuple[Path, Lock]:
+
+def lock_anew(name: str, *, project: Path = PROJECT, index: Index | None = None) -> tuple[Path, Lock]:
     """Resolve a target and write its lock into the project's `wheels/`; the file, and what is in it.
 
     Raises: as `resolve`, and for a target that is not there.
@@ -23,7 +26,7 @@ def lock_anew(name: str, *, project: Path = SOURCE, index: Index | None = None) 
     return path, lock
 
 
-def current_lock(name: str, project: Path = SOURCE) -> Lock:
+def current_lock(name: str, project: Path = PROJECT) -> Lock:
     """The committed lock of a target.
 
     Raises: InputError if the target has changed since; MissingError, InputError as `load_lock` and `load_target`.

@@ -8,6 +8,7 @@ nor uv does that from one run to the next. In the folder lies the export for pip
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.transfer import Transfer, check_space, partial_of, sha256_of, size_of, storing
+from kit.kaggle.wheels.closure import damaged
 from kit.kaggle.wheels.index import BeyondEndError, DroppedError, Index
 from kit.kaggle.wheels.lockfile import Lock, Wheel, requirements_path
 from kit.lock import held
@@ -62,6 +64,21 @@ def fetch(
         download.each(download.fetch, wanted, num_parallel)
         save_requirements(lock, into)
     return Fetched(len(lock.wheels) - len(wanted), len(wanted), transfer.num_bytes)
+
+
+def ensure(lock: Lock, folder: Path, index: Callable[[], Index]) -> None:
+    """See to it that the folder holds a small set whole; nobody is asked if it does, and any number may do so at once.
+
+    index: asked for only if something is missing, for pip takes seconds to name it.
+    Raises: as `fetch`.
+    """
+    if not requirements_path(folder, lock.target.name).is_file() or any(damaged(lock, folder)):
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                fetch(lock, Path(scratch), index())
+                for file in (*(wheel.file for wheel in lock.wheels), requirements_path(folder, lock.target.name).name):
+                    (Path(scratch) / file).replace(folder / file)
 
 
 def save_requirements(lock: Lock, folder: Path) -> None:

@@ -121,8 +121,7 @@ def _install(folder: Path, requirements: Path, into: Path) -> None:
 def _other_python(target: Target, host: Host) -> str:
     here = f"Python {_text(host.python)} on {host.machine}"
     name = target.name.replace(f"cp{target.python.replace('.', '')}", f"cp{host.python[0]}{host.python[1]}")
-    commands = f"`kit wheels lock --target {name}`, `kit wheels fetch --target {name}`"
-    anew = f"make the wheelhouse for it ({commands}), then build and upload the dataset again"
+    anew = f"build the dataset with `--wheels {name}` (a target of wheels/targets.toml) and upload it again"
     if name == target.name:
         anew = "use the target's Python"
     return (

@@ -28,7 +28,7 @@ from kit.kaggle.wheels.lockfile import Lock, load_lock
 from kit.kaggle.wheels.target import Target
 from kit.trm.checkpoint import save_untrained
 from tests.engines.lora import save_adapter
-from tests.kaggle.dataset.datasets import make_model, make_wheelhouse
+from tests.kaggle.dataset.datasets import make_model, make_needs, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, mangled
 from tests.kaggle.wheels.simple_index import make_wheel
 
@@ -50,7 +50,7 @@ CUDA = Target(name="kaggle-cp312", python="3.12", glibc="2.34", cuda="13.0", req
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     root = tmp_path_factory.mktemp("verify")
     model = make_model(root / "model", shard_bytes=1000)
-    return build(root / "dataset", model=model, wheels=make_wheelhouse(root, num_wheels=60))
+    return build(root / "dataset", model=model, wheels=make_wheelhouse(root, num_wheels=60), needs=make_needs(root))
 
 
 @pytest.fixture
@@ -62,7 +62,8 @@ def dataset(bundle: Bundle, tmp_path: Path) -> Path:
 def without_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Whose verifying asks no installer, so that it can be done hundreds of times."""
     root = tmp_path_factory.mktemp("verify")
-    return build(root / "dataset", model=make_model(root / "model", num_shards=1, shard_bytes=100)).folder
+    model = make_model(root / "model", num_shards=1, shard_bytes=100)
+    return build(root / "dataset", model=model, needs=make_needs(root)).folder
 
 
 def site(tmp_path: Path, *, is_kaggle: bool = True, mounts: Path | None = None, machine: Machine = MACHINE) -> Site:
@@ -92,7 +93,7 @@ def test_nothing_is_found_in_a_build_and_nothing_is_left_behind(bundle: Bundle, 
     checks = verify(bundle.folder, site(tmp_path), on_bytes=lambda num_bytes, total_bytes: seen.append(num_bytes))
     assert findings(checks) == []
     assert [check.name for check in checks] == [
-        "files", "restored", "model", "wheels", "memory", "disk", "GPU", "Python", "ports"
+        "files", "restored", "needs", "model", "wheels", "memory", "disk", "GPU", "Python", "ports"
     ]  # fmt: skip
     assert sum(seen) == bundle.size_bytes
     assert list((tmp_path / "verify-scratch").iterdir()) == []
@@ -252,6 +253,14 @@ def test_wheels_that_do_not_fit_together_are_found(tmp_path: Path) -> None:
     assert any("absent" in finding.problem and "kit wheels lock" in finding.fix for finding in check.findings)
 
 
+def test_a_dataset_without_the_kits_own_needs_does_not_stand_alone(tmp_path: Path) -> None:
+    """Bug of an earlier version: it was called fine, and its notebook died on an image without trio."""
+    built = build(tmp_path / "dataset", model=make_model(tmp_path / "model"))
+    (finding,) = findings(verify(built.folder, site(tmp_path)))
+    assert (finding.severity, finding.file) == (Severity.ERROR, "needs")
+    assert "`kit build`" in finding.fix
+
+
 # The model
 
 
@@ -337,7 +346,7 @@ def test_the_adapter_of_a_dataset_is_checked_against_its_model(tmp_path: Path) -
 @pytest.mark.parametrize(("is_kaggle", "severity"), [(True, Severity.ERROR), (False, Severity.WARNING)])
 def test_a_kaggle_model_is_compared_where_it_is_attached(tmp_path: Path, is_kaggle: bool, severity: Severity) -> None:
     model = make_model(tmp_path / "model", shard_bytes=1000)
-    built = build(tmp_path / "dataset", model=model, model_source=REF)
+    built = build(tmp_path / "dataset", model=model, model_source=REF, needs=make_needs(tmp_path))
     (finding,) = findings(verify(built.folder, site(tmp_path, is_kaggle=is_kaggle)))
     assert (finding.severity, finding.file) == (severity, REF)
     attached = shutil.copytree(model, tmp_path / "input" / "models" / REF)

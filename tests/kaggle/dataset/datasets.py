@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from kit.kaggle.dataset.bundle import Wheelhouse
+from kit.kaggle.wheels.committed import KIT_TARGET
 from kit.kaggle.wheels.fetch import save_requirements
 from kit.kaggle.wheels.lockfile import Lock
 from kit.kaggle.wheels.target import Target
@@ -53,3 +54,13 @@ def make_wheelhouse(folder: Path, *, num_wheels: int = 60) -> Wheelhouse:
     lock.save(folder / "pylock.test.toml")
     save_requirements(lock, folder / "wheels")
     return Wheelhouse(folder / "pylock.test.toml", folder / "wheels")
+
+
+def make_needs(folder: Path) -> Wheelhouse:
+    """Two small wheels in the place of what the kit itself needs."""
+    wheels = (make_wheel(folder / "needs", "first"), make_wheel(folder / "needs", "second"))
+    target = Target(name=KIT_TARGET, python="3.11", glibc="2.17", cuda=None, requirements=("first", "second"))
+    lock = Lock(target, wheels)
+    lock.save(folder / "pylock.kit.toml")
+    save_requirements(lock, folder / "needs")
+    return Wheelhouse(folder / "pylock.kit.toml", folder / "needs")

@@ -237,12 +237,21 @@ def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_
 
 
 @pytest.mark.slow
-def test_an_engine_that_cannot_load_still_submits_and_the_dry_run_fails_loudly(csv: Path, tmp_path: Path) -> None:
-    argv = command(csv, tmp_path / "out", "--interactive", "--set", "engine.dtype=float7")
+@pytest.mark.parametrize("options", [(), ("--interactive",)], ids=["rerun", "unscored"])
+def test_an_engine_that_cannot_load_still_answers_and_the_run_fails_before_it_is_submitted(
+    csv: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Bug of an earlier version: the unscored run ended well too, so that Kaggle took a version that could only guess.
+
+    The scored rerun is one for Kaggle to score; only the dry run calls it a failure.
+    """
+    argv = command(csv, tmp_path / "out", *options, "--set", "engine.dtype=float7")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no sample was ever drawn" in done.stderr
     assert "the engine did not load" in done.stdout + done.stderr
+    assert ("the notebook failed" in done.stderr) == bool(options)
+    assert ("float7" in done.stderr) == bool(options)  # the cause stands in the message
     assert submitted(tmp_path / "out" / "run-0001")["answer"].to_list() == [0, 0]
     assert "float7" in (tmp_path / "out" / "run-0001" / "kaggle" / "working" / "kit.log").read_text()
 

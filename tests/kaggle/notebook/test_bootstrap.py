@@ -1,87 +1,123 @@
-"""The notebook's first cell: the kit and what it needs, from a dataset's own wheels and nowhere else."""
+"""The notebook's first cell: the kit and what it needs itself, from the dataset and nowhere else."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.dataset.manifest import Entry, Manifest, WheelSet
+from kit.kaggle.dataset.bundle import Bundle, build
+from kit.kaggle.dataset.restoring import NEEDS_FOLDER
 from kit.kaggle.notebook.bootstrap import install_kit
-from kit.kaggle.transfer import sha256_of
-from kit.kaggle.wheels.installers import uv_command
-from tests.kaggle.wheels.simple_index import make_wheel
+from kit.kaggle.wheels.unpack import unpack_wheel
+from tests.kaggle.dataset.datasets import make_model, make_needs, make_wheelhouse
+from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, mangled
 
 pytestmark = pytest.mark.slow
-UV = uv_command()
-needs_uv = pytest.mark.skipif(UV is None, reason="there is no uv here: installing with it is NOT TESTED")
-LOCK = "wheels/pylock.toy.toml"
-WHEELS = WheelSet(target="toy", python="3.11", glibc="2.17", cuda=None, lock=LOCK, versions=("app==1.0",))
 
 
-def dataset_of(folder: Path, *, wheels: WheelSet | None) -> Path:
-    """A dataset of a kit that requires `app`, which requires `part`; flat, as Kaggle mounts it."""
-    folder.mkdir()
-    made = folder / "made"
-    kit_wheel = make_wheel(made, "mathllm-kit", requires=["app"])
-    paths = {kit_wheel.file: made / kit_wheel.file}
-    if wheels is not None:
-        for wheel in (make_wheel(made, "app", requires=["part"]), make_wheel(made, "part")):
-            paths[f"wheels/{wheel.file}"] = made / wheel.file
-        (made / "lock").write_text("")
-        paths[LOCK] = made / "lock"
-    entries = []
-    for path, file in paths.items():
-        flat = shutil.move(file, folder / path.replace("/", "__"))
-        entries.append(Entry(path, Path(flat).name, Path(flat).stat().st_size, sha256_of(Path(flat))))
-    made.rmdir()
-    Manifest(kit_version="1", commit="test", entries=tuple(entries), wheels=wheels).save(folder)
-    return folder
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """With more wheels than Kaggle takes files, so that the needs lie in an archive."""
+    root = tmp_path_factory.mktemp("bootstrap")
+    wheels = make_wheelhouse(root)
+    return build(root / "dataset", model=make_model(root / "model"), wheels=wheels, needs=make_needs(root))
 
 
 def installed(target: Path) -> set[str]:
     return {path.name for path in target.iterdir() if path.is_dir() and not path.name.endswith(".dist-info")}
 
 
-@pytest.mark.parametrize("uv", [pytest.param(UV, marks=needs_uv, id="uv"), pytest.param(None, id="pip")])
-def test_the_kit_is_installed_with_its_requirements_from_the_datasets_wheels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv: Sequence[str] | None
+@pytest.mark.parametrize("habits", EVERY_HABIT, ids=str)
+def test_the_kit_and_its_own_needs_are_installed_whatever_kaggle_made_of_the_dataset(
+    bundle: Bundle, habits: Habits, tmp_path: Path
 ) -> None:
-    dataset, target = dataset_of(tmp_path / "dataset", wheels=WHEELS), tmp_path / "tmp" / "kit-install"
-    monkeypatch.setenv("PIP_INDEX_URL", "http://192.0.2.1/simple")  # nobody may ask an index
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    for _ in range(2):  # again, over its own files
-        install_kit(dataset, target, mounts=tmp_path, uv=uv)
-        assert {"mathllm_kit", "app", "part"} <= installed(target)
+    target = tmp_path / "tmp" / "kit-install"
+    install_kit(mangled(bundle.folder, tmp_path, habits), target)
+    assert installed(target) == {"kit", "first", "second"}
+    assert (target / "kit" / "kaggle" / "notebook" / "submission.py").is_file()
 
 
-def test_without_wheels_only_the_kit_is_installed(tmp_path: Path) -> None:
-    dataset, target = dataset_of(tmp_path / "dataset", wheels=None), tmp_path / "tmp" / "kit-install"
-    install_kit(dataset, target, mounts=tmp_path, uv=UV)
-    assert installed(target) == {"mathllm_kit"}
+def test_it_is_kept_for_the_same_dataset_and_made_anew_for_another(bundle: Bundle, tmp_path: Path) -> None:
+    """The notebook's first cell may be run again while the session lives."""
+    target = tmp_path / "tmp" / "kit-install"
+    install_kit(bundle.folder, target)
+    (target / "first" / "mine.py").write_text("")
+    install_kit(bundle.folder, target)
+    assert (target / "first" / "mine.py").exists()
+    other = build(tmp_path / "other", model=make_model(tmp_path / "model"), needs=make_needs(tmp_path))
+    install_kit(other.folder, target)
+    assert not (target / "first" / "mine.py").exists()
+    assert installed(target) == {"kit", "first", "second"}
 
 
-def test_a_wheel_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
-    dataset, target = dataset_of(tmp_path / "dataset", wheels=WHEELS), tmp_path / "tmp" / "kit-install"
-    part = dataset / "wheels__part-1.0-py3-none-any.whl"
-    part.write_bytes(b"\0" * part.stat().st_size)
-    with pytest.raises(InputError, match=r"mathllm_kit-1.0-py3-none-any\.whl: the kit does not install"):
-        install_kit(dataset, target, mounts=tmp_path, uv=UV)
-    part.unlink()
-    with pytest.raises(MissingError, match=part.name):
-        install_kit(dataset, target, mounts=tmp_path, uv=UV)
+def test_a_model_that_is_not_attached_keeps_the_kit_from_nothing(tmp_path: Path) -> None:
+    """Bug of an earlier version: the kit was then run from its zip, without what it needs."""
+    built = build(tmp_path / "dataset", model_source="a/b/c/d/1", needs=make_needs(tmp_path))
+    install_kit(built.folder, tmp_path / "target")
+    assert installed(tmp_path / "target") == {"kit", "first", "second"}
 
 
-def test_as_a_command_it_ends_with_1_and_a_line_so_that_the_notebook_takes_the_wheel(tmp_path: Path) -> None:
+def test_a_wheel_that_is_missing_or_altered_is_named(tmp_path: Path) -> None:
+    built = build(tmp_path / "dataset", model=make_model(tmp_path / "model"), needs=make_needs(tmp_path))
+    first = next(built.folder.glob(f"{NEEDS_FOLDER}__first-*.whl"))
+    content = bytearray(first.read_bytes())
+    content[-1] ^= 1
+    first.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{first.name}: its SHA-256"):
+        install_kit(built.folder, tmp_path / "target")
+    first.unlink()
+    with pytest.raises(MissingError, match=first.name):
+        install_kit(built.folder, tmp_path / "target")
+
+
+def test_as_a_command_it_ends_with_1_and_a_line_so_that_the_notebook_takes_the_wheels(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    argv = [sys.executable, "-m", "kit.kaggle.notebook.bootstrap", tmp_path / "empty", tmp_path, tmp_path / "target"]
+    argv = [sys.executable, "-m", "kit.kaggle.notebook.bootstrap", tmp_path / "empty", tmp_path / "target"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 1
-    assert done.stderr.startswith("the kit is used from its wheel: ")
+    assert done.stderr.startswith("the kit is used from its wheels: ")
     assert "Traceback" not in done.stderr
+
+
+def test_it_needs_nothing_but_the_standard_library(repo: Path) -> None:
+    code = f"import sys; sys.path[:0] = [{str(repo)!r}]; import kit.kaggle.notebook.bootstrap"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+def wheel_of(path: Path, **files: str) -> Path:
+    with ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_of_a_wheel_come_its_packages_and_no_scripts_or_data(tmp_path: Path) -> None:
+    names = (
+        "a/__init__.py",
+        "a-1.dist-info/METADATA",
+        "a-1.data/purelib/b.py",
+        "a-1.data/scripts/run",
+        "a-1.data/data/x",
+    )
+    unpack_wheel(wheel_of(tmp_path / "a.whl", **dict.fromkeys(names, "")), tmp_path / "into")
+    found = {str(path.relative_to(tmp_path / "into")) for path in (tmp_path / "into").rglob("*") if path.is_file()}
+    assert found == {"a/__init__.py", "a-1.dist-info/METADATA", "b.py"}
+
+
+@pytest.mark.parametrize("name", ["../out.py", "/out.py", "a-1.data/purelib/../../../out.py"])
+def test_a_wheel_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leads out of the folder"):
+        unpack_wheel(wheel_of(tmp_path / "a.whl", **{name: ""}), tmp_path / "into")
+    assert not (tmp_path / "out.py").exists()
+
+
+def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.whl").write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"a\.whl: not a wheel"):
+        unpack_wheel(tmp_path / "a.whl", tmp_path / "into")

@@ -16,7 +16,7 @@ import trio
 
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
-from kit.errors import MissingError
+from kit.errors import EngineError, MissingError
 from kit.kaggle.notebook.boundary import Competition, OpenEngine, predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
@@ -140,6 +140,17 @@ def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
 def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
     with competition(fails()) as running:
         assert running.answer(PROBLEM).guess == "the engine did not load: model.safetensors: missing"
+
+
+def test_a_run_of_nothing_but_guesses_is_an_error_with_its_cause_and_one_sample_is_enough() -> None:
+    with competition(fails()) as running:
+        running.check_sampled()  # nothing was asked, so nothing is wrong yet
+        running.answer(PROBLEM)
+        with pytest.raises(EngineError, match=r"no sample was ever drawn.*model\.safetensors: missing; fix that"):
+            running.check_sampled()
+    with competition(opened(answering(7))) as running:
+        running.answer(PROBLEM)
+        running.check_sampled()
 
 
 def test_after_an_engine_that_exits_the_next_problem_is_solved_all_the_same() -> None:

@@ -16,6 +16,7 @@ import trio
 from kit.budget import Budget, BudgetConfig, process_clock
 from kit.engines.scripted import Script, ScriptedEngine
 from kit.errors import InputError
+from kit.kaggle.dataset.manifest import Manifest, WheelSet
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.client import Client
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
@@ -103,6 +104,39 @@ def test_the_server_listens_while_the_model_is_still_loading_and_the_first_call_
             is_loaded.set()
             assert answer.result(60)["answer"].to_list() == [7]
             client.close()
+
+
+def attach_wheels(root: Path, *, python: str) -> None:
+    """A dataset of the kit whose wheels are for this Python."""
+    folder = root / "input" / "mathllm-kit"
+    folder.mkdir(parents=True)
+    name = f"kaggle-cp{python.replace('.', '')}"
+    wheels = WheelSet(
+        target=name, python=python, glibc="2.17", cuda=None, lock="wheels/pylock.toml", versions=("a==1",)
+    )
+    Manifest(kit_version="1", commit="abc", entries=(), wheels=wheels).save(folder)
+
+
+def test_wheels_for_another_python_end_the_unscored_run_at_once_with_the_target_to_build(tmp_path: Path) -> None:
+    attach_wheels(tmp_path, python="3.1")
+    here = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    with pytest.raises(InputError, match=rf"are for Python 3\.1 .* build the dataset with `--wheels kaggle-{here}`"):
+        notebook.prepare(environ={"KIT_KAGGLE_ROOT": str(tmp_path)})
+
+
+def test_in_the_scored_rerun_wheels_for_another_python_are_logged_and_every_problem_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach_wheels(tmp_path, python="3.1")
+    (tmp_path / "working").mkdir()
+    monkeypatch.setattr(logging.root, "handlers", [])  # prepare sets logging up for the whole process
+    session = notebook.prepare(environ={"KIT_KAGGLE_ROOT": str(tmp_path), "KAGGLE_IS_COMPETITION_RERUN": ""})
+    try:
+        assert session.competition.answer(Problem("a", "What is $1+1$?")).answer in range(100_000)
+    finally:
+        session.competition.close()
+        logging.root.handlers[1].close()
+    assert "the wheels will not install: target kaggle-cp31" in (tmp_path / "working" / "kit.log").read_text()
 
 
 @pytest.mark.parametrize(

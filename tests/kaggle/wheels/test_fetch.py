@@ -9,13 +9,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.transfer import partial_of, sha256_of
-from kit.kaggle.wheels.fetch import Fetched, fetch
+from kit.kaggle.wheels.fetch import Fetched, ensure, fetch
 from kit.kaggle.wheels.index import Index
 from kit.kaggle.wheels.lockfile import Lock, Wheel, requirements_path
 from kit.kaggle.wheels.target import Target
@@ -228,6 +229,7 @@ def test_too_small_a_disk_is_told_before_anything_is_asked_for(index: SimpleInde
 
 CHILD = """
 import resource, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from kit.errors import KitError
 from kit.kaggle.wheels.fetch import fetch
@@ -294,3 +296,21 @@ def wait_until(holds: object, deadline_s: float = 600.0) -> None:
     while not holds():
         assert time.monotonic() < give_up, "never came true"
         time.sleep(0.01)
+
+
+def test_a_small_set_is_seen_to_by_many_at_once_and_nobody_is_asked_when_it_is_there(
+    index: SimpleIndex, lock: Lock, into: Path
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ensure(lock, into, lambda: client(index)), range(4)))
+    assert {path.name for path in into.iterdir()} == {"requirements-toy.txt", *(wheel.file for wheel in lock.wheels)}
+    assert (into / "requirements-toy.txt").read_text() == lock.requirements()
+    index.gets.clear()
+
+    def never() -> Index:
+        raise AssertionError("everything is there")
+
+    ensure(lock, into, never)
+    (into / lock.wheels[1].file).write_bytes(b"damaged")
+    ensure(lock, into, lambda: client(index))
+    assert sha256_of(into / lock.wheels[1].file) == lock.wheels[1].sha256

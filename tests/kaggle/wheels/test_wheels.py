@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.markers import default_environment
 from packaging.pylock import is_valid_pylock_path
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.tags import sys_tags
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from kit import cli
 from kit.errors import InputError, KitError, MissingError
 from kit.kaggle.wheels import closure
 from kit.kaggle.wheels.closure import Witness, check
-from kit.kaggle.wheels.committed import check_folder, current_lock, lock_anew
+from kit.kaggle.wheels.committed import KIT_TARGET, check_folder, current_lock, lock_anew
 from kit.kaggle.wheels.fetch import fetch, save_requirements
 from kit.kaggle.wheels.index import Index, configured_index
 from kit.kaggle.wheels.install import Host, check_host, driver_cuda, install_from
@@ -33,7 +36,7 @@ from kit.kaggle.wheels.resolve import resolve
 from kit.kaggle.wheels.target import Target, load_target
 from tests.kaggle.wheels.simple_index import SimpleIndex, locked, make_wheel, served
 
-NAMES = ("cpu", "kaggle-cp312", "kaggle-cp312-cu128", "kaggle-cp313", "kaggle-cp313-cu128")
+NAMES = ("cpu", "kaggle-cp312", "kaggle-cp312-cu128", "kaggle-cp313", "kaggle-cp313-cu128", "kit")
 HERE = Host.here()
 PYTHON = f"{HERE.python[0]}.{HERE.python[1]}"
 
@@ -145,6 +148,42 @@ def test_a_committed_lock_names_no_index_and_saves_to_the_same_bytes(repo: Path,
 def test_no_file_name_of_a_lock_loses_a_character_on_kaggle(repo: Path, name: str) -> None:
     files = [wheel.file for wheel in load_lock(lock_path(repo / "wheels", name)).wheels]
     assert not [file for file in files if set(file) & set("+~=") or not file.isascii()]
+
+
+def test_the_kits_own_needs_are_pure_and_the_same_for_the_pythons_of_all_targets(repo: Path) -> None:
+    """So one set enters every dataset; by the metadata of the same versions in this environment."""
+    needs = {wheel.name: wheel for wheel in load_lock(lock_path(repo / "wheels", KIT_TARGET)).wheels}
+    assert all(str(tag).endswith("py3-none-any") for each in needs.values() for tag in python3_tags(each.file))
+    others = [load_lock(lock_path(repo / "wheels", name)) for name in NAMES if name.startswith("kaggle")]
+    for lock in others:
+        assert {wheel.name: wheel for wheel in lock.wheels}.items() >= needs.items()
+    kit_itself = [Requirement(text) for text in load_lock(lock_path(repo / "wheels", KIT_TARGET)).target.requirements]
+    for python in {lock.target.python for lock in others}:
+        environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+        assert closure_of(kit_itself, environment) == set(needs)
+    for name, wheel in needs.items():
+        assert metadata.version(name) == wheel.version, f"{name}: this environment's is another; compare by hand"
+        python_wanted = SpecifierSet(metadata.metadata(name).get("Requires-Python") or "")
+        assert all(lock.target.python + ".0" in python_wanted for lock in others)
+
+
+def python3_tags(file: str) -> list[object]:
+    """The tags for Python 3."""
+    return [tag for tag in parse_wheel_filename(file)[3] if tag.interpreter == "py3"]
+
+
+def closure_of(requirements: list[Requirement], environment: dict[str, str]) -> set[str]:
+    """The names of all that is required, one step after another."""
+    found: set[str] = set()
+    waiting = list(requirements)
+    while waiting:
+        each = waiting.pop()
+        name = canonicalize_name(each.name)
+        if name in found or (each.marker is not None and not each.marker.evaluate({**environment, "extra": ""})):
+            continue
+        found.add(name)
+        waiting += [Requirement(text) for text in metadata.requires(name) or ()]
+    return found
 
 
 @settings(max_examples=40)  # each writes a file
@@ -445,9 +484,9 @@ FITS = Host(python=(3, 12), machine="x86_64", glibc=(2, 35), cuda=(13, 1))
         (replace(FITS, cuda=None), None),
         (
             replace(FITS, python=(3, 13)),
-            "here is Python 3.13 on x86_64; make the wheelhouse for it (`kit wheels lock --target kaggle-cp313`",
+            "here is Python 3.13 on x86_64; build the dataset with `--wheels kaggle-cp313`",
         ),
-        (replace(FITS, python=(3, 13)), "dataset again, or pin the notebook to an image with Python 3.12"),
+        (replace(FITS, python=(3, 13)), "upload it again, or pin the notebook to an image with Python 3.12"),
         (replace(FITS, machine="aarch64"), "here is Python 3.12 on aarch64; use the target's Python"),
         (replace(FITS, glibc=(2, 31)), "may ask for glibc 2.34, here is glibc 2.31"),
         (replace(FITS, glibc=None), "here is another C library"),
