@@ -35,8 +35,8 @@ ACCELERATORS = {
     "NvidiaTeslaT4Highmem": "two T4 with 16 GB each",
     "NvidiaTeslaT4": "one T4 with 16 GB; two by the words of the client itself",
 }
-"""What `machine_shape` may be on a GPU (Kaggle/kaggle-cli at 13dad8e, docs/kernels.md, "as of Sep 2026", and
-docs/kernels_metadata.md). There is no NvidiaL4X4 and no NvidiaTeslaT4X2: that NvidiaL4 is four of them is seen in
+"""What `machine_shape` may be on a GPU (Kaggle/kaggle-cli at 13dad8e: kernels.md, "as of Sep 2026", and
+kernels_metadata.md). There is no NvidiaL4X4 and no NvidiaTeslaT4X2: that NvidiaL4 is four of them is seen in
 notebooks of AIMO2, whose machine it was."""
 TEST_NAME = "test.csv"  # the problems, as the competition mounts them: id,problem
 SUBMISSION_NAME = "submission.parquet"
