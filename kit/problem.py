@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def read_problems(path: Path) -> tuple[Problem, ...]:
     """The problems of an AIMO CSV (`id,problem` with or without `answer`), in the file's order.
 
     Raises: MissingError if there is no such file; InputError for a file that is empty, not UTF-8,
-    without the columns, with a row that is short or blank, or with an id that stands twice.
+    without the columns, with a row that is too long, short or blank, or with an id that stands twice.
     """
     problems = tuple(Problem(row["id"], row["problem"]) for row in _rows(path))
     doubled = [id_ for id_, count in Counter(problem.id for problem in problems).items() if count > 1]
@@ -56,18 +58,28 @@ def read_gold(path: Path) -> Mapping[str, int]:
 
 
 def _gold(path: Path, row: Mapping[str, str]) -> int:
-    text = (row["answer"] or "").strip()
+    text = row["answer"].strip()
     if not (text.isascii() and text.isdigit() and int(text) <= ANSWER_MAX):
         expected = f"expected an integer 0–{ANSWER_MAX}"
         raise InputError(f"{path}: the answer of {row['id']!r} is {text!r}, {expected}")
     return int(text)
 
 
-def _rows(path: Path) -> Sequence[dict[str, str]]:
+@contextmanager
+def fields_of_any_length() -> Iterator[None]:
+    """Let `csv` read fields of more than 131,072 characters, as Kaggle's gateway does; its limit is the process's."""
+    limit = csv.field_size_limit(sys.maxsize)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _rows(path: Path) -> Sequence[Mapping[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file, fields_of_any_length():
+            reader = csv.reader(file, strict=True)
+            columns = next(reader, [])
             _check_columns(path, columns)
             rows = list(reader)
     except FileNotFoundError:
@@ -80,10 +92,7 @@ def _rows(path: Path) -> Sequence[dict[str, str]]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {_WANTED}") from None
     if not rows:
         raise InputError(f"{path}: has a header but no problem; add rows below {','.join(columns)}")
-    for number, row in enumerate(rows, start=1):
-        if not (row["id"] or "").strip() or not (row["problem"] or "").strip():
-            raise InputError(f"{path}: problem {number} has a blank id or problem; fill it or remove the row")
-    return rows
+    return [_row(path, number, fields, columns) for number, fields in enumerate(rows, start=1)]
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
@@ -92,3 +101,22 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
     absent = [name for name in ("id", "problem") if name not in columns]
     if absent:
         raise InputError(f"{path}: no column {absent[0]!r}, found {','.join(columns)}; {_WANTED}")
+    doubled = [name for name, count in Counter(columns).items() if count > 1]
+    if doubled:
+        raise InputError(f"{path}: the column {doubled[0]!r} stands more than once; {_WANTED}")
+
+
+def _row(path: Path, number: int, fields: Sequence[str], columns: Sequence[str]) -> Mapping[str, str]:
+    """One row by its columns, those that it leaves out empty.
+
+    Kaggle's gateway fails at a row with more fields than the header, and asks a blank line as a problem.
+    """
+    if not fields:
+        raise InputError(f"{path}: row {number} is a blank line, which Kaggle's gateway asks as a problem; remove it")
+    if len(fields) > len(columns):
+        found = f"row {number} has {len(fields)} fields, the header {len(columns)}"
+        raise InputError(f"{path}: {found}; put a field with a comma into double quotes")
+    row = dict(zip(columns, (*fields, *[""] * (len(columns) - len(fields))), strict=True))
+    if not row["id"].strip() or not row["problem"].strip():
+        raise InputError(f"{path}: row {number} has a blank id or problem; fill it or remove the row")
+    return row

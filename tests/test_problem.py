@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,14 @@ def test_reads_the_competitions_own_files(shared_data: Path) -> None:
         ("id,question\na,x\n", "no column 'problem'"),
         ("name,problem\na,x\n", "no column 'id'"),
         ("id,problem\na,x\na,y\n", "'a' stands more than once"),
-        ("id,problem\na\n", "problem 1 has a blank"),
-        ("id,problem\n ,x\n", "problem 1 has a blank"),
+        ("id,problem\na\n", "row 1 has a blank"),
+        ("id,problem\n ,x\n", "row 1 has a blank"),
+        ("id,problem\na,x\n,y\n", "row 2 has a blank"),
+        ("id,problem\na,x\nb,y,z\n", "row 2 has 3 fields, the header 2"),
+        ("id,problem\na,x,\n", "row 1 has 3 fields, the header 2"),
+        ("id,problem\na,x\n\nb,y\n", "row 2 is a blank line"),
+        ("id,problem\na,x\n\n", "row 2 is a blank line"),
+        ("id,problem,problem\na,x,y\n", "the column 'problem' stands more than once"),
         (b"id,problem\na,\xff\xfe\n", "not a UTF-8 CSV"),
         ('id,problem\na,"x\n', "not a UTF-8 CSV"),
     ],
@@ -47,6 +54,14 @@ def test_refuses_a_bad_csv_naming_the_file(tmp_path: Path, content: str | bytes,
     with pytest.raises(InputError, match=says) as caught:
         read_problems(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_problem_may_be_longer_than_pythons_csv_takes_by_itself(tmp_path: Path) -> None:
+    """131,072 characters; Kaggle's gateway has no such limit."""
+    limit = csv.field_size_limit()
+    text = "x" * (limit + 1)
+    assert read_problems(write(tmp_path / "p.csv", f"id,problem\na,{text}\n"))[0].text == text
+    assert csv.field_size_limit() == limit
 
 
 @pytest.mark.parametrize("answer", ["-1", "100000", "1.0", "x", "", "²", "١"])

@@ -14,7 +14,7 @@ from kit.commands.wheels import OUT as WHEELS
 from kit.commands.wheels import fetched_wheelhouse, own_needs
 from kit.errors import InputError, MissingError
 from kit.kaggle.facts import DATASET_METADATA
-from kit.kaggle.upload.client import KaggleError
+from kit.kaggle.upload.faults import KaggleError
 
 if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
@@ -33,6 +33,16 @@ def add(commands: Any) -> None:
         "that Kaggle accepts, and list what entered it. Run again after an interruption, it goes on; after a change, "
         "only what has changed is written.",
     )
+    add_contents(build)
+    build.add_argument(
+        "--id", metavar="OWNER/SLUG", help=f"for {DATASET_METADATA}; only Kaggle's own command reads that"
+    )
+    build.add_argument("--out", type=Path, default=Path("out/dataset"), metavar="DIR", help="default: %(default)s")
+    build.set_defaults(run=build_command, model=None)
+
+
+def add_contents(build: argparse.ArgumentParser) -> None:
+    """The options that say what enters a dataset."""
     add_model(build)
     add_model_source(build)
     build.add_argument(
@@ -41,11 +51,6 @@ def add(commands: Any) -> None:
         "(default: %(default)s)",
     )  # fmt: skip
     build.add_argument("--wheels-folder", type=Path, metavar="DIR", help=f"of the wheels (default: {WHEELS}/TARGET)")
-    build.add_argument(
-        "--id", metavar="OWNER/SLUG", help=f"for {DATASET_METADATA}; only Kaggle's own command reads that"
-    )
-    build.add_argument("--out", type=Path, default=Path("out/dataset"), metavar="DIR", help="default: %(default)s")
-    build.set_defaults(run=build_command, model=None)
 
 
 def build_command(args: argparse.Namespace) -> int:

@@ -16,7 +16,9 @@ def print_checks(title: str, checks: Sequence[Check]) -> int:
     from rich.table import Table
 
     console = Console()
-    table = Table("check", "", "what was seen", title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
+    for heading in ("check", "", "what was seen"):  # a path that is wider than a narrow terminal is folded, not cut
+        table.add_column(heading, overflow="fold")
     for check in checks:
         verdict = "[red]FAILED" if not check.is_passed else "[yellow]warning" if check.findings else "[green]ok"
         table.add_row(check.name, verdict, escape(check.detail))

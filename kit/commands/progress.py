@@ -148,10 +148,10 @@ def completion_text(completion: Completion) -> str:
     answer = "no answer" if lenient.answer is None else f"{lenient.answer} ({lenient.read_from})"
     problem = completion.problem.rpartition(":")[0]
     head = f"--- {problem}, sample {completion.number + 1}{depth}: {verdict}, {answer}, {sample.num_tokens} tokens, "
-    return f"{head}{sample.finish} {sample.error}".rstrip() + f"\n{_harmless(sample.text.strip())}\n"
+    return f"{head}{sample.finish} {sample.error}".rstrip() + f"\n{harmless(sample.text.strip())}\n"
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """The text as a terminal may show it: control characters, which could move its cursor or title, by their names."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
 

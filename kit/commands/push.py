@@ -7,7 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kit.commands.progress import upload_progress
+from kit.kaggle import facts
+from kit.kaggle.upload.account import owner
 from kit.kaggle.upload.kernel import DEFAULT_SLUG, NOTEBOOK, Kernel, push
+
+USERNAME_HELP = "your Kaggle username (default: the credentials' own)"
 
 
 def add(commands: Any) -> None:
@@ -16,25 +21,18 @@ def add(commands: Any) -> None:
         "push",
         help="push the submission notebook to Kaggle",
         description="Push notebooks/submission.ipynb with the `kaggle` client as a private notebook: internet off, the "
-        "competition's H100, the competition and your dataset attached. Kaggle runs it at once; when that run is "
-        "complete, `kit submit` submits it.",
+        "competition's H100, the competition and your dataset attached; then read back what Kaggle made of it. Kaggle "
+        "runs it at once; `kit status --follow` waits for that, and `kit submit` submits it.",
     )
     add_kernel(parser)
     parser.add_argument("--dataset", metavar="OWNER/SLUG", help="the uploaded dataset (default: NAME/mathllm-kit)")
-    parser.add_argument(
-        "--model-source", action="append", default=[], metavar="REF",
-        help="a Kaggle Model to attach, owner/model/framework/variation/version; may be given again",
-    )  # fmt: skip
-    parser.add_argument(
-        "--image", metavar="NAME@sha256:DIGEST",
-        help="the image to pin (default: the one that the notebook was first run with)",
-    )  # fmt: skip
+    add_session(parser)
     parser.set_defaults(run=push_command)
 
 
 def add_kernel(parser: argparse.ArgumentParser) -> None:
     """The options that say which notebook on Kaggle is meant."""
-    parser.add_argument("--username", required=True, metavar="NAME", help="your Kaggle username")
+    parser.add_argument("--username", metavar="NAME", help=USERNAME_HELP)
     parser.add_argument("--slug", default=DEFAULT_SLUG, help="the notebook's name in addresses (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("out/kernel"), metavar="DIR",
@@ -42,16 +40,40 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a pushed notebook runs with."""
+    parser.add_argument(
+        "--model-source", action="append", default=[], metavar="REF",
+        help="a Kaggle Model to attach, owner/model/framework/variation/version; may be given again",
+    )  # fmt: skip
+    add_machine(parser)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The options that say on which machine it runs."""
+    shapes = "; ".join(f"{name}: {words}" for name, words in facts.ACCELERATORS.items())
+    parser.add_argument(
+        "--accelerator", default=facts.ACCELERATOR, metavar="NAME",
+        help=f"the GPU, as Kaggle names it (default: %(default)s). {shapes}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--image", metavar="NAME@sha256:DIGEST",
+        help="the image to pin (default: the one that the notebook was first run with)",
+    )  # fmt: skip
+
+
 def push_command(args: argparse.Namespace) -> int:
     """`kit push`. Raises: what `push` raises."""
     kernel = Kernel(
-        owner=args.username,
+        owner=owner(args.username, environ=os.environ),
         slug=args.slug,
         dataset=args.dataset,
         model_sources=tuple(args.model_source),
+        accelerator=args.accelerator,
         image=args.image,
     )
-    pushed = push(kernel, NOTEBOOK, work=args.out, environ=os.environ)
+    with upload_progress() as on_event:
+        pushed = push(kernel, NOTEBOOK, work=args.out, environ=os.environ, on_event=on_event)
     print(f"version {pushed.version} of {pushed.ref} is pushed and runs: {pushed.url}")
-    print(f"when it is complete: kit submit --username {args.username}")
+    print("`kit status --follow` waits for its end; when it is complete: `kit submit`")
     return 0

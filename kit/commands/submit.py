@@ -6,8 +6,11 @@ import argparse
 import os
 from typing import Any
 
+from kit.commands.progress import upload_progress
 from kit.commands.push import add_kernel
-from kit.kaggle.upload.kernel import DEFAULT_MESSAGE, Kernel, submit
+from kit.kaggle.upload.account import owner
+from kit.kaggle.upload.kernel import Kernel
+from kit.kaggle.upload.submission import DEFAULT_MESSAGE, submit
 
 
 def add(commands: Any) -> None:
@@ -20,15 +23,23 @@ def add(commands: Any) -> None:
     )
     add_kernel(parser)
     parser.add_argument("--version", type=int, metavar="N", help="of the notebook (default: the one pushed last)")
+    add_message(parser)
+    parser.set_defaults(run=submit_command)
+
+
+def add_message(parser: argparse.ArgumentParser) -> None:
+    """The option that describes a submission."""
     parser.add_argument(
         "--message", default=DEFAULT_MESSAGE, metavar="TEXT", help="a description (default: %(default)r)"
     )
-    parser.set_defaults(run=submit_command)
 
 
 def submit_command(args: argparse.Namespace) -> int:
     """`kit submit`. Raises: what `submit` raises."""
-    kernel = Kernel(owner=args.username, slug=args.slug)
-    done = submit(kernel, version=args.version, message=args.message, work=args.out, environ=os.environ)
+    kernel = Kernel(owner=owner(args.username, environ=os.environ), slug=args.slug)
+    with upload_progress() as on_event:
+        done = submit(
+            kernel, version=args.version, message=args.message, work=args.out, environ=os.environ, on_event=on_event
+        )
     print(f"version {done.version} of {done.ref} is submitted: {done.words}")
     return 0

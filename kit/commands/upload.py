@@ -9,9 +9,9 @@ from typing import Any
 
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import upload_progress
-from kit.errors import InputError
 from kit.kaggle.dataset.handle import DEFAULT_NOTES, DEFAULT_SLUG, NOBODY, DatasetHandle
 from kit.kaggle.facts import LICENCES, SITE
+from kit.kaggle.upload.account import owner
 from kit.kaggle.upload.plan import DEFAULT_READY_S, RetryPolicy
 
 
@@ -24,8 +24,10 @@ def add(commands: Any) -> None:
         "it, or adds a version if it is there; run again after an interruption, it goes on.",
     )
     upload.add_argument(
-        "--username", metavar="NAME", help="your Kaggle username, or an organisation's; not needed with --no-upload"
-    )
+        "--username",
+        metavar="NAME",
+        help="whose it is to be, yours or an organisation's (default: the credentials' own)",
+    )  # fmt: skip
     upload.add_argument("--dataset", type=Path, default=Path("out/dataset"), metavar="DIR", help="default: %(default)s")
     upload.add_argument("--slug", default=DEFAULT_SLUG, help="its name in addresses (default: %(default)s)")
     upload.add_argument("--title", help="6 to 50 characters (default: the slug's words)")
@@ -46,10 +48,8 @@ def add(commands: Any) -> None:
 
 def upload_command(args: argparse.Namespace) -> int:
     """`kit upload`: send it, or write the archive for sending it by hand. Raises: what `upload` raises."""
-    if args.username is None and not args.no_upload:
-        raise InputError("--username is missing: give your Kaggle username, or --no-upload for an archive alone")
     handle = DatasetHandle(
-        owner=args.username or NOBODY,
+        owner=(args.username or NOBODY) if args.no_upload else owner(args.username, environ=os.environ),
         slug=args.slug,
         title=args.title,
         licence=args.licence,

@@ -24,7 +24,10 @@ def add(commands: Any) -> None:
         "that this machine is fit for it. Works on a build, on a mounted dataset and on a folder with one in it. "
         "Status 1 if anything is wrong; off Kaggle, what this machine lacks is only told.",
     )
-    verify.add_argument("dataset", type=Path, metavar="DIR", help="a build, or where a dataset is mounted")
+    verify.add_argument(
+        "dataset", type=Path, nargs="?", default=Path("out/dataset"), metavar="DIR",
+        help="a build, or where a dataset is mounted (default: %(default)s)",
+    )  # fmt: skip
     verify.add_argument(
         "--scratch", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR",
         help="for temporary files (default: %(default)s)",
@@ -40,12 +43,12 @@ def verify_command(args: argparse.Namespace) -> int:
     """Verify and print; 1 if any check failed."""
     from kit.commands.checks import print_checks
 
-    for folder in (args.dataset, args.scratch):
-        if not folder.is_dir():
-            raise MissingError(f"{folder}: no such folder")
-    return print_checks(
-        str(args.dataset), checks_of(args.dataset, scratch=args.scratch, model_source=args.model_source)
-    )
+    if not args.dataset.is_dir():
+        raise MissingError(f"{args.dataset}: no such folder; build the dataset with `kit build`")
+    if not args.scratch.is_dir():
+        raise MissingError(f"{args.scratch}: no such folder; make it, or name another with --scratch")
+    checks = checks_of(args.dataset, scratch=args.scratch, model_source=args.model_source)
+    return print_checks(str(args.dataset), checks)
 
 
 def checks_of(folder: Path, *, scratch: Path, model_source: str | None = None) -> tuple[Check, ...]:

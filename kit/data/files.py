@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kit.data.columns import Row
 from kit.errors import InputError, MissingError
+from kit.problem import fields_of_any_length
 
 EXTRA = "pip install 'mathllm-kit[eval]'"
 
@@ -70,7 +71,7 @@ def _json(path: Path) -> list[Row]:
 
 
 def _csv(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file, fields_of_any_length():
         try:
             found = list(csv.DictReader(file, strict=True))
         except csv.Error as error:

@@ -2,13 +2,14 @@
 
 Both mount layouts are met: the old `/kaggle/input/<slug>` and the new
 `/kaggle/input/{datasets/<owner>,competitions}/<slug>` (changed January–March 2026;
-docs/kaggle.md#mounts). A dataset is found by its manifest, the competition by its files, all in one walk.
+docs/kaggle.md#mounts). A dataset is found by its manifest, the competition by its files, all in one walk. Of files
+that look alike those in the competition's own folder count first: copies of its data and other AIMOs may be attached.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +54,9 @@ class KaggleEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounts:
-    """What is attached below `root`. datasets: of the kit. tests: each `test.csv` of the competition.
+    """What is attached below `root`. datasets: of the kit, by path. tests: each `test.csv` of an AIMO.
 
-    packages: what to put on sys.path for a `kaggle_evaluation`. All sorted by path.
+    packages: what to put on sys.path for a `kaggle_evaluation`. Of both, the competition's own first.
     """
 
     root: Path
@@ -67,17 +68,14 @@ class Mounts:
     def find(cls, root: Path) -> Mounts:
         """Look through everything below `root`, following links, once."""
         folders, server = sorted(walk(root)), f"{facts.SERVER_MODULE}.py"
+        tests = [path for path, files in folders if facts.TEST_NAME in files and facts.ANY_AIMO in path.name]
+        packages = [path.parent for path, files in folders if path.name == facts.EVALUATION_PACKAGE and server in files]
+        places = _places(root)
         return cls(
             root=root,
             datasets=tuple(path for path, files in folders if MANIFEST_NAME in files),
-            tests=tuple(
-                path / facts.TEST_NAME
-                for path, files in folders
-                if facts.TEST_NAME in files and facts.ANY_AIMO in path.name
-            ),
-            packages=tuple(
-                path.parent for path, files in folders if path.name == facts.EVALUATION_PACKAGE and server in files
-            ),
+            tests=tuple(folder / facts.TEST_NAME for folder in _own_first(tests, places)),
+            packages=_own_first(packages, places),
         )
 
     def dataset(self) -> Path:
@@ -103,8 +101,30 @@ class Mounts:
             raise MissingError(
                 f"{self.root}: no competition {facts.TEST_NAME}; add the competition to the notebook's inputs"
             )
+        if self.tests[0].parent not in _places(self.root):
+            log.error("%s is not attached; taking the problems of %s", facts.COMPETITION, self.tests[0])
         return self.tests[0]
 
     def kaggle_evaluation(self) -> Path | None:
-        """The folder to put on sys.path for the competition's own `kaggle_evaluation`; None if not mounted."""
+        """The folder to put on sys.path for a `kaggle_evaluation`, the competition's own; None if not mounted.
+
+        A copy elsewhere may be an older one, or broken, and what is on sys.path already comes before it.
+        """
         return self.packages[0] if self.packages else None
+
+    @property
+    def has_own_evaluation(self) -> bool:
+        """Whether `kaggle_evaluation` is mounted where the competition is, and not only in some dataset."""
+        return bool(self.packages) and self.packages[0] in _places(self.root)
+
+
+def _places(root: Path) -> tuple[Path, ...]:
+    """Where Kaggle mounts the competition, now and before 2026."""
+    return root / facts.COMPETITIONS.format(slug=facts.COMPETITION), root / facts.COMPETITION
+
+
+def _own_first(folders: Sequence[Path], places: Sequence[Path]) -> tuple[Path, ...]:
+    """The competition's own places, then folders of its very name, then all others; each kind by path."""
+    own = [place for place in places if place in folders]
+    named = [folder for folder in folders if folder.name == facts.COMPETITION and folder not in own]
+    return (*own, *named, *(folder for folder in folders if folder not in (*own, *named)))

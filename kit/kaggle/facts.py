@@ -27,6 +27,17 @@ NOTEBOOK_S = 5 * 3600.0
 """How long a GPU notebook may run, loading and installing included (rules)."""
 ACCELERATOR = "NvidiaH100"
 """The client's `machine_shape`; given to notebooks of this competition, without internet, alone (rules; cli docs)."""
+ACCELERATORS = {
+    ACCELERATOR: "one H100 with 80 GB",
+    "NvidiaRtxPro6000": "one RTX PRO 6000",
+    "NvidiaL4": "four L4 with 24 GB each",
+    "NvidiaL4X1": "one L4 with 24 GB",
+    "NvidiaTeslaT4Highmem": "two T4 with 16 GB each",
+    "NvidiaTeslaT4": "one T4 with 16 GB; two by the words of the client itself",
+}
+"""What `machine_shape` may be on a GPU (Kaggle/kaggle-cli at 13dad8e: kernels.md, "as of Sep 2026", and
+kernels_metadata.md). There is no NvidiaL4X4 and no NvidiaTeslaT4X2: that NvidiaL4 is four of them is seen in
+notebooks of AIMO2, whose machine it was."""
 TEST_NAME = "test.csv"  # the problems, as the competition mounts them: id,problem
 SUBMISSION_NAME = "submission.parquet"
 """What the gateway writes and Kaggle scores (gateway)."""
@@ -104,6 +115,7 @@ IMAGE = re.compile(r"[\w.-]+(?:/[\w.-]+)+@sha256:[0-9a-f]{64}")  # cli docs, ker
 # --- The site and its credentials ---------------------------------------------------------------------
 
 SITE = "https://www.kaggle.com"
+COMPETITION_PAGE = f"{SITE}/competitions/{COMPETITION}"
 TOKEN_VARIABLE = "KAGGLE_API_TOKEN"
 USERNAME_VARIABLE = "KAGGLE_USERNAME"
 KEY_VARIABLE = "KAGGLE_KEY"

@@ -36,6 +36,41 @@ def test_finds_the_competition_in_both_mount_layouts(tmp_path: Path, folder: str
     assert Mounts.find(tmp_path / "input").kaggle_evaluation() == tmp_path / folder
 
 
+PRIZE_2 = "ai-mathematical-olympiad-progress-prize-2"
+
+
+@pytest.mark.parametrize("folder", COMPETITIONS)
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"input/{PRIZE_2}",
+        f"input/competitions/{PRIZE_2}",
+        f"input/datasets/ada/{COMPETITION}",  # a copy of the competition's data under its very name
+        f"input/a-copy/{COMPETITION}",
+        f"input/a-copy-of-{COMPETITION}",
+    ],
+)
+def test_what_looks_like_the_competition_never_wins_over_it(tmp_path: Path, folder: str, other: str) -> None:
+    for place in (other, folder):
+        touch(tmp_path / place / "test.csv")
+        touch(tmp_path / place / "kaggle_evaluation" / "aimo_3_inference_server.py")
+    touch(tmp_path / "input/a-broken-copy/kaggle_evaluation/aimo_3_inference_server.py")
+    mounts = Mounts.find(tmp_path / "input")
+    assert (mounts.test_csv(), mounts.kaggle_evaluation()) == (tmp_path / folder / "test.csv", tmp_path / folder)
+    assert mounts.has_own_evaluation
+
+
+def test_without_the_competition_the_nearest_by_name_is_taken_and_that_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path / f"input/{PRIZE_2}/test.csv")
+    copy = touch(tmp_path / f"input/datasets/ada/{COMPETITION}/test.csv")
+    mounts = Mounts.find(tmp_path / "input")
+    assert mounts.test_csv() == copy
+    assert f"{COMPETITION} is not attached; taking the problems of {copy}" in caplog.text
+    assert not mounts.has_own_evaluation
+
+
 def test_says_what_to_attach_when_nothing_is_mounted(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "not there"):
         with pytest.raises(MissingError, match="attach the one the kit built"):

@@ -20,7 +20,7 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, is_intact
 from kit.kaggle.dataset.mounted import Place, files_below, places
 from kit.kaggle.findings import Finding, error, warning
 
-REBUILD = "build the dataset again with `python build_dataset.py`, and upload it again"
+REBUILD = "build the dataset again with `kit build`, and upload it again"
 _MOVE = "move it out of the dataset"
 _BUFFER_BYTES = 1 << 20
 _MAX_WORKERS = 8

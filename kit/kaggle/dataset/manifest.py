@@ -126,7 +126,7 @@ def load_manifest(folder: Path, *, name: str = MANIFEST_NAME) -> Manifest:
     try:
         content = read_json(path.read_bytes())
     except FileNotFoundError:
-        raise MissingError(f"{path}: not found; build the dataset with `python build_dataset.py`") from None
+        raise MissingError(f"{path}: not found; build the dataset with `kit build`") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); build the dataset again") from None
     return _parse(path, content)

@@ -162,6 +162,8 @@ def read_submission(path: Path, problems: Sequence[Problem]) -> dict[str, int]:
     if not path.is_file():
         raise MissingError(f"{path}: the run left no submission")
     frame = pl.read_parquet(path)
+    if frame.schema.get("id", pl.String()).is_numeric():  # so the gateway reads ids that all are
+        frame = frame.with_columns(pl.col("id").cast(pl.String))
     expected = {"id": pl.String, "answer": pl.Int64}
     if dict(frame.schema) != expected:
         raise InputError(f"{path}: has the columns {dict(frame.schema)}, expected {expected}")

@@ -8,6 +8,7 @@ its journal.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from kit.config import merged, replaced
 from kit.errors import InputError, cannot_write
 from kit.kaggle import facts
@@ -30,6 +33,7 @@ from kit.kaggle.dataset.handle import DEFAULT_SLUG
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
+from kit.kaggle.evaluation_double.gateway import check_questions
 from kit.kaggle.notebook.outages import Outage, outages_in
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.offline import OfflineCommand, without_network
@@ -179,6 +183,7 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
     """
     problems = read_problems(run.problems)
+    check_questions(run.problems, problems, pl.read_csv(_as_csv(problems).encode()))
     settings = dry_run_settings(
         run.changes,
         engine=run.engine,
@@ -322,10 +327,7 @@ def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layou
         (libraries[-1] / "kit.py").write_text(_INTRUDER, encoding="utf-8")
         shutil.copytree(dataset, layout.dataset(inputs))
         test_csv.parent.mkdir(parents=True)
-        with test_csv.open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(("id", "problem"))
-            rows.writerows((problem.id, problem.text) for problem in problems)
+        test_csv.write_text(_as_csv(problems), encoding="utf-8", newline="")
     except OSError as error:
         raise cannot_write(root, error) from error
     return test_csv
@@ -341,3 +343,12 @@ def _mount_model(dataset: Path, model: Path, into: Path) -> None:
             (into / file.file).symlink_to((model / file.file).resolve())
     except OSError as error:
         raise cannot_write(into, error) from error
+
+
+def _as_csv(problems: Sequence[Problem]) -> str:
+    """The competition's test.csv, which holds no answers."""
+    file = io.StringIO(newline="")
+    rows = csv.writer(file)
+    rows.writerow(("id", "problem"))
+    rows.writerows((problem.id, problem.text) for problem in problems)
+    return file.getvalue()

@@ -1,8 +1,9 @@
 """The answers of a run as they become submission.parquet: what the real gateway refuses, and what it should.
 
 In: each value that `predict` returned, with the id of its question. Out: a parquet file with the columns id
-(String) and answer. Two ways: lenient does what the real gateway does, faults that pass silently into a broken
-file included; strict (the dry run's way) refuses at the first answer that would not be scored as meant.
+(String, or a number where all ids of the CSV are numbers) and answer. Two ways: lenient does what the real gateway
+does, faults that pass silently into a broken file included; strict (the dry run's way) refuses at the first answer
+that would not be scored as meant.
 
 Not here: asking the questions (`gateway`).
 
@@ -13,6 +14,7 @@ the end), and trials with it (docs/kaggle.md#evaluation).
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Never
 
@@ -51,13 +53,13 @@ class AnswerSheet:
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self._answers: list[Any] = []
-        self._ids: list[str] = []
+        self._ids: list[str | int | float | None] = []
 
-    def add(self, answer: Any, question_id: str) -> None:
+    def add(self, answer: Any, question_id: str | int | float | None) -> None:
         """Take one answer. Raises: GatewayError (INVALID_SUBMISSION) when it is not acceptable."""
         _refuse_what_the_gateway_refuses(answer)
         if self._strict:
-            fault = _fault(answer, question_id) or self._mixture(answer)
+            fault = _fault(answer, str(question_id)) or self._mixture(answer)
             if fault:
                 _invalid(f"question {question_id}: {fault}")
         self._answers.append(answer)
@@ -68,10 +70,7 @@ class AnswerSheet:
         try:
             frame = _assembled(self._answers, self._ids)
             if self._strict:
-                frame = pl.DataFrame(
-                    {"id": self._ids, "answer": frame["answer"].to_list()},
-                    schema={"id": pl.String, "answer": pl.Int64},
-                )
+                frame = frame.with_columns(pl.Series("answer", frame["answer"].to_list(), dtype=pl.Int64))
             _write_parquet(frame, path)
         except (pl.exceptions.PolarsError, TypeError) as error:
             raise GatewayError(
@@ -135,7 +134,7 @@ def _type_name(value: Any) -> str:
     return name if package == "builtins" else f"{package}.{name}"
 
 
-def _assembled(answers: list[Any], ids: list[str]) -> pl.DataFrame:
+def _assembled(answers: list[Any], ids: Sequence[str | int | float | None]) -> pl.DataFrame:
     """One table of all answers, id first."""
     if not isinstance(answers[0], pl.DataFrame):
         raise TypeError("the gateway knows no name for the answers' column; return DataFrames")

@@ -1,14 +1,15 @@
 """The kit's stand-in for AIMO3Gateway: asks every question of a CSV over gRPC and writes the submission.
 
 In: a CSV with the columns id, problem and perhaps answer; a listening inference server (ours or the real one).
-Out: submission.parquet with the columns id (String) and answer (Int64), rows in the order of asking.
+Out: submission.parquet with the columns id and answer (Int64), rows in the order of asking.
 
 Within one process it is run by `LocalInferenceServer.run_local_gateway`; as a process of its own it plays the
 gateway of the competition rerun against a kernel that serves:
     python -m kit.kaggle.evaluation_double.gateway --csv test.csv --out submission.parquet
 
-Unlike the real one it names a wrong or second server instead of asking whichever answers first, reads ids as
-text even if they look like numbers, and, unless told to be lenient, refuses at once what would be scored wrong.
+It reads the CSV as the real one does: ids that all look like numbers arrive as numbers, and a blank id as a null.
+Unlike the real one it names a wrong or second server instead of asking whichever answers first and, unless told to be
+lenient, refuses at once what would be scored wrong: a question that does not arrive as it was written, too.
 
 Source: kaggle_evaluation/{aimo_3_gateway.py,core/base_gateway.py,core/relay.py} 0.9.0, behaviour only.
 """
@@ -31,8 +32,10 @@ from kit.errors import InputError, KitError, MissingError
 from kit.kaggle.evaluation_double.answer_sheet import AnswerSheet, GatewayError, GatewayErrorType
 from kit.kaggle.evaluation_double.client import Client
 from kit.kaggle.facts import ANSWER_DEADLINE_S, EVALUATION_PORTS, STARTUP_LIMIT_S, SUBMISSION_NAME
+from kit.problem import Problem, read_problems
 
 _COLUMNS = (["id", "problem"], ["id", "problem", "answer"])
+_SHOWN = 60  # characters of a text in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,8 @@ class LocalGateway:
             raise MissingError(f"the folder {self._settings.out.parent} of the submission is not there; make it")
         self._settings.out.unlink(missing_ok=True)
         questions = read_questions(self._csv)
+        if self._settings.strict:
+            check_questions(self._csv, read_problems(self._csv), questions)
         questions = questions.sample(fraction=1.0, shuffle=True, seed=int.from_bytes(os.urandom(4), "big"))
         sheet = AnswerSheet(strict=self._settings.strict)
         client = Client(
@@ -106,12 +111,11 @@ class LocalGateway:
             asked_at_s = time.monotonic()
             answer = client.send("predict", *row.get_columns())
             seconds = time.monotonic() - asked_at_s
-            question_id = str(row["id"][0])
-            sheet.add(answer, question_id)
+            sheet.add(answer, row["id"][0])
             if self._on_answer:
                 self._on_answer(
                     Progress(
-                        question_id=question_id,
+                        question_id=str(row["id"][0]),
                         position=position,
                         num_questions=questions.height,
                         seconds=seconds,
@@ -121,22 +125,35 @@ class LocalGateway:
 
 
 def read_questions(csv: Path) -> pl.DataFrame:
-    """The questions of a file, id and problem as text. Raises: MissingError, InputError."""
+    """The questions of a file as the real gateway reads them, their types guessed. Raises: MissingError, InputError."""
     if not csv.is_file():
         raise MissingError(f"the questions' file {csv} is not there; expected a CSV with id,problem[,answer]")
     try:
-        questions = pl.read_csv(csv, schema_overrides={"id": pl.String, "problem": pl.String})
+        questions = pl.read_csv(csv)
     except pl.exceptions.PolarsError as error:
+        read_problems(csv)  # which names the row, where it is one that is to blame
         raise InputError(f"{csv} is not a CSV of questions: {error}") from error
     if questions.columns not in _COLUMNS:
         raise InputError(f"{csv} has the columns {questions.columns}; expected id,problem[,answer] in this order")
     if questions.is_empty():
         raise InputError(f"{csv} holds no question")
-    if questions.select("id", "problem").null_count().sum_horizontal()[0]:
-        raise InputError(f"{csv} has a row without id or without problem")
-    if questions["id"].n_unique() != questions.height:
-        raise InputError(f"{csv} holds an id twice: {questions['id'].filter(questions['id'].is_duplicated())[0]}")
     return questions
+
+
+def check_questions(csv: Path, problems: Sequence[Problem], questions: pl.DataFrame) -> None:
+    """Compare what the real gateway asks with the problems that are written in the file.
+
+    Raises: InputError naming the first row that arrives otherwise.
+    """
+    if len(problems) != questions.height:
+        raise InputError(f"{csv}: Kaggle's gateway reads {questions.height} rows where {len(problems)} are written")
+    asked = zip(questions["id"], questions["problem"], strict=True)
+    for number, (problem, values) in enumerate(zip(problems, asked, strict=True), start=1):
+        for written, value in zip((problem.id, problem.text), values, strict=True):
+            if written != str(value):
+                fix = "write ids with a letter, and a problem with words"
+                told = f"Kaggle's gateway reads {written[:_SHOWN]!r} as {str(value)[:_SHOWN]!r}"
+                raise InputError(f"{csv}: row {number}: {told}; {fix}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

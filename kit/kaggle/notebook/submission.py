@@ -135,12 +135,15 @@ def make_server(session: Session) -> InferenceServer:
     """The competition's own server if its package is mounted, else the kit's, on the same protocol."""
     predict = predict_function(session.competition)
     mounted = session.mounts.kaggle_evaluation()
-    if mounted is not None:
-        sys.path.insert(0, str(mounted))
-    elif importlib.util.find_spec(facts.EVALUATION_PACKAGE) is None:  # Kaggle may have it on the path already
+    is_on_path = importlib.util.find_spec(facts.EVALUATION_PACKAGE) is not None  # Kaggle may have put it there
+    if mounted is None and not is_on_path:
         level = logging.WARNING if session.environment.is_rerun else logging.INFO
         log.log(level, "no kaggle_evaluation is mounted; serving with the kit's own server, on loopback only")
         return LocalInferenceServer(predict)
+    if mounted is not None and is_on_path and not session.mounts.has_own_evaluation:
+        mounted = None
+    if mounted is not None:
+        sys.path.insert(0, str(mounted))
     log.info("serving with kaggle_evaluation from %s", mounted or "the path")
     module = importlib.import_module(f"{facts.EVALUATION_PACKAGE}.{facts.SERVER_MODULE}")
     server: InferenceServer = getattr(module, facts.SERVER_CLASS)(predict)

@@ -149,9 +149,36 @@ def push(api: Api, folder: str) -> Mapping[str, Any]:
     }
 
 
-def run_status(api: Api, ref: str) -> str:
-    """KernelWorkerStatus by name."""
-    return str(api.kernels_status(ref).status.name)
+def username(api: Api) -> str:
+    """Whose the credentials are; of a token the client has asked Kaggle."""
+    return str(api.get_config_value(api.CONFIG_NAME_USER) or "")
+
+
+def run(api: Api, ref: str) -> Mapping[str, str]:
+    """KernelWorkerStatus by name, and why a run failed. ref: with a version, or of the latest run."""
+    told = api.kernels_status(ref)
+    return {"status": told.status.name, "failure": told.failure_message or ""}
+
+
+def log(api: Api, ref: str) -> str:
+    """What a run has printed, as Kaggle keeps it."""
+    return str(api.kernels_logs(ref))
+
+
+def attached(api: Api, ref: str) -> Mapping[str, Any]:
+    """What `kaggle kernels pull -m` writes of a notebook, without its source; None for what Kaggle does not tell."""
+    request = kaggle_api_extended.ApiGetKernelRequest()
+    request.user_name, request.kernel_slug = ref.split("/")
+    with api.build_kaggle_client() as client:
+        found = client.kernels.kernels_api_client.get_kernel(request).metadata
+    kinds = ("dataset", "competition", "kernel", "model")
+    return {
+        **{f"{kind}_sources": list(getattr(found, f"{kind}_data_sources")) for kind in kinds},
+        **{
+            name: getattr(found, f"_{name}")  # the property makes False of what is not told
+            for name in ("enable_gpu", "enable_internet", "is_private", "machine_shape", "docker_image")
+        },
+    }
 
 
 def submit(api: Api, competition: str, ref: str, version: int, file: str, message: str) -> str:
@@ -168,7 +195,10 @@ def submit(api: Api, competition: str, ref: str, version: int, file: str, messag
 
 CALLS: Mapping[str, Callable[..., Any]] = {
     call.__name__: call
-    for call in (status, version_number, files, model_files, create, add_version, push, run_status, submit)
+    for call in (
+        *(username, status, version_number, files, model_files, create, add_version),
+        *(push, run, log, attached, submit),
+    )
 }
 
 

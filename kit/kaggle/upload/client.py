@@ -1,9 +1,8 @@
 """The real `kaggle` client: a process with a clean environment that serves all calls, answered in values.
 
-In: what to ask. Out: typed values, or ClientError, whose fault is decided by the HTTP status and the kind of the
-error alone. Nothing is asked of the user, and no secret stands in what is told. The client has no time limits of its
-own: one that is silent for `stall_s` is ended. One that was ended or died is started again by the next call, and its
-upload goes on where it was.
+In: what to ask. Out: typed values, or ClientError (`faults`). Nothing is asked of the user, and no secret stands in
+what is told. The client has no time limits of its own: one that is silent for `stall_s` is ended. One that was ended or
+died is started again by the next call, and its upload goes on where it was.
 """
 
 from __future__ import annotations
@@ -24,53 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from kit.errors import KitError, MissingError
+from kit.errors import MissingError
 from kit.json_text import read_json
+from kit.kaggle.upload.faults import ClientError, Fault, fault_of
 from kit.linux import end_with_parent
 
 PINS = ("kaggle==2.2.5", "six==1.17.0")  # the client imports six without declaring it
 _WordT = TypeVar("_WordT", bound=Enum)
 _PROCESS = Path(__file__).with_name("api_process.py")
-
-
-class KaggleError(KitError, RuntimeError):
-    """Kaggle, its client or the line to it did not do what was asked."""
-
-
-class Fault(Enum):
-    """What went wrong, by what can be done about it."""
-
-    UNAUTHENTICATED = "the credentials are not accepted"
-    FORBIDDEN = "Kaggle forbids it"
-    ABSENT = "not found"
-    NAME_IN_USE = "the name is in use"
-    LIMITED = "too many requests"
-    PASSING = "Kaggle or the line to it is failing"
-    REFUSED = "Kaggle refuses it"
-
-
-class ClientError(KaggleError):
-    """One call that failed, and why in the server's words."""
-
-    def __init__(self, fault: Fault, text: str) -> None:
-        super().__init__(f"{fault.value}: {text}")
-        self.fault, self.text = fault, text
-
-
-_BY_STATUS = {
-    401: Fault.UNAUTHENTICATED,
-    403: Fault.FORBIDDEN,
-    404: Fault.ABSENT,
-    408: Fault.PASSING,
-    409: Fault.NAME_IN_USE,
-    429: Fault.LIMITED,
-}
-_BY_KIND = {
-    "line": Fault.PASSING,
-    "storage": Fault.PASSING,  # of one file: sent again, it may be taken
-    "credentials": Fault.UNAUTHENTICATED,
-    "request": Fault.REFUSED,
-}
 
 
 class DatasetStatus(Enum):
@@ -97,6 +57,14 @@ class RunStatus(StrEnum):
     CANCEL_REQUESTED = "CANCEL_REQUESTED"
     CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
     NEW_SCRIPT = "NEW_SCRIPT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run of a notebook. failure: why it failed, in Kaggle's words; empty if it did not, or Kaggle does not say."""
+
+    status: RunStatus
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +114,23 @@ class KaggleClient:
         """Save the notebook in `folder`, relative to the client's, and have Kaggle run it."""
         return SavedKernel(**self._call("push", folder=folder))
 
-    def run_status(self, ref: str) -> RunStatus:
-        """Where the latest run of the notebook `owner/slug` is."""
-        return _known(RunStatus, self._call("run_status", ref=ref))
+    def username(self) -> str:
+        """Whose the credentials are."""
+        return str(self._call("username"))
+
+    def run(self, ref: str) -> Run:
+        """The run of the notebook `owner/slug/version`, or without a version its latest."""
+        told = self._call("run", ref=ref)
+        return Run(status=_known(RunStatus, told["status"]), failure=self.scrub(told["failure"]))
+
+    def log(self, ref: str) -> str:
+        """What that run has printed, as Kaggle keeps it; empty while it keeps nothing."""
+        return self.scrub(self._call("log", ref=ref))
+
+    def attached(self, ref: str) -> Mapping[str, Any]:
+        """The notebook `owner/slug` as Kaggle has it now, in the words of kernel-metadata.json."""
+        metadata: Mapping[str, Any] = self._call("attached", ref=ref)
+        return metadata
 
     def submit(self, competition: str, *, ref: str, version: int, file: str, message: str) -> str:
         """Take part in the competition with the file that this version left; gives Kaggle's words."""
@@ -162,7 +144,8 @@ class KaggleClient:
             raise ClientError(broken.fault, self.scrub(broken.text)) from None  # it may hold a secret
         if "error" in answer:
             error = answer["error"]
-            raise ClientError(_fault(error["kind"], error["status"]), self.scrub(error["text"]))
+            fault = fault_of(error["kind"], error["status"], error["text"])
+            raise ClientError(fault, self.scrub(error["text"]))
         return answer["result"]
 
 
@@ -289,9 +272,3 @@ def _known(words: type[_WordT], said: str) -> _WordT:
         return words(said)
     except ValueError as error:
         raise ClientError(Fault.REFUSED, f"it says {said!r}, which this kit does not know") from error
-
-
-def _fault(kind: str, status: int | None) -> Fault:
-    if kind != "http" or status is None:
-        return _BY_KIND[kind]
-    return _BY_STATUS.get(status, Fault.PASSING if status >= 500 else Fault.REFUSED)

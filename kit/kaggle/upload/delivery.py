@@ -15,12 +15,16 @@ from pathlib import Path
 from kit.errors import cannot_write
 from kit.json_text import read_json
 from kit.kaggle.dataset.handle import DatasetHandle
-from kit.kaggle.upload.client import ClientError, DatasetStatus, Fault, KaggleClient, KaggleError
+from kit.kaggle.facts import MAX_BYTES, SITE
+from kit.kaggle.upload.asking import not_accepted
+from kit.kaggle.upload.client import DatasetStatus, KaggleClient
+from kit.kaggle.upload.faults import ClientError, Fault, KaggleError
 from kit.kaggle.upload.plan import Event, Stage, Uploaded
-from kit.kaggle.upload.remote_dataset import KEPT, NotWholeError, RemoteDataset, not_accepted
+from kit.kaggle.upload.remote_dataset import KEPT, NotWholeError, RemoteDataset
 from kit.kaggle.upload.staging import StagedDataset
 
 STAGED_NAME = "files"
+_REFUSALS = (Fault.FORBIDDEN, Fault.NAME_IN_USE, Fault.REFUSED, Fault.STORAGE)
 _NUM_LOOKS = 3  # how often something that Kaggle forbids or hides is tried again before it is believed
 
 
@@ -138,12 +142,19 @@ class Delivery:
                 return
             case Fault.FORBIDDEN if not is_new and not is_believed:
                 return  # so Kaggle answers while a first version is processed, even some time after it is ready
+            case Fault.STORAGE if not is_believed:
+                return  # its session may have expired, and was forgotten
             case Fault.NAME_IN_USE | Fault.REFUSED if is_new and not is_believed and self.remote.status() is not None:
                 return  # most likely by this very upload, whose answer was lost
             case Fault.PASSING | Fault.LIMITED:
                 fix = f"gave up after {setbacks.in_a_row} attempts without a byte more; {KEPT}"
             case Fault.UNAUTHENTICATED:
-                raise not_accepted(problem) from problem
+                raise not_accepted(problem, KEPT) from problem
+            case Fault.STORAGE:
+                fix = f"is this machine's clock right, and does no proxy or firewall refuse large uploads? {KEPT}"
+            case Fault.QUOTA:
+                space = f"private datasets share {MAX_BYTES / 1e9:.0f} GB"
+                fix = f"{space}: delete what you no longer need at {SITE}/{self.to.owner}/datasets; {KEPT}"
             case Fault.NAME_IN_USE:
                 fix = f"choose another --slug or --title; {KEPT}, under another name, too"
             case Fault.REFUSED if is_new:  # a title may be in use as well, of which Kaggle has no status
@@ -198,7 +209,7 @@ class _Setbacks:
     def count(self, problem: ClientError, num_bytes: int) -> None:
         self.in_a_row = 1 if num_bytes > self._most_bytes else self.in_a_row + 1
         self._most_bytes = max(self._most_bytes, num_bytes)
-        self.num_refusals += problem.fault in (Fault.FORBIDDEN, Fault.NAME_IN_USE, Fault.REFUSED)
+        self.num_refusals += problem.fault in _REFUSALS
 
 
 class _Progress:

@@ -1,13 +1,12 @@
-"""The submission notebook on Kaggle: what it is pushed as, pushing it, and submitting one of its versions.
+"""The submission notebook on Kaggle: what it is pushed as, and pushing it.
 
-In: a username and what the notebook shall have attached. Out: the version that Kaggle runs, or the submission it
-accepted; anything else raises. `notebooks/kernel-metadata.json` is this module's own output for a username to fill in
-(a test holds that), and what is pushed is made anew each time, so there is one place that says internet off, which
-GPU, and which image.
+In: a username and what the notebook shall have attached. Out: the version that Kaggle runs; anything else raises.
+`notebooks/kernel-metadata.json` is this module's own output for a username to fill in (a test holds that), and what is
+pushed is made anew each time, so there is one place that says internet off, which GPU, and which image.
 
-Kaggle's client calls a push a success even if an input could not be attached; here it is a failure. Whether the GPU
-asked for was given only a run shows: the notebook's own log names it. Source: docs/kaggle.md#notebooks,
-docs/kaggle.md#client; kaggle 2.2.5 (`kernels_push`, `competition_submit_code`).
+Kaggle's client calls a push a success even if an input could not be attached; here it is a failure, and Kaggle's own
+account of the notebook is read back (`read_back`). Source: docs/kaggle.md#notebooks, docs/kaggle.md#client; kaggle
+2.2.5 (`kernels_push`).
 """
 
 from __future__ import annotations
@@ -15,34 +14,30 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.checkout import PROJECT
-from kit.errors import InputError, MissingError, cannot_write, check_fields
-from kit.json_text import read_json
+from kit.errors import InputError, MissingError, SettingError, cannot_write, check_fields, did_you_mean
 from kit.kaggle import facts
 from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
-from kit.kaggle.upload.client import (
-    ClientError,
-    KaggleClient,
-    KaggleError,
-    RunStatus,
-    SavedKernel,
-    check_installed,
-    client_in,
-)
-from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
+from kit.kaggle.upload.account import client_of
+from kit.kaggle.upload.asking import Asking
+from kit.kaggle.upload.client import SavedKernel
+from kit.kaggle.upload.credentials import Credentials, find_credentials
+from kit.kaggle.upload.faults import ClientError, KaggleError
+from kit.kaggle.upload.fixes import push_fix
+from kit.kaggle.upload.plan import Event, RetryPolicy
+from kit.kaggle.upload.pushed import Pushed
+from kit.kaggle.upload.read_back import check_read_back
 from kit.lock import held
 
 NOTEBOOK = PROJECT / "notebooks" / "submission.ipynb"
 DEFAULT_SLUG = "mathllm-kit-submission"
-DEFAULT_MESSAGE = "submitted by mathllm-kit"
-_PUSHED_NAME = "pushed.json"
-_STALL_S = 600.0
+READ_BACK = RetryPolicy(num_attempts=4, settle_s=60.0)
+"""How a version that was just pushed is read back: what differs at first may still be the version before."""
 _DATASET = re.compile(f"{facts.OWNER.pattern}/{facts.SLUG.pattern}")
 
 
@@ -51,14 +46,16 @@ class Kernel:
     """A notebook as Kaggle knows it.
 
     dataset: `owner/slug` of the kit's; None for the owner's own by its usual name. model_sources: Kaggle Models,
-    `owner/model/framework/variation/version`. image: by digest, `…/python@sha256:…`; None keeps the one that the
-    notebook was first run with. slug: its title is its words, because Kaggle makes the address from the title.
+    `owner/model/framework/variation/version`. accelerator: one of `facts.ACCELERATORS`. image: by digest,
+    `…/python@sha256:…`; None keeps the one that the notebook was first run with. slug: its title is its words, because
+    Kaggle makes the address from the title.
     """
 
     owner: str
     slug: str = DEFAULT_SLUG
     dataset: str | None = None
     model_sources: tuple[str, ...] = ()
+    accelerator: str = facts.ACCELERATOR
     image: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +70,12 @@ class Kernel:
                 ("image", self.image is None or facts.IMAGE.fullmatch(self.image) is not None, "NAME@sha256:DIGEST"),
             ),
         )
+        if self.accelerator not in facts.ACCELERATORS:
+            question = did_you_mean(self.accelerator, facts.ACCELERATORS)
+            raise SettingError(
+                f"accelerator must be one of {', '.join(facts.ACCELERATORS)}, got {self.accelerator!r}; {question}",
+                name="accelerator",
+            )
         for ref in self.model_sources:
             check_ref(ref)
 
@@ -96,7 +99,7 @@ class Kernel:
             "kernel_type": "notebook",
             "is_private": True,
             "enable_gpu": True,
-            "machine_shape": facts.ACCELERATOR,
+            "machine_shape": self.accelerator,
             "enable_tpu": False,
             "enable_internet": False,
             "competition_sources": [facts.COMPETITION],
@@ -111,80 +114,38 @@ class Kernel:
         return json.dumps(self.metadata(code_file), indent=2) + "\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed:
-    """A version that Kaggle has taken and now runs."""
-
-    ref: str
-    version: int
-    url: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
-    """A version that Kaggle takes part with. words: Kaggle's."""
-
-    ref: str
-    version: int
-    words: str
-
-
-def push(kernel: Kernel, notebook: Path, *, work: Path, environ: Mapping[str, str]) -> Pushed:
+def push(
+    kernel: Kernel,
+    notebook: Path,
+    *,
+    work: Path,
+    environ: Mapping[str, str],
+    contents: str | None = None,
+    retry_policy: RetryPolicy = READ_BACK,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Pushed:
     """Push `notebook` as `kernel`; Kaggle runs it at once, and `submit` then knows which version it was.
 
-    work: a folder for what is sent and what was answered.
-    Raises: MissingError (no credentials, no client, no notebook); InputError (a notebook that Kaggle would not take);
-    StorageError; KaggleError (refused, or without one of its inputs).
+    work: a folder for what is sent and what was answered. contents: kept with the version. retry_policy: how it is
+    read back.
+    Raises: MissingError (no credentials, no client, no notebook); InputError (a notebook that Kaggle would not take,
+    another's credentials); StorageError; KaggleError (refused, without one of its inputs, or otherwise than asked).
     """
-    credentials = find_credentials(environ)
-    check_installed()
-    _check_notebook(notebook, credentials)
-    with held(work), _client(work, environ, credentials) as client:
+    _check_notebook(notebook, find_credentials(environ))
+    with held(work), client_of(kernel.owner, work=work, environ=environ) as client:
         _stage(kernel, notebook, work / "staged")
         try:
             saved = client.push("staged")
         except ClientError as problem:
-            fix = f"is --username {kernel.owner} right, and is it yours?"
+            fix = push_fix(problem.fault, username=kernel.owner, page=kernel.page)
             raise KaggleError(f"{kernel.ref} was not pushed: {problem}\n{fix}") from problem
-        pushed = _pushed(kernel, saved)
-        _record(work).write_text(json.dumps({"ref": pushed.ref, "version": pushed.version}), encoding="utf-8")
+        _check_attached(kernel, saved)
+        asked = kernel.metadata(notebook.name)
+        pushed = Pushed(ref=kernel.ref, version=saved.version, url=saved.url, asked=asked, contents=contents)
+        asking = Asking(retry_policy=retry_policy, on_event=on_event, kept=f"version {saved.version} is pushed")
+        check_read_back(client, pushed, asking=asking, settle_s=retry_policy.settle_s)
+        pushed.save(work)
     return pushed
-
-
-def submit(
-    kernel: Kernel,
-    *,
-    version: int | None = None,
-    message: str = DEFAULT_MESSAGE,
-    work: Path,
-    environ: Mapping[str, str],
-) -> Submitted:
-    """Submit a version: the one pushed last, if none is named.
-
-    The run of the latest must be complete, for Kaggle takes the file that it left; of older ones Kaggle does not tell.
-    Raises: MissingError (no credentials, no client, nothing pushed yet); InputError (no such version, or no message);
-    KaggleError (still running, failed, or refused, for example because today's submission is spent).
-    """
-    if version is not None and version < 1:
-        raise InputError(f"--version must be 1 or more, got {version}")
-    if not message.strip():
-        raise InputError("--message must be some text")
-    credentials = find_credentials(environ)
-    check_installed()
-    with held(work), _client(work, environ, credentials) as client:
-        latest = _latest(kernel, work)
-        chosen = version or latest
-        if chosen is None:
-            raise MissingError(f"{work}: nothing was pushed from here; name a version of {kernel.page} with --version")
-        if latest in (None, chosen):
-            _check_complete(kernel, client)
-        try:
-            words = client.submit(
-                facts.COMPETITION, ref=kernel.ref, version=chosen, file=facts.SUBMISSION_NAME, message=message
-            )
-        except ClientError as problem:
-            raise KaggleError(f"not submitted: {problem}") from problem
-    return Submitted(ref=kernel.ref, version=chosen, words=words)
 
 
 def _check_notebook(notebook: Path, credentials: Credentials) -> None:
@@ -199,13 +160,6 @@ def _check_notebook(notebook: Path, credentials: Credentials) -> None:
         raise InputError(f"{notebook}: holds your Kaggle credentials; take them out")
 
 
-def _client(work: Path, environ: Mapping[str, str], credentials: Credentials) -> AbstractContextManager[KaggleClient]:
-    scratch = work / "client"
-    scratch.mkdir(mode=0o700, exist_ok=True)
-    environ = client_environment(environ, scratch=scratch)
-    return client_in(work, environ=environ, scrub=credentials.scrubbed, stall_s=_STALL_S)
-
-
 def _stage(kernel: Kernel, notebook: Path, folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
@@ -215,37 +169,11 @@ def _stage(kernel: Kernel, notebook: Path, folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def _pushed(kernel: Kernel, saved: SavedKernel) -> Pushed:
+def _check_attached(kernel: Kernel, saved: SavedKernel) -> None:
     if saved.lost:
         inputs = "; ".join(f"{kind}: {names}" for kind, names in saved.lost.items())
         raise KaggleError(
             f"{kernel.ref}: version {saved.version} was pushed, but without its inputs ({inputs}): "
-            "it cannot be submitted\nupload the dataset first (upload_kaggle_dataset.py), join the competition on its "
-            "page, check the names, then push again"
+            "it cannot be submitted\nupload the dataset first (`kit upload`), join the competition on its page "
+            f"({facts.COMPETITION_PAGE}), check the names, then push again"
         )
-    return Pushed(ref=kernel.ref, version=saved.version, url=saved.url)
-
-
-def _check_complete(kernel: Kernel, client: KaggleClient) -> None:
-    try:
-        status = client.run_status(kernel.ref)
-    except ClientError as problem:
-        raise KaggleError(f"{kernel.ref}: {problem}\npush it first, with `kit push`") from problem
-    if status is RunStatus.COMPLETE:
-        return
-    if status in (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.NEW_SCRIPT):
-        raise KaggleError(f"{kernel.ref} is {status.lower()}; run this again when it is complete: {kernel.page}")
-    raise KaggleError(f"{kernel.ref} ended with {status}; see its log at {kernel.page}, then push again")
-
-
-def _latest(kernel: Kernel, work: Path) -> int | None:
-    """The version that was pushed last from here; None if that is not known."""
-    try:
-        record = read_json(_record(work).read_bytes())
-        return int(record["version"]) if record["ref"] == kernel.ref else None
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-
-
-def _record(work: Path) -> Path:
-    return work / _PUSHED_NAME

@@ -10,10 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from kit.kaggle.facts import NEW_TOKEN, SITE
-from kit.kaggle.upload.client import ClientError, DatasetStatus, Fault, KaggleClient, KaggleError
+from kit.kaggle.facts import SITE
+from kit.kaggle.upload.asking import Asking
+from kit.kaggle.upload.client import DatasetStatus, KaggleClient
+from kit.kaggle.upload.faults import ClientError, KaggleError
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
 from kit.kaggle.upload.staging import differences
 
@@ -114,42 +117,22 @@ class RemoteDataset:
         time.sleep(min(self.retry_policy.poll_s, left_s))
 
     def ask(self, question: Callable[[str], _AnswerT]) -> _AnswerT | None:
-        """The answer about this dataset; None if it is absent or hidden.
-
-        Raises: KaggleError if Kaggle cannot be reached, or refuses to answer.
-        """
-        num_failures = 0
-        while True:
-            try:
-                return question(self.ref)
-            except ClientError as problem:
-                if problem.fault in (Fault.ABSENT, Fault.FORBIDDEN):
-                    return None
-                if problem.fault is Fault.UNAUTHENTICATED:
-                    raise not_accepted(problem) from problem
-                if problem.fault not in (Fault.PASSING, Fault.LIMITED):
-                    raise KaggleError(f"{self.ref}: {problem}") from problem
-                num_failures += 1
-                if num_failures >= self.retry_policy.num_attempts:
-                    text = f"{self.ref}: no answer from Kaggle: {problem.text}\ntry again later; {KEPT}"
-                    raise KaggleError(text) from problem
-                self.pause(problem, num_failures)
+        """The answer about this dataset; None if it is absent or hidden. Raises: KaggleError, as `Asking.ask`."""
+        return self.asking.ask(self.ref, partial(question, self.ref))
 
     def pause(self, problem: ClientError, num_failures: int) -> None:
         """Say what went wrong and wait before the next attempt."""
-        pause_s = self.retry_policy.pause_s(num_failures)
-        self.note(f"{problem}; trying again in {pause_s:.0f} s")
-        time.sleep(pause_s)
+        self.asking.pause(problem, num_failures)
 
     def note(self, text: str) -> None:
         """Tell something that is not progress."""
-        self.on_event(Event(stage=Stage.NOTE, text=text))
+        self.asking.note(text)
+
+    @property
+    def asking(self) -> Asking:
+        """How it is asked."""
+        return Asking(retry_policy=self.retry_policy, on_event=self.on_event, kept=KEPT)
 
 
 def _words(status: DatasetStatus | None) -> str:
     return "not to be seen yet" if status is None else status.value.replace("_", " ")
-
-
-def not_accepted(problem: ClientError) -> KaggleError:
-    """The error for credentials that Kaggle does not accept."""
-    return KaggleError(f"Kaggle does not accept the credentials: {problem.text}\n{NEW_TOKEN}; {KEPT}")

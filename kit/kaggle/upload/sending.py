@@ -46,7 +46,7 @@ def upload(
     release = check_installed()
     retry_policy = retry_policy or RetryPolicy()
     if not dataset.is_dir():
-        raise MissingError(f"{dataset}: no such folder; build the dataset with `python build_dataset.py`")
+        raise MissingError(f"{dataset}: no such folder; build the dataset with `kit build`")
     work = dataset.resolve().with_name(f"{dataset.resolve().name}.upload")
     with held(work):
         on_event(Event(stage=Stage.NOTE, text=f"kaggle {release}, credentials: {credentials.source}"))
@@ -56,6 +56,7 @@ def upload(
         environ = client_environment(environ, scratch=sessions)
         with client_in(work, environ=environ, scrub=credentials.scrubbed, stall_s=retry_policy.stall_s) as client:
             delivery = _delivery(staged, handle, client, sessions, retry_policy, on_event)
+            _compare_owner(delivery, credentials)
             if is_fresh:
                 delivery.forget()
             return delivery.run()
@@ -66,6 +67,14 @@ def _checked(dataset: Path, credentials: Credentials, on_event: Callable[[Event]
         on_event(Event(stage=Stage.CHECKING, text="reading the dataset", done=done, total=total))
 
     return check_dataset_folder(dataset, credentials=credentials, on_progress=on_progress)
+
+
+def _compare_owner(delivery: Delivery, credentials: Credentials) -> None:
+    """Tell if the dataset is to be another's: an organisation's may be meant."""
+    asking, owner = delivery.remote.asking, delivery.to.owner
+    theirs = credentials.username or asking.ask("the credentials", delivery.client.username)
+    if theirs and theirs.lower() != owner:
+        asking.note(f"the credentials are of {theirs}: {owner} must be an organisation that you may upload for")
 
 
 def _sessions(work: Path, staged: StagedDataset) -> Path:

@@ -16,8 +16,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from kit.assets import TINY_MODEL
 from kit.errors import InputError, MissingError
 from kit.kaggle.dry_run.report import as_table, compare_runs, make_report, notes_on, read_submission
+from kit.kaggle.dry_run.run import DryRunConfig, lay_out
 from kit.kaggle.notebook.outages import EngineNews, outages_in
 from kit.lock import held
 from kit.problem import Problem
@@ -128,6 +130,23 @@ def test_everything_but_torch_is_installed_from_the_wheelhouse_in_the_dataset(cs
     assert (scratch / "kit-install" / "trio").is_dir()
     log = (run / "kaggle" / "working" / "kit.log").read_text()
     assert f"transformers from {scratch / 'kit-environment'}" in log
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,problem\n007,a\n008,b\n", "row 1: Kaggle's gateway reads '007' as '7'"),
+        ("id,problem\na,b\nc,d,e\n", "row 2 has 3 fields"),
+    ],
+)
+def test_a_file_that_kaggle_would_read_otherwise_is_refused_before_anything_is_built(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    config = DryRunConfig(problems=tmp_path / "p.csv", model=TINY_MODEL, out=tmp_path / "out")
+    with pytest.raises(InputError, match=told):
+        lay_out(config)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

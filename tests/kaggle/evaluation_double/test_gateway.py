@@ -26,7 +26,6 @@ from kit.kaggle.evaluation_double.gateway import (
     LocalGateway,
     Progress,
     main,
-    read_questions,
 )
 from kit.kaggle.evaluation_double.protocol import StaleServerError
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
@@ -458,22 +457,44 @@ def test_a_server_started_after_the_limit_is_warned_of(questions: Path) -> None:
         ("id,question\na,b\n", "expected id,problem"),
         ("problem,id\na,b\n", "in this order"),
         ("id,problem\n", "no question"),
-        ("id,problem\na,b\na,c\n", "twice: a"),
-        ("id,problem\na,\n", "without problem"),
-        ("", "not a CSV"),
+        ("id,problem\na,b\na,c\n", "'a' stands more than once"),
+        ("id,problem\na,\n", "row 1 has a blank id or problem"),
+        ("id,problem\na,b\n,c\n", "row 2 has a blank id or problem"),
+        ("id,problem\na,b\n\nc,d\n", "row 2 is a blank line"),
+        ("id,problem\na,b\nc,d,e\n", "row 2 has 3 fields"),
+        ("id,problem\n007,a\n008,b\n", "row 1: Kaggle's gateway reads '007' as '7'"),
+        ("id,problem\n7,true\n8,false\n", "row 1: Kaggle's gateway reads 'true' as 'True'"),
+        ("id,problem\n1e3,a\n", "row 1: Kaggle's gateway reads '1e3' as '1000.0'"),
+        ("", "the file is empty"),
     ],
 )
 def test_a_bad_file_of_questions_is_told_before_anything_is_asked(folder: Path, text: str, told: str) -> None:
     csv = folder / "bad.csv"
     csv.write_text(text)
     with pytest.raises(InputError, match=told):
-        run(right, csv)
+        run(answering(lambda _: pytest.fail("nobody may be asked")), csv)
 
 
-def test_ids_that_look_like_numbers_stay_text(folder: Path) -> None:
+def test_ids_that_all_look_like_numbers_arrive_as_numbers_as_on_kaggle(folder: Path) -> None:
     csv = folder / "numbers.csv"
-    csv.write_text("id,problem\n007,a\n008,b\n")
-    assert read_questions(csv)["id"].to_list() == ["007", "008"]
+    csv.write_text("id,problem\n7,a\n8,b\n")
+    seen: list[Any] = []
+
+    def predict(id_: pl.Series, problem: pl.Series) -> pl.DataFrame:
+        seen.append(id_)
+        return pl.DataFrame({"id": [str(id_[0])], "answer": [1]})
+
+    submission = run(predict, csv)
+    assert {series.dtype for series in seen} == {pl.Int64()}
+    assert submission.schema == {"id": pl.Int64, "answer": pl.Int64}
+
+
+def test_a_lenient_gateway_asks_blank_ids_and_numbers_with_zeros_as_the_real_one_does(folder: Path) -> None:
+    csv = folder / "odd.csv"
+    for text, ids in (("id,problem\n,a\nq8,b\n", {None, "q8"}), ("id,problem\n007,a\n008,b\n", {7, 8})):
+        csv.write_text(text)
+        submission = run(answering(lambda _: pl.DataFrame({"answer": [1]})), csv, strict=False)
+        assert set(submission["id"]) == ids
 
 
 def test_a_missing_file_is_told(folder: Path) -> None:

@@ -61,16 +61,39 @@ def test_without_the_competitions_package_the_kits_own_server_serves(session: no
     assert isinstance(notebook.make_server(session), LocalInferenceServer)
 
 
+def package_in(folder: Path, code: str = SERVER) -> None:
+    package = folder / "kaggle_evaluation"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "aimo_3_inference_server.py").write_text(code)
+
+
+def served_by(session: notebook.Session) -> notebook.InferenceServer:
+    mounts = Mounts.find(session.environment.input)
+    return notebook.make_server(dataclasses.replace(session, mounts=mounts))
+
+
 @pytest.mark.usefixtures("_clean_imports")
 @pytest.mark.parametrize("layout", ["input/aimo3", "input/competitions/aimo3"])
 def test_the_competitions_own_package_is_used_when_it_is_mounted(session: notebook.Session, layout: str) -> None:
-    package = session.environment.root / layout / "kaggle_evaluation"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "aimo_3_inference_server.py").write_text(SERVER)
-    mounts = Mounts.find(session.environment.input)
-    server = notebook.make_server(dataclasses.replace(session, mounts=mounts))
+    package_in(session.environment.root / layout)
+    server = served_by(session)
     assert type(server).__module__ == "kaggle_evaluation.aimo_3_inference_server"
+    assert [function.__name__ for function in server.functions] == ["predict"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("_clean_imports")
+@pytest.mark.parametrize("own", ["input/competitions/{}", "input/{}", "lib"])
+def test_a_broken_copy_of_the_package_in_a_dataset_is_not_used(
+    session: notebook.Session, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """By path it came first, and its error ended the run. `lib` stands for a package that is on the path already."""
+    package_in(session.environment.root / "input/a-dataset", "raise ImportError('an old copy')")
+    folder = session.environment.root / own.format("ai-mathematical-olympiad-progress-prize-3")
+    package_in(folder)
+    if own == "lib":
+        monkeypatch.syspath_prepend(str(folder))
+    server = served_by(session)
     assert [function.__name__ for function in server.functions] == ["predict"]  # type: ignore[attr-defined]
 
 

@@ -1,9 +1,10 @@
-"""A stand-in for Kaggle's API on loopback: what the unmodified client asks when it uploads a dataset, with faults.
+"""A stand-in for Kaggle's API on loopback: what the unmodified client asks of datasets and notebooks, with faults.
 
 The client reaches it as its HTTP proxy (`KAGGLE_API_ENVIRONMENT=LOCALHOST` makes it speak plain HTTP to
 `localhost`, `http_proxy` sends that here), so request targets come in absolute form. It knows the requests that a
 log of the client showed and no others: IntrospectToken, GetDatasetStatus, GetDataset, StartBlobUpload, the
-resumable PUT of Google's storage, CreateDataset, CreateDatasetVersion, ListDatasetFiles.
+resumable PUT of Google's storage, CreateDataset, CreateDatasetVersion, ListDatasetFiles; and of notebooks SaveKernel,
+GetKernel, GetKernelSessionStatus, ListKernelSessionOutput, CreateCodeSubmission, GetSubmissionLimits.
 
 Source: docs/kaggle.md#client, read against kaggle 2.2.4 and 2.2.5. Never compared with the live site.
 """
@@ -38,6 +39,12 @@ _SERVICES = {
     "CreateDataset": "create",
     "CreateDatasetVersion": "version",
     "ListDatasetFiles": "files",
+    "SaveKernel": "save",
+    "GetKernel": "kernel",
+    "GetKernelSessionStatus": "run",
+    "ListKernelSessionOutput": "log",
+    "CreateCodeSubmission": "submit",
+    "GetSubmissionLimits": "limits",
 }
 
 
@@ -45,7 +52,7 @@ _SERVICES = {
 class Fault:
     """What goes wrong at one kind of request (`where`), `times` times, after going well `after` times.
 
-    where: introspect, status, dataset, start, put, probe, create, version, files.
+    where: a value of _SERVICES, or put or probe.
     file: only for a blob of this name. code: the HTTP status. message: as a JSON body, else an empty one.
     cut: the connection is reset instead of an answer. kept_bytes: how much of a body storage keeps before that.
     body: a JSON answer of status 200. raw: one that need not be JSON. is_done: the request takes effect although its
@@ -232,6 +239,58 @@ class KaggleServer:
             else:
                 files[name] = bytes(blob.content)
         return files
+
+
+class KernelServer(KaggleServer):
+    """Kaggle's notebooks and submissions beside its datasets.
+
+    runs: (status, failure message) of a version, by its number; the others are complete. reply: on top of the answer to
+    a push. found: on top of what the notebook is said to be, which is what was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved: list[Mapping[str, Any]] = []
+        self.submitted: list[Mapping[str, Any]] = []
+        self.runs: dict[int, list[tuple[str, str]]] = {}
+        self.reply: Mapping[str, Any] = {}
+        self.found: Mapping[str, Any] = {}
+        self.text = ""
+        self.number = 1  # of a submission; one that was not taken has none
+        self.words = "Successfully submitted to AI Mathematical Olympiad - Progress Prize 3"
+
+    def _save(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        self.saved.append(asked)
+        url = f"https://www.kaggle.com/code/{asked['slug']}"
+        return 200, {"ref": f"/code/{asked['slug']}", "url": url, "versionNumber": len(self.saved), **self.reply}
+
+    def _kernel(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        """Fields whose value is the default are left out, as Kaggle leaves them out."""
+        if not self.saved:
+            return 404, {}
+        names = ("enableGpu", "enableInternet", "isPrivate", "machineShape", "dockerImage")
+        kinds = [f"{kind}DataSources" for kind in ("dataset", "competition", "kernel", "model")]
+        told = {name: self.saved[-1][name] for name in (*names, *kinds) if self.saved[-1].get(name)}
+        return 200, {"metadata": {"ref": self.saved[-1]["slug"], **told, **self.found}, "blob": {}}
+
+    def _run(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        """Of the version that is asked for, `v2`, else of the latest."""
+        number = int(asked.get("versionLabel", f"v{len(self.saved)}").removeprefix("v"))
+        if not 1 <= number <= len(self.saved):
+            return 404, {}
+        runs = self.runs.get(number, [("COMPLETE", "")])
+        status, failure = runs.pop(0) if len(runs) > 1 else runs[0]
+        return 200, {"status": status, **({"failureMessage": failure} if failure else {})}
+
+    def _log(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        return 200, {"log": self.text, "files": []}
+
+    def _submit(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        self.submitted.append(asked)
+        return 200, {"message": self.words, "ref": self.number}
+
+    def _limits(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        return 200, {"numAllowedNow": 0}
 
 
 def digests(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from kit.kaggle.upload.client import ApiProcess, ClientError, DatasetStatus, KaggleClient, client_in
-from kit.kaggle.upload.client import Fault as What
+from kit.kaggle.upload.client import ApiProcess, DatasetStatus, KaggleClient, client_in
 from kit.kaggle.upload.credentials import client_environment
+from kit.kaggle.upload.faults import ClientError
+from kit.kaggle.upload.faults import Fault as What
 from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Dataset, Fault, KaggleServer
 
 pytestmark = [
@@ -84,6 +85,9 @@ def fault_of(client: KaggleClient) -> ClientError:
     [
         (Fault("status", 400), What.REFUSED, "400 Client Error: Bad Request"),
         (Fault("status", 401), What.UNAUTHENTICATED, "401 Client Error"),
+        (Fault("status", 400, message="Maximum batch GPU session count"), What.SESSIONS, "GPU session count"),
+        (Fault("status", 403, message="Your quota is exceeded"), What.QUOTA, "Your quota"),
+        (Fault("status", 503, message="Your quota is exceeded"), What.PASSING, "Your quota"),
         (Fault("status", 403, message="Permission was not found"), What.FORBIDDEN, "Permission was not found"),
         (Fault("status", 404), What.ABSENT, "404 Client Error"),
         (Fault("status", 409), What.NAME_IN_USE, "409 Client Error"),

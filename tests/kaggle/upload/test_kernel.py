@@ -1,4 +1,4 @@
-"""Pushing and submitting with the unmodified `kaggle` client, as a process, against a loopback server, with faults."""
+"""Pushing, following and submitting with the unmodified `kaggle` client against a loopback server, with faults."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ import pytest
 from kit import cli
 from kit.errors import InputError, KitError, MissingError
 from kit.kaggle.dataset.handle import NOBODY
-from kit.kaggle.facts import KERNEL_METADATA
-from kit.kaggle.upload.client import KaggleError
-from kit.kaggle.upload.kernel import NOTEBOOK, Kernel, Pushed, Submitted, push, submit
-from tests.kaggle.upload import kaggle_server
-from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Fault, KaggleServer
+from kit.kaggle.facts import ACCELERATORS, KERNEL_METADATA
+from kit.kaggle.upload.account import owner
+from kit.kaggle.upload.faults import KaggleError
+from kit.kaggle.upload.following import Following, following, log_lines
+from kit.kaggle.upload.kernel import NOTEBOOK, Kernel, push
+from kit.kaggle.upload.plan import Event, RetryPolicy
+from kit.kaggle.upload.pushed import Pushed
+from kit.kaggle.upload.read_back import differences
+from kit.kaggle.upload.shipping import push_once
+from kit.kaggle.upload.submission import Submitted, submit
+from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Fault, KernelServer
 
 REF = f"{USERNAME}/mathllm-kit-submission"
 MINE = Kernel(owner=USERNAME)
 COMPETITION = "ai-mathematical-olympiad-progress-prize-3"
 IMAGE = f"gcr.io/kaggle-private-byod/python@sha256:{'0f' * 32}"
+QUICK = RetryPolicy(num_attempts=3, first_pause_s=0.01, max_pause_s=0.05, poll_s=0.02, settle_s=0.1, ready_s=60.0)
 MODEL = "qwen-lm/qwen2.5-math/transformers/1.5b-instruct/1"
 
 real_client = [
@@ -38,34 +46,6 @@ real_client = [
 ]
 
 
-class KernelServer(KaggleServer):
-    """Kaggle's notebooks and submissions beside its datasets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.saved: list[Mapping[str, Any]] = []
-        self.submitted: list[Mapping[str, Any]] = []
-        self.run_status = "COMPLETE"
-        self.reply: Mapping[str, Any] = {}
-        self.number = 1  # of a submission; one that was not taken has none
-        self.words = "Successfully submitted to AI Mathematical Olympiad - Progress Prize 3"
-
-    def _save(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-        self.saved.append(asked)
-        url = f"https://www.kaggle.com/code/{asked['slug']}"
-        return 200, {"ref": f"/code/{asked['slug']}", "url": url, "versionNumber": len(self.saved), **self.reply}
-
-    def _run_status(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-        return (200, {"status": self.run_status}) if self.saved else (404, {})
-
-    def _submit(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-        self.submitted.append(asked)
-        return 200, {"message": self.words, "ref": self.number}
-
-    def _limits(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-        return 200, {"numAllowedNow": 0}
-
-
 @dataclass
 class Desk:
     work: Path
@@ -73,23 +53,27 @@ class Desk:
     environ: dict[str, str]
     told: list[str] = field(default_factory=list)
 
-    def push(self, kernel: Kernel = MINE, notebook: Path = NOTEBOOK) -> Pushed:
-        return push(kernel, notebook, work=self.work, environ=self.environ)
+    def push(self, kernel: Kernel = MINE, notebook: Path = NOTEBOOK, **how: Any) -> Pushed:
+        return push(
+            kernel, notebook, work=self.work, environ=self.environ, retry_policy=QUICK, on_event=self.note, **how
+        )
 
     def submit(self, kernel: Kernel = MINE, **how: Any) -> Submitted:
-        return submit(kernel, work=self.work, environ=self.environ, **how)
+        return submit(kernel, work=self.work, environ=self.environ, retry_policy=QUICK, on_event=self.note, **how)
+
+    @contextmanager
+    def following(self, version: int | None = None) -> Iterator[Following]:
+        with following(
+            MINE, version=version, work=self.work, environ=self.environ, retry_policy=QUICK, on_event=self.note
+        ) as run:
+            yield run
+
+    def note(self, event: Event) -> None:
+        self.told.append(event.text)
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    services = {
-        "SaveKernel": "save",
-        "GetKernelSessionStatus": "run_status",
-        "CreateCodeSubmission": "submit",
-        "GetSubmissionLimits": "limits",
-    }
-    for name, where in services.items():
-        monkeypatch.setitem(kaggle_server._SERVICES, name, where)
+def desk(tmp_path: Path) -> Iterator[Desk]:
     (tmp_path / "home").mkdir()
     with KernelServer() as server:
         environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), **server.environ}
@@ -141,11 +125,51 @@ def test_no_internet_the_competitions_gpu_and_a_pinned_image_whatever_is_attache
         ({"dataset": "mathllm-kit"}, "dataset must be OWNER/SLUG"),
         ({"image": "gcr.io/kaggle/python:latest"}, "image must be NAME@sha256:DIGEST"),
         ({"model_sources": ("qwen2.5-math",)}, "model source must be owner/model"),
+        ({"accelerator": "NvidiaL4X4"}, "accelerator must be one of NvidiaH100, .* did you mean 'NvidiaL4X1'"),
     ],
 )
 def test_names_that_kaggle_would_refuse_are_refused_before_anything_is_sent(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         Kernel(**{"owner": "ada", **fields})
+
+
+@pytest.mark.parametrize("accelerator", ACCELERATORS)
+def test_another_gpu_is_asked_for_by_kaggles_own_name(accelerator: str) -> None:
+    assert Kernel(owner="ada", accelerator=accelerator).metadata("n.ipynb")["machine_shape"] == accelerator
+
+
+ASKED = Kernel(owner="ada", model_sources=(MODEL,), image=IMAGE).metadata("n.ipynb")
+FOUND = {
+    "dataset_sources": ["ada/mathllm-kit"],
+    "competition_sources": [COMPETITION],
+    "kernel_sources": [],
+    "model_sources": ["qwen-lm/qwen2.5-math/Transformers/1.5b-instruct/1"],
+    "enable_gpu": True,
+    "enable_internet": False,
+    "is_private": True,
+    "machine_shape": "NvidiaH100",
+    "docker_image": IMAGE,
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({}, ()),
+        ({"dataset_sources": ["ada/mathllm-kit", "ada/more"]}, ()),
+        ({"enable_gpu": None, "machine_shape": None, "docker_image": ""}, ()),
+        ({"model_sources": []}, (f"the model {MODEL} is not attached",)),
+        ({"competition_sources": []}, (f"the competition {COMPETITION} is not attached",)),
+        ({"dataset_sources": ["ada/other"]}, ("the dataset ada/mathllm-kit is not attached",)),
+        ({"enable_internet": True}, ("the internet is on",)),
+        ({"enable_gpu": False}, ("there is no GPU",)),
+        ({"is_private": False}, ("it is public",)),
+        ({"machine_shape": "NvidiaTeslaT4"}, ("the machine is NvidiaTeslaT4, not NvidiaH100",)),
+        ({"docker_image": "gcr.io/kaggle/python"}, (f"the image is gcr.io/kaggle/python, not {IMAGE}",)),
+    ],
+)  # fmt: skip
+def test_what_kaggle_has_otherwise_than_asked_is_named(found: dict[str, Any], says: tuple[str, ...]) -> None:
+    assert differences(ASKED, {**FOUND, **found}) == says
 
 
 # --- pushing ---
@@ -156,7 +180,8 @@ class TestPush:
 
     def test_sends_this_very_notebook_with_its_metadata(self, desk: Desk) -> None:
         pushed = desk.push(Kernel(owner=USERNAME, model_sources=(MODEL,), image=IMAGE))
-        assert pushed == Pushed(ref=REF, version=1, url=f"https://www.kaggle.com/code/{REF}")
+        assert (pushed.ref, pushed.version, pushed.url) == (REF, 1, f"https://www.kaggle.com/code/{REF}")
+        assert Pushed.load(desk.work, REF) == pushed
         (sent,) = desk.server.saved
         cells = json.loads(NOTEBOOK.read_text())["cells"]
         assert [cell["source"] for cell in json.loads(sent["text"])["cells"]] == [
@@ -184,21 +209,96 @@ class TestPush:
         refused(KaggleError, f"model: ['{MODEL}']", by=desk.push)
         assert not (desk.work / "pushed.json").exists()
 
-    def test_a_refusal_that_ends_with_0_is_a_failure_with_kaggles_words(self, desk: Desk) -> None:
-        desk.server.reply = {"error": "Maximum batch GPU session count of 2 reached.", "versionNumber": 0}
-        refused(KaggleError, "was not pushed", "Maximum batch GPU session count", by=desk.push)
-
     @pytest.mark.parametrize(
         ("fault", "says"),
         [
-            (Fault("save", 401), "credentials are not accepted"),
-            (Fault("save", 403, message="Permission 'kernels.update' was denied"), "is --username ada right"),
-            (Fault("save", 400, message="Notebook not found"), "Notebook not found"),
+            (Fault("save", 401), ("credentials are not accepted", "make a token at")),
+            (
+                Fault("save", 403, message="Permission 'kernels.update' was denied"),
+                ("Kaggle forbids it: Permission", "is the notebook yours (ada)", "phone number", "/rules)"),
+            ),
+            (Fault("save", 404, message="Not found"), ("check --slug, --dataset",)),
+            (Fault("save", 409, message="A notebook of this title exists"), ("choose another --slug",)),
+            (Fault("save", 429, times=-1), ("too many requests", "wait some minutes")),
+            (Fault("save", 502), ("502", "look at https://www.kaggle.com/code/ada/", "whether the version is there")),
+            (Fault("save", cut=True, times=-1), ("the line to it is failing", "whether the version is there")),
+            (
+                Fault("save", body={"error": "Maximum batch GPU session count of 2 reached."}),
+                ("too many notebooks run: Maximum batch GPU", "View Active Events"),
+            ),
+            (Fault("save", 403, message="Maximum batch GPU session count of 2 reached."), ("View Active Events",)),
+            (
+                Fault("save", body={"error": "You have exceeded your weekly GPU quota"}),
+                ("a quota is used up", "GPU hours are used up"),
+            ),
+            (Fault("save", 400, message="Invalid docker image"), ("refuses it: Invalid docker image", "--image")),
         ],
-    )
-    def test_a_fault_is_told_in_one_error(self, desk: Desk, fault: Fault, says: str) -> None:
-        desk.server.faults.append(fault)
-        refused(KaggleError, says, by=desk.push)
+    )  # fmt: skip
+    def test_each_fault_is_told_in_one_error_with_its_own_fix(
+        self, desk: Desk, fault: Fault, says: tuple[str, ...]
+    ) -> None:
+        desk.server.faults.append(replace(fault))
+        refused(KaggleError, "was not pushed", *says, by=desk.push)
+        assert not (desk.work / "pushed.json").exists()
+
+    def test_what_kaggle_made_of_it_is_read_back_and_a_model_that_it_left_out_is_an_error(self, desk: Desk) -> None:
+        desk.server.found = {"modelDataSources": [], "machineShape": "NvidiaTeslaT4", "enableInternet": True}
+        refused(
+            KaggleError,
+            *("version 1 was pushed, but", f"the model {MODEL} is not attached", "the internet is on"),
+            *("the machine is NvidiaTeslaT4, not NvidiaH100", "`kit submit --version 1` takes it as it is"),
+            by=lambda: desk.push(Kernel(owner=USERNAME, model_sources=(MODEL,))),
+        )
+        refused(MissingError, "nothing was pushed from here", by=desk.submit)
+        assert desk.submit(version=1).version == 1
+
+    def test_what_is_read_back_late_is_waited_for_and_faults_on_the_way_too(self, desk: Desk) -> None:
+        """Kaggle shows the machine of the last session, which may be the version before's for a while."""
+        desk.server.faults += [
+            Fault("kernel", body={"metadata": {"machineShape": "NvidiaTeslaT4"}, "blob": {}}),
+            Fault("kernel", 404),
+            Fault("kernel", 502),
+        ]
+        assert desk.push().version == 1
+        assert "502" in "".join(desk.told)
+
+    def test_the_credentials_of_another_are_told_before_anything_is_sent(self, desk: Desk) -> None:
+        says = ("--username bob", "are of ada", "leave --username out")
+        refused(InputError, *says, by=lambda: desk.push(Kernel(owner="bob")))
+        assert not desk.server.seen
+        desk.environ = {
+            name: value for name, value in desk.environ.items() if name not in ("KAGGLE_KEY", "KAGGLE_USERNAME")
+        }
+        desk.environ["KAGGLE_API_TOKEN"] = TOKEN
+        refused(InputError, *says, by=lambda: desk.push(Kernel(owner="bob")))
+        assert {seen.where for seen in desk.server.seen} == {"introspect"}
+        assert owner(None, environ=desk.environ) == USERNAME
+        desk.environ["KAGGLE_API_TOKEN"] = "KGAT_that_nobody_ever_made"
+        refused(KaggleError, "does not accept the credentials", by=lambda: owner(None, environ=desk.environ))
+
+    def test_what_is_pushed_and_has_not_failed_is_not_pushed_again(self, desk: Desk, tmp_path: Path) -> None:
+        dataset = tmp_path / "dataset"
+        dataset.mkdir()
+        (dataset / "kit-manifest.json").write_text("{}")
+
+        def once() -> int:
+            return push_once(
+                MINE,
+                NOTEBOOK,
+                dataset=dataset,
+                work=desk.work,
+                environ=desk.environ,
+                retry_policy=QUICK,
+                on_event=desk.note,
+            ).version
+
+        desk.server.runs = {1: [("RUNNING", "")]}
+        assert [once(), once()] == [1, 1]
+        assert "pushed before, and not pushed again" in "".join(desk.told)
+        desk.server.runs = {1: [("ERROR", "")]}
+        assert once() == 2
+        (dataset / "kit-manifest.json").write_text("{ }")
+        assert once() == 3
 
     def test_a_notebook_with_a_secret_or_too_large_or_absent_is_not_sent(self, desk: Desk, tmp_path: Path) -> None:
         notebook = tmp_path / "n.ipynb"
@@ -238,12 +338,14 @@ class TestSubmit:
             "submissionDescription": "two voters",
         }
 
-    def test_takes_the_version_that_is_named(self, desk: Desk) -> None:
+    def test_takes_the_version_that_is_named_and_asks_for_that_ones_run(self, desk: Desk) -> None:
         desk.server.saved.append({})
         assert desk.submit(version=1).version == 1
         desk.push()
-        desk.server.run_status = "RUNNING"  # of the latest, and the older one is asked for
+        desk.server.runs = {2: [("RUNNING", "")]}
         assert desk.submit(version=1).version == 1
+        desk.server.runs = {1: [("ERROR", "")]}
+        refused(KaggleError, f"{REF}/1 ended with ERROR", by=lambda: desk.submit(version=1))
 
     def test_without_a_push_or_a_version_there_is_nothing_to_submit(self, desk: Desk) -> None:
         refused(MissingError, "nothing was pushed from here", "--version", by=desk.submit)
@@ -257,30 +359,135 @@ class TestSubmit:
         assert not desk.server.submitted
 
     @pytest.mark.parametrize(
-        ("status", "says"),
+        ("run", "says"),
         [
-            ("QUEUED", "is queued; run this again when it is complete"),
-            ("RUNNING", "is running; run this again when it is complete"),
-            ("ERROR", "ended with ERROR; see its log"),
-            ("CANCEL_ACKNOWLEDGED", "ended with CANCEL_ACKNOWLEDGED"),
+            (("QUEUED", ""), ("is queued", "`kit status --follow`")),
+            (("RUNNING", ""), ("is running", "`kit status --follow`")),
+            (("ERROR", "Your notebook tried to allocate more memory."), ("allocate more memory", "kit logs")),
+            (("CANCEL_ACKNOWLEDGED", ""), ("ended with CANCEL_ACKNOWLEDGED", "`kit push` again")),
         ],
-    )
-    def test_a_run_that_is_not_complete_spends_no_submission(self, desk: Desk, status: str, says: str) -> None:
+    )  # fmt: skip
+    def test_a_run_that_is_not_complete_spends_no_submission(
+        self, desk: Desk, run: tuple[str, str], says: tuple[str, ...]
+    ) -> None:
         desk.push()
-        desk.server.run_status = status
-        refused(KaggleError, says, f"https://www.kaggle.com/code/{REF}", by=desk.submit)
+        desk.server.runs = {1: [run]}
+        refused(KaggleError, f"{REF}/1", *says, by=desk.submit)
+        assert not desk.server.submitted
+
+    def test_a_version_that_ran_on_another_machine_spends_no_submission(self, desk: Desk) -> None:
+        """A run that gets another GPU than it asked for still ends as complete."""
+        desk.push()
+        desk.server.found = {"machineShape": "NvidiaTeslaT4"}
+        refused(KaggleError, "the machine is NvidiaTeslaT4, not NvidiaH100", by=desk.submit)
         assert not desk.server.submitted
 
     def test_a_notebook_that_is_not_there_is_to_be_pushed_first(self, desk: Desk) -> None:
         refused(KaggleError, "not found", "kit push", by=lambda: desk.submit(version=3))
 
-    def test_a_refused_submission_is_a_failure_with_kaggles_words(self, desk: Desk) -> None:
+    @pytest.mark.parametrize(
+        ("fault", "says"),
+        [
+            (
+                Fault("submit", 400, message="Your team has used its daily Submission allowance (1) today."),
+                ("a quota is used up: Your team has used", "a new day begins at 00:00 UTC"),
+            ),
+            (Fault("submit", 401), ("credentials are not accepted", "make a token at")),
+            (Fault("submit", 403, message="You must accept the rules"), ("accept its rules (https://www.kaggle.com/",)),
+            (Fault("submit", 404), ("not found", "the version must be there")),
+            (Fault("submit", 409, message="Conflict"), ("/submissions before you try again",)),
+            (Fault("submit", 429, times=-1), ("too many requests", "wait some minutes")),
+            (Fault("submit", 502), ("may have been taken all the same", "/submissions before you try again")),
+            (Fault("submit", 400, message="No such file"), ("refuses it: No such file", "submission file")),
+            (Fault("run", 401), ("does not accept the credentials", "make a token at")),
+            (Fault("run", 403), ("not found on Kaggle, or not yours", "kit push")),
+            (Fault("run", 502, times=-1), ("no answer from Kaggle", "502")),
+        ],
+    )  # fmt: skip
+    def test_each_fault_is_told_in_one_error_with_its_own_fix(
+        self, desk: Desk, fault: Fault, says: tuple[str, ...]
+    ) -> None:
+        """The client makes of a 401 about a run that the name is wrong, or the notebook private."""
+        desk.server.saved.append({})
+        desk.server.faults.append(replace(fault))
+        refused(KaggleError, *says, by=lambda: desk.submit(version=1))
+        assert not desk.server.submitted
+
+    def test_a_submission_without_a_number_was_not_taken(self, desk: Desk) -> None:
         desk.push()
-        words = "Submission not allowed: Your team has used its daily Submission allowance (1) today."
-        desk.server.faults.append(Fault("submit", 400, message=words))
-        refused(KaggleError, "not submitted", words, by=desk.submit)
         desk.server.words, desk.server.number = "Could not submit to competition", 0
         refused(KaggleError, "not submitted", "Could not submit", by=desk.submit)
+
+
+# --- following ---
+
+
+class TestFollowing:
+    pytestmark = real_client
+
+    def test_a_run_is_waited_for_through_faults_and_its_failure_told_with_its_log(self, desk: Desk) -> None:
+        desk.push()
+        failure = "Your notebook hit an unhandled error while rerunning your code."
+        desk.server.runs = {1: [("QUEUED", ""), ("RUNNING", ""), ("ERROR", failure)]}
+        desk.server.faults += [Fault("run", 502), Fault("run", 429)]
+        desk.server.text = json.dumps([{"stream_name": "stdout", "time": 1.0, "data": "one\n"}, {"data": "two"}])
+        with desk.following() as run:
+            seen = run.wait()
+            assert (seen.words, seen.is_complete) == (f"{REF}/1 ended with ERROR: {failure}", False)
+            assert run.lines() == ("one", "two")
+        assert f"{REF}/1 is running" in desk.told
+        with desk.following(version=2) as run:
+            refused(KaggleError, f"{REF}/2: not found on Kaggle", by=run.look)
+
+    def test_without_a_push_from_here_it_is_kaggles_latest(self, desk: Desk) -> None:
+        desk.server.saved += [{}, {}]
+        desk.server.runs = {2: [("RUNNING", "")]}
+        with desk.following() as run:
+            assert run.look().words.startswith(f"{REF} is running")
+            assert run.lines() == ()
+        refused(InputError, "--version must be 1 or more", by=lambda: desk.following(version=0).__enter__())
+
+    def test_one_that_never_ends_is_given_up(self, desk: Desk) -> None:
+        desk.server.saved.append({})
+        desk.server.runs = {1: [("QUEUED", "")]}
+        policy = replace(QUICK, ready_s=0.1)
+        with following(
+            MINE, version=1, work=desk.work, environ=desk.environ, retry_policy=policy, on_event=desk.note
+        ) as run:
+            refused(KaggleError, f"{REF}/1 is queued after", "`kit status`", by=run.wait)
+
+    def test_the_commands_tell_a_failed_run_with_the_end_of_its_log(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, value in desk.environ.items():
+            monkeypatch.setenv(name, value)
+        desk.server.saved.append({})
+        desk.server.runs = {1: [("ERROR", "Out of memory")]}
+        desk.server.text = json.dumps([{"data": f"line {number}\x1b[2J\n"} for number in range(100)])
+        place = ["--username", USERNAME, "--out", str(desk.work)]
+        assert cli.main(["status", *place]) == 1
+        told = capsys.readouterr().out
+        assert "line 60⟨U+001B⟩[2J" in told
+        assert "line 59" not in told
+        assert told.endswith(f"{REF} ended with ERROR: Out of memory\n")
+        assert cli.main(["logs", *place, "--lines", "2"]) == 0
+        assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["line 98", "line 99"]
+        assert cli.main(["logs", *place, "--lines", "-1"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("log", "lines"),
+    [
+        ("", ()),
+        ('[{"data": "a\\n"}, {"data": "b"}, {"data": "c\\nd\\n"}]', ("a", "b", "c", "d")),
+        ("plain\ntext", ("plain", "text")),
+        ('{"data": 1}', ('{"data": 1}',)),
+        ("[1]", ("[1]",)),
+        ("[" * 100_000, ("[" * 100_000,)),
+    ],
+)
+def test_a_log_is_read_in_kaggles_form_and_in_any_other(log: str, lines: tuple[str, ...]) -> None:
+    assert log_lines(log) == lines
 
 
 def test_the_commands_say_in_one_line_what_is_missing(
@@ -289,7 +496,7 @@ def test_the_commands_say_in_one_line_what_is_missing(
     for name in [name for name in os.environ if name.startswith("KAGGLE")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for command in ("push", "submit"):
+    for command in ("push", "submit", "status", "logs"):
         assert cli.main([command, "--username", "ada", "--out", str(tmp_path / "kernel")]) == 1
         assert "no Kaggle credentials" in capsys.readouterr().err
         assert cli.main([command, "--username", "Ada!"]) == 1

@@ -25,7 +25,7 @@ from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.transfer import sha256_of
-from kit.kaggle.upload.client import KaggleError
+from kit.kaggle.upload.faults import KaggleError
 from kit.kaggle.upload.plan import Event, RetryPolicy, Stage, Uploaded
 from kit.kaggle.upload.sending import upload
 from kit.lock import held
@@ -309,13 +309,32 @@ def test_a_blob_refused_once_is_sent_again_and_no_dataset_is_made_without_it(des
     assert f"Kaggle's storage did not take {CONFIG}" in desk.told
 
 
-def test_a_blob_refused_for_good_is_an_error_that_names_it(desk: Desk) -> None:
+def test_a_blob_refused_for_good_is_an_error_that_names_it_and_its_status_after_three_looks(desk: Desk) -> None:
+    """It was tried eight times, with pauses of ten minutes in all."""
     desk.server.faults.append(Fault("put", 403, times=-1, file=WEIGHTS))
     message = desk.refused()
-    assert f"Kaggle's storage did not take {WEIGHTS}" in message
-    assert "gave up after 4 attempts" in message
+    assert f"Kaggle's storage did not take {WEIGHTS} (HTTP 403)" in message
+    assert "proxy or firewall" in message
     assert not desk.server.datasets
+    assert len(desk.server.sent_bytes(WEIGHTS)) == 3
     assert desk.server.count("create") == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("create", body={"status": "error", "error": "You have exceeded your private dataset quota (200 GB)."}),
+        Fault("start", 403, times=-1, message="Quota exceeded"),
+    ],
+    ids=["error-with-200", "403"],
+)
+def test_a_full_quota_is_told_as_such_and_once(desk: Desk, fault: Fault) -> None:
+    desk.server.faults.append(replace(fault))
+    message = desk.refused()
+    assert "a quota is used up" in message
+    assert "private datasets share 200 GB: delete what you no longer need" in message
+    assert "--fresh" not in message
+    assert desk.server.count(fault.where) == 1
 
 
 def test_an_upload_session_that_expired_is_begun_anew(desk: Desk) -> None:
@@ -410,6 +429,12 @@ def test_a_changed_dataset_is_refused_before_kaggle_is_asked(desk: Desk) -> None
     with pytest.raises(InputError, match="its SHA-256 is not the manifest's"):
         desk.upload()
     assert not desk.server.seen
+
+
+def test_an_owner_who_is_not_the_credentials_is_told_for_it_may_be_an_organisation(desk: Desk) -> None:
+    desk.upload(owner="the-lab")
+    assert "the credentials are of ada: the-lab must be an organisation" in desk.told
+    assert desk.is_whole_on_kaggle("the-lab/mathllm-kit")
 
 
 def test_two_uploads_of_one_dataset_do_not_run_at_once(desk: Desk) -> None:

@@ -1,0 +1,83 @@
+"""Whose the credentials are: the username where none is given, and the one that is given compared with it.
+
+A key and a login name their owner; of a token only Kaggle knows, and the client asks it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.errors import InputError, cannot_write
+from kit.kaggle.upload.asking import not_accepted
+from kit.kaggle.upload.client import KaggleClient, check_installed, client_in
+from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
+from kit.kaggle.upload.faults import ClientError, Fault, KaggleError
+
+_STALL_S = 600.0
+
+
+def owner(given: str | None, *, environ: Mapping[str, str]) -> str:
+    """The username that is given, else that of the credentials.
+
+    Raises: MissingError (no credentials, no client); KaggleError if Kaggle does not say whose they are.
+    """
+    if given is not None:
+        return given
+    credentials = find_credentials(environ)
+    if credentials.username is not None:
+        return credentials.username.lower()
+    check_installed()
+    with tempfile.TemporaryDirectory() as folder, _client(Path(folder), environ, credentials) as client:
+        return _username(client)
+
+
+def username_of(credentials: Credentials, client: KaggleClient) -> str:
+    """The credentials' own username. Raises: KaggleError if Kaggle does not say it."""
+    return credentials.username.lower() if credentials.username is not None else _username(client)
+
+
+@contextmanager
+def client_of(username: str, *, work: Path, environ: Mapping[str, str]) -> Iterator[KaggleClient]:
+    """The client of this very user, in the folder `work`.
+
+    Raises: MissingError (no credentials, no client); StorageError; InputError if the credentials are another's.
+    """
+    credentials = find_credentials(environ)
+    check_installed()
+    with _client(work, environ, credentials) as client:
+        theirs = username_of(credentials, client)
+        if theirs != username:
+            raise InputError(
+                f"--username {username}: the credentials ({credentials.source}) are of {theirs}; "
+                f"leave --username out, or use the credentials of {username}"
+            )
+        yield client
+
+
+@contextmanager
+def _client(folder: Path, environ: Mapping[str, str], credentials: Credentials) -> Iterator[KaggleClient]:
+    scratch = folder / "client"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(scratch, error) from error
+    environ = client_environment(environ, scratch=scratch)
+    with client_in(folder, environ=environ, scrub=credentials.scrubbed, stall_s=_STALL_S) as client:
+        yield client
+
+
+def _username(client: KaggleClient) -> str:
+    fix = "name yours with --username"
+    try:
+        found = client.username().lower()
+    except ClientError as problem:
+        if problem.fault is Fault.UNAUTHENTICATED:
+            raise not_accepted(problem, "then run the same command again") from problem
+        raise KaggleError(f"Kaggle does not say whose the credentials are: {problem}\n{fix}") from problem
+    if not found:
+        raise KaggleError(f"Kaggle does not say whose the credentials are\n{fix}")
+    return found
