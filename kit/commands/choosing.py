@@ -11,8 +11,9 @@ from kit import assets
 def add_model(command: argparse.ArgumentParser) -> None:
     """The options that name the model."""
     command.add_argument(
-        "--model", type=Path, default=assets.TINY_MODEL, metavar="DIR",
-        help="a Hugging Face causal LM folder with safetensors (default: the shipped tiny model)",
+        "--model", default=str(assets.TINY_MODEL), metavar="DIR|HUB_ID",
+        help="a Hugging Face causal LM with safetensors: its folder, or its id on the hub, such as Qwen/Qwen3-0.6B "
+        "(default: the shipped tiny model)",
     )  # fmt: skip
     command.add_argument(
         "--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model, as kit.trm saves it"

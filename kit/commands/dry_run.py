@@ -92,11 +92,12 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 
 def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple[DryRun, ...]:
+    from kit.engines.hub import find_model
     from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
 
     config = DryRunConfig(
         problems=args.problems,
-        model=args.model,
+        model=find_model(args.model),
         trm=args.trm,
         engine=args.engine,
         wheels=None if args.wheels is None else wheelhouse(args.wheels),

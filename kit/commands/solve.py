@@ -33,13 +33,14 @@ def add(commands: Any) -> None:
 
 def solve_command(args: argparse.Namespace) -> int:
     """`kit solve`: ask, and print what came of it."""
+    from kit.engines.hub import find_model
     from kit.recipes.one_problem import Question, ask
     from kit.recipes.recipe_file import chosen
 
     choices = chosen(args.config, args.set)
     question = Question(
         text=_standard_input() if args.problem == "-" else args.problem,
-        model=args.model,
+        model=find_model(args.model),
         trm=args.trm,
         engine=args.engine,
         num_samples=args.samples,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kit.errors import check_fields
-from kit.prompting import VARIANTS
 from kit.recipes.vllm import VllmChoice
 from kit.solver.config import SolverConfig
 from kit.tools.formats import TOOL_FORMATS, ToolFormat
@@ -102,4 +101,4 @@ class AttemptsConfig:
     @property
     def tool_format(self) -> ToolFormat:
         """How the prompt's variant speaks; it tells whether code is run at all."""
-        return TOOL_FORMATS[VARIANTS[self.solver.prompt].tool_format]
+        return TOOL_FORMATS[self.solver.variant.tool_format]

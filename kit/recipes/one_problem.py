@@ -21,11 +21,13 @@ import trio
 from kit.assets import TINY_MODEL
 from kit.budget import Budget
 from kit.config import merged, replaced
-from kit.engines.text.model_folder import check_model_folder
+from kit.engines.text.model_folder import check_model_folder, read_facts
 from kit.errors import EngineError, InputError
+from kit.models.own_values import guesses
 from kit.problem import Problem
 from kit.recipes.attempts import AttemptsConfig
-from kit.recipes.choices import AS_TRAINED, SQUEEZED, chosen_trm, engine_changes, is_shipped
+from kit.recipes.choices import SQUEEZED, chosen_trm, engine_changes, is_shipped
+from kit.recipes.of_model import filled
 from kit.recipes.opening import as_kind, open_model, open_sandboxes, resolved_kind
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
@@ -69,14 +71,14 @@ class Question:
 
     @property
     def settings(self) -> Settings:
-        """What is in force, the changes on top.
+        """What is chosen, the changes on top; what is left open is the model's own.
 
         Raises: SettingError for a change that is refused; MissingError for a vLLM that is not there.
         """
-        as_trained = merged(SQUEEZED, AS_TRAINED) if self.is_of_shipped_model else {}
+        squeezed = SQUEEZED if self.is_of_shipped_model else {}
         sampled = {} if self.num_samples is None else {"solver": {"stop": {"num_samples": self.num_samples}}}
         chosen = engine_changes(self.engine, self.changes, has_wheels=False)
-        return replaced(Settings(), merged(as_trained, ALONE, chosen, sampled))
+        return replaced(Settings(), merged(squeezed, ALONE, chosen, sampled))
 
 
 def solve(
@@ -116,8 +118,12 @@ def ask(
     Raises: as `solve`.
     """
     begun_s = time.monotonic()
-    settings = question.settings
+    chosen = question.settings
     check_model_folder(question.model)
+    facts = read_facts(question.model)
+    settings = filled(chosen, facts)
+    if guessed := guesses(facts):
+        tell(guessed)
     budget = Budget(settings.budget, lambda: time.monotonic() - begun_s)
     attempts = settings.attempts(seed=settings.seed or 0)
     kind = resolved_kind(attempts.engine, None)

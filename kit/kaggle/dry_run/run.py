@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.config import merged, replaced
+from kit.engines.text.model_folder import read_facts
 from kit.errors import InputError, cannot_write
 from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
@@ -35,6 +36,7 @@ from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.offline import OfflineCommand, without_network
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.kernel import NOTEBOOK
+from kit.models.own_values import guesses
 from kit.problem import Problem, read_problems
 from kit.recipes.choices import chosen_trm, engine_kind
 from kit.recipes.settings import Settings
@@ -75,7 +77,7 @@ class DryRunConfig:
     trm: a recursive model for it; None: an engine that needs one gets an untrained one. engine: as `--engine` names it.
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
-    changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
+    changes: settings on top of a dry run's own, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
     num_runs: the competition scores two, whose seeds differ. seed: of every run, whose samples are then counted in
     order; None: 0 for the first run, 1 for the second.
     """
@@ -181,6 +183,8 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
     kind = engine_kind(run.engine, run.changes)
     trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
+    if guessed := guesses(read_facts(run.model)):
+        tell(guessed)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
     bundle = build(out / "dataset", model=run.model, trm=trm, wheels=run.wheels)

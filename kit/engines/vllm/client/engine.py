@@ -28,6 +28,7 @@ from kit.engines.vllm.client.http import HttpClient
 from kit.errors import EngineError, check_fields
 from kit.models import gpt_oss
 from kit.models.calls.splitting import form_of
+from kit.models.facts import ModelFacts
 from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
@@ -82,7 +83,7 @@ class OpenAIEngine:
         self._endpoint = endpoint
         self._http = http
         self._tokenizer = tokenizer
-        self._markers = markers_of(str(tokenizer.chat_template or ""))
+        self._markers = markers_of(ModelFacts(chat_template=str(tokenizer.chat_template or "")))
         self._call_form = form_of(str(tokenizer.chat_template or ""))
         self._keeps_special = self._markers.are_special or self._call_form.is_special
         self._encoder = PromptEncoder(tokenizer, write=self._written)
