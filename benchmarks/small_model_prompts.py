@@ -2,7 +2,7 @@
 
     python -m benchmarks.small_model_prompts out/real-model --samples 4
 
-In: a model's folder. 24 sums such as 4 + 7, of two numbers from 2 to 60 and fixed by a seed, under each prompt that
+In: a model's folder. 24 sums such as 4 + 7, of two numbers from 2 to 12 and fixed by a seed, under each prompt that
 runs no code: greedy, and at T = 0.2 several samples each. Out: a table in Markdown: right samples with their
 95 % interval, samples without an answer, and tokens a sample. Strict: only a box or a stated answer counts.
 """
@@ -28,7 +28,7 @@ from kit.sampling import Engine, Sample, SamplingParams
 from kit.solver.config import attempt_seed
 
 NUM_SUMS = 24
-GREATEST = 60
+GREATEST = 12
 TEMPERATURES = (0.0, 0.2)
 _TIMEOUT_S = 3600.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.choosing import add_engine, add_model, add_settings
+from kit.commands.choosing import add_engine, add_model, add_settings, with_server
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import count_bar
 from kit.commands.wheels import wheelhouse
@@ -103,7 +103,7 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
         wheels=None if args.wheels is None else wheelhouse(args.wheels),
         out=args.out,
         rerun=not args.interactive,
-        changes=choices.changes,
+        changes=with_server(args, choices.changes),
         fresh=args.fresh,
         num_runs=args.runs,
         seed=args.seed,

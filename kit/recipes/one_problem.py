@@ -120,10 +120,7 @@ def ask(
     begun_s = time.monotonic()
     chosen = question.settings
     check_model_folder(question.model)
-    facts = read_facts(question.model)
-    settings = filled(chosen, facts)
-    if guessed := guesses(facts):
-        tell(guessed)
+    settings = _of_its_model(chosen, question.model, tell)
     budget = Budget(settings.budget, lambda: time.monotonic() - begun_s)
     attempts = settings.attempts(seed=settings.seed or 0)
     kind = resolved_kind(attempts.engine, None)
@@ -141,6 +138,15 @@ def ask(
     if not solution.num_samples:
         raise EngineError(f"no attempt came to an end ({solution.reason.value}), so there is no answer; {_HINT}")
     return solution
+
+
+def _of_its_model(chosen: Settings, model: Path, tell: Callable[[str], object]) -> Settings:
+    if not chosen.engine.is_of_folder:
+        return chosen
+    facts = read_facts(model)
+    if guessed := guesses(facts):
+        tell(guessed)
+    return filled(chosen, facts)
 
 
 @asynccontextmanager

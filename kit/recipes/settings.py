@@ -64,7 +64,7 @@ FIRST: Mapping[str, Mapping[str, str]] = {
         "seed": "of the run; null draws one",
     },
     "Model": {
-        "engine.kind": "auto, transformers, trm, vllm or vllm-trm",
+        "engine.kind": "auto, transformers, trm, vllm, vllm-trm or openai (engine.openai.url)",
         "engine.device": "cpu, cuda or auto (transformers and trm)",
         "engine.dtype": "float32, bfloat16, float16, or auto for the checkpoint's (transformers and trm)",
         "engine.max_batch": "attempts that decode at once (transformers and trm)",

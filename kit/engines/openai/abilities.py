@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kit.engines.vllm.client.faults import RefusedError
+from kit.engines.vllm.client.faults import BrokenError, RefusedError
 from kit.engines.vllm.client.http import HttpClient
 from kit.sampling import CONFIDENCE_TOP_K
 
 PROBE_TIMEOUT_S = 120.0  # the first token of a large model may compile something
+_VARIED_TOKENS = 16
 _OPTIONAL: Mapping[str, Any] = {"seed": 1, "top_k": 1, "min_p": 0.1, "presence_penalty": 0.1}
 _LOSSES = {
     "seed": "samples cannot be repeated",
@@ -27,13 +28,14 @@ _LOSSES = {
 class Abilities:
     """What a chat endpoint takes. fields: optional ones of a request. num_logprobs: likeliest tokens told of each;
     0: none. counts_tokens: whether a stream ends with how many tokens it had. continues: whether it goes on with an
-    assistant's turn when told to, as vLLM does.
+    assistant's turn when told to, as vLLM does. varies: whether texts differ at a high temperature.
     """
 
     fields: frozenset[str] = frozenset()
     num_logprobs: int = 0
     counts_tokens: bool = False
     continues: bool = False
+    varies: bool = True
 
     def takes(self, field: str) -> bool:
         """Whether a request may have this field."""
@@ -45,6 +47,11 @@ class Abilities:
         missing = [f"{name}: {loss}" for name, loss in _LOSSES.items() if name not in self.fields]
         if not self.num_logprobs:
             missing.append("logprobs: votes are weighed by their count alone")
+        if not self.varies:
+            missing.append(
+                "temperature: all texts are the same, so votes tell nothing (`transformers serve` samples only where the "
+                "model's generation_config.json says do_sample: true)"
+            )
         if not self.continues:
             missing.append("continuing a turn: the last call for an answer is a turn of its own")
         return tuple(missing)
@@ -55,36 +62,62 @@ async def find_abilities(http: HttpClient, url: str, *, model: str, is_vllm: boo
 
     Raises: RefusedError for a server that refuses the plainest chat; BrokenError for one that does not answer.
     """
-
-    async def answer(**extra: Any) -> Mapping[str, Any] | None:
-        body = {"model": model, "messages": [{"role": "user", "content": "1"}], "max_tokens": 1, **extra}
-        try:
-            answered: Mapping[str, Any] = await http.post_json(
-                f"{url}/v1/chat/completions", {**body, "temperature": 1.0}, timeout_s=PROBE_TIMEOUT_S
-            )
-        except RefusedError:
-            return None
-        return answered
-
+    ask = _Asking(http, f"{url}/v1/chat/completions", model)
     logprobs = {"logprobs": True, "top_logprobs": CONFIDENCE_TOP_K}
-    everything = await answer(**_OPTIONAL, **logprobs)
-    if everything is not None:
-        fields = frozenset(_OPTIONAL)
-    else:
-        await http.post_json(  # what is wrong with the plainest chat is the user's to know
-            f"{url}/v1/chat/completions",
-            {"model": model, "messages": [{"role": "user", "content": "1"}], "max_tokens": 1},
-            timeout_s=PROBE_TIMEOUT_S,
-        )
-        fields = frozenset([name for name, value in _OPTIONAL.items() if await answer(**{name: value}) is not None])
-        everything = await answer(**logprobs)
-    counts = await answer(stream=False, stream_options=None) is not None
+    answered, fields = await ask.answer(**_OPTIONAL, **logprobs), frozenset(_OPTIONAL)
+    if answered is None:
+        await ask.plainly()
+        fields = frozenset([name for name, value in _OPTIONAL.items() if await ask.answer(**{name: value}) is not None])
+        answered = await ask.answer(**logprobs)
     return Abilities(
         fields=fields,
-        num_logprobs=CONFIDENCE_TOP_K if _tells_logprobs(everything) else 0,
-        counts_tokens=counts,
+        num_logprobs=CONFIDENCE_TOP_K if _tells_logprobs(answered) else 0,
+        counts_tokens=await ask.takes_usage(),
         continues=is_vllm,
+        varies=await ask.varies(takes_seed="seed" in fields),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    http: HttpClient
+    url: str
+    model: str
+
+    async def plainly(self, **extra: Any) -> Mapping[str, Any]:
+        """The answer to the shortest chat; what is wrong with it is the user's to know."""
+        body = {"model": self.model, "messages": [{"role": "user", "content": "1"}], "max_tokens": 1, **extra}
+        answered: Mapping[str, Any] = await self.http.post_json(self.url, body, timeout_s=PROBE_TIMEOUT_S)
+        return answered
+
+    async def answer(self, **extra: Any) -> Mapping[str, Any] | None:
+        """The answer to a chat with these wishes; None where they are refused."""
+        try:
+            return await self.plainly(**extra)
+        except RefusedError:
+            return None
+
+    async def varies(self, *, takes_seed: bool) -> bool:
+        """Whether two texts at a high temperature differ."""
+        texts = set()
+        for seed in (1, 2):
+            told = {"temperature": 1.5, "max_tokens": _VARIED_TOKENS, **({"seed": seed} if takes_seed else {})}
+            answered = await self.plainly(messages=[{"role": "user", "content": "Tell me a story."}], **told)
+            choice = (answered.get("choices") or [{}])[0]
+            texts.add(str((choice.get("message") or {}).get("content")))
+        return len(texts) > 1
+
+    async def takes_usage(self) -> bool:
+        """Whether a stream that is asked to ends with its number of tokens."""
+        body = {"model": self.model, "messages": [{"role": "user", "content": "1"}], "max_tokens": 1, "stream": True}
+        has_usage = False
+        try:
+            async with self.http.stream(self.url, {**body, "stream_options": {"include_usage": True}}) as events:
+                async for event in events:
+                    has_usage = has_usage or bool(event.get("usage"))
+        except (RefusedError, BrokenError):  # `transformers serve` 5.19 ends its streams without the last word
+            pass
+        return has_usage
 
 
 def _tells_logprobs(answered: Mapping[str, Any] | None) -> bool:

@@ -37,7 +37,9 @@ class OpenAIChoice:
         Raises: InputError where none is set.
         """
         if not self.url:
-            raise InputError("engine.kind=openai needs the server's address: --url http://HOST:PORT, or engine.openai.url")
+            raise InputError(
+                "engine.kind=openai needs the server's address: --url http://HOST:PORT, or engine.openai.url"
+            )
         return self.url.rstrip("/").removesuffix("/v1")
 
     def key(self, environ: Mapping[str, str] = os.environ) -> str:

@@ -25,10 +25,25 @@ _THINK, _END_OF_THOUGHT = TAGS.thought
 _THOUGHTS = ("reasoning_content", "reasoning")
 
 
-def chat_request(
-    prompt: Prompt, params: SamplingParams, *, model: str, abilities: Abilities, max_tokens: int
-) -> dict[str, Any]:
+def chat_request(prompt: Prompt, params: SamplingParams, *, model: str, abilities: Abilities) -> dict[str, Any]:
     """A streamed chat. What is off is not sent, nor what the server was found not to take."""
+    request = _sampled(params, model, abilities)
+    request["messages"] = [message_json(message) for message in prompt.messages]
+    if abilities.num_logprobs:
+        request |= {"logprobs": True, "top_logprobs": abilities.num_logprobs}
+    if prompt.tools:
+        request["tools"] = [_tool(tool) for tool in prompt.tools]
+    if abilities.continues and prompt.messages[-1].role == "assistant":
+        request |= {"add_generation_prompt": False, "continue_final_message": True}
+    return request
+
+
+def raw_request(prompt: Prompt, params: SamplingParams, *, model: str, abilities: Abilities) -> dict[str, Any]:
+    """A streamed completion of a raw text."""
+    return {**_sampled(params, model, abilities), "prompt": prompt.text}
+
+
+def _sampled(params: SamplingParams, model: str, abilities: Abilities) -> dict[str, Any]:
     wanted = {
         "seed": params.seed,
         "top_k": params.top_k or None,
@@ -38,20 +53,13 @@ def chat_request(
     request: dict[str, Any] = {
         "model": model,
         "stream": True,
-        "messages": [message_json(message) for message in prompt.messages],
-        "max_tokens": max_tokens,
+        "max_tokens": params.max_new_tokens,
         "temperature": params.temperature,
         "top_p": params.top_p,
         **{name: value for name, value in wanted.items() if value is not None and abilities.takes(name)},
     }
-    if abilities.num_logprobs:
-        request |= {"logprobs": True, "top_logprobs": abilities.num_logprobs}
     if abilities.counts_tokens:
         request["stream_options"] = {"include_usage": True}
-    if prompt.tools:
-        request["tools"] = [_tool(tool) for tool in prompt.tools]
-    if abilities.continues and prompt.messages[-1].role == "assistant":
-        request |= {"add_generation_prompt": False, "continue_final_message": True}
     return request
 
 
@@ -123,7 +131,7 @@ class ChatReader:
         delta = choice.get("delta") or choice.get("message") or {}
         for told in delta.get("tool_calls") or ():
             self._add_call(told)
-        text = self._text(delta)
+        text = self._text(delta) or str(choice.get("text") or "")
         finish = choice.get("finish_reason") or ""
         if finish and self._is_thinking:
             text += self._turn(thinks=False)

@@ -33,7 +33,7 @@ from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.notebook.outages import Outage, outages_in
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
-from kit.kaggle.offline import OfflineCommand, without_network
+from kit.kaggle.offline import OfflineCommand, with_network, without_network
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.kernel import NOTEBOOK
 from kit.models.own_values import guesses
@@ -183,7 +183,7 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     replaced(Settings(), settings)  # refuse here what the notebook would refuse minutes later
     kind = engine_kind(run.engine, run.changes)
     trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
-    if guessed := guesses(read_facts(run.model)):
+    if guessed := guesses(read_facts(run.model)) if kind != "openai" else "":
         tell(guessed)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
@@ -214,7 +214,8 @@ def _dry_run(
 ) -> DryRun:
     root = folder / "kaggle"
     test_csv = _mount(dataset, problems, root, run.layout)
-    command = _command(folder, root, rerun_csv=test_csv if run.rerun else None)
+    is_remote = settings["engine"].get("kind") == "openai"
+    command = _command(folder, root, rerun_csv=test_csv if run.rerun else None, is_remote=is_remote)
     return DryRun(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
 
 
@@ -242,11 +243,13 @@ def perform(dry_run: DryRun, *, on_progress: Callable[[Sequence[Record]], None])
     return process.returncode
 
 
-def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineCommand:
+def _command(folder: Path, root: Path, *, rerun_csv: Path | None, is_remote: bool) -> OfflineCommand:
     module = "kit.kaggle.dry_run.execution"
     argv = [sys.executable, "-P", "-m", module, "--notebook", str(NOTEBOOK), "--root", str(root)]
     if rerun_csv is not None:
         argv += ["--rerun-csv", str(rerun_csv)]
+    if is_remote:
+        return with_network(argv)
     return without_network(argv, scratch=folder / "no-network", read_only=[root / facts.INPUT])
 
 

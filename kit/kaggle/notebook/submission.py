@@ -112,6 +112,8 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 def of_its_model(settings: Settings, mounts: Mounts) -> Settings:
     """The settings with the model's own values where none is set; as they are, and logged, without a readable model."""
+    if not settings.engine.is_of_folder:
+        return settings
     try:
         facts = mounted_facts(mounts.dataset(), mounts=mounts.root)
         own = filled(settings, facts)

@@ -256,14 +256,14 @@ class OpenAIEngine:
 
 @asynccontextmanager
 async def open_openai(
-    endpoint: Endpoint, *, tokenizer: Any, config: ClientConfig | None = None
+    endpoint: Endpoint, *, tokenizer: Any, config: ClientConfig | None = None, http: HttpClient | None = None
 ) -> AsyncIterator[OpenAIEngine]:
     """An engine over a server, until it is left.
 
-    tokenizer: Hugging Face's, of the model that the server serves.
+    tokenizer: Hugging Face's, of the model that the server serves. http: with the server's key, where it wants one.
     """
     config = config or ClientConfig()
     async with background() as nursery:
-        engine = OpenAIEngine(endpoint, HttpClient(), tokenizer=tokenizer, config=config)
+        engine = OpenAIEngine(endpoint, http or HttpClient(), tokenizer=tokenizer, config=config)
         nursery.start_soon(engine.admission.watch)
         yield engine
