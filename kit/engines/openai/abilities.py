@@ -49,8 +49,8 @@ class Abilities:
             missing.append("logprobs: votes are weighed by their count alone")
         if not self.varies:
             missing.append(
-                "temperature: all texts are the same, so votes tell nothing (`transformers serve` samples only where the "
-                "model's generation_config.json says do_sample: true)"
+                "temperature: all texts are the same, so votes tell nothing (`transformers serve` samples only where "
+                "the model's generation_config.json says do_sample: true)"
             )
         if not self.continues:
             missing.append("continuing a turn: the last call for an answer is a turn of its own")

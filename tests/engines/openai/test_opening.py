@@ -90,7 +90,7 @@ def test_a_models_name_that_the_server_does_not_list_is_told_with_its_list() -> 
 def test_a_server_that_cannot_list_its_models_is_asked_for_the_one_that_is_named() -> None:
     """`transformers serve` 5.19 of a local folder answers 500 to /v1/models."""
     with serving(Served(lists_models=False)) as url:
-        with pytest.raises(EngineError, match="cannot list its models .*--model-name"):
+        with pytest.raises(EngineError, match=r"cannot list its models .*--model-name"):
             drawn(url)
         assert drawn(url, model=None, model_name="small").num_tokens == 8
 
