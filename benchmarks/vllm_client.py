@@ -21,7 +21,7 @@ from kit.engines.transformers.loading import load_tokenizer
 from kit.engines.vllm.client.admission import read_metrics
 from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.client.http import HttpClient
-from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
+from kit.engines.vllm.server.settings import CPU, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.sampling import Sample, SamplingParams
@@ -74,7 +74,7 @@ async def streaming(launch: Launch) -> None:
     print("\n| stream interval | log-probabilities | attempts | tokens/s | client CPU, us a token |")
     print("|---|---|---|---|---|")
     for interval in (1, 10):
-        settings = dataclasses.replace(CPU_TINY, stream_interval=interval, max_num_seqs=32)
+        settings = dataclasses.replace(CPU, stream_interval=interval, max_num_seqs=32)
         async with open_server(launch, settings, SUPERVISION) as server:
             await server.ready()
             for num_logprobs in (0, 5, 20):
@@ -104,7 +104,7 @@ async def run(python: Path, folder: Path) -> None:
     launch = Launch(python=python, model=folder / "model", scratch=folder / "scratch")
     await streaming(launch)
     # a token takes 512 bytes: 5 MiB hold 10240 of them, and 24 attempts of 1000 want 24000
-    await gate(launch, dataclasses.replace(CPU_TINY, kv_cache_bytes=5 << 20, max_num_seqs=24))
+    await gate(launch, dataclasses.replace(CPU, kv_cache_bytes=5 << 20, max_num_seqs=24))
 
 
 def main() -> None:

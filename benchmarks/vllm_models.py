@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, logging
 
-from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
+from kit.engines.vllm.server.settings import CPU, ServerSettings
 from tests.engines import tiny
 
 CONTEXT = 4096
@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, int]] = {
 # One thread: its own processes then have the other core to themselves. The model runs in the engine's process, as on
 # one GPU: by default the CPU build has a worker for it, which spins while it waits.
 SETTINGS = dataclasses.replace(
-    CPU_TINY,
+    CPU,
     max_model_len=CONTEXT,
     max_num_seqs=WIDTH,
     max_num_batched_tokens=8192,  # said, since the server and LLM.generate choose differently
@@ -44,7 +44,7 @@ SETTINGS = dataclasses.replace(
         *("--block-size", str(BLOCK_TOKENS)),
         "--no-enable-chunked-prefill",
     ),
-    extra_environment=(*CPU_TINY.extra_environment, ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")),
+    extra_environment=(*CPU.extra_environment, ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")),
 )
 
 

@@ -25,7 +25,7 @@ from kit.engines.vllm.server.supervisor import Supervisor
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import SamplingParams
-from kit.solver.config import SolverConfig
+from kit.solver.config import SamplingChoice, SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.pacing import PacingConfig
 from kit.solver.solver import Solver
@@ -49,7 +49,7 @@ def solver_config(num_samples: int, num_tokens: int) -> SolverConfig:
         stop=StopConfig(num_samples=num_samples, rule="uncatchable"),
         pacing=PacingConfig(kind="off"),
         prompt="plain",
-        sampling=SamplingParams(temperature=1.0, max_new_tokens=num_tokens),
+        sampling=SamplingChoice(temperature=1.0, max_new_tokens=num_tokens),
         width=num_samples,
     )
 
@@ -68,7 +68,7 @@ class Work:
 
     @property
     def num_tokens(self) -> int:
-        return len(self.draws) * self.config.sampling.max_new_tokens
+        return sum(params.max_new_tokens for _, params in self.draws)
 
     def requests(self, num_logprobs: int) -> list[wire.JsonObject]:
         """As the kit's client sends them."""

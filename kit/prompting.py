@@ -35,6 +35,13 @@ reduce the answer by any modulus.
 """What an answer must look like. The runner-up of AIMO3 calls stating range and modulus his highest-leverage
 change; before it, unevaluated 20-digit answers scored nothing (docs/peers.md#second-place-of-aimo3)."""
 
+BRIEF_RULES = f"""\
+Answer with one integer from 0 to {ANSWER_MAX}.
+- If the problem asks for a remainder or states a modulus, apply it. Otherwise do not reduce the answer by any modulus.
+- Evaluate the answer completely."""
+"""ANSWER_RULES without a word of what else must not be in the box: asked for "only the answer" in it, Qwen3.5 looped to
+the limit in 7 % of its samples (docs/vllm.md#families)."""
+
 MODULUS_RULE = "- This problem asks for a remainder: box the answer reduced modulo {modulus}."
 
 FENCED_RULES = """\
@@ -91,6 +98,9 @@ PLAIN = PromptVariant(name="plain", tool_format="plain", instruction=INSTRUCTION
 BOXED = PromptVariant(
     name="boxed", tool_format="plain", instruction=f"{INSTRUCTION}\n\n{ANSWER_RULES}", modulus_rule=MODULUS_RULE
 )
+BRIEF = PromptVariant(
+    name="brief", tool_format="plain", instruction=f"{INSTRUCTION}\n\n{BRIEF_RULES}", modulus_rule=MODULUS_RULE
+)
 PYTHON = PromptVariant(
     name="python",
     tool_format="fenced",
@@ -106,7 +116,7 @@ TOOLS = PromptVariant(
     tools=(PYTHON_TOOL,),
 )
 VARIANTS: Mapping[str, PromptVariant] = MappingProxyType(
-    {variant.name: variant for variant in (PLAIN, BOXED, PYTHON, TOOLS)}
+    {variant.name: variant for variant in (PLAIN, BOXED, BRIEF, PYTHON, TOOLS)}
 )
 
 

@@ -96,6 +96,7 @@ class SamplingParams:
     """How one sample is drawn.
 
     temperature: 0 is greedy. top_p in (0, 1]; 1 is off. top_k: 0 is off. min_p in [0, 1); 0 is off.
+    presence_penalty: taken off the logit of each token that is in the sample already; 0 is off.
     stop: texts that end the sample as soon as one of them is in it; it stays, as the text's end.
     seed: makes this one sample repeatable, whatever else is in the batch.
     depth: deep recursions T a token, for an engine that recurses; others ignore it. 0: the backbone alone.
@@ -108,6 +109,7 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    presence_penalty: float = 0.0
     max_new_tokens: int = 4096
     depth: int | None = None
     stop: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ class SamplingParams:
             ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
             ("top_k", self.top_k >= 0, ">= 0 (0: off)"),
             ("min_p", 0 <= self.min_p < 1, "in [0, 1)"),
+            ("presence_penalty", -2 <= self.presence_penalty <= 2, "in [-2, 2]"),
             ("max_new_tokens", self.max_new_tokens >= 1, ">= 1"),
             ("seed", 0 <= self.seed < 2**63, "in [0, 2**63)"),
             ("stop", all(self.stop), "texts that are not empty"),

@@ -55,13 +55,14 @@ def add_contents(build: argparse.ArgumentParser) -> None:
 
 def build_command(args: argparse.Namespace) -> int:
     """`kit build`: write the Kaggle dataset and list what entered it."""
+    from kit.engines.hub import find_model
     from kit.engines.text.model_folder import check_model_folder
     from kit.kaggle.checks.model import check_chat
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.dataset.handle import DatasetHandle
     from kit.kaggle.findings import raise_first
 
-    model = args.model or (assets.TINY_MODEL if args.model_source is None else None)
+    model = find_model(args.model) if args.model else None if args.model_source else assets.TINY_MODEL
     if model is not None:
         check_model_folder(model)  # told before gigabytes of wheels are fetched
         raise_first(each for each in check_chat(model))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets
-from kit.commands.choosing import add_engine, add_model, add_model_source, add_settings
+from kit.commands.choosing import add_engine, add_model, add_model_source, add_settings, with_server
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import count_bar
 from kit.commands.wheels import own_needs, wheelhouse
@@ -95,11 +95,12 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 
 def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple[DryRun, ...]:
+    from kit.engines.hub import find_model
     from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
 
     config = DryRunConfig(
         problems=args.problems,
-        model=args.model,
+        model=find_model(args.model),
         model_source=args.model_source,
         model_files=tuple(args.model_file),
         trm=args.trm,
@@ -109,7 +110,7 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
         needs=_needs(console),
         out=args.out,
         rerun=not args.interactive,
-        changes=choices.changes,
+        changes=with_server(args, choices.changes),
         fresh=args.fresh,
         num_runs=args.runs,
         seed=args.seed,

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.commands.choosing import add_server, server_of
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import Shown, score_bar
 from kit.errors import InputError
@@ -63,9 +64,10 @@ def _add_model(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument(
         "--engine", metavar="ENGINE",
-        help=f"{', '.join(ENGINES)}, or the address of an OpenAI-compatible server, which then serves --model "
+        help=f"{', '.join(ENGINES)}, or openai: a server at --url that serves --model; its address says the same "
         "(default: trm with --trm, else transformers)",
     )  # fmt: skip
+    add_server(evaluate)
     evaluate.add_argument(
         "--set", action="append", default=[], metavar="engine.NAME=VALUE",
         help="a setting of the engine (`kit settings`), such as engine.dtype=float32; may be given again",
@@ -178,8 +180,14 @@ def drawn(
 
 
 def _choice(args: argparse.Namespace) -> ModelChoice:
+    server = server_of(args, uses_model=True)
     return ModelChoice(
-        model=args.model, trm=args.trm, adapter=args.adapter, engine=args.engine, settings=tuple(args.set)
+        model=args.model,
+        trm=args.trm,
+        adapter=args.adapter,
+        engine=server.base if args.engine == "openai" else args.engine,
+        server=server,
+        settings=tuple(args.set),
     )
 
 

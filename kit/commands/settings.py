@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.commands.choosing import add_settings
+
+if TYPE_CHECKING:
+    from kit.recipes.settings import Settings
 
 _WIDTH = 34
 
@@ -27,6 +30,10 @@ def add(commands: Any) -> None:
         "--write", type=Path, metavar="FILE",
         help="write a recipe: what --set and --config choose in force, all else as comments",
     )  # fmt: skip
+    settings.add_argument(
+        "--model", metavar="DIR|HUB_ID",
+        help="show what this model itself says of sampling, prompt and lengths, with the source of each value",
+    )  # fmt: skip
     settings.set_defaults(run=settings_command)
 
 
@@ -44,11 +51,32 @@ def settings_command(args: argparse.Namespace) -> int:
         return 0
     with choices.located():
         settings = replaced(Settings(), choices.changes)
+    if args.model is not None:
+        _print_of_model(args.model, settings, chosen=choices.places)
+        return 0
     values, in_dry_run = flattened(settings), flattened(squeezed(choices.changes) or settings)
     lines = {name: _line(name, value, in_dry_run[name]) for name, value in values.items()}
     _print_first(lines)
     _print_others(settings, lines)
     return 0
+
+
+def _print_of_model(model: str, settings: Settings, *, chosen: Collection[str]) -> None:
+    """What the model has a say in: each setting as a run with this model has it, and where it comes from."""
+    from kit.engines.hub import find_model
+    from kit.engines.text.model_folder import read_facts
+    from kit.models.own_values import guesses
+    from kit.models.recognition import recognise
+    from kit.recipes.of_model import origins
+
+    facts = read_facts(find_model(model))
+    family = recognise(facts)
+    print(f"{model}: {f'family {family.name}' if family else guesses(facts)}")
+    for name, (value, source) in origins(settings, facts, chosen).items():
+        print(f"  {f'{name}={json.dumps(value)}':<{_WIDTH + 8}}  {source}")
+    for name, told in (family.template_values if family else {}).items():
+        print(f"  {f'chat template: {name}={json.dumps(told)}':<{_WIDTH + 8}}  family {family.name if family else ''}")
+    print(f"  {f'context: {facts.context_tokens}':<{_WIDTH + 8}}  config.json")
 
 
 def _line(name: str, value: object, in_dry_run: object) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from kit.commands.choosing import add_engine, add_model, add_settings
+from kit.commands.choosing import add_engine, add_model, add_settings, with_server
 
 if TYPE_CHECKING:
     from kit.solver.journal import Record
@@ -33,20 +33,21 @@ def add(commands: Any) -> None:
 
 def solve_command(args: argparse.Namespace) -> int:
     """`kit solve`: ask, and print what came of it."""
+    from kit.engines.hub import find_model
     from kit.recipes.one_problem import Question, ask
     from kit.recipes.recipe_file import chosen
 
     choices = chosen(args.config, args.set)
     question = Question(
         text=_standard_input() if args.problem == "-" else args.problem,
-        model=args.model,
+        model=find_model(args.model),
         trm=args.trm,
         adapter=args.adapter,
         engine=args.engine,
         num_samples=args.samples,
-        changes=choices.changes,
+        changes=with_server(args, choices.changes),
     )
-    if question.is_of_shipped_model:
+    if question.is_of_shipped_model and args.engine != "openai":
         _tell("this is the shipped toy model: 3 million parameters, trained on school exercises; it solves no olympiad "
               "problem. Name a real one: --model DIR")  # fmt: skip
     with choices.located():

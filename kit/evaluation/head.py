@@ -8,7 +8,6 @@ and the machine belong to a session: another session of the same run may have ot
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,8 @@ from typing import Any
 from kit import __version__
 from kit.config import machine_facts
 from kit.data.provenance import Provenance, read_provenance
-from kit.engines.text.model_folder import read_chat_template, told_dtype
-from kit.errors import MissingError
+from kit.engines.text.model_folder import num_parameters, read_chat_template, told_dtype
 from kit.evaluation.plan import EvalPlan
-from kit.safetensors_header import read_header
 from kit.solver.journal import Record
 
 
@@ -102,12 +99,4 @@ def _training(stages: Sequence[Provenance]) -> dict[str, Any]:
 def _weights(folder: Path, name: str) -> dict[str, Any]:
     from kit.trm.checkpoint import weights_sha256  # imports torch
 
-    return {"name": name, "sha256": weights_sha256(folder), "num_parameters": _num_parameters(folder)}
-
-
-def _num_parameters(folder: Path) -> int:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise MissingError(f"no .safetensors file in {folder}; expected a folder of weights")
-    shapes = (entry["shape"] for path in files for entry in read_header(path).tensors.values())
-    return sum(map(math.prod, shapes))
+    return {"name": name, "sha256": weights_sha256(folder), "num_parameters": num_parameters(folder)}

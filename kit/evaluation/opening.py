@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.assets import TINY_MODEL
+from kit.engines.openai.choice import OpenAIChoice
 from kit.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,13 +29,15 @@ class ModelChoice:
     """What the user names.
 
     model: a folder or a hub's id; None: the TRM's backbone, else the shipped toy. engine: one of ENGINES or a server's
-    address; None: as the rest asks for. settings: of the engine, such as `engine.dtype=float32`.
+    address; None: as the rest asks for. server: what else is to be known of that server. settings: of the engine, such
+    as `engine.dtype=float32`.
     """
 
     model: str | None = None
     trm: Path | None = None
     adapter: Path | None = None
     engine: str | None = None
+    server: OpenAIChoice = field(default_factory=OpenAIChoice)
     settings: tuple[str, ...] = ()
 
 
@@ -49,6 +53,7 @@ class FoundModel:
     config: EngineConfig
     depths: tuple[int, ...]
     only_raw: bool
+    server: OpenAIChoice
 
     @property
     def is_remote(self) -> bool:
@@ -89,7 +94,8 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
         dtype=config.dtype,
         num_threads=config.num_threads,
     )
-    return FoundModel(model=model, config=config, depths=tuple(depths), only_raw=not plan.style.is_chat)
+    server = dataclasses.replace(choice.server, url=engine) if is_address(engine) else choice.server
+    return FoundModel(model=model, config=config, depths=tuple(depths), only_raw=not plan.style.is_chat, server=server)
 
 
 def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> None:
@@ -154,9 +160,9 @@ async def open_found(found: FoundModel, *, batch_size: int) -> AsyncIterator[Eng
 
     model = found.model
     if found.is_remote:
-        from kit.engines.vllm.client.remote import open_remote
+        from kit.engines.openai.opening import open_remote
 
-        async with open_remote(model.engine, tokenizer_folder=model.folder) as engine:
+        async with open_remote(found.server, model=model.folder) as engine:
             yield engine
         return
     with ExitStack() as stack:

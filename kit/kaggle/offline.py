@@ -66,6 +66,7 @@ class Isolation(StrEnum):
 
     NAMESPACE = "a network namespace of its own, only loopback"
     AUDIT_HOOK = "FALLBACK: no namespace allowed here, so Python's sockets are blocked; C libraries' are not"
+    OPEN = "OPEN, unlike on Kaggle: the engine is a server elsewhere"
 
 
 class Inputs(StrEnum):
@@ -73,6 +74,7 @@ class Inputs(StrEnum):
 
     READ_ONLY = "read-only"
     WRITABLE = "FALLBACK: writable, no mount namespace allowed here"
+    OPEN = "writable, since nothing of the command is shut in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,11 @@ def without_network(argv: Sequence[str], *, scratch: Path, read_only: Sequence[P
     (scratch / "sitecustomize.py").write_text(_HOOK, encoding="utf-8")
     path = os.pathsep.join(filter(None, (str(scratch), os.environ.get("PYTHONPATH"))))
     return OfflineCommand(isolation=Isolation.AUDIT_HOOK, argv=tuple(argv), environ={"PYTHONPATH": path})
+
+
+def with_network(argv: Sequence[str]) -> OfflineCommand:
+    """`argv` as it is, for an engine that is reached over the network; and the words that say so."""
+    return OfflineCommand(isolation=Isolation.OPEN, inputs=Inputs.OPEN, argv=tuple(argv))
 
 
 def has_network() -> bool:

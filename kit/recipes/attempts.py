@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kit.engines.openai.choice import OpenAIChoice
 from kit.errors import check_fields
-from kit.prompting import VARIANTS
 from kit.recipes.vllm import VllmChoice
 from kit.solver.config import SolverConfig
 from kit.tools.formats import TOOL_FORMATS, ToolFormat
@@ -14,7 +14,7 @@ from kit.tools.reasoner import ReasoningConfig
 
 _MIB, _GIB = 1 << 20, 1 << 30
 
-Kind = Literal["auto", "transformers", "trm", "vllm", "vllm-trm"]
+Kind = Literal["auto", "transformers", "trm", "vllm", "vllm-trm", "openai"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,10 @@ class EngineConfig:
     kind: transformers samples from the model alone, trm with the dataset's recursive model on top; vllm and vllm-trm
     do the same by a server of their own. auto is vllm where the dataset's wheels bring it, or engine.vllm.python
     has it, and there is a GPU, with transformers in its place if two starts fail (not if it breaks for good later:
-    the supervisor's restarts are for that); else transformers.
+    the supervisor's restarts are for that); else transformers. openai asks a server that somebody else runs.
     device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
     decode at once. num_threads: of torch on the CPU; None leaves torch's own choice. These four are of transformers
-    and trm; vllm: of the other two.
+    and trm; vllm: of the next two; openai: of the last.
     """
 
     kind: Kind = "auto"
@@ -36,6 +36,12 @@ class EngineConfig:
     max_batch: int = 16
     num_threads: int | None = None
     vllm: VllmChoice = field(default_factory=VllmChoice)
+    openai: OpenAIChoice = field(default_factory=OpenAIChoice)
+
+    @property
+    def is_of_folder(self) -> bool:
+        """Whether the model at hand is the one that answers, as its folder describes it."""
+        return self.kind != "openai" or self.openai.uses_model
 
     @property
     def recurses(self) -> bool:
@@ -102,4 +108,4 @@ class AttemptsConfig:
     @property
     def tool_format(self) -> ToolFormat:
         """How the prompt's variant speaks; it tells whether code is run at all."""
-        return TOOL_FORMATS[VARIANTS[self.solver.prompt].tool_format]
+        return TOOL_FORMATS[self.solver.variant.tool_format]

@@ -20,14 +20,10 @@ UNTRAINED_FOLDER = "trm-untrained"
 
 SQUEEZED: Mapping[str, Any] = {
     "budget": {"limit_s": 240.0, "reserve_s": 20.0, "floor_s": 2.0},
-    "solver": {"sampling": {"temperature": 1.0, "max_new_tokens": 128}},
     "engine": {"device": "cpu", "dtype": "float32", "num_threads": 1},
 }
-"""How a dry run differs from a submission: five hours squeezed to four minutes, no GPU, and samples as short
-and as varied as the shipped model's training. One thread: its matrices are too small to share."""
-
-AS_TRAINED: Mapping[str, Any] = {"solver": {"prompt": "plain"}}
-"""For the shipped model, which has seen one wording only."""
+"""How a dry run of the shipped model differs from a submission: five hours squeezed to four minutes, and no GPU. One
+thread: its matrices are too small to share."""
 
 RECURSIVE: Mapping[str, Any] = {"solver": {"depths": [3, 5, 10]}}
 """For the recursive engines: the ladder of depths that a contested vote climbs."""

@@ -21,11 +21,13 @@ import trio
 from kit.assets import TINY_MODEL
 from kit.budget import Budget
 from kit.config import merged, replaced
-from kit.engines.text.model_folder import check_model_folder
+from kit.engines.text.model_folder import check_model_folder, read_facts
 from kit.errors import EngineError, InputError
+from kit.models.own_values import guesses
 from kit.problem import Problem
 from kit.recipes.attempts import AttemptsConfig
-from kit.recipes.choices import AS_TRAINED, SQUEEZED, check_no_recursion, chosen_trm, engine_changes, is_shipped
+from kit.recipes.choices import SQUEEZED, check_no_recursion, chosen_trm, engine_changes, is_shipped
+from kit.recipes.of_model import filled
 from kit.recipes.opening import as_kind, open_model, open_sandboxes, resolved_kind
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
@@ -70,14 +72,14 @@ class Question:
 
     @property
     def settings(self) -> Settings:
-        """What is in force, the changes on top.
+        """What is chosen, the changes on top; what is left open is the model's own.
 
         Raises: SettingError for a change that is refused; MissingError for a vLLM that is not there.
         """
-        as_trained = merged(SQUEEZED, AS_TRAINED) if self.is_of_shipped_model else {}
+        squeezed = SQUEEZED if self.is_of_shipped_model else {}
         sampled = {} if self.num_samples is None else {"solver": {"stop": {"num_samples": self.num_samples}}}
         chosen = engine_changes(self.engine, self.changes, has_wheels=False)
-        return replaced(Settings(), merged(as_trained, ALONE, chosen, sampled))
+        return replaced(Settings(), merged(squeezed, ALONE, chosen, sampled))
 
 
 def solve(
@@ -119,8 +121,9 @@ def ask(
     Raises: as `solve`.
     """
     begun_s = time.monotonic()
-    settings = question.settings
+    chosen = question.settings
     check_model_folder(question.model)
+    settings = _of_its_model(chosen, question.model, tell)
     budget = Budget(settings.budget, lambda: time.monotonic() - begun_s)
     attempts = settings.attempts(seed=settings.seed or 0)
     kind = resolved_kind(attempts.engine, None)
@@ -139,6 +142,15 @@ def ask(
     if not solution.num_samples:
         raise EngineError(f"no attempt came to an end ({solution.reason.value}), so there is no answer; {_HINT}")
     return solution
+
+
+def _of_its_model(chosen: Settings, model: Path, tell: Callable[[str], object]) -> Settings:
+    if not chosen.engine.is_of_folder:
+        return chosen
+    facts = read_facts(model)
+    if guessed := guesses(facts):
+        tell(guessed)
+    return filled(chosen, facts)
 
 
 @asynccontextmanager

@@ -56,9 +56,13 @@ def open_model(
     template is needed. on_news: is told when a server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
+    config, solver = attempts.engine, attempts.solver
+    if config.kind == "openai":
+        from kit.engines.openai.opening import open_remote  # h11 comes with vLLM, and not every dataset has that
+
+        return open_remote(config.openai, model=model if config.openai.uses_model else None)
     if not only_raw:
         check_chat_template(model)
-    config, solver = attempts.engine, attempts.solver
     check_no_recursion(config.kind, adapter)
     trm = trm if config.recurses else None
     if config.kind not in ("vllm", "vllm-trm"):

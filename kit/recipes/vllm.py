@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from kit.config import nested, replaced
 from kit.cuda import driver_cuda
 from kit.engines.text.adapter_folder import check_adapter
-from kit.engines.text.model_folder import read_chat_template, read_config
+from kit.engines.text.model_folder import read_facts
 from kit.engines.vllm.server.lora import lora_arguments
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
 from kit.errors import InputError, MissingError, SettingError, check_fields
+from kit.machine_memory import memory_available_bytes
+from kit.models.facts import ModelFacts
 from kit.models.family import ModelFamily
 from kit.models.recognition import recognise
 from kit.sampling import Engine
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
 # The engine is imported where it is used: h11, which its client needs, comes with vLLM, and not every dataset has that.
 
 SERVER_FOLDER = "vllm-server"
-CPU_PRESET = "cpu-tiny"
+CPU_PRESET = "cpu"
 _PLUGIN = "kit_trm"
 _PROBE_TIMEOUT_S = 60.0
+_FP8_ABOVE_BYTES = 40e9  # of weights in 16 bits: on 80 GB they would leave the cache little room
+_LARGEST_CPU_CACHE = 2 << 30
+_CPU_CACHE_SHARE = 0.25  # of the memory that the weights leave
 
 # Run by the server's Python: what it has of vLLM, without importing it, which takes seconds.
 _PROBE = (
@@ -53,7 +58,7 @@ class VllmChoice:
     """How vLLM is run.
 
     preset: the settings to begin with, one of PRESETS; auto takes that of the model's family (kit.models) on a GPU, and
-        cpu-tiny without one. settings: changes to it, each `NAME=VALUE` with a name of ServerSettings.
+        cpu without one. settings: changes to it, each `NAME=VALUE` with a name of ServerSettings.
     template: values for the chat template's own settings, each `NAME=VALUE`, such as `reasoning_effort=high`; the
         family has its own.
     python: an interpreter that has vLLM; empty: of the environment made from the dataset's wheels, or else ours.
@@ -89,18 +94,19 @@ class VllmChoice:
     def config(self, model: Path, *, has_gpu: bool) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
-        The context is the model's own where the preset's is longer.
+        The context is the model's own, or what of it fits into memory: vLLM finds that out.
         Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
             without a GPU.
         """
-        told_of_model = read_config(model)
-        family = recognise(told_of_model, read_chat_template(model))
+        facts = read_facts(model)
+        family = recognise(facts)
         preset = self._preset_for(family, has_gpu=has_gpu)
-        log.info("vLLM: preset %s for a %s", preset or "none", told_of_model.get("model_type"))
+        log.info("vLLM: preset %s for a %s", preset or "none", family.name if family else facts.model_type)
         settings = PRESETS.get(preset, ServerSettings())
-        limit = told_of_model.get("max_position_embeddings")
-        if isinstance(limit, int) and 0 < limit < settings.max_model_len:
-            settings = dataclasses.replace(settings, max_model_len=limit)
+        if preset == CPU_PRESET:
+            settings = with_cache(settings, facts, free_bytes=memory_available_bytes())
+        elif self.preset == "auto" and not facts.quantisation and 2 * (facts.num_parameters or 0) > _FP8_ABOVE_BYTES:
+            settings = dataclasses.replace(settings, quantization="fp8")
         if any(model.glob("*.tiktoken")):
             # gpt-oss's encoding; else vLLM fetches it, minutes after its start (vllm-project/vllm issue 22525)
             told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
@@ -120,6 +126,20 @@ class VllmChoice:
                 f"engine.vllm.preset={self.preset} is for a GPU, and there is none; take {CPU_PRESET} or leave it auto"
             )
         return self.preset
+
+
+def with_cache(settings: ServerSettings, facts: ModelFacts, *, free_bytes: int) -> ServerSettings:
+    """CPU settings with a cache for all attempts at the model's context, as far as memory goes, and never a smaller
+    one.
+
+    The CPU build wants a size; without one it asks for 92 % of a NUMA node. free_bytes: of the machine.
+    """
+    weights_bytes = 4 * (facts.num_parameters or 0)
+    room = min(_LARGEST_CPU_CACHE, int(_CPU_CACHE_SHARE * max(0, free_bytes - weights_bytes)))
+    wanted = room
+    if facts.cache_bytes_a_token is not None and facts.context_tokens is not None:
+        wanted = settings.max_num_seqs * facts.context_tokens * facts.cache_bytes_a_token
+    return dataclasses.replace(settings, kv_cache_bytes=max(settings.kv_cache_bytes or 0, min(room, wanted)))
 
 
 @asynccontextmanager

@@ -8,12 +8,45 @@ from dataclasses import dataclass, field
 
 from kit.errors import check_fields
 from kit.problem import Problem
-from kit.prompting import VARIANTS
+from kit.prompting import BOXED, VARIANTS, PromptVariant
 from kit.sampling import MAX_DEPTH, SamplingParams
 from kit.solver.genselect import SelectionConfig
 from kit.solver.pacing import PacingConfig
 from kit.solver.vote_state import StopConfig, VotingConfig
 from kit.voting.early_abort import EarlyAbortConfig
+
+UNTOLD = SamplingParams(max_new_tokens=32_768)
+"""How attempts are drawn where neither the user nor the model says it."""
+
+OWN_PROMPT = "auto"
+"""The prompt's name that leaves the choice to the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingChoice:
+    """How attempts are drawn, in the words of SamplingParams; None leaves a value to the model, or else to UNTOLD.
+
+    Raises: InputError for a value outside its range.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    max_new_tokens: int | None = None
+    depth: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.params(seed=0)
+
+    def params(self, *, seed: int) -> SamplingParams:
+        """The parameters of an attempt with this seed."""
+        told = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return dataclasses.replace(
+            UNTOLD, seed=seed, **{name: value for name, value in told.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +54,13 @@ class SolverConfig:
     """How a problem is sampled.
 
     prompt: the name of a variant in kit.prompting.VARIANTS: `boxed` for models that only talk, with the competition's
-    rules for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of
-    it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
+    rules for answers, `brief` with the fewest of these; `plain` without them, for small models; `python` for those that
+    write blocks of it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss). `auto` is the model's own
+    (kit.models), and `boxed` where that is not known.
     stop, voting, pacing, selection, early_abort: see their classes. aborts_early: whether DeepConf ends weak attempts.
     width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
-    has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
+    has the same seed in every run with the same one. sampling: see SamplingChoice.
     depths, lengths: ladders of recursion depths T, for an engine that recurses, and of max_new_tokens:
     num_samples are split evenly over the rungs of each in order, so that a vote which stays contested buys
     more samples first, then deeper or longer ones; empty leaves `sampling` as it is.
@@ -40,8 +74,8 @@ class SolverConfig:
     voting: VotingConfig = field(default_factory=VotingConfig)
     pacing: PacingConfig = field(default_factory=PacingConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
-    prompt: str = "boxed"
-    sampling: SamplingParams = field(default_factory=lambda: SamplingParams(max_new_tokens=32_768))
+    prompt: str = OWN_PROMPT
+    sampling: SamplingChoice = field(default_factory=SamplingChoice)
     depths: tuple[int, ...] = ()
     lengths: tuple[int, ...] = ()
     aborts_early: bool = False
@@ -56,7 +90,7 @@ class SolverConfig:
         check_fields(
             self,
             (
-                ("prompt", self.prompt in VARIANTS, f"one of {', '.join(VARIANTS)}"),
+                ("prompt", self.prompt in {OWN_PROMPT, *VARIANTS}, f"one of {OWN_PROMPT}, {', '.join(VARIANTS)}"),
                 ("width", self.width >= 1, ">= 1"),
                 ("retry_s", self.retry_s >= 0, ">= 0"),
                 ("grace_s", self.grace_s >= 0, ">= 0"),
@@ -70,9 +104,14 @@ class SolverConfig:
             ),
         )
 
+    @property
+    def variant(self) -> PromptVariant:
+        """The wording that attempts are asked by."""
+        return VARIANTS.get(self.prompt, BOXED)
+
     def params_of(self, problem: Problem, number: int) -> SamplingParams:
         """How attempt `number` is drawn: its seed, and its rungs of the ladders."""
-        params = dataclasses.replace(self.sampling, seed=attempt_seed(self.seed, problem, number))
+        params = self.sampling.params(seed=attempt_seed(self.seed, problem, number))
         if self.depths:
             params = dataclasses.replace(params, depth=self._rung(self.depths, number))
         if self.lengths:

@@ -17,7 +17,7 @@ import trio
 from kit.budget import Budget
 from kit.errors import StorageError
 from kit.problem import Problem
-from kit.prompting import VARIANTS, build_prompt
+from kit.prompting import build_prompt
 from kit.sampling import Engine, Prompt
 from kit.solver.attempts import AttemptLoop
 from kit.solver.config import SolverConfig, attempt_seed
@@ -122,7 +122,7 @@ class Solver:
         return vote_state.verdict(self.config.stop) or StopReason.OUT_OF_TIME
 
     def _prompt(self, vote_state: VoteState) -> Prompt:
-        return build_prompt(vote_state.problem, variant=VARIANTS[self.config.prompt], modulus=vote_state.modulus)
+        return build_prompt(vote_state.problem, variant=self.config.variant, modulus=vote_state.modulus)
 
     async def _select(self, vote_state: VoteState, reason: StopReason, deadline: float) -> int | None:
         """Have the model compare the candidates of a contested vote, if that is asked for and time is left."""

@@ -38,6 +38,8 @@ from kit.tools.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
+TURN_TOKENS = 12_288
+"""Of one turn of a model whose family wants no more (docs/peers.md#turn-cap)."""
 NO_CALLS_LEFT = "[not run: no calls are left]"
 NO_TIME_LEFT = "[not run: the time is up]"
 WAS_LAST_CALL = "\n[no calls are left: finish without them]"
@@ -49,8 +51,9 @@ LAST_CALL_SHARE = 0.25
 class ReasoningConfig:
     """The caps of an attempt; SamplingParams.max_new_tokens caps its turns together.
 
-    max_turn_tokens: of one turn; a model that neither calls nor answers in so many is broken off (12288:
-        docs/peers.md#turn-cap). max_calls: pieces of code that are run for one attempt.
+    max_turn_tokens: of one turn, where code is run; a model that neither calls nor answers in so many is broken off.
+        None: what the model's family wants, or TURN_TOKENS. Without code the only turn has all of the attempt's tokens.
+    max_calls: pieces of code that are run for one attempt.
     call_timeout_s: for one of them (6: docs/peers.md#common-ancestor, where 12 was no better).
     lend_timeout_s: how long a call may wait until an interpreter is free.
     last_call_tokens: for the last call, over and above max_new_tokens; 0: none is made.
@@ -59,7 +62,7 @@ class ReasoningConfig:
     Raises: InputError for a value outside its range.
     """
 
-    max_turn_tokens: int = 12288
+    max_turn_tokens: int | None = None
     max_calls: int = 20
     call_timeout_s: float = 6.0
     lend_timeout_s: float = 30.0
@@ -71,7 +74,7 @@ class ReasoningConfig:
         check_fields(
             self,
             (
-                ("max_turn_tokens", self.max_turn_tokens >= 1, ">= 1"),
+                ("max_turn_tokens", self.max_turn_tokens is None or self.max_turn_tokens >= 1, ">= 1, or None"),
                 ("max_calls", self.max_calls >= 0, ">= 0"),
                 ("call_timeout_s", 0 < self.call_timeout_s < math.inf, "> 0 and finite"),
                 ("lend_timeout_s", 0 < self.lend_timeout_s < math.inf, "> 0 and finite"),
@@ -159,7 +162,9 @@ class ToolReasoner:
                 return FinishReason.DEADLINE
 
     async def _turn(self, trajectory: Trajectory) -> FinishReason:
-        max_tokens = min(self.config.max_turn_tokens, trajectory.tokens_left)
+        max_tokens = trajectory.tokens_left
+        if self.tool_format.runs_code:
+            max_tokens = min(self.config.max_turn_tokens or TURN_TOKENS, max_tokens)
         try:
             sample = await trajectory.draw(trajectory.messages, max_tokens=max_tokens, ends=trajectory.turns_end)
         except EngineError as error:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.models.facts import ModelFacts
 from kit.models.gpt_oss import GPT_OSS, HARMONY, HarmonyReader, ends_in_final, is_harmony, prepared, turn_so_far
 from kit.sampling import Message, ToolCall
 
@@ -113,6 +114,6 @@ def test_whether_the_final_channel_has_begun_is_told_with_and_without_special_to
 
 
 def test_a_model_is_told_by_its_type_or_by_its_template() -> None:
-    assert GPT_OSS.recognises({"model_type": "gpt_oss"}, "")
-    assert GPT_OSS.recognises({}, ANALYSIS + FINAL)
-    assert not GPT_OSS.recognises({"model_type": "qwen2"}, CHATML)
+    assert GPT_OSS.recognises(ModelFacts(config={"model_type": "gpt_oss"}))
+    assert GPT_OSS.recognises(ModelFacts(chat_template=ANALYSIS + FINAL))
+    assert not GPT_OSS.recognises(ModelFacts(config={"model_type": "qwen2"}, chat_template=CHATML))

@@ -27,9 +27,9 @@ def test_says_what_to_do_where_no_vllm_was_installed(tmp_path: Path, monkeypatch
 def test_takes_a_named_python_and_makes_its_path_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     python = interpreter(tmp_path / "python", prints="True kit_trm")
-    changes = {"engine": {"vllm": {"python": "python", "preset": "cpu-tiny"}}}
+    changes = {"engine": {"vllm": {"python": "python", "preset": "cpu"}}}
     told = engine_changes("vllm-trm", changes, has_wheels=True)
-    assert told["engine"] == {"kind": "vllm-trm", "vllm": {"python": str(python), "preset": "cpu-tiny"}}
+    assert told["engine"] == {"kind": "vllm-trm", "vllm": {"python": str(python), "preset": "cpu"}}
     assert told["solver"]["depths"] == [3, 5, 10]
 
 

@@ -45,10 +45,10 @@ def test_a_prompt_with_python_has_sandboxes() -> None:
 def test_settings_are_a_submissions_with_time_for_one_problem() -> None:
     settings = Question(text=SUM).settings
     assert (settings.budget.limit_s, settings.budget.num_problems, settings.seed) == (300, 1, 0)
-    assert settings.solver.prompt == "plain"
+    assert (settings.solver.prompt, settings.engine.dtype) == ("auto", "float32")
     settings = Question(text=SUM, model=Path("else"), num_samples=5, changes={"seed": 4}).settings
-    assert (settings.solver.prompt, settings.solver.stop.num_samples, settings.seed) == ("boxed", 5, 4)
-    assert settings.solver.sampling.max_new_tokens == 32_768
+    assert (settings.solver.prompt, settings.solver.stop.num_samples, settings.seed) == ("auto", 5, 4)
+    assert settings.solver.sampling.max_new_tokens is None
 
 
 def test_a_number_of_samples_says_more_than_a_recipe_and_an_engine_that_is_set_more_than_the_argument() -> None:

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from kit.assets import TINY_MODEL
 from kit.config import replaced
-from kit.engines.vllm.server.settings import CPU_TINY, PRESETS, ServerSettings
+from kit.engines.vllm.server.settings import CPU, PRESETS, ServerSettings
 from kit.errors import InputError, MissingError
+from kit.models.facts import ModelFacts
 from kit.recipes import vllm
 from kit.recipes.attempts import EngineConfig
 from kit.recipes.opening import resolved_kind
 from kit.recipes.settings import Settings
-from kit.recipes.vllm import VllmChoice, check_python, prepare_server
+from kit.recipes.vllm import VllmChoice, check_python, prepare_server, with_cache
 
 
 def model_folder(folder: Path, **config: Any) -> Path:
@@ -34,22 +36,43 @@ def interpreter(path: Path, *, prints: str) -> Path:
 
 class TestChoice:
     @pytest.mark.parametrize(
-        ("config", "has_gpu", "settings"),
+        ("config", "settings"),
         [
-            ({"model_type": "gpt_oss"}, True, PRESETS["gpt-oss-120b-h100"]),
-            ({"model_type": "qwen3_moe"}, True, PRESETS["qwen3-30b-h100"]),
-            ({"model_type": "qwen2", "max_position_embeddings": 4096}, True, PRESETS["qwen2.5-math-7b-h100"]),
-            # a distilled R1: of the same architecture, and not to be cut down to another model's context
-            ({"model_type": "qwen2", "max_position_embeddings": 131072}, True, ServerSettings()),
-            ({"model_type": "llama"}, True, ServerSettings()),
-            ({"model_type": "qwen2"}, False, CPU_TINY),
+            ({"model_type": "gpt_oss"}, PRESETS["gpt-oss-120b-h100"]),
+            ({"model_type": "qwen3_5_moe"}, PRESETS["qwen3.5-h100"]),
+            ({"model_type": "llama"}, ServerSettings()),
         ],
     )
-    def test_auto_is_the_models_preset_on_a_gpu(
-        self, tmp_path: Path, config: dict[str, Any], has_gpu: bool, settings: Any
-    ) -> None:
+    def test_auto_is_the_models_preset_on_a_gpu(self, tmp_path: Path, config: dict[str, Any], settings: Any) -> None:
         model = model_folder(tmp_path / "model", **config)
-        assert VllmChoice().config(model, has_gpu=has_gpu).settings == settings
+        assert VllmChoice().config(model, has_gpu=True).settings == settings
+
+    def test_no_preset_cuts_the_context_of_a_model_of_qwen25_maths_architecture(self, tmp_path: Path) -> None:
+        """A distilled R1 was served with a context of 4096, that of Qwen2.5-Math."""
+        model = model_folder(tmp_path / "model", model_type="qwen2", max_position_embeddings=131072, hidden_size=5120)
+        (model / "chat_template.jinja").write_text("<｜Assistant｜><think>")
+        assert VllmChoice().config(model, has_gpu=True).settings.max_model_len == "auto"
+
+    def test_large_weights_of_16_bits_are_made_8_and_quantised_ones_keep_their_method(self, tmp_path: Path) -> None:
+        """`--quantization fp8` over a GPTQ or AWQ checkpoint is refused by vLLM."""
+        shape = {"hidden_size": 5120, "num_hidden_layers": 64, "vocab_size": 151936, "intermediate_size": 25600}
+        model = model_folder(tmp_path / "model", model_type="qwen3", **shape)
+        assert VllmChoice().config(model, has_gpu=True).settings.quantization == "fp8"
+        told = model_folder(tmp_path / "awq", model_type="qwen3", quantization_config={"quant_method": "awq"}, **shape)
+        assert VllmChoice().config(told, has_gpu=True).settings.quantization is None
+
+    def test_the_cache_on_a_cpu_follows_the_model_and_the_machine(self, tmp_path: Path) -> None:
+        config = {"hidden_size": 576, "num_hidden_layers": 30, "vocab_size": 49152, "num_attention_heads": 9}
+        facts = ModelFacts(config={**config, "num_key_value_heads": 3, "max_position_embeddings": 8192})
+        whole = 16 * 8192 * 2 * 4 * 30 * 3 * 64
+        assert with_cache(CPU, facts, free_bytes=1 << 40).kv_cache_bytes == min(whole, 2 << 30)
+        assert with_cache(CPU, facts, free_bytes=6 << 30).kv_cache_bytes == int(
+            0.25 * ((6 << 30) - 4 * (facts.num_parameters or 0))
+        )
+        assert with_cache(CPU, facts, free_bytes=0).kv_cache_bytes == CPU.kv_cache_bytes
+        small = ModelFacts(config={**config, "num_key_value_heads": 3, "max_position_embeddings": 32})
+        assert with_cache(CPU, small, free_bytes=1 << 40).kv_cache_bytes == CPU.kv_cache_bytes
+        assert VllmChoice().config(TINY_MODEL, has_gpu=False).settings.kv_cache_bytes == 16 * 4096 * 4096
 
     def test_changes_and_template_values_join_the_preset(self, tmp_path: Path) -> None:
         model = model_folder(tmp_path / "model", model_type="gpt_oss")
@@ -62,16 +85,10 @@ class TestChoice:
         assert dict(config.template) == {"reasoning_effort": "low", "cut": 3}
         assert dict(VllmChoice().config(model, has_gpu=True).template) == {"reasoning_effort": "high"}
 
-    def test_the_context_is_the_models_own_where_it_is_shorter(self, tmp_path: Path) -> None:
-        model = model_folder(tmp_path / "model", model_type="gpt_oss", max_position_embeddings=4096)
-        assert VllmChoice().config(model, has_gpu=True).settings.max_model_len == 4096
-        longer = VllmChoice(settings=("max_model_len=8192",))
-        assert longer.config(model, has_gpu=True).settings.max_model_len == 8192
-
     def test_a_gpus_preset_needs_one(self, tmp_path: Path) -> None:
         model = model_folder(tmp_path / "model", model_type="qwen2")
-        with pytest.raises(InputError, match="preset=qwen3-30b-h100 is for a GPU, and there is none; take cpu-tiny"):
-            VllmChoice(preset="qwen3-30b-h100").config(model, has_gpu=False)
+        with pytest.raises(InputError, match="preset=qwen3-h100 is for a GPU, and there is none; take cpu"):
+            VllmChoice(preset="qwen3-h100").config(model, has_gpu=False)
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -80,7 +97,7 @@ class TestChoice:
             ({"settings": ["max_num_seqs=0"]}, "max_num_seqs must be >= 1"),
             ({"settings": ["max_num_seqs"]}, "expected NAME=VALUE"),
             ({"template": ["a b=1"]}, "template must be a list of NAME=VALUE"),
-            ({"preset": "h200"}, "preset must be one of auto, cpu-tiny"),
+            ({"preset": "h200"}, "preset must be one of auto, cpu"),
             ({"supervisor": {"hang_s": -1}}, "hang_s must be > 0"),
         ],
     )

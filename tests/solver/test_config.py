@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from kit.errors import InputError
 from kit.problem import Problem
-from kit.sampling import SamplingParams
-from kit.solver.config import SolverConfig, attempt_seed
+from kit.solver.config import SamplingChoice, SolverConfig, attempt_seed
 from kit.solver.vote_state import StopConfig
 
 PROBLEM = Problem("p1", "What is $1+1$?")
-SAMPLING = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=77, depth=4, stop=("END",))
+SAMPLING = SamplingChoice(temperature=0.3, top_p=0.9, max_new_tokens=77, depth=4, stop=("END",))
 
 
 def ladder(num_samples: int, **changes: tuple[int, ...]) -> SolverConfig:
@@ -25,7 +24,7 @@ def ladder(num_samples: int, **changes: tuple[int, ...]) -> SolverConfig:
 
 def test_without_ladders_attempts_differ_in_nothing_but_their_seeds() -> None:
     drawn = [ladder(16).params_of(PROBLEM, number) for number in range(40)]
-    assert {dataclasses.replace(params, seed=0) for params in drawn} == {SAMPLING}
+    assert {dataclasses.replace(params, seed=0) for params in drawn} == {SAMPLING.params(seed=0)}
     assert len({params.seed for params in drawn}) == 40
     assert [params.seed for params in drawn] == [attempt_seed(0, PROBLEM, number) for number in range(40)]
 
@@ -36,7 +35,7 @@ def test_depths_and_lengths_climb_their_own_ladders() -> None:
     assert [params.depth for params in drawn] == [3, 3, 3, 5, 5, 5, 10, 10]
     assert [params.max_new_tokens for params in drawn] == [100] * 4 + [200] * 4
     rest = {dataclasses.replace(params, seed=0, depth=4, max_new_tokens=77) for params in drawn}
-    assert rest == {SAMPLING}
+    assert rest == {SAMPLING.params(seed=0)}
 
 
 def test_the_backbone_alone_is_a_rung_too() -> None:

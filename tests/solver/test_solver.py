@@ -20,7 +20,7 @@ from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.attempts import AttemptLoop
-from kit.solver.config import SolverConfig, attempt_seed
+from kit.solver.config import SamplingChoice, SolverConfig, attempt_seed
 from kit.solver.genselect import SelectionConfig
 from kit.solver.journal import Journal, read_records
 from kit.solver.pacing import PacingConfig
@@ -100,7 +100,7 @@ def test_draws_all_samples_when_they_disagree_refilling_freed_slots() -> None:
 
 def test_an_attempt_cut_by_the_deadline_still_votes() -> None:
     slow = Script(text=boxed(42) + " " * 1000, seconds=10_000, num_tokens=1000)
-    config = SolverConfig(stop=RULE, sampling=SamplingParams(max_new_tokens=1000))
+    config = SolverConfig(stop=RULE, sampling=SamplingChoice(max_new_tokens=1000))
     budget = BudgetConfig(limit_s=1000, reserve_s=100, num_problems=1)
     (solution,) = run(always(slow), config=config, budget=budget)
     assert (solution.answer, solution.guess) == (42, "")

@@ -5,11 +5,13 @@ Errors name the file. Of the weights only headers are read.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from kit.errors import InputError, MissingError
 from kit.json_text import read_json
+from kit.models.facts import ModelFacts
 from kit.safetensors_header import read_header
 
 INDEX = "model.safetensors.index.json"
@@ -68,6 +70,31 @@ def read_chat_template(folder: Path) -> str:
         return path.read_text(encoding="utf-8")
     template = read_object(config).get("chat_template") if config.is_file() else None
     return template if isinstance(template, str) else ""
+
+
+def read_facts(folder: Path) -> ModelFacts:
+    """The small files of a model's folder: config.json, and generation_config.json and the chat template if they are.
+
+    Raises: MissingError or InputError naming the file.
+    """
+    generation = folder / "generation_config.json"
+    return ModelFacts(
+        config=read_config(folder),
+        chat_template=read_chat_template(folder),
+        generation=read_object(generation) if generation.is_file() else {},
+    )
+
+
+def num_parameters(folder: Path) -> int:
+    """Of the weights in a folder, by their headers.
+
+    Raises: MissingError without weights; InputError for a damaged file.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise MissingError(f"no .safetensors file in {folder}; expected a folder of weights")
+    shapes = (entry["shape"] for path in files for entry in read_header(path).tensors.values())
+    return sum(map(math.prod, shapes))
 
 
 def check_chat_template(folder: Path) -> None:

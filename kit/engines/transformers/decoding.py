@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from kit.engines.transformers.batch import Batch
-from kit.engines.transformers.token_sampling import Settings, draw, settings_of
+from kit.engines.transformers.token_sampling import Settings, draw, presence_penalties, settings_of
 from kit.errors import EngineError
 from kit.sampling import FinishReason, SamplingParams
 
@@ -123,7 +123,7 @@ class Decoder:
             params_B = [attempt.params for attempt in self._attempts]
             self._settings = settings_of(params_B, vocab_size=logits_BV.shape[-1], device=logits_BV.device)
         uniform_B = torch.tensor([noise.random() for noise in self._noise], dtype=torch.float64)
-        drawn = draw(logits_BV, self._settings, uniform_B.to(logits_BV.device))
+        drawn = draw(logits_BV, self._settings, uniform_B.to(logits_BV.device), self._penalties(logits_BV))
         # one transfer a step; float64 holds any token id exactly
         columns = torch.stack([column.double() for column in drawn]).tolist()
         for attempt, token_id, *token_stats in zip(self._attempts, *columns, strict=True):
@@ -133,6 +133,17 @@ class Decoder:
         self._keep(rows)
         if rows:
             self._batch.advance(token_B)
+
+    def _penalties(self, logits_BV: torch.Tensor) -> torch.Tensor | None:
+        return presence_penalties(
+            [attempt.params for attempt in self._attempts],
+            [
+                [token.id for token in attempt.tokens] if attempt.params.presence_penalty else []
+                for attempt in self._attempts
+            ],
+            vocab_size=logits_BV.shape[-1],
+            device=logits_BV.device,
+        )
 
     def _running_rows(self) -> list[int]:
         """The rows that go on, the last of them in the places of those that do not: so the cache moves least."""

@@ -76,15 +76,35 @@ def settings_of(params_B: Sequence[SamplingParams], *, vocab_size: int, device: 
     )
 
 
-def draw(logits_BV: Tensor, settings: Settings, uniform_B: Tensor) -> Drawn:
-    """Draw a token for each row; `uniform_B` holds float64 numbers in [0, 1)."""
+def presence_penalties(
+    params_B: Sequence[SamplingParams], seen_B: Sequence[Sequence[int]], *, vocab_size: int, device: torch.device
+) -> Tensor | None:
+    """What is taken off the logits for tokens that a row has drawn already, [B, V]; None where no row asks for it.
+
+    Source: OpenAI's `presence_penalty`, as vLLM counts it: the prompt's tokens are not seen.
+    """
+    if not any(params.presence_penalty for params in params_B):
+        return None
+    penalty_BV = torch.zeros(len(params_B), vocab_size, device=device)
+    for row, (params, seen) in enumerate(zip(params_B, seen_B, strict=True)):
+        if params.presence_penalty and seen:
+            penalty_BV[row, torch.tensor(sorted(set(seen)), device=device)] = params.presence_penalty
+    return penalty_BV
+
+
+def draw(logits_BV: Tensor, settings: Settings, uniform_B: Tensor, penalty_BV: Tensor | None = None) -> Drawn:
+    """Draw a token for each row; `uniform_B` holds float64 numbers in [0, 1). penalty_BV: see presence_penalties."""
     if logits_BV.dtype != torch.float64:
         logits_BV = logits_BV.float()
     token_B = logits_BV.argmax(-1)
     # below the row's greatest, whose weight is 1: no weight and no small temperature overflows
     below_BV = logits_BV - logits_BV.gather(-1, token_B[:, None])
+    wanted_BV = below_BV
+    if penalty_BV is not None:
+        wanted_BV = below_BV - penalty_BV
+        token_B = wanted_BV.argmax(-1)
     if len(settings.temperature_R1):
-        token_B = _with_draws(token_B, below_BV, settings, uniform_B)
+        token_B = _with_draws(token_B, wanted_BV, settings, uniform_B)
     weight_BV = below_BV.exp()
     sum_B = weight_BV.sum(-1)
     log_sum_B = sum_B.log()

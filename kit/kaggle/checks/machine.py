@@ -15,10 +15,10 @@ from zipfile import BadZipFile, ZipFile
 from kit.errors import KitError
 from kit.kaggle import facts
 from kit.kaggle.findings import Check, Finding, error, warning
-from kit.kaggle.notebook.prefetch import memory_available_bytes
 from kit.kaggle.transfer import SPARE_BYTES, free_bytes
 from kit.kaggle.wheels.install import Host, check_host
 from kit.kaggle.wheels.target import Target
+from kit.machine_memory import memory_available_bytes
 
 _MIN_CAPABILITY = (7, 5)  # Turing: CUDA 13 builds for nothing older (NVIDIA's CUDA 13.0 release notes, 2.4)
 _WEIGHTS_SHARE = 0.9  # of a GPU's memory; vLLM's own default for all it takes (gpu_memory_utilization)

@@ -26,6 +26,7 @@ from typing import Any
 import polars as pl
 
 from kit.config import merged, replaced
+from kit.engines.text.model_folder import read_facts
 from kit.errors import InputError, cannot_write
 from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
@@ -36,9 +37,10 @@ from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.evaluation_double.gateway import check_questions
 from kit.kaggle.notebook.outages import Outage, outages_in
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
-from kit.kaggle.offline import OfflineCommand, without_network
+from kit.kaggle.offline import OfflineCommand, with_network, without_network
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.upload.kernel import NOTEBOOK
+from kit.models.own_values import guesses
 from kit.problem import Problem, read_problems
 from kit.recipes.choices import check_no_recursion, chosen_trm, engine_kind
 from kit.recipes.settings import Settings
@@ -86,7 +88,7 @@ class DryRunConfig:
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
     needs: of the kit itself, as every dataset for Kaggle holds them; None takes those of this Python, too.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
-    changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
+    changes: settings on top of a dry run's own, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
     num_runs: the competition scores two, whose seeds differ. seed: of every run, whose samples are then counted in
     order; None: 0 for the first run, 1 for the second.
     """
@@ -198,6 +200,8 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     kind = engine_kind(run.engine, run.changes)
     check_no_recursion(kind, run.adapter)
     trm = chosen_trm(run.trm, kind=kind, model=run.model, out=run.out, tell=tell)
+    if guessed := guesses(read_facts(run.model)) if kind != "openai" else "":
+        tell(guessed)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
     bundle = build(
@@ -238,7 +242,8 @@ def _dry_run(
     test_csv = _mount(dataset, problems, root, run.layout)
     if run.model_source is not None:
         _mount_model(dataset, run.model, run.layout.model(root / facts.INPUT, run.model_source))
-    command = _command(folder, root, rerun_csv=test_csv if run.rerun else None)
+    is_remote = settings["engine"].get("kind") == "openai"
+    command = _command(folder, root, rerun_csv=test_csv if run.rerun else None, is_remote=is_remote)
     return DryRun(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
 
 
@@ -266,11 +271,13 @@ def perform(dry_run: DryRun, *, on_progress: Callable[[Sequence[Record]], None])
     return process.returncode
 
 
-def _command(folder: Path, root: Path, *, rerun_csv: Path | None) -> OfflineCommand:
+def _command(folder: Path, root: Path, *, rerun_csv: Path | None, is_remote: bool) -> OfflineCommand:
     module = "kit.kaggle.dry_run.execution"
     argv = [sys.executable, "-P", "-m", module, "--notebook", str(NOTEBOOK), "--root", str(root)]
     if rerun_csv is not None:
         argv += ["--rerun-csv", str(rerun_csv)]
+    if is_remote:
+        return with_network(argv)
     return without_network(argv, scratch=folder / "no-network", read_only=[root / facts.INPUT])
 
 

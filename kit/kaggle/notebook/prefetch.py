@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +21,12 @@ from pathlib import Path
 
 import trio
 
+from kit.machine_memory import memory_available_bytes
 from kit.recipes.attempts import PrefetchConfig
 
 log = logging.getLogger(__name__)
 
 MiB, GiB = 1 << 20, 1 << 30
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Ended(StrEnum):
@@ -92,20 +90,6 @@ async def read_ahead(
     return done
 
 
-def memory_available_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
-    """What processes could still be given, pages of files included, of the machine or of the container if it has less.
-
-    Source: MemAvailable in proc(5); memory.max, memory.current and `file` of memory.stat in the kernel's cgroup-v2.
-    """
-    of_machine = _numbers(meminfo).get("MemAvailable", 0) * 1024
-    try:
-        limit = int((cgroup / "memory.max").read_text())
-        used = int((cgroup / "memory.current").read_text())
-    except (OSError, ValueError):  # no second version here, or "max"
-        return of_machine
-    return min(of_machine, limit - used + _numbers(cgroup / "memory.stat").get("file", 0))
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Reading:
     """The state that the reading threads share. parts: of the files, each with its offset."""
@@ -157,12 +141,3 @@ def _read(path: Path, offset: int, buffer: bytearray) -> int:
             return os.preadv(file.fileno(), [buffer], offset)
     except OSError:
         return 0
-
-
-def _numbers(path: Path) -> dict[str, int]:
-    """The lines `name: 123` or `name 123` of a file of the kernel's."""
-    try:
-        text = path.read_text(encoding="ascii")
-    except OSError:
-        return {}
-    return {name: int(number) for name, number in re.findall(r"^(\w+):? +(\d+)", text, re.MULTILINE)}

@@ -31,6 +31,7 @@ from kit.errors import InputError, KitError, MissingError, StorageError
 from kit.json_text import read_json
 from kit.kaggle import facts
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.dataset.model_facts import mounted_facts
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook.boundary import ANSWER_S, Competition, predict_function
@@ -40,6 +41,8 @@ from kit.kaggle.notebook.startup import check_wheels, open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.install import Host
+from kit.models.own_values import guesses
+from kit.recipes.of_model import filled, origins
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.journal import Journal
@@ -81,6 +84,7 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     budget = Budget(settings.budget, process_clock())
     mounts = Mounts.find(environment.input)
     _check_machine(mounts, is_rerun=environment.is_rerun)
+    settings = of_its_model(settings, mounts)
     journal = open_journal(environment, mounts, settings)
     attempts = settings.attempts(seed=seed_of_run(settings, journal))
 
@@ -109,6 +113,23 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if not isinstance(changes, dict):
         raise InputError(f"{SETTINGS_VARIABLE} must be a JSON object, got {text!r}")
     return replaced(settings, changes)
+
+
+def of_its_model(settings: Settings, mounts: Mounts) -> Settings:
+    """The settings with the model's own values where none is set; as they are, and logged, without a readable model."""
+    if not settings.engine.is_of_folder:
+        return settings
+    try:
+        facts = mounted_facts(mounts.dataset(), mounts=mounts.root)
+        own = filled(settings, facts)
+    except (KitError, OSError) as error:  # the startup graph tells it again, where it matters
+        log.warning("the model's own sampling is not known, the kit's is taken: %s", error)
+        return settings
+    if guessed := guesses(facts):
+        log.warning("%s", guessed)
+    told = origins(settings, facts, ()).items()
+    log.info("%s", ", ".join(f"{name.rpartition('.')[2]}={value} ({source})" for name, (value, source) in told))
+    return own
 
 
 def serve(session: Session) -> None:

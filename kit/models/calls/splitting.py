@@ -60,6 +60,12 @@ def split_tool_calls(text: str, form: CallForm = HERMES, *, num_earlier: int = 0
     return Said(text[: opening.start()].removesuffix("\n"), tuple(calls))
 
 
+def split_in_any_form(text: str, *, num_earlier: int = 0) -> Said:
+    """As `split_tool_calls`, for a model whose chat template is not known: the first form that reads a call."""
+    said = (split_tool_calls(text, form, num_earlier=num_earlier) for form in FORMS)
+    return next((each for each in said if each.tool_calls), Said(text))
+
+
 def with_tool_calls(sample: Sample, prompt: Prompt, form: CallForm = HERMES) -> Sample:
     """The sample with the calls at its end; a text that was cut short has none."""
     if sample.finish is not FinishReason.STOP:

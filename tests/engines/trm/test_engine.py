@@ -19,7 +19,7 @@ from kit.engines.trm.engine import TRMEngine
 from kit.errors import EngineError, InputError, MissingError
 from kit.problem import Problem
 from kit.sampling import FinishReason, Sample, SamplingParams
-from kit.solver.config import SolverConfig
+from kit.solver.config import SamplingChoice, SolverConfig
 from kit.solver.solver import Solver
 from kit.trm import checkpoint
 from kit.trm.language_model import RecursiveLM
@@ -321,7 +321,7 @@ def test_the_solver_draws_at_the_depth_it_is_told() -> None:
         begun_s = trio.current_time()
         async with Watching(build(), tiny.tokenizer()) as engine:
             for depth in (3, 5, 10):
-                sampling = SamplingParams(max_new_tokens=4, depth=depth)
+                sampling = SamplingChoice(max_new_tokens=4, depth=depth)
                 # A random model may end at once, which the solver takes for broken and tries again.
                 limits = BudgetConfig(limit_s=60, reserve_s=1, floor_s=0, stretch=1, num_problems=30)
                 budget = Budget(limits, lambda: trio.current_time() - begun_s)

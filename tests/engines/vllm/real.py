@@ -27,7 +27,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from kit.engines.vllm.client.admission import ServerMetrics, read_metrics
 from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.client.http import HttpClient
-from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings
+from kit.engines.vllm.server.settings import CPU, ServerSettings
 from kit.engines.vllm.server.supervision import Incident, Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.sampling import Chunk, FinishReason, OnChunk, Prompt, Sample, SamplingParams
@@ -42,13 +42,13 @@ HANG_S = 20.0
 SUPERVISION = SupervisorConfig(
     start_timeout_s=300, hang_s=HANG_S, probe_timeout_s=HANG_S, grace_s=5, pause_s=0.1, steady_s=0
 )
-WITH_WORKER = dataclasses.replace(CPU_TINY, max_model_len=LONG_CONTEXT)
+WITH_WORKER = dataclasses.replace(CPU, max_model_len=LONG_CONTEXT)
 WITHOUT_WORKER = dataclasses.replace(
     WITH_WORKER,
     # The model runs in the engine's process, as on one GPU. By default the CPU build has a worker for it, which spins
     # while it waits and takes the time from the others: on a busy machine a quarter of the tokens a second were left.
-    extra_args=(*CPU_TINY.extra_args, "--distributed-executor-backend", "uni"),
-    extra_environment=(*CPU_TINY.extra_environment, ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")),
+    extra_args=(*CPU.extra_args, "--distributed-executor-backend", "uni"),
+    extra_environment=(*CPU.extra_environment, ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")),
 )
 
 

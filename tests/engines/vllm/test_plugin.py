@@ -23,7 +23,7 @@ from kit.engines.vllm.plugin.depths import RowDepths, asked_depth
 from kit.engines.vllm.plugin.joined import write_joined
 from kit.engines.vllm.plugin.serving import recursive_settings, with_recursion
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm
-from kit.engines.vllm.server.settings import CPU_TINY, PRESETS, Speculation
+from kit.engines.vllm.server.settings import CPU, PRESETS, Speculation
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.errors import EngineError, InputError, MissingError
 from kit.sampling import Sample, SamplingParams
@@ -133,7 +133,7 @@ def test_settings_name_the_depth_and_keep_graphs_off_the_recursion() -> None:
     assert json.loads(told[told.index("--hf-overrides") + 1]) == {"trm_depth": 5}
     assert json.loads(told[told.index("--compilation-config") + 1]) == {"cudagraph_mode": "PIECEWISE"}
     assert "--logits-processors" in told
-    assert "--logits-processors" not in recursive_settings(CPU_TINY, TRMConfig(form="states"), depth=5).extra_args
+    assert "--logits-processors" not in recursive_settings(CPU, TRMConfig(form="states"), depth=5).extra_args
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_settings_name_the_depth_and_keep_graphs_off_the_recursion() -> None:
 )
 def test_settings_that_a_trm_cannot_have_are_refused_before_any_start(changes: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        recursive_settings(dataclasses.replace(CPU_TINY, **changes), TRMConfig(), depth=3)
+        recursive_settings(dataclasses.replace(CPU, **changes), TRMConfig(), depth=3)
 
 
 class TestWithRecursion:
@@ -213,7 +213,7 @@ def test_the_engine_samples_each_call_at_its_own_depth(vllm_python: Path, tmp_pa
     """Over the server, supervised, as in the notebook; against the transformers engine on the same weights."""
     trm_folder, backbone_folder = save_pair(tmp_path)
     launch = Launch(python=vllm_python, model=backbone_folder, scratch=tmp_path / "scratch")
-    config = VllmConfig(settings=CPU_TINY, supervisor=SupervisorConfig(start_timeout_s=180))
+    config = VllmConfig(settings=CPU, supervisor=SupervisorConfig(start_timeout_s=180))
     params = [SamplingParams(temperature=0, max_new_tokens=20, depth=depth) for depth in (None, *DEPTHS)]
 
     async def sample_all(engine: Any) -> list[Sample]:

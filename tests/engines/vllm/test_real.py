@@ -22,7 +22,7 @@ from kit.engines.vllm.server.supervision import Break
 from kit.errors import EngineError
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample, SamplingParams
-from kit.solver.config import SolverConfig
+from kit.solver.config import SamplingChoice, SolverConfig
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution, StopConfig
@@ -183,7 +183,7 @@ class Competition:
         config = SolverConfig(
             width=3,
             stop=StopConfig(num_samples=num_samples, rule=f"votes({num_samples})"),
-            sampling=SamplingParams(max_new_tokens=400),
+            sampling=SamplingChoice(max_new_tokens=400),
             in_order=True,
         )
         begun_s = trio.current_time()

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.server.diagnosis import Capacity, Cause, diagnose, read_capacity
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm, with_values
-from kit.engines.vllm.server.ladder import MIN_CONTEXT, next_rung
+from kit.engines.vllm.server.ladder import MIN_CONTEXT, as_told, next_rung
 from kit.engines.vllm.server.ports import OUR_PORTS, free_port, is_free
 from kit.engines.vllm.server.settings import (
-    CPU_TINY,
+    CPU,
     ServerSettings,
     Speculation,
     command,
@@ -42,7 +42,7 @@ def test_no_more_log_probabilities_are_asked_for_than_the_server_tells(served: i
 
 
 def test_the_command_runs_the_environments_python_apart_from_ours() -> None:
-    first, *rest = command(CPU_TINY, python=Path("/v/bin/python"), model=Path("/m"), port=20001)
+    first, *rest = command(CPU, python=Path("/v/bin/python"), model=Path("/m"), port=20001)
     assert first == "/v/bin/python"
     assert rest[:4] == ["-I", "-u", "-m", "vllm.entrypoints.openai.api_server"]
 
@@ -74,7 +74,7 @@ def test_each_setting_is_told_and_only_where_it_is_set(changes: dict[str, object
 
 def test_a_fixed_cache_takes_the_place_of_a_share_of_the_memory() -> None:
     assert "--gpu-memory-utilization 0.92" in arguments(ServerSettings())
-    assert "--gpu-memory-utilization" not in arguments(CPU_TINY)
+    assert "--gpu-memory-utilization" not in arguments(CPU)
 
 
 def test_a_draft_model_is_told_as_json() -> None:
@@ -93,7 +93,7 @@ def test_nothing_of_our_python_reaches_the_server() -> None:
         "CUDA_VISIBLE_DEVICES": "0",
         "VLLM_PORT": "50051",
     }
-    told = environment(CPU_TINY, ours, port=20001, cache_folder=Path("/scratch/cache"))
+    told = environment(CPU, ours, port=20001, cache_folder=Path("/scratch/cache"))
     assert {"PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"} <= told.keys()
     assert not {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "KAGGLE_KEY"} & told.keys()
     assert (told["HF_HUB_OFFLINE"], told["OMP_NUM_THREADS"], told["VLLM_PORT"]) == ("1", "1", "20101")
@@ -116,7 +116,7 @@ def test_nothing_of_our_python_reaches_the_server() -> None:
 )
 def test_settings_outside_their_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(InputError, match=field):
-        dataclasses.replace(CPU_TINY, **{field: value})  # type: ignore[arg-type]
+        dataclasses.replace(CPU, **{field: value})  # type: ignore[arg-type]
 
 
 @given(seed=st.integers(0, 2**32))
@@ -259,7 +259,7 @@ def test_any_log_is_diagnosed(log: str) -> None:
     assert str(diagnose(log))
 
 
-FULL = ServerSettings(speculation=Speculation(method="ngram", num_tokens=2))
+FULL = ServerSettings(max_model_len=32768, speculation=Speculation(method="ngram", num_tokens=2))
 ALL_SETTINGS = st.builds(
     ServerSettings,
     max_model_len=st.integers(1, 10**6),
@@ -285,7 +285,27 @@ def test_the_ladder_gives_up_speculation_then_graphs_then_memory_then_context() 
 def test_a_cache_too_small_is_not_met_with_less_memory() -> None:
     rung = next_rung(dataclasses.replace(FULL, speculation=None), Cause.CACHE_TOO_SMALL)
     assert rung is not None
-    assert (rung.settings.max_model_len, rung.settings.memory_share) == (FULL.max_model_len // 2, FULL.memory_share)
+    assert (rung.settings.max_model_len, rung.settings.memory_share) == (16384, FULL.memory_share)
+
+
+REFUSAL = (
+    "ValueError: To serve at least one request with the model's max seq len (8192), (0.35 GiB KV cache is needed, "
+    "which is larger than the available KV cache memory (0.06 GiB). Based on the available memory, the estimated "
+    "maximum model length is 1440. Try increasing `gpu_memory_utilization`"
+)
+"""In the words of vLLM 0.32, v1/core/kv_cache_utils.py."""
+
+
+def test_a_refusal_that_names_what_is_needed_is_answered_with_that_once() -> None:
+    """The context was halved instead, and the same start was made six times."""
+    told = diagnose(REFUSAL)
+    rung = as_told(CPU, told)
+    assert rung is not None
+    assert 0.35 * 2**30 <= (rung.settings.kv_cache_bytes or 0) <= 0.37 * 2**30
+    assert rung.settings.max_model_len == CPU.max_model_len
+    assert as_told(rung.settings, told) is None
+    assert as_told(ServerSettings(max_model_len=8192), dataclasses.replace(told, fitting_tokens=5000)) is not None
+    assert as_told(ServerSettings(), told) is None
 
 
 @given(settings=ALL_SETTINGS, cause=st.sampled_from(Cause))
@@ -296,6 +316,8 @@ def test_every_ladder_ends_and_never_asks_for_more(settings: ServerSettings, cau
             return
         lower = rung.settings
         assert lower != settings
+        assert isinstance(lower.max_model_len, int)
+        assert isinstance(settings.max_model_len, int)
         assert lower.max_model_len <= settings.max_model_len
         assert lower.max_num_seqs <= settings.max_num_seqs
         assert lower.memory_share <= settings.memory_share

@@ -25,13 +25,13 @@ from kit.engines.vllm.server.diagnosis import Cause
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm
 from kit.engines.vllm.server.ladder import next_rung
 from kit.engines.vllm.server.process import ServerLog
-from kit.engines.vllm.server.settings import CPU_TINY, ServerSettings, Speculation
+from kit.engines.vllm.server.settings import CPU, ServerSettings, Speculation
 from kit.engines.vllm.server.supervision import Break, Launch, ServerNews, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
 from kit.errors import EngineError
 from kit.problem import Problem
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
-from kit.solver.config import SolverConfig
+from kit.solver.config import SamplingChoice, SolverConfig
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution
 from tests.engines import tiny
@@ -46,7 +46,8 @@ QUICK = SupervisorConfig(
 
 def launch(folder: Path, *options: str) -> Launch:
     def write_command(settings: ServerSettings, port: int) -> Sequence[str]:
-        told = ("--port", str(port), "--num-seqs", str(settings.max_num_seqs), "--context", str(settings.max_model_len))
+        context = 4096 if settings.max_model_len == "auto" else settings.max_model_len
+        told = ("--port", str(port), "--num-seqs", str(settings.max_num_seqs), "--context", str(context))
         return (sys.executable, "-I", openai_server.__file__, "--tells-ids", *told, *options)
 
     return Launch(python=Path(sys.executable), model=folder, scratch=folder / "scratch", write_command=write_command)
@@ -590,7 +591,7 @@ def test_a_competition_goes_on_over_a_server_that_breaks_under_every_problem(
     failures: list[str] = []
 
     async def act(made: Bench) -> tuple[list[Solution], int]:
-        sampling = SamplingParams(max_new_tokens=150)
+        sampling = SamplingChoice(max_new_tokens=150)
         config = SolverConfig(width=4, sampling=sampling, in_order=True)
         begun = trio.current_time()
         budget = Budget(BudgetConfig(limit_s=120, reserve_s=0, num_problems=3), lambda: trio.current_time() - begun)
@@ -619,7 +620,7 @@ def test_a_competition_goes_on_over_a_server_that_breaks_under_every_problem(
 def test_the_whole_engine_opens_once_its_server_answers(tmp_path: Path) -> None:
     async def main() -> tuple[Sample, bool]:
         what = dataclasses.replace(launch(tmp_path, "--start-s", "0.3"), model=TINY_MODEL)
-        config = VllmConfig(settings=CPU_TINY, supervisor=QUICK)
+        config = VllmConfig(settings=CPU, supervisor=QUICK)
         with trio.fail_after(60):
             async with open_vllm(what, config) as (engine, server):
                 is_ready = server.is_ready
@@ -633,7 +634,7 @@ def test_an_engine_whose_server_does_not_start_tells_why(tmp_path: Path) -> None
     async def main() -> None:
         what = dataclasses.replace(launch(tmp_path, "--damaged"), model=TINY_MODEL)
         with trio.fail_after(60):
-            async with open_vllm(what, VllmConfig(settings=CPU_TINY, supervisor=QUICK)):
+            async with open_vllm(what, VllmConfig(settings=CPU, supervisor=QUICK)):
                 pytest.fail("it cannot open")
 
     with pytest.raises(EngineError, match="copy it again"):
@@ -649,7 +650,7 @@ def test_a_command_that_cannot_be_run_is_told(tmp_path: Path) -> None:
             write_command=lambda _settings, _port: ("/no/such/python",),
         )
         config = dataclasses.replace(QUICK, max_failed_starts=1)
-        async with open_server(what, CPU_TINY, config) as server:
+        async with open_server(what, CPU, config) as server:
             await server.ready()
 
     with pytest.raises(EngineError, match=r"cannot run /no/such/python"):

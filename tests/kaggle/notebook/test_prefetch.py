@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from kit.errors import InputError
-from kit.kaggle.notebook.prefetch import Ended, MiB, memory_available_bytes, prefetch, read_ahead
+from kit.kaggle.notebook.prefetch import Ended, MiB, prefetch, read_ahead
+from kit.machine_memory import memory_available_bytes
 from kit.recipes.attempts import PrefetchConfig
 
 SMALL = PrefetchConfig(num_threads=4, read_bytes=MiB, spare_bytes=0)

@@ -28,6 +28,7 @@ from kit.engines.vllm.client.http import HttpClient
 from kit.errors import EngineError, check_fields
 from kit.models import gpt_oss
 from kit.models.calls.splitting import form_of
+from kit.models.facts import ModelFacts
 from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.tasks import background
@@ -82,7 +83,7 @@ class OpenAIEngine:
         self._endpoint = endpoint
         self._http = http
         self._tokenizer = tokenizer
-        self._markers = markers_of(str(tokenizer.chat_template or ""))
+        self._markers = markers_of(ModelFacts(chat_template=str(tokenizer.chat_template or "")))
         self._call_form = form_of(str(tokenizer.chat_template or ""))
         self._keeps_special = self._markers.are_special or self._call_form.is_special
         self._encoder = PromptEncoder(tokenizer, write=self._written)
@@ -257,14 +258,14 @@ class OpenAIEngine:
 
 @asynccontextmanager
 async def open_openai(
-    endpoint: Endpoint, *, tokenizer: Any, config: ClientConfig | None = None
+    endpoint: Endpoint, *, tokenizer: Any, config: ClientConfig | None = None, http: HttpClient | None = None
 ) -> AsyncIterator[OpenAIEngine]:
     """An engine over a server, until it is left.
 
-    tokenizer: Hugging Face's, of the model that the server serves.
+    tokenizer: Hugging Face's, of the model that the server serves. http: with the server's key, where it wants one.
     """
     config = config or ClientConfig()
     async with background() as nursery:
-        engine = OpenAIEngine(endpoint, HttpClient(), tokenizer=tokenizer, config=config)
+        engine = OpenAIEngine(endpoint, http or HttpClient(), tokenizer=tokenizer, config=config)
         nursery.start_soon(engine.admission.watch)
         yield engine

@@ -28,6 +28,7 @@ from kit.json_text import read_json
 
 JsonObject = Mapping[str, Any]
 
+_PORTS = {"http": 80, "https": 443}
 _OK = 200
 _STATUS_DIGITS = 3
 _DONE = "[DONE]"
@@ -40,7 +41,10 @@ _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.Remo
 
 
 class HttpClient:
-    """Asks servers; from trio."""
+    """Asks servers; from trio. key: sent as a bearer's token; empty for none."""
+
+    def __init__(self, *, key: str = "") -> None:
+        self._key = key
 
     async def get_text(self, url: str, *, timeout_s: float) -> str:
         """The page at an address.
@@ -86,14 +90,11 @@ class HttpClient:
     @asynccontextmanager
     async def _reply(self, method: str, url: str, body: JsonObject | None) -> AsyncIterator[Reply]:
         target = urlsplit(url)
-        if target.scheme != "http" or not target.hostname:
-            raise InputError(f"a server's address must begin with http://, got {url!r}")
+        if target.scheme not in _PORTS or not target.hostname:
+            raise InputError(f"a server's address must begin with http:// or https://, got {url!r}")
+        stream = await _connected(target, url)
         try:
-            stream = await trio.open_tcp_stream(target.hostname, target.port or 80)
-        except OSError as error:
-            raise BrokenError(f"{url}: {error}") from error
-        try:
-            yield await Reply.to(_request(method, target, body), stream, url=url)
+            yield await Reply.to(_request(method, target, body, key=self._key), stream, url=url)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -218,7 +219,19 @@ class Events:
         return text
 
 
-def _request(method: str, target: SplitResult, body: JsonObject | None) -> bytes:
+async def _connected(target: SplitResult, url: str) -> trio.abc.Stream:
+    host, port = target.hostname or "", target.port or _PORTS[target.scheme]
+    try:
+        if target.scheme == "http":
+            return await trio.open_tcp_stream(host, port)
+        stream = await trio.open_ssl_over_tcp_stream(host, port, https_compatible=True)
+        await stream.do_handshake()
+    except (OSError, trio.BrokenResourceError) as error:
+        raise BrokenError(f"{url}: {error.__cause__ or error}") from error
+    return stream
+
+
+def _request(method: str, target: SplitResult, body: JsonObject | None, *, key: str) -> bytes:
     data = b"" if body is None else json.dumps(body).encode()
     headers = [
         ("host", target.netloc.rpartition("@")[2]),
@@ -226,6 +239,7 @@ def _request(method: str, target: SplitResult, body: JsonObject | None) -> bytes
         ("accept", "*/*"),
         ("content-type", "application/json"),
         ("content-length", str(len(data))),
+        *([("authorization", f"Bearer {key}")] if key else []),
     ]
     path = f"{target.path or '/'}{'?' + target.query if target.query else ''}"
     sender = h11.Connection(our_role=h11.CLIENT)
@@ -248,7 +262,7 @@ def _error_of(status: int, text: str, retry_after_s: float | None = None) -> Eng
     if status in _LATER:
         return BusyError(message, status=status, retry_after_s=retry_after_s)
     is_ours = 300 <= status < 500 and status not in _BROKE  # an address that has moved stays so
-    return RefusedError(message) if is_ours else BrokenError(message)
+    return RefusedError(message, status=status) if is_ours else BrokenError(message, status=status)
 
 
 def _message_of(text: str) -> str:

@@ -59,6 +59,8 @@ def completion_request(
         extra["top_k"] = params.top_k
     if params.min_p:
         extra["min_p"] = params.min_p
+    if params.presence_penalty:
+        extra["presence_penalty"] = params.presence_penalty
     if num_logprobs:
         extra["logprobs"] = num_logprobs
     if shows_special:

@@ -6,6 +6,7 @@ that the CPU build could be made to write.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,11 +37,16 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """line: the line of the log that tells it; empty for Cause.UNKNOWN."""
+    """line: the line of the log that tells it; empty for Cause.UNKNOWN.
+
+    needed_bytes: of the cache, where the server says what it needs; fitting_tokens: the context that would fit.
+    """
 
     cause: Cause
     fix: str
     line: str = ""
+    needed_bytes: int | None = None
+    fitting_tokens: int | None = None
 
     def __str__(self) -> str:
         told = f": {self.line}" if self.line else ""
@@ -162,6 +168,10 @@ _CAPACITY = re.compile(
     r"KV cache size: (\d[\d,]*) tokens.*?\bMaximum concurrency for (\d[\d,]*) tokens per request: (\d+\.?\d*)x",
     re.DOTALL,
 )
+# Source: vLLM 0.32, v1/core/kv_cache_utils.py, which writes two places of GiB.
+_NEEDED = re.compile(r"\((\d+\.?\d*) GiB KV cache is needed")
+_FITTING = re.compile(r"estimated maximum model length is (\d+)")
+_ROUNDED_GIB = 0.01
 _ROOT = re.compile(r"^\((Worker|EngineCore)\S*[^)]*\) ERROR .*\] *[\w.]*(Error|Exception): \S")
 _LATER = re.compile(r"initialization failed|EngineDeadError|hit an exception|See root cause")
 _PREFIX = re.compile(r"^(\([^)]*\) )?((ERROR|WARNING|INFO|DEBUG) \S+ \S+ \[[^\]]*\] )?")
@@ -174,7 +184,14 @@ def diagnose(log: str) -> Diagnosis:
         for line in reversed(lines):
             if sign.pattern.search(line) and not line.lstrip().startswith(("File ", "raise ")):
                 told = _root(lines) if sign.cause is Cause.ENGINE_DIED else ""
-                return Diagnosis(sign.cause, sign.fix, told or _shown(line))
+                needed, fitting = _NEEDED.search(line), _FITTING.search(line)
+                return Diagnosis(
+                    sign.cause,
+                    sign.fix,
+                    told or _shown(line),
+                    needed_bytes=math.ceil((float(needed[1]) + _ROUNDED_GIB) * 2**30) if needed else None,
+                    fitting_tokens=int(fitting[1]) if fitting else None,
+                )
     return Diagnosis(Cause.UNKNOWN, "read the log")
 
 

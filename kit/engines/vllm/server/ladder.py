@@ -1,6 +1,7 @@
 """From settings that broke to safer ones: speculative decoding off, eager, less memory, a smaller context. Pure.
 
-The cause decides which rung comes first. A rung that changes nothing is skipped. The lowest settings may be retried.
+What the server itself says it needs comes before all. Else the cause decides which rung comes first. A rung that
+changes nothing is skipped. The lowest settings may be retried.
 Source of the order, what broke on others: https://github.com/vllm-project/vllm/issues 26328, 30401 and 32802 (EAGLE-3
 on MXFP4), 34259 and 33572 (kernels); Triton's MoE ran out of memory by 46 MB at a share of 0.98
 (https://github.com/AndreasBis/AIMO3-Solution).
@@ -12,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from kit.engines.vllm.server.diagnosis import Cause
+from kit.engines.vllm.server.diagnosis import Cause, Diagnosis
 from kit.engines.vllm.server.settings import ServerSettings
 
 MIN_CONTEXT = 2048
@@ -61,6 +62,8 @@ def less_memory(settings: ServerSettings) -> Rung | None:
 
 def smaller_context(settings: ServerSettings) -> Rung | None:
     """Half the context, so that a smaller cache holds a whole attempt."""
+    if settings.max_model_len == "auto":  # vLLM has made it as small as it must be
+        return None
     length = settings.max_model_len // 2
     if length < MIN_CONTEXT:
         return None
@@ -76,6 +79,18 @@ _ORDER: Mapping[Cause, tuple[Step, ...]] = {
     Cause.CACHE_TOO_SMALL: (without_speculation, smaller_context, eager),
     Cause.CONTEXT_TOO_LONG: (smaller_context,),
 }
+
+
+def as_told(settings: ServerSettings, diagnosis: Diagnosis) -> Rung | None:
+    """What the server itself says would do: a cache as large as it needs, or else the context that fits; or None."""
+    cache, needed, fitting = settings.kv_cache_bytes, diagnosis.needed_bytes, diagnosis.fitting_tokens
+    if cache is not None and needed is not None and needed > cache:
+        lower = dataclasses.replace(settings, kv_cache_bytes=needed)
+        return Rung(lower, f"a cache of {needed >> 20} MiB, as it asked for")
+    length = settings.max_model_len
+    if cache is None and fitting is not None and length != "auto" and MIN_CONTEXT <= fitting < length:
+        return Rung(dataclasses.replace(settings, max_model_len=fitting), f"a context of {fitting} tokens, which fits")
+    return None
 
 
 def next_rung(settings: ServerSettings, cause: Cause) -> Rung | None:

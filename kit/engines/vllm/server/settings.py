@@ -52,7 +52,8 @@ class Speculation:
 class ServerSettings:
     """What a vLLM server is told.
 
-    max_model_len: tokens of prompt and text together. max_num_seqs: attempts that decode at once.
+    max_model_len: tokens of prompt and text together; auto: the model's own context, or as much of it as fits into
+        memory, which vLLM finds out itself. max_num_seqs: attempts that decode at once.
     max_num_batched_tokens: of one step; None leaves it to vLLM.
     memory_share: of the GPU's memory, weights included, in (0, 1). kv_cache_bytes: a fixed cache instead, which the
         CPU build needs: its default asks for 92 % of a NUMA node.
@@ -67,7 +68,7 @@ class ServerSettings:
     Raises: InputError for a value outside its range.
     """
 
-    max_model_len: int = 32768
+    max_model_len: int | Literal["auto"] = "auto"
     max_num_seqs: int = 64
     max_num_batched_tokens: int | None = None
     memory_share: float = 0.92
@@ -90,7 +91,7 @@ class ServerSettings:
         check_fields(
             self,
             (
-                ("max_model_len", self.max_model_len >= 1, ">= 1"),
+                ("max_model_len", self.max_model_len == "auto" or self.max_model_len >= 1, ">= 1, or auto"),
                 ("max_num_seqs", self.max_num_seqs >= 1, ">= 1"),
                 ("max_num_batched_tokens", batched is None or batched >= 1, ">= 1, or None"),
                 ("memory_share", math.isfinite(self.memory_share) and 0 < self.memory_share < 1, "in (0, 1)"),
@@ -159,8 +160,7 @@ def environment(settings: ServerSettings, ours: Mapping[str, str], *, port: int,
     return {**kept, **told, **dict(settings.extra_environment)}
 
 
-CPU_TINY = ServerSettings(
-    max_model_len=4096,
+CPU = ServerSettings(
     max_num_seqs=16,
     kv_cache_bytes=64 << 20,
     dtype="float32",
@@ -171,10 +171,10 @@ CPU_TINY = ServerSettings(
     extra_args=("--no-enable-chunked-prefill",),
     extra_environment=(("TORCHDYNAMO_DISABLE", "1"),),  # else the sampler is compiled: 21 s at the first request
 )
-"""The shipped tiny model on a CPU."""
+"""On a CPU; the cache is enough for the shipped toy, and for any other model kit.recipes.vllm makes it larger."""
 
 PRESETS: Mapping[str, ServerSettings] = {
-    "cpu-tiny": CPU_TINY,
+    "cpu": CPU,
     **{each.preset.name: replaced(ServerSettings(), each.preset.settings) for each in FAMILIES if each.preset},
 }
 """By the names of `engine.vllm.preset`; those of model families stand in kit.models."""

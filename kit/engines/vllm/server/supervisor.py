@@ -4,8 +4,8 @@ In: settings, a model folder and the interpreter of vLLM's environment. Out: an 
 first token. It is broken when its process ends, when requests are open and no token comes for `hang_s`, or when a
 client says so and a probe confirms it. Then it is killed with its descendants. After the first break of a serving
 server the settings stay, since most breaks are accidents; a second break within `steady_s` and a failed start lead to a
-lower rung of the ladder. A cause that no settings fix, or `max_failed_starts` in a row, ends it.
-It knows nothing of attempts; the client replays these.
+lower rung of the ladder. A cause that no settings fix, a failure in the very words of the last under the same settings,
+or `max_failed_starts` in a row, ends it. It knows nothing of attempts; the client replays these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kit.engines.vllm.client.http import HttpClient
 from kit.engines.vllm.client.watchdog import Watchdog
 from kit.engines.vllm.client.wire import probe_request
 from kit.engines.vllm.server.diagnosis import Cause, Diagnosis, diagnose, read_capacity
-from kit.engines.vllm.server.ladder import next_rung
+from kit.engines.vllm.server.ladder import as_told, next_rung
 from kit.engines.vllm.server.ports import free_port
 from kit.engines.vllm.server.process import ServerLog, ServerProcess, running
 from kit.engines.vllm.server.settings import HOST, ServerSettings, environment
@@ -217,21 +217,29 @@ class Supervisor:
         if served_s:
             is_steady = served_s >= self._config.steady_s
             if past and not is_steady:
-                self._lower(diagnosis.cause)
+                self._lower(diagnosis)
             return
         self._num_failed_starts += 1
         # The damaged model may be the draft, so without it there is one more start. A model that has served is not
         # damaged, even if its log says so: the log itself may have filled the disk.
         is_final = diagnosis.cause.is_final and self.settings.speculation is None and not past
-        if is_final or self._num_failed_starts >= self._config.max_failed_starts:
+        if is_final or self._is_as_before() or self._num_failed_starts >= self._config.max_failed_starts:
             self._give_up(kind, diagnosis)
             return
         if diagnosis.cause is not Cause.PORT_TAKEN:
-            self._lower(diagnosis.cause)
+            self._lower(diagnosis)
         await trio.sleep(self._config.pause_s)
 
-    def _lower(self, cause: Cause) -> None:
-        rung = next_rung(self.settings, cause)
+    def _is_as_before(self) -> bool:
+        """Whether this start failed in the very words of the one before, under the very same settings."""
+        *_, before, last = [None, *self.incidents]
+        if before is None or before.served_s or last is None or not last.diagnosis.line:
+            return False
+        is_accident = last.diagnosis.cause in {Cause.PORT_TAKEN, Cause.ENGINE_DIED}
+        return not is_accident and (before.diagnosis.line, before.settings) == (last.diagnosis.line, last.settings)
+
+    def _lower(self, diagnosis: Diagnosis) -> None:
+        rung = as_told(self.settings, diagnosis) or next_rung(self.settings, diagnosis.cause)
         if rung is None:
             log.warning("the server is started again as it was: there are no safer settings")
             return
