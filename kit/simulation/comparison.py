@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from kit.simulation.engine import STREAM_COST
 from kit.simulation.policy import Policy
 from kit.simulation.recording import Recording, resampled
 from kit.simulation.run import Scenario, quiet, run
