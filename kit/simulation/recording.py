@@ -120,9 +120,9 @@ def redrawn(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat
         yield attempt
 
 
-def resampled(recording: Recording, rng: Random) -> Recording:
+def resampled(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat) -> Recording:
     """The problem as another run of as many attempts might have recorded it."""
-    attempts = tuple(itertools.islice(redrawn(recording, rng), len(recording.attempts)))
+    attempts = tuple(itertools.islice(redrawn(recording, rng, repeat=repeat), len(recording.attempts)))
     return Recording(name=recording.name, attempts=attempts, gold=recording.gold)
 
 
