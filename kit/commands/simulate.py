@@ -7,6 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from kit.simulation.comparison import Interval, Row
     from kit.simulation.competition import CheckedCompetition
     from kit.simulation.recording import Recording
-    from kit.simulation.shares import ComparisonPlan
+    from kit.simulation.shares import ComparisonPlan, ShareResult
     from kit.simulation.stress import Checked
+    from kit.solver.journal import Journal
+
+SHARES = (0.6, 0.8, 0.9, 1.0, 1.1, 1.3, math.inf)
+"""Of the baseline's natural time; the competition's own is about 1, or more."""
+_WIDTH = 140
 
 
 def add(commands: Any) -> None:
@@ -52,9 +58,28 @@ def add(commands: Any) -> None:
     simulate.add_argument(
         "--share", type=float, action="append", default=[], metavar="X",
         help="the scenario's time for each problem, in times of what the baseline takes without a limit; may be given "
-        "again (default: 0.7, 1 and no limit)",
+        "again (default: 0.6, 0.8, 0.9, 1, 1.1, 1.3 and no limit)",
     )  # fmt: skip
-    simulate.add_argument("--replicates", type=int, default=40, metavar="R", help="scenarios a recording and share")
+    simulate.add_argument(
+        "--replicates", type=int, default=40, metavar="R", help="bootstraps a recording and share (default: %(default)s)"
+    )
+    simulate.add_argument(
+        "--per-replicate", type=int, default=2, metavar="N",
+        help="scenarios whose mean is one replicate: more take the luck of a single one out of the intervals "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--repeat", type=float, default=0.1, metavar="P",
+        help="how often a wrong answer that was given once is given again by another attempt (default: %(default)s)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--stream-cost", type=float, metavar="C",
+        help="what each stream adds to a step, as a share of a lone stream's (default: a table measured on an H100)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--kept", type=Path, metavar="FILE",
+        help="keep each replicate of a comparison in this file; the same command goes on from there",
+    )  # fmt: skip
     simulate.add_argument("--policy", action="append", default=[], metavar="NAME", help="only these and the baseline")
     simulate.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE",
@@ -69,16 +94,21 @@ def add(commands: Any) -> None:
 
 def simulate_command(args: argparse.Namespace) -> int:
     """Check, replay or compare."""
-    for name in ("scenarios", "replicates", "processes"):
+    for name in ("scenarios", "replicates", "per_replicate", "processes"):
         if getattr(args, name) < 1:
-            raise InputError(f"--{name} must be >= 1, got {getattr(args, name)}")
+            raise InputError(f"--{name.replace('_', '-')} must be >= 1, got {getattr(args, name)}")
+    if not 0 <= args.repeat <= 1:
+        raise InputError(f"--repeat must be in [0, 1], got {args.repeat:g}")
+    if args.stream_cost is not None and not args.stream_cost >= 0:
+        raise InputError(f"--stream-cost must be >= 0, got {args.stream_cost:g}")
     if args.competitions < 0:
         raise InputError(f"--competitions must be >= 0, got {args.competitions}")
     if not all(share > 0 for share in args.share):
         raise InputError(f"--share must be > 0, got {', '.join(map(str, args.share))}")
-    idle = [name for name in ("share", "policy", "set", "plot") if getattr(args, name)]
+    idle = [name for name in ("share", "policy", "set", "plot", "stream_cost", "kept") if getattr(args, name)]
     if idle and not args.compare:
-        raise InputError(f"--{idle[0]} is for comparisons; add --compare")
+        raise InputError(f"--{idle[0].replace('_', '-')} is for comparisons; add --compare")
+    args.goes_on = args.kept is not None
     from kit.simulation.run import quiet
 
     quiet()
@@ -168,34 +198,65 @@ def _replay(seed: int, recordings: Sequence[Recording]) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from kit.simulation.shares import compare_under, draw_last, time_at_equal_score
+    from kit.simulation.shares import draw_last, time_at_equal_score
 
     plan = _plan(args)
     print(plan, flush=True)
-    console = Console(width=130)
-    results = []
-    for number, share in enumerate(plan.shares, start=1):
-        with count_bar(f"share {number} of {len(plan.shares)}", plan.num_scenarios_a_share) as on_count:
-            results.append(compare_under(share, plan, on_progress=on_count))
-        for name, rows in results[-1].rows.items():
-            console.print(_table(name, rows))
+    with _kept(args.kept, plan) as journal:
+        results = _results(plan, journal)
     if (times := time_at_equal_score(plan, results)) is not None:
-        console.print(_equal_score_table(times))
+        Console(width=_WIDTH).print(_equal_score_table(times))
     if args.plot:
         draw_last(results[-1], args.plot)
         print(f"drawn: {args.plot}")
     return 0
 
 
+def _results(plan: ComparisonPlan, journal: Journal | None) -> list[ShareResult]:
+    """The shares in turn, each printed as it is done."""
+    from rich.console import Console
+
+    from kit.simulation.shares import compare_under
+
+    results = []
+    for number, share in enumerate(plan.shares, start=1):
+        with count_bar(f"share {number} of {len(plan.shares)}", plan.num_replicates_a_share) as on_count:
+            results.append(compare_under(share, plan, journal=journal, on_progress=on_count))
+        for name, rows in results[-1].rows.items():
+            Console(width=_WIDTH).print(_table(name, rows))
+    return results
+
+
+def _kept(path: Path | None, plan: ComparisonPlan) -> AbstractContextManager[Journal | None]:
+    """Where replicates are kept."""
+    from kit.solver.journal import Journal
+
+    return nullcontext() if path is None else Journal.open(path, run=plan.head)
+
+
 def _plan(args: argparse.Namespace) -> ComparisonPlan:
+    from kit.simulation.comparison import Setting, with_mixture
     from kit.simulation.policy import chosen_policies
     from kit.simulation.recording import made_up_run
     from kit.simulation.shares import ComparisonPlan
+    from kit.simulation.speeds import MEASURED, linear
 
+    policies = chosen_policies(args.policy, nested(args.set))
+    pools = [
+        Setting(
+            name=name,
+            recordings=recordings,
+            share_s=math.inf,
+            speeds=MEASURED if args.stream_cost is None else linear(args.stream_cost),
+            repeat=args.repeat,
+            num_scenarios=args.per_replicate,
+        )
+        for name, recordings in (_comparable(args) or {"made up": made_up_run(args.seed)}).items()
+    ]
     return ComparisonPlan(
-        policies=chosen_policies(args.policy, nested(args.set)),
-        runs=_comparable(args) or {"made up": made_up_run(args.seed)},
-        shares=tuple(sorted(args.share or [0.7, 1.0, math.inf])),
+        policies=policies,
+        pools=tuple(with_mixture(pools, policies[0])),
+        shares=tuple(sorted(args.share or SHARES)),
         num_replicates=args.replicates,
         num_processes=args.processes,
         seed=args.seed,
@@ -219,7 +280,7 @@ def _table(name: str, rows: Sequence[Row]) -> Any:
 
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
     table.add_column("policy")
-    for head in ("score %", "gain (95 %)", "time ratio (95 %)", "seconds", "samples", "tokens"):
+    for head in ("score %", "gain (95 %)", "time ratio (95 %)", "seconds", "samples", "tokens", "left %"):
         table.add_column(head, justify="right")
     for row in rows:
         table.add_row(
@@ -230,6 +291,7 @@ def _table(name: str, rows: Sequence[Row]) -> Any:
             f"{row.seconds.mean:.2f}" if name.startswith("all") else f"{row.seconds.mean:.0f}",
             f"{row.num_samples:.1f}",
             f"{row.num_tokens:,.0f}",
+            "" if name.endswith("no limit") else f"{100 * row.unspent:.0f}",
         )
     return table
 

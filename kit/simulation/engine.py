@@ -1,8 +1,7 @@
 """An engine that replays attempts, shares its speed among those in flight, and breaks when it is told to.
 
-On trio's clock, so that on trio's autojump clock five hours take milliseconds. Eight attempts in flight run
-at their recorded pace; fewer run faster and more run slower, as on a GPU whose step costs a fixed part
-(reading the weights) and a part for each stream.
+On trio's clock, so that on trio's autojump clock five hours take seconds. Eight attempts in flight run at their
+recorded pace; fewer run faster and more run slower, as `kit.simulation.speeds` says.
 """
 
 from __future__ import annotations
@@ -22,15 +21,8 @@ import trio
 from kit.errors import EngineError
 from kit.sampling import Chunk, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.simulation.recording import RecordedAttempt
+from kit.simulation.speeds import MEASURED, StreamSpeeds
 from kit.tasks import background
-
-REFERENCE_STREAMS = 8
-"""Attempts in flight while the recordings were made."""
-
-STREAM_COST = 0.2
-"""What a further stream adds to a step, as a share of a step of one stream: with 0.2, one stream alone is 2.4 times as
-fast as one of eight (gpt-oss-120b on an H100: 667 tokens/s at eight, alone about 200:
-docs/peers.md#common-ancestor)."""
 
 _MARK = re.compile(r"#(\d+)#")
 
@@ -88,7 +80,7 @@ class ReplayEngine:
     attempts_of: Callable[[int], Iterator[RecordedAttempt]]
     clock: Callable[[], float]
     faults: tuple[Fault, ...] = ()
-    stream_cost: float = STREAM_COST
+    speeds: StreamSpeeds = MEASURED
     num_returned: int = 0
     num_broken: int = 0
     num_cancelled: int = 0
@@ -220,15 +212,10 @@ class ReplayEngine:
         return min((each for each in moments if each > 0), default=_FOREVER_S)
 
     def _speed_under(self, fault: FaultKind | None) -> float:
-        """Of one stream: 1 for REFERENCE_STREAMS in flight."""
+        """Of one stream, 1 being its recorded pace."""
         if fault is FaultKind.HANG:
             return 0.0
-        step = self._step_of(max(1, self._num_running)) / self._step_of(REFERENCE_STREAMS)
-        return (0.1 if fault is FaultKind.SLOW else 1.0) / step
-
-    def _step_of(self, num_streams: int) -> float:
-        """How long a token takes, a step of one stream being 1."""
-        return 1 + self.stream_cost * (num_streams - 1)
+        return (0.1 if fault is FaultKind.SLOW else 1.0) * self.speeds.at(self._num_running)
 
     def _fault(self) -> FaultKind | None:
         now_s = self.clock()
@@ -247,6 +234,8 @@ def _sample(job: _Job, share: float, params: SamplingParams, *, seconds: float, 
         finish=FinishReason.ABORTED if is_cut else finish,
         seconds=seconds,
         seed=params.seed,
+        mean_entropy=attempt.mean_entropy,
+        num_calls=attempt.num_calls,
     )
 
 

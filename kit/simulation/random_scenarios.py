@@ -10,6 +10,7 @@ from kit.budget import BudgetConfig
 from kit.simulation.engine import Fault, FaultKind
 from kit.simulation.recording import Recording, made_up
 from kit.simulation.run import Scenario
+from kit.simulation.speeds import linear
 from kit.simulation.tools import with_tools
 from kit.solver.config import SolverConfig
 from kit.solver.genselect import SelectionConfig
@@ -50,7 +51,7 @@ def random_scenario(seed: int, *, recordings: Sequence[Recording] = ()) -> Scena
         seed=seed,
         start_s=start_s,
         faults=_faults(rng, start_s, limit_s),
-        stream_cost=rng.choice((0.0, 0.2, 1.0)),
+        speeds=linear(rng.choice((0.0, 0.2, 1.0))),
         wrap=partial(with_tools, seed=seed) if rng.random() < 0.2 else None,
         keeps_journal=True,
     )

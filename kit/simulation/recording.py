@@ -10,7 +10,7 @@ import csv
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -30,11 +30,16 @@ LEAST_ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAttempt:
-    """answer: None if it gave no usable one. work_s: seconds it takes beside seven others."""
+    """answer: None if it gave no usable one. work_s: seconds it takes beside seven others.
+
+    num_calls, mean_entropy: as a Sample's, where they were recorded.
+    """
 
     answer: int | None
     work_s: float
     num_tokens: int
+    num_calls: int = 0
+    mean_entropy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +116,13 @@ def redrawn(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat
         attempt = rng.choice(recording.attempts)
         is_lone = attempt.answer not in (None, recording.gold) and answers.count(attempt.answer) == 1
         if is_lone and rng.random() > repeat:
-            attempt = RecordedAttempt(
-                answer=rng.randrange(ANSWER_MAX + 1), work_s=attempt.work_s, num_tokens=attempt.num_tokens
-            )
+            attempt = replace(attempt, answer=rng.randrange(ANSWER_MAX + 1))
         yield attempt
 
 
-def resampled(recording: Recording, rng: Random) -> Recording:
+def resampled(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat) -> Recording:
     """The problem as another run of as many attempts might have recorded it."""
-    attempts = tuple(itertools.islice(redrawn(recording, rng), len(recording.attempts)))
+    attempts = tuple(itertools.islice(redrawn(recording, rng, repeat=repeat), len(recording.attempts)))
     return Recording(name=recording.name, attempts=attempts, gold=recording.gold)
 
 

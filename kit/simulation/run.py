@@ -19,12 +19,14 @@ import trio.testing
 from kit.budget import Budget, BudgetConfig
 from kit.problem import Problem
 from kit.sampling import Engine
-from kit.simulation.engine import STREAM_COST, Fault, ReplayEngine, marked
+from kit.simulation.engine import Fault, ReplayEngine, marked
 from kit.simulation.recording import RecordedAttempt, Recording, endless
+from kit.simulation.speeds import MEASURED, StreamSpeeds
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.solver import Solver
 from kit.solver.vote_state import Solution
+from kit.voting.learned import LEARNED
 
 WrapEngine = Callable[[Engine], Engine]
 
@@ -34,8 +36,8 @@ class Scenario:
     """Everything that decides how a scenario goes.
 
     recordings: the problems in the order in which they are asked. start_s: on the scenario's clock, when the first
-    is asked. seed: of the attempts' orders and of simultaneous events. wrap: what stands between solver and engine.
-    keeps_journal: whether a real journal is written, to be looked at afterwards.
+    is asked. seed: of the attempts' orders and of simultaneous events. repeat: see `endless`.
+    wrap: what stands between solver and engine. keeps_journal: whether a real journal is written, to be looked at afterwards.
     """
 
     recordings: Sequence[Recording]
@@ -44,9 +46,14 @@ class Scenario:
     seed: int = 0
     start_s: float = 0.0
     faults: tuple[Fault, ...] = ()
-    stream_cost: float = STREAM_COST
+    speeds: StreamSpeeds = MEASURED
+    repeat: float = LEARNED.repeat
     wrap: WrapEngine | None = None
     keeps_journal: bool = False
+
+    def attempts_at(self, place: int) -> Iterator[RecordedAttempt]:
+        """What the attempts at a problem give, one after another, whoever draws them."""
+        return endless(self.recordings[place], random.Random(f"{self.seed}|{place}"), repeat=self.repeat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +69,17 @@ class Outcome:
     @property
     def score(self) -> int:
         """Problems answered rightly."""
-        golds = (recording.gold for recording in self.scenario.recordings)
-        return sum(gold == solution.answer for gold, solution in zip(golds, self.solutions, strict=True))
+        return score_of(self.scenario.recordings, [solution.answer for solution in self.solutions])
 
     @property
     def trace(self) -> str:
         """A digest of everything that happened: equal for equal seeds."""
         return hashlib.sha256(repr((self.solutions, self.ended_s, self.records)).encode()).hexdigest()
+
+
+def score_of(recordings: Sequence[Recording], answers: Sequence[int]) -> int:
+    """Problems answered rightly; one whose gold is not known never is."""
+    return sum(recording.gold == answer for recording, answer in zip(recordings, answers, strict=True))
 
 
 def run(scenario: Scenario) -> Outcome:
@@ -99,9 +110,9 @@ async def _play(scenario: Scenario, journal: Journal | None) -> Outcome:
         return trio.current_time() - zero
 
     def attempts_of(place: int) -> Iterator[RecordedAttempt]:
-        return endless(scenario.recordings[place], random.Random(f"{scenario.seed}|{place}"))
+        return scenario.attempts_at(place)
 
-    engine = ReplayEngine(attempts_of, clock, scenario.faults, scenario.stream_cost)
+    engine = ReplayEngine(attempts_of, clock, scenario.faults, scenario.speeds)
     async with engine.running():
         wrapped = scenario.wrap(engine) if scenario.wrap else engine
         solver = Solver(wrapped, Budget(scenario.budget, clock), journal, scenario.solver)

@@ -5,36 +5,63 @@ In: policies, recorded runs and shares, in times of what the baseline takes with
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kit.simulation.comparison import Interval, Replicate, Row, at_equal_score, rows_of, run_all, settings_under
+from kit.checkout import commit
+from kit.simulation.comparison import (
+    Interval,
+    Replicate,
+    Row,
+    Setting,
+    at_equal_score,
+    rows_of,
+    run_all,
+    settings_under,
+)
 from kit.simulation.policy import Policy
-from kit.simulation.recording import Recording
+from kit.solver.journal import Journal, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonPlan:
-    """What is compared. policies: the baseline first. runs: by name. shares: math.inf for no limit."""
+    """What is compared.
+
+    policies: the baseline first. pools: what scenarios are drawn from, each the same in all but recordings, name and
+    weights. shares: math.inf for no limit. num_replicates: of each pool under each share.
+    """
 
     policies: tuple[Policy, ...]
-    runs: Mapping[str, tuple[Recording, ...]]
+    pools: tuple[Setting, ...]
     shares: tuple[float, ...]
     num_replicates: int
     num_processes: int = 1
     seed: int = 0
 
     @property
-    def num_scenarios_a_share(self) -> int:
-        """Each is answered by every policy."""
-        return len(self.runs) * self.num_replicates
+    def num_replicates_a_share(self) -> int:
+        """Over all pools."""
+        return len(self.pools) * self.num_replicates
+
+    @property
+    def head(self) -> Record:
+        """What replicates that are kept hang on: the policies, the pools and the code, not the shares and numbers."""
+        pools = hashlib.sha256(repr(self.pools).encode()).hexdigest()
+        return {
+            "policies": [asdict(policy) for policy in self.policies],
+            "pools": [pool.name for pool in self.pools],
+            "pools_sha256": pools,
+            "commit": commit(),
+        }
 
     def __str__(self) -> str:
-        num_scenarios = len(self.shares) * self.num_scenarios_a_share
+        num_scenarios = len(self.shares) * self.num_replicates_a_share * self.pools[0].num_scenarios
         return (
-            f"comparing {len(self.policies)} policies on {', '.join(self.runs)}: {len(self.shares)} shares of time x "
-            f"{self.num_replicates} replicates = {num_scenarios:,} scenarios, each answered by every policy, on "
+            f"comparing {len(self.policies)} policies on {', '.join(pool.name for pool in self.pools)}: "
+            f"{len(self.shares)} shares of time x {self.num_replicates} replicates of {self.pools[0].num_scenarios} = "
+            f"{num_scenarios:,} scenarios, each answered by every policy, on "
             f"{self.num_processes} process{'es' if self.num_processes > 1 else ''}"
         )
 
@@ -48,15 +75,20 @@ class ShareResult:
 
 
 def compare_under(
-    share: float, plan: ComparisonPlan, *, on_progress: Callable[[int], object] = lambda num_done: None
+    share: float,
+    plan: ComparisonPlan,
+    *,
+    journal: Journal | None = None,
+    on_progress: Callable[[int], object] = lambda num_done: None,
 ) -> ShareResult:
-    """Run all scenarios of one share. on_progress: told how many were answered by every policy."""
+    """Run all scenarios of one share. journal: see `run_all`. on_progress: told how many replicates there are."""
     replicates = run_all(
         plan.policies,
-        settings_under(share, plan.runs, plan.policies[0]),
+        settings_under(share, plan.pools, plan.policies[0]),
         num_replicates=plan.num_replicates,
         seed=plan.seed,
         num_processes=plan.num_processes,
+        journal=journal,
         on_progress=on_progress,
     )
     rows = {name: rows_of(plan.policies, each) for name, each in replicates.items()}

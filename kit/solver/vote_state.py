@@ -134,6 +134,24 @@ class ParsedAnswer:
     wrapped: int | None = None
 
 
+def vote_for(answer: int, sample: Sample, voting: VotingConfig) -> Vote:
+    """What a sample that gives this answer counts."""
+    prior = voting.small_answer_prior
+    return Vote(answer, weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior))
+
+
+def verdict_on(history: RunningHistory, rule: StopConfig) -> StopReason | None:
+    """Whether the votes of the attempts that ended are enough, and why; None to go on."""
+    num_left = rule.num_samples - len(history)
+    if num_left <= 0:
+        return StopReason.ALL_SAMPLED
+    if is_decided(history.tally, num_left):
+        return StopReason.DECIDED
+    if _parsed(rule.rule).is_enough(history.so_far(num_left)):
+        return StopReason.CONFIDENT
+    return None
+
+
 @dataclass(slots=True)
 class VoteState:
     """What is known about one problem so far; grows as its samples end."""
@@ -211,10 +229,7 @@ class VoteState:
             return ParsedAnswer()
         answer = normalise(raw.text, modulus=self.modulus)
         if not isinstance(answer, Rejection):
-            prior = self.voting.small_answer_prior
-            return ParsedAnswer(
-                Vote(answer, weigh(sample, self.voting.weighing, answer=answer, small_answer_prior=prior))
-            )
+            return ParsedAnswer(vote_for(answer, sample, self.voting))
         if answer is Rejection.OUT_OF_RANGE:
             # A model that forgot the final "mod 10^5" is the commonest way out of range: worth a guess.
             reduced = normalise(raw.text, modulus=ANSWER_MAX + 1)
@@ -278,14 +293,7 @@ class VoteState:
         return summary_of(self._texts.get(answer, ""), max_chars=max_chars)
 
     def _judge(self, rule: StopConfig) -> StopReason | None:
-        num_left = rule.num_samples - self.num_ended
-        if num_left <= 0:
-            return StopReason.ALL_SAMPLED
-        if is_decided(self._counted().tally, num_left):
-            return StopReason.DECIDED
-        if _parsed(rule.rule).is_enough(self._counted().so_far(num_left)):
-            return StopReason.CONFIDENT
-        return None
+        return verdict_on(self._counted(), rule)
 
     def _counted(self) -> RunningHistory:
         """The attempts so far, each counted when it is first asked for: from then on it does not change any more."""

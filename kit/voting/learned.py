@@ -96,7 +96,7 @@ class VoteModel:
 
         A single attempt often cannot turn a vote around where three can, so it is the best of several horizons.
         """
-        return max((self.gain(shape, num) / num for num in horizons(num_left)), default=0.0)
+        return _best_rate(self, shape, num_left)
 
     def likelihood(self, kind: VoteKind, shape: Shape, right: int, trap: int) -> float:
         """How likely a kind gives votes of this shape, in one order, with the right answer and trap at these places."""
@@ -141,6 +141,11 @@ def _gain(model: VoteModel, shape: Shape, num_more: int) -> float:
     now = model.right_probability(shape)
     later = math.fsum(each.probability * _wins(each, shape, num_more) for each in _beliefs(model, shape))
     return max(0.0, later - now)
+
+
+@lru_cache(maxsize=1 << 17)
+def _best_rate(model: VoteModel, shape: Shape, num_left: int) -> float:
+    return max((model.gain(shape, num) / num for num in horizons(num_left)), default=0.0)
 
 
 def _wins(belief: _Belief, shape: Shape, num_more: int) -> float:
