@@ -1,13 +1,16 @@
 """What does continuous batching bring over static batches and over one prompt at a time?
 
 The same requests (several samples of each problem, ragged prompts, ragged lengths) run through
-TransformersEngine with max_batch 1 and `--max-batch`, and through transformers' own `generate`, one by
-one and in static left-padded batches, which run until their longest row is done. Only wanted tokens
-count. The model never ends by itself, so every run makes equally many tokens. It is random, or that of a folder, which
-is then asked the problems of a file (JSON lines with "question" and "answer"), each once, after the same solved ones:
+TransformersEngine with max_batch 1 and each of `--max-batch`, through transformers' own `generate`, one by
+one and in static left-padded batches, which run until their longest row is done, and through transformers' own
+continuous batching. Only wanted tokens count. The model never ends by itself, so every run makes equally many tokens.
+It is random, or that of a folder, which is then asked the problems of a file (JSON lines with "question" and "answer"),
+each once, after the same solved ones:
 
     python benchmarks/engine_batching.py [--device cuda --hidden-size 2048 --num-layers 24 ...]
     python benchmarks/engine_batching.py --model FOLDER --problems FILE --num-problems 64 --num-shots 8 --skip-singles
+
+`--dtype float32 bfloat16` runs it all in both.
 
 Runs take turns, each second time in reverse. CPU seconds tell more than seconds where others use the machine. An older
 kit is compared with PYTHONPATH=ITS_CHECKOUT.
@@ -31,7 +34,9 @@ from typing import Any
 import torch
 import transformers
 import trio
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
+from transformers.generation.continuous_batching.utils import WorkloadHints
 
 from kit.engines.transformers.engine import TransformersEngine
 from kit.engines.transformers.loading import load_model, load_tokenizer
@@ -100,6 +105,7 @@ def with_engine(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_
 
 def with_generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_batch: int) -> int:
     """Run all requests through `generate`, `max_batch` at a time in their order."""
+    model.set_attn_implementation("sdpa")  # the engine puts its own
     for start in range(0, len(requests), max_batch):
         group = requests[start : start + max_batch]
         chats = [[{"role": m.role, "content": m.content} for m in request.prompt.messages] for request in group]
@@ -120,6 +126,30 @@ def with_generate(model: Any, tokenizer: Any, requests: Sequence[Request], *, ma
     return sum(request.params.max_new_tokens for request in requests)
 
 
+def with_continuous(model: Any, tokenizer: Any, requests: Sequence[Request], *, max_batch: int) -> int:
+    """Run all requests through transformers' own continuous batching, `max_batch` at a time."""
+    model.set_attn_implementation("sdpa")
+    config = GenerationConfig(do_sample=True, temperature=0.8, top_p=0.95, top_k=0, eos_token_id=-1, pad_token_id=0)
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in request.prompt.messages], add_generation_prompt=True
+        )["input_ids"]
+        for request in requests
+    ]
+    limits = [request.params.max_new_tokens for request in requests]
+    hints = WorkloadHints(max_prompt_length=max(map(len, prompts)), max_generated_length=max(limits))
+    batching = ContinuousBatchingConfig(
+        max_requests_per_batch=max_batch, page_size=32, num_blocks=64 * max_batch, max_batch_tokens=512
+    )
+    with model.continuous_batching_context_manager(
+        config, continuous_batching_config=batching, workload_hints=hints
+    ) as manager:
+        for prompt, limit in zip(prompts, limits, strict=True):
+            manager.add_request(prompt, max_new_tokens=limit)
+        outputs = [manager.get_result(timeout=3600) for _ in requests]
+    return sum(len(output.generated_tokens) for output in outputs if output is not None)
+
+
 @dataclass(slots=True)
 class Timing:
     """Of one run: wall and CPU seconds of each repeat."""
@@ -137,7 +167,7 @@ class Timing:
         self.cpu_seconds.append(time.process_time() - begun_cpu_s)
 
 
-def make_model(args: argparse.Namespace) -> Any:
+def make_model(args: argparse.Namespace, dtype: str) -> Any:
     """A random Qwen2 of the size asked for."""
     torch.manual_seed(0)
     config = Qwen2Config(
@@ -152,16 +182,16 @@ def make_model(args: argparse.Namespace) -> Any:
         eos_token_id=None,
         tie_word_embeddings=True,
     )
-    model = Qwen2ForCausalLM(config).to(args.device, getattr(torch, args.dtype)).eval()
+    model = Qwen2ForCausalLM(config).to(args.device, getattr(torch, dtype)).eval()
     # the tokenizer's end of text must never be drawn, so that all runs make the same tokens
     model.lm_head.register_forward_hook(lambda _module, _args, logits: logits[..., : tiny.EOS_ID])
     model.generation_config.eos_token_id = None
     return model
 
 
-def open_model(args: argparse.Namespace) -> tuple[Any, Any]:
+def open_model(args: argparse.Namespace, dtype: str) -> tuple[Any, Any]:
     """The model of the folder, which can no longer end a text, and its tokenizer."""
-    model = load_model(args.model, device=args.device, dtype=args.dtype)
+    model = load_model(args.model, device=args.device, dtype=dtype)
     tokenizer = load_tokenizer(args.model)
     model.generation_config.eos_token_id = None
     end_ids = [token_id for token_id in tokenizer.all_special_ids if token_id is not None]
@@ -177,7 +207,6 @@ def parse() -> argparse.Namespace:
         ("hidden-size", 256),
         ("num-layers", 4),
         ("vocab-size", 4096),
-        ("max-batch", 8),
         ("num-problems", 4),
         ("num-samples", 8),
         ("num-shots", 0),
@@ -186,32 +215,46 @@ def parse() -> argparse.Namespace:
         ("num-threads", 1),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--max-batch", type=int, nargs="+", default=[8], help="rows at once, in turn")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dtype", nargs="+", default=["float32"])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--problems", type=Path)
     parser.add_argument("--skip-singles", action="store_true", help="no run one by one")
     parser.add_argument("--skip-generate", action="store_true", help="no run of transformers' generate")
+    parser.add_argument("--skip-continuous", action="store_true", help="no run of transformers' continuous batching")
     return parser.parse_args()
+
+
+def runs(args: argparse.Namespace, dtype: str, requests: Sequence[Request]) -> dict[str, Timing]:
+    """Every way of running the requests in a dtype, warmed."""
+    model, tokenizer = open_model(args, dtype) if args.model else (make_model(args, dtype), tiny.tokenizer())
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or "<eos>"
+    ways = {"engine": with_engine}
+    ways |= {} if args.skip_generate else {"generate, static batches": with_generate}
+    ways |= {} if args.skip_continuous else {"transformers, continuous": with_continuous}
+    timings = {}
+    for rows in sorted({*args.max_batch} | ({1} if not args.skip_singles else set())):
+        for name, way in ways.items():
+            if rows > 1 or way is not with_continuous:
+                run = partial(way, model, tokenizer, requests, max_batch=rows)
+                timings[f"{name}, {rows} rows, {dtype}"] = Timing(run)
+    with_engine(model, tokenizer, requests[:1], max_batch=1)
+    return timings
 
 
 def main() -> None:
     args = parse()
     torch.set_num_threads(args.num_threads)
-    model, tokenizer = open_model(args) if args.model else (make_model(args), tiny.tokenizer())
-    tokenizer.padding_side = "left"
-    tokenizer.pad_token = tokenizer.pad_token or "<eos>"
     sizes = {"num_problems": args.num_problems, "mean_tokens": args.mean_tokens}
     if args.problems:
         requests = ask_problems(args.problems, num_shots=args.num_shots, **sizes)
     else:
         requests = make_requests(num_samples=args.num_samples, **sizes)
-    timings = {}
-    for rows in {1, args.max_batch} if not args.skip_singles else {args.max_batch}:
-        for name, run in (("generate, static batches", with_generate), ("engine, continuous", with_engine)):
-            if run is with_engine or not args.skip_generate:
-                timings[f"{name}, {rows} rows"] = Timing(partial(run, model, tokenizer, requests, max_batch=rows))
-    with_engine(model, tokenizer, requests[:1], max_batch=1)  # warm
+    timings: dict[str, Timing] = {}
+    for dtype in args.dtype:
+        timings |= runs(args, dtype, requests)
     for repeat in range(args.num_repeats):
         for timing in list(timings.values())[:: -1 if repeat % 2 else 1]:
             timing.repeat()

@@ -57,7 +57,12 @@ from kit.trm.language_model import RecursiveLM
 from kit.trm.model import TinyRecursiveModel
 
 PROMPT_TOKENS = 4  # short, since the prompts are not timed
-ONLY_DEPTH = 3  # of the forms other than anchor
+
+Depths = tuple[int, ...]
+"""Of the rows of a batch, in turn: (3,) for all alike, (0, 3, 10) for a mixture."""
+
+ONLY_DEPTH: Depths = (3,)  # of the forms other than anchor
+MIXED: Depths = (0, 3, 10)
 
 Steps = Callable[[int], list[float]]
 """Seconds of each decoding step of a batch of this many rows."""
@@ -109,13 +114,13 @@ def open_llm(folder: Path, args: argparse.Namespace, *, form: str | None, depth:
     return LLM(model=str(folder), skip_tokenizer_init=True, **told)
 
 
-def steps_in_vllm(llm: Any, args: argparse.Namespace, depth: int | None, num_rows: int) -> list[float]:
+def steps_in_vllm(llm: Any, args: argparse.Namespace, depths: Depths | None, num_rows: int) -> list[float]:
     from vllm import SamplingParams as Params
 
-    extra = None if depth is None else {DEPTH: depth}
-    params = Params(temperature=0, max_tokens=args.num_tokens, ignore_eos=True, detokenize=False, extra_args=extra)
     engine, seconds = llm.llm_engine, []
     for row, prompt in enumerate(prompts(num_rows, args.vocab_size)):
+        extra = None if depths is None else {DEPTH: depths[row % len(depths)]}
+        params = Params(temperature=0, max_tokens=args.num_tokens, ignore_eos=True, detokenize=False, extra_args=extra)
         engine.add_request(str(row), {"prompt_token_ids": prompt}, params)
     while engine.has_unfinished_requests():
         begun_s = time.process_time()
@@ -125,17 +130,25 @@ def steps_in_vllm(llm: Any, args: argparse.Namespace, depth: int | None, num_row
     return seconds[1:]
 
 
-def steps_in_kit(model: RecursiveLM, args: argparse.Namespace, depth: int, num_rows: int) -> list[float]:
-    decoder = RecursiveDecoder(model, eos_ids=frozenset(), max_depth=max(depth, 1))
+def steps_in_kit(model: RecursiveLM, args: argparse.Namespace, depths: Depths, num_rows: int) -> list[float]:
+    decoder = RecursiveDecoder(model, eos_ids=frozenset(), max_depth=max(*depths, 1))
     params = SamplingParams(temperature=0, max_new_tokens=args.num_tokens)
-    common: dict[str, Any] = {"params": params, "max_new_tokens": args.num_tokens, "depth": depth}
-    decoder.admit([RecursiveAttempt(prompt_ids=tuple(ids), **common) for ids in prompts(num_rows, args.vocab_size)])
+    common: dict[str, Any] = {"params": params, "max_new_tokens": args.num_tokens}
+    attempts = [
+        RecursiveAttempt(prompt_ids=tuple(ids), depth=depths[row % len(depths)], **common)
+        for row, ids in enumerate(prompts(num_rows, args.vocab_size))
+    ]
+    decoder.admit(attempts)
     seconds = []
     while decoder.attempts:
         begun_s = time.process_time()
         decoder.step()
         seconds.append(time.process_time() - begun_s)
     return seconds[:-1]  # the last draws and computes nothing
+
+
+def told(depths: Depths) -> str:
+    return " / ".join(map(str, depths))
 
 
 def take_turns(ways: Mapping[object, Timed], args: argparse.Namespace) -> None:
@@ -161,11 +174,11 @@ def print_rows(
         )
 
 
-def compare_form(folder: Path, args: argparse.Namespace, form: str, depths: list[int]) -> None:
+def compare_form(folder: Path, args: argparse.Namespace, form: str, depths: list[Depths]) -> None:
     """The table of one form; that of anchor has the plain backbone as well."""
     pair = save_pair(folder, args.size, form)
     joined = write_joined(*pair, folder / f"joined-{form}")
-    llm = open_llm(joined, args, form=form, depth=depths[0] if form == "states" else None)
+    llm = open_llm(joined, args, form=form, depth=depths[0][0] if form == "states" else None)
     backbone = Qwen2ForCausalLM.from_pretrained(pair[1], dtype=getattr(torch, args.dtype))
     model = checkpoint.load(pair[0], backbone, backbone_folder=pair[1])
     ways: dict[object, Timed] = {}
@@ -177,11 +190,11 @@ def compare_form(folder: Path, args: argparse.Namespace, form: str, depths: list
         ways["plain"] = Timed(partial(steps_in_vllm, open_llm(pair[1], args, form=None), args, None))
     take_turns(ways, args)
     for depth in depths:
-        print_rows(f"{form}, T = {depth}", ways, args, ("vLLM", depth), ("kit", depth))
+        print_rows(f"{form}, T = {told(depth)}", ways, args, ("vLLM", depth), ("kit", depth))
     if form == "anchor":
         print_head(("over vLLM's plain Qwen2", "batch", "plain tokens/s", "plugin tokens/s", "plugin / plain"))
         for depth in depths:
-            print_rows(f"anchor, T = {depth}", ways, args, ("vLLM", depth), "plain")
+            print_rows(f"anchor, T = {told(depth)}", ways, args, ("vLLM", depth), "plain")
 
 
 @torch.inference_mode()
@@ -193,6 +206,7 @@ def main() -> None:
     parser.add_argument("--num-turns", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--depths", type=int, nargs="+", default=[0, 1, 3, 10])
+    parser.add_argument("--forms", nargs="+", default=["states", "token", "anchor"])
     args = parser.parse_args()
     assert args.num_tokens + PROMPT_TOKENS < CONTEXT
     logging.disable_progress_bar()
@@ -201,7 +215,10 @@ def main() -> None:
     print(f"{args.size} model, {args.dtype}, {args.num_tokens - 1} steps a turn, {args.num_turns} turns, one thread")
     with tempfile.TemporaryDirectory() as name:
         args.vocab_size = save_backbone(Path(name) / "backbone", args.size).vocab_size
-        for form, depths in (("states", [ONLY_DEPTH]), ("token", [ONLY_DEPTH]), ("anchor", args.depths)):
+        anchor: list[Depths] = [*((depth,) for depth in args.depths), MIXED]
+        for form, depths in (("states", [ONLY_DEPTH]), ("token", [ONLY_DEPTH]), ("anchor", anchor)):
+            if form not in args.forms:
+                continue
             print_head((f"form {form}", "batch", "kit.trm tokens/s", "vLLM tokens/s", "vLLM / kit.trm"))
             compare_form(Path(name), args, form, depths)
 

@@ -16,7 +16,7 @@ from typing import Any
 from kit import __version__
 from kit.config import machine_facts
 from kit.data.provenance import Provenance, read_provenance
-from kit.engines.text.model_folder import num_parameters, read_chat_template, told_dtype
+from kit.engines.text.model_folder import auto_dtype, num_parameters, read_chat_template
 from kit.evaluation.plan import EvalPlan
 from kit.solver.journal import Record
 
@@ -66,8 +66,11 @@ class EvalModel:
 
     @property
     def _dtype(self) -> str:
-        """What `auto` stands for is the checkpoint's own."""
-        return told_dtype(self.folder) or "auto" if self.dtype == "auto" else self.dtype
+        """What `auto` stands for is told; texts depend on it."""
+        if self.dtype != "auto":
+            return self.dtype
+        is_on_cpu = self.device == "cpu" or (self.device == "auto" and not machine_facts()["gpus"])
+        return auto_dtype(self.folder, device="cpu" if is_on_cpu else "cuda")
 
 
 def make_head(model: EvalModel, plan: EvalPlan) -> Record:

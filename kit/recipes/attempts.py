@@ -25,9 +25,10 @@ class EngineConfig:
     do the same by a server of their own. auto is vllm where the dataset's wheels bring it, or engine.vllm.python
     has it, and there is a GPU, with transformers in its place if two starts fail (not if it breaks for good later:
     the supervisor's restarts are for that); else transformers. openai asks a server that somebody else runs.
-    device: cpu, cuda or auto. dtype: as torch names it, or auto for the checkpoint's. max_batch: rows that
-    decode at once. num_threads: of torch on the CPU; None leaves torch's own choice. These four are of transformers
-    and trm; vllm: of the next two; openai: of the last.
+    device: cpu, cuda or auto. dtype: as torch names it, or auto: the checkpoint's on a GPU, what the CPU is quick in.
+    max_batch: rows that decode at once. num_threads: of torch on the CPU; None leaves torch's own choice. These four
+    are of transformers and trm; vllm: of the next two; openai: of the
+    last.
     """
 
     kind: Kind = "auto"

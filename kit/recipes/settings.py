@@ -66,7 +66,7 @@ FIRST: Mapping[str, Mapping[str, str]] = {
     "Model": {
         "engine.kind": "auto, transformers, trm, vllm, vllm-trm or openai (engine.openai.url)",
         "engine.device": "cpu, cuda or auto (transformers and trm)",
-        "engine.dtype": "float32, bfloat16, float16, or auto for the checkpoint's (transformers and trm)",
+        "engine.dtype": "float32, bfloat16, float16, or auto: the checkpoint's, on a CPU what it is quick in",
         "engine.max_batch": "attempts that decode at once (transformers and trm)",
         "engine.vllm.preset": "settings of the server to begin with; auto takes those for the model",
         "engine.vllm.settings": 'changes to the preset, such as ["max_num_seqs=32"]',

@@ -55,11 +55,7 @@ class AnchorReader:
     rope: Rope
     mask_B1KS: Tensor | None
     memory_L: tuple[KeyValue | Pages, ...]
-
-    @property
-    def is_separable(self) -> bool:
-        """Not where another keeps the keys and values: it attends for all rows at once."""
-        return all(isinstance(memory, KeyValue) for memory in self.memory_L)
+    is_separable: bool = True
 
     def __call__(self, h_BKD: Tensor, _application: int, /) -> Tensor:
         """Apply the net; every application attends to the same."""
@@ -73,7 +69,7 @@ class AnchorReader:
             self,
             rope=self.rope.rows(rows_R) if len(self.rope.cos) > 1 else self.rope,
             mask_B1KS=mask_B1KS[rows_R] if mask_B1KS is not None and len(mask_B1KS) > 1 else mask_B1KS,
-            memory_L=tuple(memory.rows(rows_R) for memory in self.memory_L if isinstance(memory, KeyValue)),
+            memory_L=tuple(memory.rows(rows_R) for memory in self.memory_L),
         )
 
 

@@ -14,7 +14,7 @@ convention; SwiGLU arXiv 2002.05202.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -72,10 +72,25 @@ class KeyValue(NamedTuple):
 class Pages:
     """Keys and values that another keeps and attends to, such as a server's paged cache.
 
-    attend: rotated queries_BNKE in, mixed_BKM out; causal, and with no mask from here.
+    read: rotated queries_BNKE of all rows in, mixed_BKM out; causal, and with no mask from here. num_rows: how many
+    those are. chosen_R: those that this one attends for; None: all.
     """
 
-    attend: Callable[[Tensor], Tensor]
+    read: Callable[[Tensor], Tensor]
+    num_rows: int
+    chosen_R: Tensor | None = None
+
+    def rows(self, rows_R: Tensor) -> Pages:
+        """The same for some of these rows."""
+        return replace(self, chosen_R=rows_R if self.chosen_R is None else self.chosen_R[rows_R])
+
+    def attend(self, queries_RNKE: Tensor) -> Tensor:
+        """Mixed values [R, K, M]; the other rows ask with zeros, since who keeps the pages attends for all at once."""
+        if self.chosen_R is None:
+            return self.read(queries_RNKE)
+        queries_BNKE = queries_RNKE.new_zeros((self.num_rows, *queries_RNKE.shape[1:]))
+        queries_BNKE[self.chosen_R] = queries_RNKE
+        return self.read(queries_BNKE)[self.chosen_R]
 
 
 class Slot(Protocol):

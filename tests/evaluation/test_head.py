@@ -8,6 +8,7 @@ import pytest
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import DataSet
+from kit.engines.text.model_folder import auto_dtype
 from kit.errors import MissingError
 from kit.evaluation.head import EvalModel, make_head, session_facts
 from kit.trm.checkpoint import save_untrained
@@ -36,7 +37,9 @@ def test_kit_and_machine_belong_to_a_session_and_not_to_the_head() -> None:
 
 
 def test_the_dtype_that_auto_stands_for_is_told() -> None:
-    assert MODEL.facts["engine"]["dtype"] == "bfloat16"
+    wanted = auto_dtype(TINY_MODEL, device="cpu")
+    assert dataclasses.replace(MODEL, device="cpu").facts["engine"]["dtype"] == wanted
+    assert dataclasses.replace(MODEL, device="cuda").facts["engine"]["dtype"] == "bfloat16"
     assert dataclasses.replace(MODEL, dtype="float32").facts["engine"]["dtype"] == "float32"
 
 

@@ -16,6 +16,8 @@ from kit.safetensors_header import read_header
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+# As the kernel names it on x86 (matrix products in tiles, dot products of vectors) and on ARM.
+_MULTIPLIES_BFLOAT16 = {"amx_bf16", "avx512_bf16", "bf16"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -58,6 +60,21 @@ def told_dtype(folder: Path) -> str | None:
     config = read_config(folder)
     told = config.get("dtype") or config.get("torch_dtype")
     return None if told is None else str(told)
+
+
+def auto_dtype(folder: Path, *, device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What `auto` stands for: a GPU's is the checkpoint's; a CPU's is float32, which every CPU is quick in, unless the
+    checkpoint is in bfloat16 and the CPU multiplies in it.
+
+    device: "cpu" or "cuda". cpuinfo: the kernel's list of what the CPU can do. Measured on a CPU without:
+    benchmarks/results/engine_batching.md.
+    Raises: as `read_config`.
+    """
+    told = told_dtype(folder)
+    if device != "cpu" or told == "float64":
+        return told or "auto"
+    flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split()) if cpuinfo.is_file() else set()
+    return "bfloat16" if told == "bfloat16" and flags & _MULTIPLIES_BFLOAT16 else "float32"
 
 
 def read_chat_template(folder: Path) -> str:

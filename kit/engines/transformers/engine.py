@@ -66,7 +66,7 @@ class TransformersEngine:
     ) -> Self:
         """Open a local model folder; nothing is ever downloaded.
 
-        dtype: "auto" takes the checkpoint's; else "float32", "bfloat16", "float16" or "float64".
+        dtype: "float32", "bfloat16", "float16", "float64", or "auto" by the device and the checkpoint.
         Raises: MissingError, InputError naming the file that is absent or damaged.
         """
         folder = Path(path)

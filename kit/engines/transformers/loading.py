@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
+from kit.engines.text.model_folder import auto_dtype, check_model_folder, check_tokenizer_files
 from kit.errors import InputError, did_you_mean
 
 DEVICES = ("cpu", "cuda", "auto")
@@ -26,13 +26,15 @@ LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Safete
 
 
 def load_model(folder: Path, *, device: str, dtype: str) -> Any:
-    """Load a causal language model in eval mode.
+    """Load a causal language model in eval mode. dtype: of DTYPES; see kit.engines.text.model_folder for "auto".
 
     Raises: MissingError, InputError.
     """
     _check_choice("dtype", dtype, DTYPES)
     target = _resolve_device(device)
     check_model_folder(folder)
+    if dtype == "auto":
+        dtype = auto_dtype(folder, device=target.type)
     if not sys.stderr.isatty():
         disable_progress_bar()  # else transformers draws one into the log
     try:

@@ -68,8 +68,8 @@ class TRMEngine(TransformersEngine):
     ) -> Self:
         """Open a TRM's folder and its backbone's; nothing is downloaded.
 
-        dtype: of both; "auto" takes the backbone's. backbone: its folder; None: where the TRM says. check_hash: whether
-        to hash the backbone's weights.
+        dtype: of both; "auto" by the device and the backbone. backbone: its folder; None: where the TRM says.
+        check_hash: whether to hash the backbone's weights.
         Raises: MissingError, InputError naming the absent or damaged file, or for another backbone than the TRM's.
         """
         folder = Path(path)

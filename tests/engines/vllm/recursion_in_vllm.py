@@ -1,6 +1,7 @@
 """Run by vLLM's interpreter: greedy tokens of a recursion inside vLLM beside those of kit.trm on the same weights.
 
-    python recursion_in_vllm.py FORM SCRATCH [--num-prompts 200] [--depths 0 1 3 10] [--num-tokens 16] [--trm JSON]
+    python recursion_in_vllm.py FORM SCRATCH [--backbone qwen2] [--num-prompts 200] [--depths 0 1 3 10] [--num-tokens
+    16] [--trm JSON]
 
 Prints a JSON object: for each depth how many prompts there were, how many texts differ from the backbone's, which
 differ from kit.trm's, and what vLLM says of cached prefixes and preemptions. Chunks are short, blocks few and prefixes
@@ -28,7 +29,7 @@ os.environ.update(
 )
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM, logging
+from transformers import AutoConfig, AutoModelForCausalLM, logging
 
 from kit.engines.vllm.plugin.joined import write_joined
 from kit.engines.vllm.plugin.names import DEPTH, PROCESSOR
@@ -42,16 +43,18 @@ CHUNK_TOKENS = 64
 CACHE_BYTES = {"anchor": 3 << 19, "token": 15 << 16, "states": 12 << 20}
 
 
-def make_folders(scratch: Path, form: str, **changes: Any) -> tuple[Path, Path]:
+def make_folders(scratch: Path, form: str, kind: str, **changes: Any) -> tuple[Path, Path]:
     """A random backbone and a random TRM on it that moves its argmax often."""
     backbone_folder, trm_folder = scratch / "backbone", scratch / "trm"
-    config = Qwen2Config(
+    config = AutoConfig.for_model(
+        kind,
         vocab_size=VOCAB_SIZE,
         hidden_size=64,
         intermediate_size=96,
         num_hidden_layers=3,
         num_attention_heads=2,
         num_key_value_heads=1,
+        head_dim=32,
         max_position_embeddings=512,
         initializer_range=0.2,
         bos_token_id=None,
@@ -59,7 +62,7 @@ def make_folders(scratch: Path, form: str, **changes: Any) -> tuple[Path, Path]:
         pad_token_id=None,
     )
     torch.manual_seed(0)
-    backbone = Qwen2ForCausalLM(config).float()
+    backbone = AutoModelForCausalLM.from_config(config).float()
     backbone.save_pretrained(backbone_folder)
     trm = TinyRecursiveModel(
         TRMConfig.for_backbone(backbone.config, form=form, num_latent=2, intermediate_size=64, **changes)
@@ -175,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("form", choices=["anchor", "token", "states"])
     parser.add_argument("scratch", type=Path)
+    parser.add_argument("--backbone", default="qwen2", help="its model_type")
     parser.add_argument("--num-prompts", type=int, default=200)
     parser.add_argument("--depths", type=int, nargs="+", default=[0, 1, 3, 10])
     parser.add_argument("--num-tokens", type=int, default=16)
@@ -184,9 +188,9 @@ def main() -> None:
     add_in_place()
     torch.set_num_threads(1)
 
-    folders = make_folders(args.scratch, args.form, **args.trm)
+    folders = make_folders(args.scratch, args.form, args.backbone, **args.trm)
     joined = write_joined(*folders, args.scratch / "joined")
-    backbone = Qwen2ForCausalLM.from_pretrained(folders[1], dtype=torch.float32)
+    backbone = AutoModelForCausalLM.from_pretrained(folders[1], dtype=torch.float32)
     model = checkpoint.load(folders[0], backbone, backbone_folder=folders[1])
     prompts = make_prompts(args.num_prompts)
     report: dict[str, Any] = {}

@@ -106,7 +106,7 @@ class TestJoinedFolder:
     @pytest.mark.parametrize(
         ("spoil", "error", "message"),
         [
-            (lambda _trm, backbone: _change(backbone, model_type="llama"), InputError, "model_type is 'llama'"),
+            (lambda _trm, backbone: _change(backbone, model_type="gemma3"), InputError, "model_type is 'gemma3'"),
             (lambda _trm, backbone: _change(backbone, hidden_size=96), InputError, "hidden_size in .* is 96"),
             (lambda trm, _backbone: _change(trm, gate_entropy=0.5), InputError, "gate_entropy .* not served"),
             (lambda trm, _backbone: _change(trm, feature_layers=[99]), InputError, "feature_layers has 99"),
@@ -176,20 +176,29 @@ def test_a_server_with_one_depth_refuses_another() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("form", "trm"),
+    ("form", "backbone", "trm"),
     [
-        ("anchor", {}),
-        ("states", {}),
-        ("token", {"halt_above": 0.0}),
-        ("anchor", {"converged_below": 0.3, "feature_layers": [0, 2, -1]}),
+        ("anchor", "qwen2", {}),
+        ("states", "qwen2", {}),
+        ("token", "qwen2", {"halt_above": 0.0}),
+        ("anchor", "qwen2", {"converged_below": 0.3, "feature_layers": [0, 2, -1]}),
+        ("anchor", "llama", {"feature_layers": [0, 2, -1]}),
+        ("states", "llama", {}),
+        ("anchor", "qwen3", {"feature_layers": [0, 2, -1]}),
     ],
-    ids=["anchor", "states", "token that halts", "anchor of three layers that converges"],
-)
-def test_greedy_tokens_are_those_of_kit_trm(vllm_python: Path, tmp_path: Path, form: str, trm: dict[str, Any]) -> None:
+    ids=[
+        "anchor", "states", "token that halts", "anchor of three layers that converges", "llama", "llama, states",
+        "qwen3",
+    ],
+)  # fmt: skip
+def test_greedy_tokens_are_those_of_kit_trm(
+    vllm_python: Path, tmp_path: Path, form: str, backbone: str, trm: dict[str, Any]
+) -> None:
     """200 prompts at each depth, in chunks, with cached beginnings and preemptions; the depths share batches."""
     # -I: the kit is found where vLLM's environment has it, as in a competition; the script itself imports no test
     # module
     command = [str(vllm_python), "-I", recursion_in_vllm.__file__, form, str(tmp_path), "--trm", json.dumps(trm)]
+    command += ["--backbone", backbone]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=_environment())
     reports = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
     assert reports, done.stderr[-3000:]

@@ -10,13 +10,15 @@ processor (each request's depth). `joined` writes the folder that vLLM opens. Th
     states   the engine's  a token reads the states of all tokens before it, application by application, so all of a
                            sequence has one depth, and vLLM shares blocks of equal prompts between requests
 
-Cost: all tokens of a step go through one attention call, so all run to the step's deepest depth and each is frozen at
-its own. A request at T = 10 slows its neighbours, and early exit saves nothing. Prompts recurse too. The cache grows by
+Cost: the net's products are computed for the tokens that still recurse, so they follow the sum of the depths, and early
+exit saves them. Only attention is one call for all tokens of a step, however few ask. Of a prompt the last token alone
+recurses ("states": all, since later ones read them). The cache grows by
 one layer for each layer of the net in the form "anchor", by T (n + 1) in "states" (kit.trm.cache): at T = 10 and n = 6
 a net of two layers adds 140 to the 28 of a 7B backbone.
 
-Not supported: tensor or pipeline parallelism, speculative decoding, the entropy gate (it needs the head for every token
-of a prompt), the halting score (vLLM returns logits only), and depths by request under FlashInfer, which does not tell
-where a request's tokens begin. Run with vLLM 0.32.0's CPU build; not tried on 0.19 or on a GPU. Without the processor a
-server serves every request at the default depth and logs that.
+Not supported: log-probabilities of a prompt's tokens, which have no recursion, tensor or pipeline parallelism,
+speculative decoding, the entropy gate (it needs the head for every token of a prompt), the halting score (vLLM returns
+logits only), and depths by request under FlashInfer, which does not tell where a request's tokens begin. Run with vLLM
+0.32.0's CPU build; not tried on 0.19 or on a GPU. Without the processor a server serves every request at the default
+depth and logs that.
 """

@@ -11,20 +11,18 @@ import shutil
 from pathlib import Path
 
 from kit.engines.text.model_folder import INDEX, check_model_folder, read_config, weight_files
-from kit.engines.vllm.plugin.names import ARCHITECTURE, MODEL_TYPE, TRM_WEIGHTS
+from kit.engines.vllm.plugin.names import ARCHITECTURES, TRM_WEIGHTS, joined_type
 from kit.errors import InputError
 from kit.safetensors_header import read_header
 from kit.trm import checkpoint
 from kit.trm.config import TRMConfig
 
-BACKBONES = ("qwen2",)
-
 
 def write_joined(trm_folder: Path, backbone_folder: Path, into: Path) -> Path:
     """Write `into` anew and give it back.
 
-    Raises: MissingError, InputError naming the file, for what is absent or damaged, a backbone that is not Qwen2's
-        kind, a TRM of another size, or one with an entropy gate or an approximate cache.
+    Raises: MissingError, InputError naming the file, for what is absent or damaged, a backbone of a kind that
+        has no class in the plugin, a TRM of another size, or one with an entropy gate or an approximate cache.
     """
     check_model_folder(backbone_folder)
     checkpoint.check_file(trm_folder, checkpoint.WEIGHTS)
@@ -42,7 +40,8 @@ def write_joined(trm_folder: Path, backbone_folder: Path, into: Path) -> Path:
     trm_weights = trm_folder / checkpoint.WEIGHTS
     weight_map.update(dict.fromkeys(read_header(trm_weights).tensors, TRM_WEIGHTS))
     (into / TRM_WEIGHTS).symlink_to(trm_weights.resolve())
-    told.update(model_type=MODEL_TYPE, architectures=[ARCHITECTURE], trm=_fields(config))
+    kind = told["model_type"]
+    told.update(model_type=joined_type(kind), architectures=[ARCHITECTURES[kind]], trm=_fields(config))
     (into / checkpoint.CONFIG).write_text(json.dumps(told, indent=1, sort_keys=True), encoding="utf-8")
     index = {"metadata": {}, "weight_map": weight_map}
     (into / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True), encoding="utf-8")
@@ -51,10 +50,10 @@ def write_joined(trm_folder: Path, backbone_folder: Path, into: Path) -> Path:
 
 def _check(config: TRMConfig, backbone: dict[str, object], trm_folder: Path, backbone_folder: Path) -> None:
     kind = backbone.get("model_type")
-    if kind not in BACKBONES:
+    if kind not in ARCHITECTURES:
         raise InputError(
             f"{backbone_folder / checkpoint.CONFIG}: model_type is {kind!r}; inside vLLM a TRM joins "
-            f"{', '.join(BACKBONES)} (Qwen2.5-Math's) only; use engine.kind='trm' with transformers"
+            f"{', '.join(ARCHITECTURES)} only; use engine.kind='trm' with transformers"
         )
     for name in ("hidden_size", "vocab_size"):
         if backbone.get(name) != getattr(config, name):

@@ -27,17 +27,16 @@ class PagedSlot:
         self._new: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def extend(self, new: KeyValue) -> Pages:
-        """Keys and values of a step's tokens, [1, H, N, E], written when they are first read."""
-        keys_NHE, values_NHE = (each[0].transpose(0, 1).contiguous() for each in new)
-        self._new = keys_NHE.flatten(1), values_NHE.flatten(1)
-        return Pages(self._attend)
+        """Keys and values of a step's tokens, [N, H, 1, E], written when they are first read."""
+        keys_NM, values_NM = (each.flatten(1) for each in new)
+        self._new = keys_NM, values_NM
+        return Pages(self._read, num_rows=len(keys_NM))
 
-    def _attend(self, queries_1NKE: Tensor) -> Tensor:
-        """Mixed values [1, K, M] of rotated queries [1, heads, K, E]."""
-        queries_KM = queries_1NKE[0].transpose(0, 1).flatten(1)
+    def _read(self, queries_NH1E: Tensor) -> Tensor:
+        """Mixed values [N, 1, M] of rotated queries [N, heads, 1, E]."""
         new, self._new = self._new, (None, None)
-        mixed_KM: Tensor = self._attention(queries_KM, *new)
-        return mixed_KM[None]
+        mixed_NM: Tensor = self._attention(queries_NH1E.flatten(1), *new)
+        return mixed_NM[:, None]
 
 
 class PagedPlaces(nn.Module):

@@ -24,7 +24,9 @@ class DepthProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM is not inst
 
     @classmethod
     def validate_params(cls, sampling_params: Any) -> None:
-        """Refuse a request whose depth makes no sense, before it reaches the engine."""
+        """Refuse a request whose depth makes no sense, or that asks for what is not computed, before it is run."""
+        if sampling_params.prompt_logprobs is not None:
+            raise ValueError("prompt_logprobs cannot be had with a TRM: of a prompt its last token alone recurses")
         try:
             asked_depth(sampling_params.extra_args)
         except InputError as error:

@@ -1,17 +1,19 @@
-"""vLLM's entry point: registers our architecture. Cheap and repeatable, since every process of vLLM calls it."""
+"""vLLM's entry point: registers our architectures. Cheap and repeatable, since every process of vLLM calls it."""
 
 from __future__ import annotations
 
-from kit.engines.vllm.plugin.names import ARCHITECTURE, MODEL_TYPE
+from kit.engines.vllm.plugin.names import ARCHITECTURES, joined_type
 
 
 def register() -> None:
-    """Register the architecture, without importing the model."""
+    """Register the architectures, without importing a model."""
     from transformers import AutoConfig
     from vllm import ModelRegistry
 
-    from kit.engines.vllm.plugin.config import RecursiveQwen2Config
+    from kit.engines.vllm.plugin.config import CONFIGS
 
-    AutoConfig.register(MODEL_TYPE, RecursiveQwen2Config, exist_ok=True)
-    if ARCHITECTURE not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model(ARCHITECTURE, f"kit.engines.vllm.plugin.model:{ARCHITECTURE}")
+    known = ModelRegistry.get_supported_archs()
+    for backbone, architecture in ARCHITECTURES.items():
+        AutoConfig.register(joined_type(backbone), CONFIGS[backbone], exist_ok=True)
+        if architecture not in known:
+            ModelRegistry.register_model(architecture, f"kit.engines.vllm.plugin.model:{architecture}")
