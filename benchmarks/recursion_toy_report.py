@@ -1,6 +1,6 @@
 """The runs of benchmarks.recursion_toy as a table, a picture and one JSON file.
 
-    python -m benchmarks.recursion_toy_report --folder out/toy --target benchmarks/results/recursion_toy_2026-11-26
+    python -m benchmarks.recursion_toy_report --folder out/toy/chain --target benchmarks/results/NAME
 
 Writes TARGET.json and TARGET.png, and prints the tables for TARGET.md. Intervals are Wilson's, 95 %, over queries;
 those of one row share its cycle, so they are a little too narrow.
@@ -19,7 +19,7 @@ from kit.evaluation.intervals import wilson
 from kit.plots import style
 from kit.plots.style import Sheet
 
-COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY)
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY, style.MUTED)
 TRAINED = 6
 
 Counts = Mapping[str, Mapping[str, Sequence[int]]]  # depth -> steps -> right, of how many
@@ -89,25 +89,27 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         _finish(left, "dependent steps k")
         left.legend(fontsize=style.SMALL_PT, loc="center", bbox_to_anchor=(0.62, 0.6))
         if "TRM" in counts:
-            sheet.heading("TRM by depth", "a line for each k", left_in=6.0, top_in=0.85)
+            sheet.heading("TRM by depth", "a line for each k; dashed: harder than trained", left_in=6.0, top_in=0.85)
             right = sheet.panel(left_in=6.0, top_in=1.35, width_in=4.3, height_in=3.2)
-            for k, colour in zip(range(1, TRAINED + 1), COLOURS, strict=False):
+            all_steps = sorted(map(int, next(iter(counts["TRM"].values()))))
+            for k, colour in zip(all_steps, COLOURS, strict=False):
                 cells = [
                     (int(depth), by_steps[str(k)][0], by_steps[str(k)][1]) for depth, by_steps in counts["TRM"].items()
                 ]
-                _draw_line(right, cells, colour, f"k = {k}")
+                _draw_line(right, cells, colour, f"k = {k}", line="-" if k <= TRAINED else "--")
             _finish(right, "T")
             right.legend(fontsize=style.SMALL_PT, loc="center right")
         style.save(sheet.figure, path)
 
 
-def _draw_line(axes: Any, cells: Sequence[tuple[int, int, int]], colour: str, label: str) -> None:
+def _draw_line(axes: Any, cells: Sequence[tuple[int, int, int]], colour: str, label: str, *, line: str = "-") -> None:
     numbers = [number for number, _, _ in cells]
     shares = [right / of for _, right, of in cells]
     ends = [wilson(right, of) for _, right, of in cells]
     errors = [[s - low for s, (low, _) in zip(shares, ends, strict=True)],
               [high - s for s, (_, high) in zip(shares, ends, strict=True)]]  # fmt: skip
-    axes.errorbar(numbers, shares, yerr=errors, color=colour, linewidth=1.4, marker="o", markersize=3, label=label)
+    axes.errorbar(numbers, shares, yerr=errors, color=colour, linestyle=line, linewidth=1.4, marker="o", markersize=3,
+                  label=label)  # fmt: skip
 
 
 def _finish(axes: Any, label: str) -> None:
