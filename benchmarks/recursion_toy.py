@@ -22,9 +22,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.recursion_toy_arms import ARMS, LABELLED, TRAINED, Bench, Run, Trained
+from benchmarks.recursion_toy_arms import ARMS
 from benchmarks.recursion_toy_backbone import NUM_ROWS, language_batch, train_backbone
 from benchmarks.recursion_toy_report import read
+from benchmarks.recursion_toy_training import LABELLED, TRAINED, Bench, Run, Trained
 from kit.training.depth_task import ChainTask, DepthTask, TableTask
 from kit.training.language import LanguageObjective
 from kit.training.tiny.model import machine

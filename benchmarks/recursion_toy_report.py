@@ -9,6 +9,7 @@ those of one row share its cycle, so they are a little too narrow.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,23 @@ def table(entries: Sequence[Entry]) -> str:
             shown = "" if depth == "-1" else depth
             cells = " | ".join(_cell(*by_steps[k]) for k in steps)
             lines.append(f"| {arm} | {named} | {sizes[arm]:,} | {shown} | {cells} |")
+    return "\n".join(lines)
+
+
+def groups_table(entries: Sequence[Entry]) -> str:
+    """Accuracy in per cent (its interval) on three groups of k, by arm, seed and depth; "all": over an arm's seeds."""
+    most = max(int(k) for k in next(iter(entries[0]["accuracy"].values())))
+    ends = (0, 3, TRAINED, most)
+    groups = [range(before + 1, last + 1) for before, last in itertools.pairwise(ends)]
+    named = " | ".join(f"k = {group[0]}–{group[-1]}" for group in groups)
+    lines = [f"| arm | seed | T | {named} |", "|---|---|---:|" + "---:|" * len(groups)]
+    for arm in dict.fromkeys(entry["arm"] for entry in entries):
+        own = [(str(entry["seed"]), entry["accuracy"]) for entry in entries if entry["arm"] == arm]
+        own += [("all", pooled(entries)[arm])] if len(own) > 1 else []
+        for seed, counts in own:
+            for depth, by_steps in counts.items():
+                cells = " | ".join(_cell(*_summed(by_steps, group)) for group in groups)
+                lines.append(f"| {arm} | {seed} | {'' if depth == '-1' else depth} | {cells} |")
     return "\n".join(lines)
 
 
@@ -121,8 +139,14 @@ def _finish(axes: Any, label: str) -> None:
 
 
 def _hard(by_steps: Mapping[str, Sequence[int]]) -> float:
-    cells = [by_steps[str(k)] for k in (4, 5, 6)]
-    return sum(right for right, _ in cells) / sum(number for _, number in cells)
+    right, number = _summed(by_steps, range(4, TRAINED + 1))
+    return right / number
+
+
+def _summed(by_steps: Mapping[str, Sequence[int]], steps: Sequence[int]) -> tuple[int, int]:
+    """Right, and of how many."""
+    cells = [by_steps[str(k)] for k in steps]
+    return sum(right for right, _ in cells), sum(number for _, number in cells)
 
 
 def _cell(right: int, number: int) -> str:
@@ -138,7 +162,7 @@ def main() -> None:
     entries = read(args.folder / "runs.jsonl")
     args.target.with_suffix(".json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     draw(entries, args.target.with_suffix(".png"))
-    print(f"{table(entries)}\n\n{runs_table(entries)}")
+    print(f"{groups_table(entries)}\n\n{table(entries)}\n\n{runs_table(entries)}")
 
 
 if __name__ == "__main__":
