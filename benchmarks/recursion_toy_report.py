@@ -1,6 +1,6 @@
 """The runs of benchmarks.recursion_toy as a table, a picture and one JSON file.
 
-    python -m benchmarks.recursion_toy_report --folder out/toy --target benchmarks/results/recursion_toy_2026-11-26
+    python -m benchmarks.recursion_toy_report --folder out/toy/chain --target benchmarks/results/NAME
 
 Writes TARGET.json and TARGET.png, and prints the tables for TARGET.md. Intervals are Wilson's, 95 %, over queries;
 those of one row share its cycle, so they are a little too narrow.
@@ -9,6 +9,7 @@ those of one row share its cycle, so they are a little too narrow.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from kit.evaluation.intervals import wilson
 from kit.plots import style
 from kit.plots.style import Sheet
 
-COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY)
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY, style.MUTED)
 TRAINED = 6
 
 Counts = Mapping[str, Mapping[str, Sequence[int]]]  # depth -> steps -> right, of how many
@@ -62,6 +63,23 @@ def table(entries: Sequence[Entry]) -> str:
     return "\n".join(lines)
 
 
+def groups_table(entries: Sequence[Entry]) -> str:
+    """Accuracy in per cent (its interval) on three groups of k, by arm, seed and depth; "all": over an arm's seeds."""
+    most = max(int(k) for k in next(iter(entries[0]["accuracy"].values())))
+    ends = (0, 3, TRAINED, most)
+    groups = [range(before + 1, last + 1) for before, last in itertools.pairwise(ends)]
+    named = " | ".join(f"k = {group[0]}–{group[-1]}" for group in groups)
+    lines = [f"| arm | seed | T | {named} |", "|---|---|---:|" + "---:|" * len(groups)]
+    for arm in dict.fromkeys(entry["arm"] for entry in entries):
+        own = [(str(entry["seed"]), entry["accuracy"]) for entry in entries if entry["arm"] == arm]
+        own += [("all", pooled(entries)[arm])] if len(own) > 1 else []
+        for seed, counts in own:
+            for depth, by_steps in counts.items():
+                cells = " | ".join(_cell(*_summed(by_steps, group)) for group in groups)
+                lines.append(f"| {arm} | {seed} | {'' if depth == '-1' else depth} | {cells} |")
+    return "\n".join(lines)
+
+
 def runs_table(entries: Sequence[Entry]) -> str:
     """What each run took and chose."""
     lines = ["| arm | seed | learning rate (tried: validation, k 4–6) | updates | CPU-s |", "|---|---:|---|---:|---:|"]
@@ -89,25 +107,27 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         _finish(left, "dependent steps k")
         left.legend(fontsize=style.SMALL_PT, loc="center", bbox_to_anchor=(0.62, 0.6))
         if "TRM" in counts:
-            sheet.heading("TRM by depth", "a line for each k", left_in=6.0, top_in=0.85)
+            sheet.heading("TRM by depth", "a line for each k; dashed: harder than trained", left_in=6.0, top_in=0.85)
             right = sheet.panel(left_in=6.0, top_in=1.35, width_in=4.3, height_in=3.2)
-            for k, colour in zip(range(1, TRAINED + 1), COLOURS, strict=False):
+            all_steps = sorted(map(int, next(iter(counts["TRM"].values()))))
+            for k, colour in zip(all_steps, COLOURS, strict=False):
                 cells = [
                     (int(depth), by_steps[str(k)][0], by_steps[str(k)][1]) for depth, by_steps in counts["TRM"].items()
                 ]
-                _draw_line(right, cells, colour, f"k = {k}")
+                _draw_line(right, cells, colour, f"k = {k}", line="-" if k <= TRAINED else "--")
             _finish(right, "T")
             right.legend(fontsize=style.SMALL_PT, loc="center right")
         style.save(sheet.figure, path)
 
 
-def _draw_line(axes: Any, cells: Sequence[tuple[int, int, int]], colour: str, label: str) -> None:
+def _draw_line(axes: Any, cells: Sequence[tuple[int, int, int]], colour: str, label: str, *, line: str = "-") -> None:
     numbers = [number for number, _, _ in cells]
     shares = [right / of for _, right, of in cells]
     ends = [wilson(right, of) for _, right, of in cells]
     errors = [[s - low for s, (low, _) in zip(shares, ends, strict=True)],
               [high - s for s, (_, high) in zip(shares, ends, strict=True)]]  # fmt: skip
-    axes.errorbar(numbers, shares, yerr=errors, color=colour, linewidth=1.4, marker="o", markersize=3, label=label)
+    axes.errorbar(numbers, shares, yerr=errors, color=colour, linestyle=line, linewidth=1.4, marker="o", markersize=3,
+                  label=label)  # fmt: skip
 
 
 def _finish(axes: Any, label: str) -> None:
@@ -119,8 +139,14 @@ def _finish(axes: Any, label: str) -> None:
 
 
 def _hard(by_steps: Mapping[str, Sequence[int]]) -> float:
-    cells = [by_steps[str(k)] for k in (4, 5, 6)]
-    return sum(right for right, _ in cells) / sum(number for _, number in cells)
+    right, number = _summed(by_steps, range(4, TRAINED + 1))
+    return right / number
+
+
+def _summed(by_steps: Mapping[str, Sequence[int]], steps: Sequence[int]) -> tuple[int, int]:
+    """Right, and of how many."""
+    cells = [by_steps[str(k)] for k in steps]
+    return sum(right for right, _ in cells), sum(number for _, number in cells)
 
 
 def _cell(right: int, number: int) -> str:
@@ -136,7 +162,7 @@ def main() -> None:
     entries = read(args.folder / "runs.jsonl")
     args.target.with_suffix(".json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     draw(entries, args.target.with_suffix(".png"))
-    print(f"{table(entries)}\n\n{runs_table(entries)}")
+    print(f"{groups_table(entries)}\n\n{table(entries)}\n\n{runs_table(entries)}")
 
 
 if __name__ == "__main__":
