@@ -84,10 +84,11 @@ class VllmChoice:
         """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
         return Path(self.python) if self.python else made
 
-    def config(self, model: Path, *, has_gpu: bool) -> VllmConfig:
+    def config(self, model: Path, *, has_gpu: bool, num_logprobs: int | None = None) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
-        The context is the model's own where the preset's is longer.
+        num_logprobs: that the votes read; where the settings name a number it is that. The context is the model's own
+        where the preset's is longer.
         Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
             without a GPU.
         """
@@ -95,7 +96,7 @@ class VllmChoice:
         family = recognise(told_of_model, read_chat_template(model))
         preset = self._preset_for(family, has_gpu=has_gpu)
         log.info("vLLM: preset %s for a %s", preset or "none", told_of_model.get("model_type"))
-        settings = PRESETS.get(preset, ServerSettings())
+        settings = dataclasses.replace(PRESETS.get(preset, ServerSettings()), num_logprobs=num_logprobs)
         limit = told_of_model.get("max_position_embeddings")
         if isinstance(limit, int) and 0 < limit < settings.max_model_len:
             settings = dataclasses.replace(settings, max_model_len=limit)
@@ -146,19 +147,20 @@ def prepare_server(
     depth: int | None,
     depths: Collection[int],
     scratch: Path,
+    num_logprobs: int | None = None,
 ) -> tuple[Launch, VllmConfig]:
     """What is to be started, and how; slow enough for a thread.
 
     python: of the environment made from the dataset's wheels, if there is one. trm: the folder of the TRM to serve
     with the model; None: the model alone. depth: T of calls that name none; None: the TRM's own. depths: that calls
-    may name.
+    may name. num_logprobs: as VllmChoice.config.
     Raises: MissingError for a Python without vLLM or, for a TRM, without the kit; MissingError or InputError for model
         folders that do not fit.
     """
     chosen = choice.interpreter(python) or Path(sys.executable)
     check_python(chosen, needs_plugin=trm is not None)
     launch = Launch(python=chosen, model=model, scratch=scratch / SERVER_FOLDER)
-    config = choice.config(model, has_gpu=driver_cuda() is not None)
+    config = choice.config(model, has_gpu=driver_cuda() is not None, num_logprobs=num_logprobs)
     if trm is None:
         return launch, config
     from kit.engines.vllm.plugin.serving import with_recursion

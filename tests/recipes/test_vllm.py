@@ -68,6 +68,14 @@ class TestChoice:
         longer = VllmChoice(settings=("max_model_len=8192",))
         assert longer.config(model, has_gpu=True).settings.max_model_len == 8192
 
+    @pytest.mark.parametrize(("settings", "told"), [((), 0), (("num_logprobs=5",), 5)])
+    def test_the_server_tells_what_the_votes_read_unless_a_number_is_set(
+        self, tmp_path: Path, settings: tuple[str, ...], told: int
+    ) -> None:
+        model = model_folder(tmp_path / "model", model_type="qwen2")
+        config = VllmChoice(settings=settings).config(model, has_gpu=True, num_logprobs=0)
+        assert (config.settings.num_logprobs, config.asking.num_logprobs) == (told, told)
+
     def test_a_gpus_preset_needs_one(self, tmp_path: Path) -> None:
         model = model_folder(tmp_path / "model", model_type="qwen2")
         with pytest.raises(InputError, match="preset=qwen3-30b-h100 is for a GPU, and there is none; take cpu-tiny"):
