@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, logging
 
-from kit.engines.vllm.server.settings import CPU, ServerSettings
+from kit.engines.vllm.server.settings import CPU, MOST_LOGPROBS, ServerSettings
 from tests.engines import tiny
 
 CONTEXT = 4096
@@ -79,7 +79,7 @@ def llm_arguments(settings: ServerSettings) -> dict[str, Any]:
         "dtype": settings.dtype,
         "enforce_eager": settings.eager,
         "enable_prefix_caching": settings.prefix_caching,
-        "max_logprobs": settings.num_logprobs,
+        "max_logprobs": MOST_LOGPROBS,
         "generation_config": "vllm",
         "distributed_executor_backend": "uni",
         "block_size": BLOCK_TOKENS,

@@ -7,8 +7,9 @@ other turn goes backwards; a ratio is the median over turns of tokens per second
 core has a process of its own, as the server's has, with as many log-probabilities. `bare client` sends the same
 requests and throws the answers away unread: what the server alone costs. The models never end a text, so every run
 makes the same number of tokens; `same texts` is the share of texts equal to LLM.generate's.
-CPU is in microseconds a token: of the engine core, of what feeds it (the API server; with LLM.generate its own
-process), and of the client (this process).
+CPU is in tokens per CPU second: of the engine core, of what feeds it (the API server; with LLM.generate its own
+process), and of the client (this process). One thread of Python serves all streams of a server, so the feeder's figure
+is what a server can give at most, whatever the GPU does. `tokenizer` is the API server's own: the kit needs none.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Case:
 
     name: str
     interval: int | None
+    tokenizer: str
     num_logprobs: int
     run: Callable[[], Awaitable[Made]]
     core: psutil.Process
@@ -95,16 +97,19 @@ async def offline_cases(launch: Launch, work: Work, args: argparse.Namespace) ->
             core, feeder = (core_under(llm.process), llm.process) if llm is own else (llm.process, None)
             for num in args.num_logprobs:
                 run = partial(llm.run, num)
-                cases.append(Case(name=name, interval=None, num_logprobs=num, run=run, core=core, feeder=feeder))
+                of: dict[str, Any] = {"core": core, "feeder": feeder}
+                cases.append(Case(name=name, interval=None, tokenizer="own", num_logprobs=num, run=run, **of))
         yield cases
 
 
 @asynccontextmanager
 async def served_cases(
-    launch: Launch, work: Work, args: argparse.Namespace, interval: int
+    launch: Launch, work: Work, args: argparse.Namespace, interval: int, tokenizer: str
 ) -> AsyncIterator[list[Case]]:
-    settings = replace(SETTINGS, dtype=args.dtype, stream_interval=interval)
-    launch = replace(launch, scratch=launch.scratch / f"every-{interval}")
+    settings = replace(
+        SETTINGS, dtype=args.dtype, stream_interval=interval, own_tokenizer=tokenizer == "own", num_logprobs=20
+    )
+    launch = replace(launch, scratch=launch.scratch / f"every-{interval}-{tokenizer}")
     async with open_server(launch, settings, SUPERVISION) as server:
         await server.ready()
         (reaper,) = [each for each in psutil.Process().children() if str(launch.scratch) == each.cwd()]
@@ -122,22 +127,23 @@ async def served_cases(
                 runs["server, bare client, not streamed"] = partial(ask_bare, server, whole, work.num_tokens)
             for name, run in runs.items():
                 of: dict[str, Any] = {"core": core_under(api), "feeder": api}
-                cases.append(Case(name=name, interval=interval, num_logprobs=num, run=run, **of))
+                cases.append(Case(name=name, interval=interval, tokenizer=tokenizer, num_logprobs=num, run=run, **of))
         yield cases
 
 
 def print_rows(cases: Sequence[Case]) -> None:
-    columns = ("run", "stream interval", "log-probs", "tokens/s, median", "best", "ratio", "same texts")
-    print_head((*columns, "core CPU", "feeder CPU", "client CPU"))
+    columns = ("run", "stream interval", "tokenizer", "log-probs", "tokens/s, median", "best", "ratio", "same texts")
+    print_head((*columns, "tokens per CPU s: core", "feeder", "client"))
     for case in cases:
         (base,) = [each for each in cases if each.name == BASELINE and each.num_logprobs == case.num_logprobs]
         pairs = list(zip(case.made[-1].texts, base.made[-1].texts, strict=False))
         same = f"{sum(one == other for one, other in pairs) / len(pairs):.0%}" if pairs else ""
-        each_us = [1e6 * statistics.median(spent) / case.made[-1].num_tokens for spent in zip(*case.cpu_s, strict=True)]
+        each_s = [statistics.median(spent) for spent in zip(*case.cpu_s, strict=True)]
+        shown = (f"{case.made[-1].num_tokens / spent:.0f}" if spent else "" for spent in each_s)
         print(
-            f"| {case.name} | {case.interval or ''} | {case.num_logprobs} | {statistics.median(case.rates):.0f} "
-            f"| {max(case.rates):.0f} | {ratio(case.rates, base.rates):.2f} | {same} "
-            f"| {' | '.join(f'{each:.0f}' for each in each_us)} |"
+            f"| {case.name} | {case.interval or ''} | {case.tokenizer} | {case.num_logprobs} "
+            f"| {statistics.median(case.rates):.0f} | {max(case.rates):.0f} | {ratio(case.rates, base.rates):.2f} "
+            f"| {same} | {' | '.join(shown)} |"
         )
 
 
@@ -149,7 +155,8 @@ async def run(args: argparse.Namespace, folder: Path) -> None:
     async with AsyncExitStack() as stack:
         cases = await stack.enter_async_context(offline_cases(launch, work, args))
         for interval in args.stream_intervals:
-            cases += await stack.enter_async_context(served_cases(launch, work, args, interval))
+            for tokenizer in args.tokenizers:
+                cases += await stack.enter_async_context(served_cases(launch, work, args, interval, tokenizer))
         cases = [case for case in cases if case.name == BASELINE or any(word in case.name for word in args.only)]
         for case in {case.core.pid: case for case in cases}.values():
             await case.run()  # each engine's first run is slower, and fills its prefix cache
@@ -169,6 +176,7 @@ def main() -> None:
     parser.add_argument("--num-turns", type=int, default=3)
     parser.add_argument("--num-logprobs", type=int, nargs="+", default=[0, 20])
     parser.add_argument("--stream-intervals", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--tokenizers", choices=("own", "none"), nargs="+", default=["own", "none"])
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="runs with one of these in their name")
     args = parser.parse_args()
     print_machine()

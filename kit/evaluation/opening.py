@@ -179,13 +179,15 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
     from kit.recipes.attempts import AttemptsConfig
     from kit.recipes.opening import open_model
     from kit.solver.config import SolverConfig
+    from kit.solver.vote_state import VotingConfig
 
     model = found.model
     if model.trm is not None:
         from kit.trm.checkpoint import check_backbone, load_config
 
         check_backbone(load_config(model.trm), model.folder)
-    attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths), engine=found.config)
+    voting = VotingConfig(weighing="entropy")  # so that the statistics of each token are told, whoever votes by them
+    attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths, voting=voting), engine=found.config)
     return open_model(
         model.folder.resolve(),
         model.trm,

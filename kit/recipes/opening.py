@@ -87,6 +87,7 @@ def open_model(
         depth=solver.sampling.depth,
         depths=solver.depths,
         scratch=scratch,
+        num_logprobs=solver.num_logprobs,
     )
     return open_served(launch, served, on_news=on_news)
 

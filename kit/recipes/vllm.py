@@ -91,10 +91,11 @@ class VllmChoice:
         """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
         return Path(self.python) if self.python else made
 
-    def config(self, model: Path, *, has_gpu: bool) -> VllmConfig:
+    def config(self, model: Path, *, has_gpu: bool, num_logprobs: int | None = None) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
-        The context is the model's own, or what of it fits into memory: vLLM finds that out.
+        num_logprobs: that the votes read; where the settings name a number it is that. The context is the model's own,
+        or what of it fits into memory: vLLM finds that out.
         Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
             without a GPU.
         """
@@ -107,6 +108,7 @@ class VllmChoice:
             settings = with_cache(settings, facts, free_bytes=memory_available_bytes())
         elif self.preset == "auto" and not facts.quantisation and 2 * (facts.num_parameters or 0) > _FP8_ABOVE_BYTES:
             settings = dataclasses.replace(settings, quantization="fp8")
+        settings = dataclasses.replace(settings, num_logprobs=num_logprobs)
         if any(model.glob("*.tiktoken")):
             # gpt-oss's encoding; else vLLM fetches it, minutes after its start (vllm-project/vllm issue 22525)
             told = ("TIKTOKEN_ENCODINGS_BASE", str(model))
@@ -169,12 +171,13 @@ def prepare_server(
     depth: int | None,
     depths: Collection[int],
     scratch: Path,
+    num_logprobs: int | None = None,
 ) -> tuple[Launch, VllmConfig]:
     """What is to be started, and how; slow enough for a thread.
 
     python: of the environment made from the dataset's wheels, if there is one. trm: the folder of the TRM to serve
     with the model; None: the model alone. adapter: the folder of a LoRA to serve instead. depth: T of calls that name
-    none; None: the TRM's own. depths: that calls may name.
+    none; None: the TRM's own. depths: that calls may name. num_logprobs: as VllmChoice.config.
     Raises: MissingError for a Python without vLLM or, for a TRM, without the kit; MissingError or InputError for model
         folders that do not fit.
     """
@@ -184,7 +187,7 @@ def prepare_server(
     if adapter is not None:
         check_adapter(adapter, model)
         lora_arguments(adapter)  # refuse here what the server would refuse after its start
-    config = choice.config(model, has_gpu=driver_cuda() is not None)
+    config = choice.config(model, has_gpu=driver_cuda() is not None, num_logprobs=num_logprobs)
     if trm is None:
         return launch, config
     from kit.engines.vllm.plugin.serving import with_recursion

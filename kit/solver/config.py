@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from kit.errors import check_fields
 from kit.problem import Problem
 from kit.prompting import BOXED, VARIANTS, PromptVariant
-from kit.sampling import MAX_DEPTH, SamplingParams
+from kit.sampling import CONFIDENCE_TOP_K, MAX_DEPTH, SamplingParams
 from kit.solver.genselect import SelectionConfig
 from kit.solver.pacing import PacingConfig
 from kit.solver.vote_state import StopConfig, VotingConfig
 from kit.voting.early_abort import EarlyAbortConfig
+from kit.voting.weights import num_logprobs_of
 
 UNTOLD = SamplingParams(max_new_tokens=32_768)
 """How attempts are drawn where neither the user nor the model says it."""
@@ -108,6 +109,11 @@ class SolverConfig:
     def variant(self) -> PromptVariant:
         """The wording that attempts are asked by."""
         return VARIANTS.get(self.prompt, BOXED)
+
+    @property
+    def num_logprobs(self) -> int:
+        """How many log-probabilities of each token the votes read: DeepConf's early abort reads them, too."""
+        return CONFIDENCE_TOP_K if self.aborts_early else num_logprobs_of(self.voting.weighing)
 
     def params_of(self, problem: Problem, number: int) -> SamplingParams:
         """How attempt `number` is drawn: its seed, and its rungs of the ladders."""

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, islice
 from operator import sub
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from kit.errors import InputError, did_you_mean
-from kit.sampling import Sample, TokenStats
+from kit.sampling import CONFIDENCE_TOP_K, Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
 
 TAIL_ENTROPY_TOKENS = 256
@@ -176,3 +176,13 @@ WEIGHINGS: Mapping[str, Callable[[Sample], float]] = MappingProxyType(
     }
 )
 """Each way to weigh, without the prior. The keys are those of `Weighing`."""
+
+_WITHOUT_LOGPROBS: Final[frozenset[Weighing]] = frozenset(("count", "halting"))
+
+
+def num_logprobs_of(how: Weighing) -> int:
+    """How many of the likeliest tokens' log-probabilities a weighing reads of each token: none, or the top 20.
+
+    An entropy is of the whole distribution, of which 20 tell most; DeepConf's confidence is defined over 20.
+    """
+    return 0 if how in _WITHOUT_LOGPROBS else CONFIDENCE_TOP_K

@@ -85,6 +85,14 @@ class TestChoice:
         assert dict(config.template) == {"reasoning_effort": "low", "cut": 3}
         assert dict(VllmChoice().config(model, has_gpu=True).template) == {"reasoning_effort": "high"}
 
+    @pytest.mark.parametrize(("settings", "told"), [((), 0), (("num_logprobs=5",), 5)])
+    def test_the_server_tells_what_the_votes_read_unless_a_number_is_set(
+        self, tmp_path: Path, settings: tuple[str, ...], told: int
+    ) -> None:
+        model = model_folder(tmp_path / "model", model_type="qwen2")
+        config = VllmChoice(settings=settings).config(model, has_gpu=True, num_logprobs=0)
+        assert (config.settings.num_logprobs, config.asking.num_logprobs) == (told, told)
+
     def test_a_gpus_preset_needs_one(self, tmp_path: Path) -> None:
         model = model_folder(tmp_path / "model", model_type="qwen2")
         with pytest.raises(InputError, match="preset=qwen3-h100 is for a GPU, and there is none; take cpu"):

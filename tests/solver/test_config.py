@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.solver.config import SamplingChoice, SolverConfig, attempt_seed
-from kit.solver.vote_state import StopConfig
+from kit.solver.vote_state import StopConfig, VotingConfig
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 SAMPLING = SamplingChoice(temperature=0.3, top_p=0.9, max_new_tokens=77, depth=4, stop=("END",))
@@ -82,3 +82,10 @@ def test_refuses_settings_that_make_no_sense(name: str, value: object) -> None:
 def test_counting_in_order_and_killing_by_timing_exclude_each_other() -> None:
     with pytest.raises(InputError, match="in_order"):
         SolverConfig(in_order=True, aborts_early=True)
+
+
+def test_as_many_log_probabilities_are_asked_for_as_the_votes_read() -> None:
+    by_count = VotingConfig(weighing="count")
+    assert SolverConfig(voting=by_count).num_logprobs == 0
+    assert SolverConfig(voting=by_count, aborts_early=True).num_logprobs == 20
+    assert SolverConfig(voting=VotingConfig(weighing="deepconf_tail")).num_logprobs == 20

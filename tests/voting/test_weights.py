@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 from typing import get_args
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import InputError
-from kit.sampling import Message, Prompt, Sample, TokenStats
+from kit.sampling import FinishReason, Message, Prompt, Sample, TokenStats
 from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Vote, confidence_weight, tally
 from kit.voting.weights import (
     GROUP_TOKENS,
@@ -27,6 +28,7 @@ from kit.voting.weights import (
     lowest_confidence,
     mean_confidence,
     mean_halting,
+    num_logprobs_of,
     tail_confidence,
     tail_entropy,
     weigh,
@@ -225,3 +227,15 @@ def test_an_unknown_way_or_prior_is_refused_with_the_fix() -> None:
     for prior in (0.0, -1.0, 1.5, math.nan):
         with pytest.raises(InputError, match="small_answer_prior must be in"):
             weigh(sample(), small_answer_prior=prior)
+
+
+@pytest.mark.parametrize("how", WEIGHINGS)
+def test_a_weighing_that_reads_no_log_probabilities_weighs_the_same_without_them(how: Weighing) -> None:
+    one = TokenStats(logprob=-9.0, entropy=2.5, confidence=14.0, halting=0.9)
+    told = Sample(
+        text="", num_tokens=3, finish=FinishReason.STOP, seconds=1, seed=0, mean_logprob=-9.0, mean_entropy=2.5,
+        halting=0.9, token_stats=(one,) * 3,
+    )  # fmt: skip
+    untold = replace(told, mean_logprob=None, mean_entropy=None, token_stats=())
+    assert (weigh(told, how) == weigh(untold, how)) == (num_logprobs_of(how) == 0)
+    assert num_logprobs_of(how) in (0, 20)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import EngineError, InputError
-from kit.kaggle.dry_run.report import Report, make_report
+from kit.kaggle.dry_run.report import Report, load_in, make_report
 from kit.kaggle.dry_run.run import DryRun, perform
+from kit.kaggle.notebook.outages import outages_in
 from kit.plots.timeline import read_timeline
 from kit.solver.journal import Record, read_records
 
@@ -43,7 +44,15 @@ def outcome_of(run: DryRun, gold: Mapping[str, int]) -> Outcome:
 
     Raises: MissingError or InputError for a submission that Kaggle would not accept.
     """
-    report = make_report(run.problems, gold, run.solutions(), run.submission, outages=run.outages())
+    records = run.records()
+    report = make_report(
+        run.problems,
+        gold,
+        run.solutions(),
+        run.submission,
+        outages=outages_in(records),
+        load=load_in(records, limit_s=run.limit_s),
+    )
     return Outcome(run=run, report=report, timeline=_drawn(run, gold))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from kit.solver.vote_state import Solution
 from kit.voting.learned import LEARNED, Shape
 
 _SHOWN_VOTES = 3
+_LONG_LOAD = 0.2  # of the limit; in the five hours of the competition no load is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +43,41 @@ class Line:
         return None if self.gold is None else self.answer == self.gold
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """When the engine was ready, and when the run's time was up; in seconds since the notebook's process started."""
+
+    ready_s: float
+    limit_s: float
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it took so much of a squeezed run's time that the answers tell of the load."""
+        return self.ready_s >= _LONG_LOAD * self.limit_s
+
+    def __str__(self) -> str:
+        return (
+            f"the engine was ready after {self.ready_s:.0f} of the run's {self.limit_s:.0f} s, which begin with its "
+            "process as on Kaggle; for more, set budget.limit_s"
+        )
+
+
+def load_in(records: Iterable[Record], *, limit_s: float) -> Load | None:
+    """The last load of an engine in a journal; None where none ended well."""
+    ready = [
+        record["ended_s"]
+        for record in records
+        if record["kind"] == "startup" and record["step"] == "engine" and record["outcome"] == "done"
+    ]
+    return Load(ready_s=ready[-1], limit_s=limit_s) if ready else None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All problems in the order of the CSV."""
+    """All problems in the order of the CSV. load: of the engine, if the journal knows."""
 
     lines: tuple[Line, ...]
+    load: Load | None = None
 
     @property
     def num_right(self) -> int:
@@ -96,10 +127,11 @@ def make_report(
     submission: Path,
     *,
     outages: Sequence[Outage] = (),
+    load: Load | None = None,
 ) -> Report:
     """Join problems, golds and the journal's solutions on what was really submitted.
 
-    outages: of the engine, by the journal.
+    outages, load: of the engine, by the journal.
     Raises: MissingError if there is no submission; InputError if Kaggle would not accept it.
     """
     submitted = read_submission(submission, problems)
@@ -114,7 +146,8 @@ def make_report(
                 outages=outages_during(solution, outages) if solution else (),
             )
             for problem, solution in ((problem, by_key.get(problem.key)) for problem in problems)
-        )
+        ),
+        load,
     )
 
 
@@ -195,8 +228,9 @@ def as_table(report: Report) -> Table:
 
 
 def notes_on(report: Report) -> list[str]:
-    """What the table does not say: why answers had to be guessed, each reason once, and how ties were broken."""
-    notes = [f"{count} guessed: {why}" for why, count in Counter(report.guesses).most_common()]
+    """What the table does not say: a long load, why answers had to be guessed, and how ties were broken."""
+    notes = [str(report.load)] if report.load is not None and report.load.is_long else []
+    notes += [f"{count} guessed: {why}" for why, count in Counter(report.guesses).most_common()]
     if report.num_tied:
         notes.append(
             f"{report.num_tied} tied in votes: the greater weight won (solver.voting.weighing), and of equal weights "

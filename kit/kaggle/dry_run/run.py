@@ -35,7 +35,6 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.evaluation_double.gateway import check_questions
-from kit.kaggle.notebook.outages import Outage, outages_in
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.offline import OfflineCommand, with_network, without_network
 from kit.kaggle.transfer import sha256_of
@@ -166,15 +165,18 @@ class DryRun:
         """What the notebook's processes printed."""
         return self.folder / OUTPUT_NAME
 
-    def outages(self) -> tuple[Outage, ...]:
-        """When the engine was away, by the journal."""
-        return outages_in(read_records(self.journal)) if self.journal.exists() else ()
+    @property
+    def limit_s(self) -> float:
+        """The notebook's time, from its start on."""
+        return replaced(Settings(), self.settings).budget.limit_s
+
+    def records(self) -> tuple[Record, ...]:
+        """The journal's so far."""
+        return tuple(read_records(self.journal)) if self.journal.exists() else ()
 
     def solutions(self) -> tuple[Record, ...]:
         """The journal's solution records so far, the last one of each problem."""
-        if not self.journal.exists():
-            return ()
-        solutions = (record for record in read_records(self.journal) if record["kind"] == "solution")
+        solutions = (record for record in self.records() if record["kind"] == "solution")
         return tuple({record["problem"]: record for record in solutions}.values())
 
 

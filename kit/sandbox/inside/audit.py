@@ -96,7 +96,7 @@ def refuse(groups: Iterable[Group], readable: Iterable[Path]) -> None:
             return bool(args[0] in (0, os.getpid()))
         if event == "socket.sendmsg":
             return bool(args[1] is None)
-        return bool(args[1] in _HARMLESS.get(event, ()))
+        return event in _HARMLESS and args[1] in _HARMLESS[event]
 
     def may_read(event: str, args: tuple[Any, ...]) -> bool:
         path = args[0]

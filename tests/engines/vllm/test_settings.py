@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.engines.vllm.client.watchdog import Watchdog
+from kit.engines.vllm.client.wire import probe_request
 from kit.engines.vllm.server.diagnosis import Capacity, Cause, diagnose, read_capacity
 from kit.engines.vllm.server.engine import VllmConfig, open_vllm, with_values
 from kit.engines.vllm.server.ladder import MIN_CONTEXT, as_told, next_rung
@@ -35,10 +36,23 @@ def arguments(settings: ServerSettings) -> str:
     return " ".join(command(settings, python=Path("/v/bin/python"), model=Path("/m"), port=20001))
 
 
-@pytest.mark.parametrize(("served", "asked"), [(1, 1), (5, 5), (20, 20), (50, 20)])
-def test_no_more_log_probabilities_are_asked_for_than_the_server_tells(served: int, asked: int) -> None:
+@pytest.mark.parametrize(("served", "asked"), [(0, 0), (1, 1), (5, 5), (20, 20), (50, 20), (None, 20)])
+def test_no_more_log_probabilities_are_asked_for_than_the_server_tells(served: int | None, asked: int) -> None:
     """Bug of an earlier version: with fewer than 20 the server refused every request, a contest of zeros."""
     assert VllmConfig(settings=ServerSettings(num_logprobs=served)).asking.num_logprobs == asked
+
+
+def test_the_server_needs_no_tokenizer_unless_it_is_asked_to_have_one() -> None:
+    """Ids go in and ids come out; the kit's own tokenizer makes them."""
+    assert "--skip-tokenizer-init" in arguments(CPU)
+    assert "--skip-tokenizer-init" not in arguments(dataclasses.replace(CPU, own_tokenizer=True))
+    assert probe_request("m")["prompt"] == [1]
+
+
+@pytest.mark.parametrize(("num_logprobs", "told"), [(None, "20"), (0, "0"), (5, "5")])
+def test_the_server_tells_as_many_log_probabilities_as_are_asked_for(num_logprobs: int | None, told: str) -> None:
+    settings = dataclasses.replace(CPU, num_logprobs=num_logprobs)
+    assert f"--max-logprobs {told} " in arguments(settings)
 
 
 def test_the_command_runs_the_environments_python_apart_from_ours() -> None:
@@ -109,7 +123,7 @@ def test_nothing_of_our_python_reaches_the_server() -> None:
         ("memory_share", float("nan")),
         ("kv_cache_bytes", 100),
         ("stream_interval", 0),
-        ("num_logprobs", 0),
+        ("num_logprobs", -1),
         ("tensor_parallel_size", 0),
         ("omp_threads", 0),
     ],

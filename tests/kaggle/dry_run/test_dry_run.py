@@ -18,7 +18,16 @@ from rich.console import Console
 
 from kit.assets import TINY_MODEL
 from kit.errors import InputError, MissingError
-from kit.kaggle.dry_run.report import as_table, compare_runs, make_report, notes_on, read_submission
+from kit.kaggle.dry_run.report import (
+    Load,
+    Report,
+    as_table,
+    compare_runs,
+    load_in,
+    make_report,
+    notes_on,
+    read_submission,
+)
 from kit.kaggle.dry_run.run import DryRunConfig, lay_out
 from kit.kaggle.notebook.outages import EngineNews, outages_in
 from kit.lock import held
@@ -348,6 +357,23 @@ def test_two_runs_are_compared_and_their_score_expected_from_the_votes(tmp_path:
     assert (both.num_same, both.num_same_votes, both.num_problems, both.score) == (1, 1, 2, 1.5)
     assert both.expected == pytest.approx((first.expected_right + second.expected_right) / 2)
     assert first.expected_right == pytest.approx(2 * second.expected_right)
+
+
+@pytest.mark.parametrize(("ready_s", "is_told"), [(178.0, True), (11.0, False)])
+def test_a_load_that_ate_much_of_the_time_is_told_beside_the_table(ready_s: float, is_told: bool) -> None:
+    steps = [
+        ("restore", 3.0, "done"),
+        ("engine", 5.0, "failed"),
+        ("engine", ready_s, "done"),
+        ("sandboxes", 1.0, "done"),
+    ]
+    records = [{"kind": "startup", "step": step, "ended_s": end, "outcome": how} for step, end, how in steps]
+    load = load_in([{"kind": "run"}, *records], limit_s=240)
+    assert load == Load(ready_s=ready_s, limit_s=240)
+    told = ["the engine was ready after 178 of the run's 240 s, which begin with its process as on Kaggle; "
+            "for more, set budget.limit_s"]  # fmt: skip
+    assert notes_on(Report((), load)) == (told if is_told else [])
+    assert load_in(records[:2], limit_s=240) is None
 
 
 def test_the_table_says_that_the_engine_was_away_and_for_how_long(tmp_path: Path) -> None:

@@ -231,6 +231,7 @@ class OpenAIEngine:
             seed=attempt.seed,
             num_logprobs=self._config.num_logprobs,
             shows_special=self._keeps_special,
+            end_ids=tuple(self._ends),
             tells_ids=self._config.tells_ids,
         )
         extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}

@@ -47,12 +47,14 @@ def completion_request(
     seed: int,
     num_logprobs: int,
     shows_special: bool,
+    end_ids: Sequence[int] = (),
     tells_ids: bool = True,
 ) -> JsonObject:
     """A streamed completion. The kit looks for stop texts itself, since they stay in the text.
 
     What is off is not sent, and what only vLLM knows is sent only where ids are wanted: strict servers refuse a field
-    that they do not know. tells_ids: whether the server is to give ids back.
+    that they do not know. end_ids: the model's end tokens, which a server without a tokenizer does not know.
+    tells_ids: whether the server is to give ids back.
     """
     extra: dict[str, Any] = {}
     if params.top_k:
@@ -67,6 +69,8 @@ def completion_request(
         extra["skip_special_tokens"] = False
     if tells_ids:
         extra["return_token_ids"] = True
+    if tells_ids and end_ids:
+        extra["stop_token_ids"] = list(end_ids)
     if tells_ids and num_logprobs:
         extra["return_tokens_as_token_ids"] = True  # else two tokens with the same text would be one key
     return {
@@ -82,8 +86,8 @@ def completion_request(
 
 
 def probe_request(model: str) -> JsonObject:
-    """One token, which a healthy server gives at once."""
-    return {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}
+    """One token, which a healthy server gives at once. By an id: the server may have no tokenizer."""
+    return {"model": model, "prompt": [1], "max_tokens": 1, "temperature": 0}
 
 
 def completion_piece(event: JsonObject) -> Piece:

@@ -17,10 +17,9 @@ import trio
 
 from kit.engines.text.model_folder import check_model_folder
 from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
-from kit.engines.vllm.server.settings import ServerSettings
+from kit.engines.vllm.server.settings import MOST_LOGPROBS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
 from kit.engines.vllm.server.supervisor import Supervisor, open_server
-from kit.sampling import CONFIDENCE_TOP_K
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +38,11 @@ class VllmConfig:
 
     @property
     def asking(self) -> ClientConfig:
-        """The client's config, with as many log-probabilities as the server tells and DeepConf needs."""
-        num_logprobs = min(self.settings.num_logprobs, CONFIDENCE_TOP_K)
-        return dataclasses.replace(self.client, num_logprobs=num_logprobs)
+        """The client's config, with as many log-probabilities as the server tells and anything reads."""
+        told = self.settings.num_logprobs
+        return dataclasses.replace(
+            self.client, num_logprobs=min(MOST_LOGPROBS if told is None else told, MOST_LOGPROBS)
+        )
 
 
 @asynccontextmanager

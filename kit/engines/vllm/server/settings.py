@@ -17,10 +17,13 @@ from typing import Literal
 from kit.config import replaced
 from kit.errors import check_fields
 from kit.models.recognition import FAMILIES
+from kit.sampling import CONFIDENCE_TOP_K
 
 MODEL_NAME = "model"
 """What the served model is called in requests."""
 HOST = "127.0.0.1"
+MOST_LOGPROBS = CONFIDENCE_TOP_K
+"""Of one token, that anything in the kit reads; it is vLLM's own limit, too."""
 
 # What a child needs of ours: where programs and drivers are. PYTHONPATH stays out, since by it Kaggle's packages would
 # come before those of vLLM's environment.
@@ -62,7 +65,10 @@ class ServerSettings:
     prefix_caching: turns of one attempt, and attempts at one problem, share their beginning.
     eager: no CUDA graphs: slower, and saves memory and a minute of the start.
     stream_interval: tokens a streamed piece; more of them cost the server less (benchmarks/vllm_client.py).
-    num_logprobs: the most that a request may ask for. tensor_parallel_size: GPUs.
+    num_logprobs: likeliest tokens told of each token, the one setting of it; None: as many as the votes' weighing reads
+        (kit.voting.weights). Each costs the API server, which one thread serves, more than the token itself.
+    own_tokenizer: whether the server loads one; the kit sends ids and reads ids, and without one the API server takes
+        half the time for a token. tensor_parallel_size: GPUs.
     omp_threads: of the CPU build; without a limit 0.32 made 15 tokens a second instead of 550. None on a GPU.
     extra_args: flags that have no field here. extra_environment: variables likewise.
     Raises: InputError for a value outside its range.
@@ -80,7 +86,8 @@ class ServerSettings:
     eager: bool = False
     speculation: Speculation | None = None
     stream_interval: int = 1
-    num_logprobs: int = 20
+    num_logprobs: int | None = None
+    own_tokenizer: bool = False
     tensor_parallel_size: int = 1
     omp_threads: int | None = None
     extra_args: tuple[str, ...] = ()
@@ -97,7 +104,7 @@ class ServerSettings:
                 ("memory_share", math.isfinite(self.memory_share) and 0 < self.memory_share < 1, "in (0, 1)"),
                 ("kv_cache_bytes", cache is None or cache >= 1 << 20, ">= 1 MiB, or None"),
                 ("stream_interval", self.stream_interval >= 1, ">= 1"),
-                ("num_logprobs", self.num_logprobs >= 1, ">= 1"),
+                ("num_logprobs", self.num_logprobs is None or self.num_logprobs >= 0, ">= 0, or None"),
                 ("tensor_parallel_size", self.tensor_parallel_size >= 1, ">= 1"),
                 ("omp_threads", self.omp_threads is None or self.omp_threads >= 1, ">= 1, or None"),
             ),
@@ -118,7 +125,7 @@ def command(settings: ServerSettings, *, python: Path, model: Path, port: int) -
         *("--dtype", settings.dtype),
         *("--max-model-len", str(settings.max_model_len)),
         *("--max-num-seqs", str(settings.max_num_seqs)),
-        *("--max-logprobs", str(settings.num_logprobs)),
+        *("--max-logprobs", str(MOST_LOGPROBS if settings.num_logprobs is None else settings.num_logprobs)),
         *("--tensor-parallel-size", str(settings.tensor_parallel_size)),
         "--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching",
     ]
@@ -136,6 +143,8 @@ def command(settings: ServerSettings, *, python: Path, model: Path, port: int) -
         arguments += ["--enforce-eager"]
     if settings.speculation is not None:
         arguments += ["--speculative-config", settings.speculation.as_json()]
+    if not settings.own_tokenizer:
+        arguments += ["--skip-tokenizer-init"]
     if settings.stream_interval > 1:
         arguments += ["--stream-interval", str(settings.stream_interval)]
     return (*arguments, *settings.extra_args)
