@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
         "--model-source", action="append", default=[], metavar="REF",
         help="a Kaggle Model to attach, owner/model/framework/variation/version; may be given again",
     )  # fmt: skip
+    add_attached(parser)
     parser.add_argument(
         "--image", metavar="NAME@sha256:DIGEST",
         help="the image to pin (default: the one that the notebook was first run with)",
@@ -42,6 +43,22 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_attached(parser: argparse.ArgumentParser) -> None:
+    """The options for what else is attached, and which notebook it is attached to."""
+    parser.add_argument(
+        "--kernel-source", action="append", default=[], metavar="OWNER/SLUG",
+        help="a notebook whose output to attach, such as that of `kit push-wheels`; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--further-dataset", action="append", default=[], metavar="OWNER/SLUG",
+        help="another dataset to attach; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--notebook", type=Path, metavar="FILE",
+        help="one of `kit notebook --self-contained`, which needs no dataset (default: the project's)",
+    )  # fmt: skip
+
+
 def push_command(args: argparse.Namespace) -> int:
     """`kit push`. Raises: what `push` raises."""
     kernel = Kernel(
@@ -50,8 +67,11 @@ def push_command(args: argparse.Namespace) -> int:
         dataset=args.dataset,
         model_sources=tuple(args.model_source),
         image=args.image,
+        further_datasets=tuple(args.further_dataset),
+        kernel_sources=tuple(args.kernel_source),
+        holds_kit=args.notebook is not None,
     )
-    pushed = push(kernel, NOTEBOOK, work=args.out, environ=os.environ)
+    pushed = push(kernel, args.notebook or NOTEBOOK, work=args.out, environ=os.environ)
     print(f"version {pushed.version} of {pushed.ref} is pushed and runs: {pushed.url}")
     print(f"when it is complete: kit submit --username {args.username}")
     return 0

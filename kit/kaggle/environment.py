@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.errors import MissingError
@@ -79,6 +79,12 @@ class Mounts:
                 path.parent for path, files in folders if path.name == facts.EVALUATION_PACKAGE and server in files
             ),
         )
+
+    def with_dataset(self, dataset: Path | None) -> Mounts:
+        """The same with this dataset before those that are attached, if it is not None; it may lie elsewhere."""
+        if dataset is None:
+            return self
+        return replace(self, datasets=(dataset, *(each for each in self.datasets if each != dataset)))
 
     def dataset(self) -> Path:
         """The folder of the kit's dataset.

@@ -31,8 +31,8 @@ NEEDS_FOLDER = "needs"
 def restore(dataset: Path, into: Path, *, mounts: Path | None = None, max_hashed_bytes: int = MAX_HASHED_BYTES) -> Path:
     """Put every file of `dataset` at its original path below `into`; returns `into`.
 
-    mounts: where a Kaggle Model and wheels are searched that the dataset does not hold. max_hashed_bytes: linked files up to this
-    size are hashed, too.
+    mounts: where a Kaggle Model and wheels are searched that the dataset does not hold.
+    max_hashed_bytes: linked files up to this size are hashed, too.
     Raises: MissingError or InputError naming the first file that is missing, cut short or altered;
     StorageError if `into` cannot be written.
     """
