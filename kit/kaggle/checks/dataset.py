@@ -210,8 +210,8 @@ def _check_wheels(wheels: WheelSet, at: Site, restored: Path) -> tuple[Check, Ta
             join_wheels(wheels, at.mounts, restored, max_hashed_bytes=0)
         except KitError as fault:
             fix = f"`kit push-wheels --target {wheels.target}`, and attach the output of {wheels.source}"
-            findings = (Finding.of(fault, file=wheels.source, fix=fix),)
-            absent = Check(name="wheels", detail=f"those of {wheels.source} are not attached", findings=findings)
+            told = f"those of {wheels.source} are not attached"
+            absent = Check(name="wheels", detail=told, findings=(Finding.of(fault, file=wheels.source, fix=fix),))
             return (absent if at.is_kaggle else lowered(absent)), None
     try:
         lock = load_lock(restored / wheels.lock)

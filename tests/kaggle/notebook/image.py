@@ -16,12 +16,25 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-HAS = ("ipykernel", "torch", "transformers", "jinja2", "polars", "grpcio", "protobuf", "numpy", "anyio", "rich", "sympy")
+HAS = (
+    "pip",
+    "ipykernel",
+    "torch",
+    "transformers",
+    "jinja2",
+    "polars",
+    "grpcio",
+    "protobuf",
+    "numpy",
+    "anyio",
+    "rich",
+    "sympy",
+)
 LACKS = frozenset(("trio", "outcome", "sortedcontainers", "mathllm-kit"))
 OTHERS = ("trio", "outcome", "sortedcontainers", "attr", "attrs", "sniffio", "sympy", "mpmath", "h11", "kit")
 """Modules of the kit's own needs, and the kit, that no kernel imports by itself."""
 
-_STRANGER = 'raise ImportError("the image\'s own: the dataset\'s must come before it")\n'
+_STRANGER = "raise ImportError(\"the image's own: the dataset's must come before it\")\n"
 
 
 def make_image(folder: Path, *, has_others: bool) -> dict[str, str]:
@@ -41,6 +54,11 @@ def make_image(folder: Path, *, has_others: bool) -> dict[str, str]:
     argv = [str(folder / "image" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel.joinpath("kernel.json").write_text(json.dumps({"argv": argv, "display_name": "image", "language": "python"}))
     return {**os.environ, "JUPYTER_PATH": str(folder / "jupyter")}
+
+
+def pip_settings(environ: dict[str, str]) -> Path:
+    """Where the pip of an image that was made looks for its own settings."""
+    return Path(environ["JUPYTER_PATH"]).parent / "image" / "pip.conf"
 
 
 def _closure() -> Iterator[Distribution]:

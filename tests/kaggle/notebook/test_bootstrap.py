@@ -98,7 +98,13 @@ def wheel_of(path: Path, **files: str) -> Path:
 
 
 def test_of_a_wheel_come_its_packages_and_no_scripts_or_data(tmp_path: Path) -> None:
-    names = ("a/__init__.py", "a-1.dist-info/METADATA", "a-1.data/purelib/b.py", "a-1.data/scripts/run", "a-1.data/data/x")
+    names = (
+        "a/__init__.py",
+        "a-1.dist-info/METADATA",
+        "a-1.data/purelib/b.py",
+        "a-1.data/scripts/run",
+        "a-1.data/data/x",
+    )
     unpack_wheel(wheel_of(tmp_path / "a.whl", **dict.fromkeys(names, "")), tmp_path / "into")
     found = {str(path.relative_to(tmp_path / "into")) for path in (tmp_path / "into").rglob("*") if path.is_file()}
     assert found == {"a/__init__.py", "a-1.dist-info/METADATA", "b.py"}

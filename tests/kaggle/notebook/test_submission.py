@@ -111,7 +111,9 @@ def attach_wheels(root: Path, *, python: str) -> None:
     folder = root / "input" / "mathllm-kit"
     folder.mkdir(parents=True)
     name = f"kaggle-cp{python.replace('.', '')}"
-    wheels = WheelSet(target=name, python=python, glibc="2.17", cuda=None, lock="wheels/pylock.toml", versions=("a==1",))
+    wheels = WheelSet(
+        target=name, python=python, glibc="2.17", cuda=None, lock="wheels/pylock.toml", versions=("a==1",)
+    )
     Manifest(kit_version="1", commit="abc", entries=(), wheels=wheels).save(folder)
 
 
