@@ -141,11 +141,22 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
             "--username",
         ],
         "wheels": ["--help"],
-        "push": ["--dataset", "--help", "--image", "--model-source", "--out", "--slug", "--username"],
+        "push": [
+            *("--dataset", "--further-dataset", "--help", "--image", "--kernel-source", "--model-source"),
+            *("--notebook", "--out", "--slug", "--username"),
+        ],
+        "push-wheels": ["--help", "--out", "--slug", "--target", "--username"],
+        "notebook": [
+            *("--help", "--model", "--model-file", "--model-source", "--out", "--self-contained"),
+            *("--wheels", "--wheels-source"),
+        ],
         "submit": ["--help", "--message", "--out", "--slug", "--username", "--version"],
         "settings": ["--config", "--help", "--set", "--write"],
-        "build": ["--help", "--id", "--model", "--model-source", "--out", "--trm", "--wheels", "--wheels-folder"],
-        "verify": ["--help", "--scratch"],
+        "build": [
+            *("--help", "--id", "--model", "--model-file", "--model-source", "--out", "--trm"),
+            *("--wheels", "--wheels-folder", "--wheels-source"),
+        ],
+        "verify": ["--help", "--model-source", "--scratch"],
         "doctor": ["--help"],
         "train": ["--help"],
         "train trm": [

@@ -1,4 +1,4 @@
-"""What is attached beside the dataset: a Kaggle Model joined with the files that it lacks, and wheels fetched elsewhere."""
+"""What is attached beside the dataset: a Kaggle Model, joined with the files that it lacks, and fetched wheels."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_another_version_than_the_one_built_for_is_named_as_such(model: Path, tm
     with pytest.raises(MissingError, match=rf"version 4 of {REF} is attached, built for was version 3; attach {REF}"):
         restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input")
     unlisted = build(tmp_path / "unlisted", model_source=REF)
-    with pytest.raises(MissingError, match="version 4 of .* built for was version 3"):
+    with pytest.raises(MissingError, match=r"version 4 of .* built for was version 3"):
         restore(unlisted.folder, tmp_path / "scratch", mounts=tmp_path / "input")
 
 
@@ -142,7 +142,7 @@ def test_a_listing_that_is_damaged_or_hostile_is_refused(files: list[dict[str, o
     content = json.loads(path.read_text())
     content["model_source"]["files"] = files
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="leads out|size or SHA-256|incomplete"):
+    with pytest.raises(InputError, match=r"leads out|size or SHA-256|incomplete"):
         load_manifest(built.folder)
 
 

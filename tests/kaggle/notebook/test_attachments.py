@@ -128,7 +128,10 @@ class Place:
         assert f"from {self.root / 'tmp' / code}" in (self.root / "working" / "kit.log").read_text()
 
 
-@pytest.fixture(params=[(Layout.NEW, True), (Layout.OLD, False)], ids=["new-rerun", "old-unscored"])
+@pytest.fixture(
+    params=[(Layout.NEW, True), pytest.param((Layout.OLD, False), marks=pytest.mark.long)],
+    ids=["new-rerun", "old-unscored"],
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Place, bool]:
     layout, rerun = request.param
     return Place(tmp_path, layout), rerun
