@@ -42,8 +42,8 @@ import tarfile
 from pathlib import Path
 
 PAYLOAD = {payload!r}
-root = Path(os.environ.get("KIT_KAGGLE_ROOT", "/kaggle"))  # a dry run sets another root
-packed, place = base64.b85decode(PAYLOAD), root / "tmp" / "kit-notebook"
+root = Path(os.environ.get("KIT_KAGGLE_ROOT", "{root}"))  # a dry run sets another root
+packed, place = base64.b85decode(PAYLOAD), root / "{scratch}" / "kit-notebook"
 if hashlib.sha256(packed).hexdigest() != "{sha256}":
     raise ValueError("this notebook was altered: it does not hold what was written into it; write it again")
 with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -67,15 +67,18 @@ def write_notebook(out: Path, files: Mapping[str, bytes], *, title: str, cells: 
     """Write a notebook whose first cell of code unpacks `files`, with `cells` after it; its size in bytes.
 
     title: Markdown, above all.
-
     Raises: InputError for one that Kaggle would not take; StorageError.
     """
     packed = _packed(files)
-    told = {"payload": base64.b85encode(packed).decode(), "sha256": hashlib.sha256(packed).hexdigest()}
-    begin = (
-        _cell("markdown", "title", title),
-        code_cell("unpack", _UNPACK.format(code=CODE_FOLDER, dataset=DATASET_FOLDER, **told)),
+    unpack = _UNPACK.format(
+        payload=base64.b85encode(packed).decode(),
+        sha256=hashlib.sha256(packed).hexdigest(),
+        root=facts.ROOT,
+        scratch=facts.SCRATCH,
+        code=CODE_FOLDER,
+        dataset=DATASET_FOLDER,
     )
+    begin = (_cell("markdown", "title", title), code_cell("unpack", unpack))
     notebook = {"cells": [*begin, *cells], "metadata": _METADATA, "nbformat": 4, "nbformat_minor": 5}
     content = (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
     if len(content) > facts.MAX_NOTEBOOK_BYTES:

@@ -103,6 +103,8 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
             "--interactive",
             "--layout",
             "--model",
+            "--model-file",
+            "--model-source",
             "--out",
             "--problems",
             "--runs",

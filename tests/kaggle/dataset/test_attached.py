@@ -217,7 +217,8 @@ def test_a_fetch_that_fails_leaves_no_manifest_by_which_its_output_would_be_take
 ) -> None:
     folder = shutil.copytree(output, tmp_path / "output") / "kit-wheels"
     damaged = next(folder.glob("package_000*.whl"))
-    damaged.write_bytes(b"damaged")
-    with served(SimpleIndex(wheels.folder, replaced={damaged.name: b"another"})) as index, pytest.raises(InputError):
+    other = bytes(damaged.stat().st_size)
+    damaged.unlink()
+    with served(SimpleIndex(wheels.folder, replaced={damaged.name: other})) as index, pytest.raises(InputError):
         fetch_output(wheels.lock, folder, index=lambda: Index(url=index.url, pauses_s=()))
     assert not (folder / WHEELS_MANIFEST_NAME).exists()

@@ -576,6 +576,9 @@ def test_the_command_counts_the_wheels_and_lists_all_else(
         (["--wheels-folder", "x"], "needs --wheels"),
         (["--wheels", "vax"], "kit wheels lock"),
         (["--model-source", "a/b"], "model source must be"),
+        (["--wheels-source", "ada/wheels"], "--wheels-source needs --wheels"),
+        (["--wheels", "cpu", "--wheels-source", "wheels"], "slug must be"),
+        (["--model-file", "absent.json"], "absent.json: no such file"),
     ],
 )
 def test_a_bad_option_is_one_line_on_stderr(
