@@ -45,9 +45,8 @@ def repacked_wheel(out: Path, *, path: Sequence[str] = tuple(sys.path)) -> Path:
     found = next(iter(metadata.distributions(name=_NAME, path=list(path))), None)
     files = [file for file in (found.files or () if found is not None else ()) if _is_of_wheel(file)]
     if found is None or not files:
-        raise MissingError(
-            f"{SOURCE}: holds no {_NAME} that was installed from a wheel; install one, or use a checkout"
-        )
+        fix = "install the kit's wheel, or use a checkout"
+        raise MissingError(f"{SOURCE}: holds no {_NAME} that was installed from a wheel; {fix}")
     contents = {file.as_posix(): Path(str(found.locate_file(file))).read_bytes() for file in sorted(files)}
     record = next(name for name in contents if name.endswith(".dist-info/METADATA")).replace("METADATA", "RECORD")
     rows = [f"{name},sha256={_record_hash(content)},{len(content)}" for name, content in contents.items()]

@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         doctor,
         dry_run,
         eval,  # noqa: A004  # the command's name
+        notebook,
         push,
+        push_wheels,
         report,
         settings,
         ship,
@@ -101,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        *(solve, train, eval, compare, report, dry_run, build, wheels, verify, upload, push, status, submit, ship),
-        *(simulate, doctor, settings, completion),
+        *(solve, train, eval, compare, report, dry_run, build, notebook, wheels, verify, upload, push, push_wheels),
+        *(status, submit, ship, simulate, doctor, settings, completion),
     ):  # fmt: skip
         command.add(commands)
     # parser: for the command that describes all of them to a shell

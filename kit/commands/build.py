@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from kit import assets
 from kit.commands.choosing import add_model, add_model_source
 from kit.commands.progress import byte_bar
 from kit.commands.wheels import OUT as WHEELS
-from kit.commands.wheels import fetched_wheelhouse, own_needs
+from kit.commands.wheels import fetched_wheelhouse, own_needs, wheelhouse
 from kit.errors import InputError, MissingError
+from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.upload.faults import KaggleError
 
@@ -45,12 +47,20 @@ def add_contents(build: argparse.ArgumentParser) -> None:
     """The options that say what enters a dataset."""
     add_model(build)
     add_model_source(build)
-    build.add_argument(
-        "--wheels", default=_NO_WHEELS, metavar="TARGET",
-        help="put in the wheels of a target: kaggle-cp312, cpu, …; those that are missing are fetched "
-        "(default: %(default)s)",
-    )  # fmt: skip
+    add_wheels(build)
     build.add_argument("--wheels-folder", type=Path, metavar="DIR", help=f"of the wheels (default: {WHEELS}/TARGET)")
+
+
+def add_wheels(parser: argparse.ArgumentParser) -> None:
+    """The options that say which wheels, and whether they are attached."""
+    parser.add_argument(
+        "--wheels", default=_NO_WHEELS, metavar="TARGET",
+        help="the wheels of a target: kaggle-cp312, cpu, …; those that are missing are fetched (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wheels-source", metavar="OWNER/SLUG",
+        help="leave the wheels out; they are the output of this notebook, of `kit push-wheels`, which is attached",
+    )  # fmt: skip
 
 
 def build_command(args: argparse.Namespace) -> int:
@@ -59,20 +69,19 @@ def build_command(args: argparse.Namespace) -> int:
     from kit.engines.text.model_folder import check_model_folder
     from kit.kaggle.checks.model import check_chat
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
-    from kit.kaggle.dataset.handle import DatasetHandle
     from kit.kaggle.findings import raise_first
 
     model = find_model(args.model) if args.model else None if args.model_source else assets.TINY_MODEL
     if model is not None:
         check_model_folder(model)  # told before gigabytes of wheels are fetched
         raise_first(each for each in check_chat(model))
-    wheels = _wheels(args.wheels, args.wheels_folder)
+    wheels = chosen_wheels(args, args.wheels_folder)
     with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
         bundle = build(
             args.out,
             model=model,
             model_source=args.model_source,
-            listing=() if args.model_source is None else _listing(args.model_source),
+            listing=() if args.model_source is None else listing(args.model_source),
             model_files=args.model_file,
             trm=args.trm,
             adapter=args.adapter,
@@ -87,7 +96,7 @@ def build_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _listing(ref: str) -> tuple[ListedFile, ...]:
+def listing(ref: str) -> tuple[ListedFile, ...]:
     """What the Kaggle Model holds, if Kaggle can be asked; a build without credentials goes on without it."""
     from kit.kaggle.upload.model_listing import list_model
 
@@ -99,13 +108,18 @@ def _listing(ref: str) -> tuple[ListedFile, ...]:
         return ()
 
 
-def _wheels(target: str, folder: Path | None) -> Wheelhouse | None:
-    """The wheels of a target, those that are missing fetched."""
-    if target == _NO_WHEELS:
-        if folder is not None:
-            raise InputError("--wheels-folder needs --wheels TARGET")
+def chosen_wheels(args: argparse.Namespace, folder: Path | None = None) -> Wheelhouse | None:
+    """The wheels of a target, those that are missing fetched; of wheels that are attached the lock alone."""
+    source: str | None = args.wheels_source
+    if args.wheels == _NO_WHEELS:
+        for option, value in (("--wheels-folder", folder), ("--wheels-source", source)):
+            if value is not None:
+                raise InputError(f"{option} needs --wheels TARGET")
         return None
-    return fetched_wheelhouse(target, folder or WHEELS / target)
+    if source is None:
+        return fetched_wheelhouse(args.wheels, folder or WHEELS / args.wheels)
+    DatasetHandle.parse(source)  # a notebook's name is of the same form
+    return replace(wheelhouse(args.wheels), source=source)
 
 
 def _print(bundle: Bundle) -> None:
@@ -135,6 +149,8 @@ def _print(bundle: Bundle) -> None:
         python = manifest.wheels.python
         fix = "`import sys; sys.version` in a notebook tells; there is a target for each of 3.12 and 3.13"
         print(f"{'note':>14}  its wheels are for Python {python}, which the notebook's image must have: {fix}")
+    if manifest.wheels is not None and manifest.wheels.source is not None:
+        print(f"{'not in it':>14}  the wheels: attach the output of {manifest.wheels.source} to the notebook")
     reused = f" ({bundle.num_reused} were there)" if bundle.num_reused else ""
     num_files = len(manifest.entries)
     print(f"{bundle.size_bytes:>14,}  bytes in {num_files} files{reused}, and the manifest: {bundle.folder}")

@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     add_kernel(parser)
     parser.add_argument("--dataset", metavar="OWNER/SLUG", help="the uploaded dataset (default: NAME/mathllm-kit)")
     add_session(parser)
+    add_attached(parser)
     parser.set_defaults(run=push_command)
 
 
@@ -62,6 +63,22 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_attached(parser: argparse.ArgumentParser) -> None:
+    """The options for what else is attached, and which notebook it is attached to."""
+    parser.add_argument(
+        "--kernel-source", action="append", default=[], metavar="OWNER/SLUG",
+        help="a notebook whose output to attach, such as that of `kit push-wheels`; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--further-dataset", action="append", default=[], metavar="OWNER/SLUG",
+        help="another dataset to attach; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--notebook", type=Path, metavar="FILE",
+        help="one of `kit notebook --self-contained`, which needs no dataset (default: the project's)",
+    )  # fmt: skip
+
+
 def push_command(args: argparse.Namespace) -> int:
     """`kit push`. Raises: what `push` raises."""
     kernel = Kernel(
@@ -71,9 +88,12 @@ def push_command(args: argparse.Namespace) -> int:
         model_sources=tuple(args.model_source),
         accelerator=args.accelerator,
         image=args.image,
+        further_datasets=tuple(args.further_dataset),
+        kernel_sources=tuple(args.kernel_source),
+        holds_kit=args.notebook is not None,
     )
     with upload_progress() as on_event:
-        pushed = push(kernel, NOTEBOOK, work=args.out, environ=os.environ, on_event=on_event)
+        pushed = push(kernel, args.notebook or NOTEBOOK, work=args.out, environ=os.environ, on_event=on_event)
     print(f"version {pushed.version} of {pushed.ref} is pushed and runs: {pushed.url}")
     print("`kit status --follow` waits for its end; when it is complete: `kit submit`")
     return 0

@@ -87,14 +87,19 @@ def own_needs() -> Wheelhouse:
 
 def _add_step(steps: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
     step: argparse.ArgumentParser = steps.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    step.add_argument(
+    add_target(step)
+    step.set_defaults(run=run)
+    return step
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The option that names a target."""
+    parser.add_argument(
         "--target",
         default="kaggle-cp312",
         metavar="NAME",
         help="kaggle-cp312, kaggle-cp313, cpu, … (default: kaggle-cp312)",
     )
-    step.set_defaults(run=run)
-    return step
 
 
 def _fetch(target: str, out: Path) -> None:

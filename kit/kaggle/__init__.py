@@ -6,6 +6,7 @@ notebook           what the submission notebook calls: bootstrap, startup, engin
 upload             sending the dataset and the notebook, by the `kaggle` client
 evaluation_double  the kit's double of `kaggle_evaluation`
 environment        where things are on Kaggle
+embedding          a notebook that holds the kit itself
 dataset            building it, and restoring it where it is mounted
 wheels             packages for a machine without a network
 facts              every limit, port, path, name and time of Kaggle, with its source

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.errors import MissingError
@@ -77,6 +77,12 @@ class Mounts:
             tests=tuple(folder / facts.TEST_NAME for folder in _own_first(tests, places)),
             packages=_own_first(packages, places),
         )
+
+    def with_dataset(self, dataset: Path | None) -> Mounts:
+        """The same with this dataset before those that are attached, if it is not None; it may lie elsewhere."""
+        if dataset is None:
+            return self
+        return replace(self, datasets=(dataset, *(each for each in self.datasets if each != dataset)))
 
     def dataset(self) -> Path:
         """The folder of the kit's dataset.

@@ -110,6 +110,8 @@ MAX_NOTEBOOK_BYTES = 1_000_000  # roughly (seen)
 MIN_KERNEL_CHARACTERS, MAX_KERNEL_CHARACTERS = 5, 50  # of a slug and a title (client)
 KERNEL_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 """Kaggle makes the address from the title's words."""
+IMAGE_HAS = ("sympy", "mpmath", "packaging", "rich", "markdown-it-py", "mdurl", "pygments")
+"""Of what the kit itself needs, in Kaggle's image in a version that will do (docs/kaggle.md#image)."""
 IMAGE = re.compile(r"[\w.-]+(?:/[\w.-]+)+@sha256:[0-9a-f]{64}")  # cli docs, kernels_metadata.md
 
 # --- The site and its credentials ---------------------------------------------------------------------

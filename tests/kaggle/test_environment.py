@@ -89,6 +89,13 @@ def test_of_two_datasets_the_first_is_taken_and_the_choice_is_logged(
     assert "more than one dataset" in caplog.text
 
 
+def test_a_dataset_that_is_named_comes_before_those_that_are_attached(tmp_path: Path) -> None:
+    mounts = Mounts(root=tmp_path, datasets=(tmp_path / "a", tmp_path / "b"), tests=(), packages=())
+    assert mounts.with_dataset(None) == mounts
+    assert mounts.with_dataset(tmp_path / "b").datasets == (tmp_path / "b", tmp_path / "a")
+    assert mounts.with_dataset(tmp_path / "tmp" / "own").dataset() == tmp_path / "tmp" / "own"
+
+
 def test_a_dataset_mounted_through_a_link_is_found(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere" / MANIFEST_NAME)
     (tmp_path / "input").mkdir()

@@ -22,12 +22,13 @@ from kit.whole_file import written_whole
 log = logging.getLogger(__name__)
 
 
-def complete_vocabulary(folder: Path) -> None:
+def complete_vocabulary(folder: Path, *, expected: tuple[str, str] = VOCABULARY) -> None:
     """Write the file into a folder of gpt-oss that lacks it; takes three seconds. Logs where it cannot be made.
 
+    expected: its name, and its SHA-256.
     Raises: StorageError.
     """
-    name, sha256 = VOCABULARY
+    name, sha256 = expected
     if (folder / name).exists() or not _is_gpt_oss(folder):
         return
     try:

@@ -30,6 +30,7 @@ from kit.kaggle.dataset.restoring import (
     TRM_FOLDER,
     WHEELS_FOLDER,
     join_model,
+    join_wheels,
     restore_files,
 )
 from kit.kaggle.environment import KaggleEnvironment, Mounts
@@ -144,7 +145,7 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
         checks += _check_models(scratch, chat_limit_s=at.chat_limit_s)
     target = None
     if manifest.wheels is not None:
-        wheels, target = _check_wheels(manifest.wheels, scratch)
+        wheels, target = _check_wheels(manifest.wheels, at, scratch)
         checks.append(wheels)
     else:
         detail = "none: the image must have the model's packages, or build with --wheels"
@@ -207,8 +208,16 @@ def _check_needs(restored: Path) -> Check:
     )
 
 
-def _check_wheels(wheels: WheelSet, restored: Path) -> tuple[Check, Target | None]:
-    """Whether the wheels alone are enough for an install; and what they are for."""
+def _check_wheels(wheels: WheelSet, at: Site, restored: Path) -> tuple[Check, Target | None]:
+    """Whether the wheels alone are enough for an install; and what they are for. Attached ones are joined first."""
+    if wheels.source is not None:
+        try:
+            join_wheels(wheels, at.mounts, restored, max_hashed_bytes=0)
+        except KitError as fault:
+            fix = f"`kit push-wheels --target {wheels.target}`, and attach the output of {wheels.source}"
+            told = f"those of {wheels.source} are not attached"
+            absent = Check(name="wheels", detail=told, findings=(Finding.of(fault, file=wheels.source, fix=fix),))
+            return (absent if at.is_kaggle else lowered(absent)), None
     try:
         lock = load_lock(restored / wheels.lock)
     except KitError as fault:

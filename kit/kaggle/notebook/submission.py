@@ -72,8 +72,12 @@ class Session:
     competition: Competition
 
 
-def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os.environ) -> Session:
+def prepare(
+    settings: Settings | None = None, *, dataset: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Session:
     """Start everything that takes time, and return at once.
+
+    dataset: the kit's; None for the first that is attached.
 
     Raises: InputError for settings that make no sense, before anything runs; outside of the scored rerun also for
     wheels of another machine.
@@ -82,7 +86,7 @@ def prepare(settings: Settings | None = None, *, environ: Mapping[str, str] = os
     settings = overridden(settings or Settings(), environ)
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
-    mounts = Mounts.find(environment.input)
+    mounts = Mounts.find(environment.input).with_dataset(dataset)
     _check_machine(mounts, is_rerun=environment.is_rerun)
     settings = of_its_model(settings, mounts)
     journal = open_journal(environment, mounts, settings)

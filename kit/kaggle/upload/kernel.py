@@ -39,6 +39,12 @@ DEFAULT_SLUG = "mathllm-kit-submission"
 READ_BACK = RetryPolicy(num_attempts=4, settle_s=60.0)
 """How a version that was just pushed is read back: what differs at first may still be the version before."""
 _DATASET = re.compile(f"{facts.OWNER.pattern}/{facts.SLUG.pattern}")
+_UTILITY: Mapping[str, object] = {
+    "enable_gpu": False,
+    "machine_shape": "",
+    "enable_internet": True,
+    **{f"{kind}_sources": [] for kind in ("competition", "dataset", "kernel", "model")},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,9 @@ class Kernel:
     `owner/model/framework/variation/version`. accelerator: one of `facts.ACCELERATORS`. image: by digest,
     `…/python@sha256:…`; None keeps the one that the notebook was first run with. slug: its title is its words, because
     Kaggle makes the address from the title.
+    further_datasets, kernel_sources: datasets and outputs of notebooks, `owner/slug`, to attach besides. holds_kit:
+    the notebook is self-contained, so that no dataset of the kit is attached. is_utility: it fetches from the internet,
+    and needs no GPU and nothing attached.
     """
 
     owner: str
@@ -57,6 +66,10 @@ class Kernel:
     model_sources: tuple[str, ...] = ()
     accelerator: str = facts.ACCELERATOR
     image: str | None = None
+    further_datasets: tuple[str, ...] = ()
+    kernel_sources: tuple[str, ...] = ()
+    holds_kit: bool = False
+    is_utility: bool = False
 
     def __post_init__(self) -> None:
         least, most = facts.MIN_KERNEL_CHARACTERS, facts.MAX_KERNEL_CHARACTERS
@@ -78,6 +91,8 @@ class Kernel:
             )
         for ref in self.model_sources:
             check_ref(ref)
+        for name, refs in (("further_datasets", self.further_datasets), ("kernel_sources", self.kernel_sources)):
+            check_fields(self, ((name, all(map(_DATASET.fullmatch, refs)), "a list of OWNER/SLUG"),))
 
     @property
     def ref(self) -> str:
@@ -91,7 +106,7 @@ class Kernel:
 
     def metadata(self, code_file: str) -> Mapping[str, object]:
         """The client's kernel-metadata.json. Internet is said to be off in words: the client's default is on."""
-        return {
+        asked = {
             "id": self.ref,
             "title": self.slug.replace("-", " "),
             "code_file": code_file,
@@ -103,11 +118,18 @@ class Kernel:
             "enable_tpu": False,
             "enable_internet": False,
             "competition_sources": [facts.COMPETITION],
-            "dataset_sources": [self.dataset or f"{self.owner}/{DATASET_SLUG}"],
-            "kernel_sources": [],
+            "dataset_sources": [*self._own_dataset(), *self.further_datasets],
+            "kernel_sources": list(self.kernel_sources),
             "model_sources": list(self.model_sources),
             **({"docker_image_pinning_type": "original"} if self.image is None else {"docker_image": self.image}),
         }
+        return {**asked, **_UTILITY} if self.is_utility else asked
+
+    def _own_dataset(self) -> tuple[str, ...]:
+        """The kit's dataset, if it is not the notebook itself that holds the kit."""
+        if self.dataset is None and self.holds_kit:
+            return ()
+        return (self.dataset or f"{self.owner}/{DATASET_SLUG}",)
 
     def render(self, code_file: str) -> str:
         """The metadata as the file's text."""

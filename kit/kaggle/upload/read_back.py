@@ -66,7 +66,7 @@ def _differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator
         if found[name] is not None and found[name] != asked[name]:
             yield words[found[name]]
     shape, image = found["machine_shape"], found["docker_image"]
-    if shape and shape.lower() != asked["machine_shape"].lower():
+    if shape and asked["machine_shape"] and shape.lower() != asked["machine_shape"].lower():
         yield f"the machine is {shape}, not {asked['machine_shape']}"
     if image and "docker_image" in asked and image != asked["docker_image"]:
         yield f"the image is {image}, not {asked['docker_image']}"

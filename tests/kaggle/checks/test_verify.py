@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,20 @@ from hypothesis import strategies as st
 from kit import assets, cli
 from kit.errors import InputError
 from kit.kaggle.checks.dataset import Site, verify
+from kit.kaggle.checks.listing import check_ref_built_for
 from kit.kaggle.checks.machine import Gpu, Machine, Needs, check_machine, parsed_gpus
 from kit.kaggle.checks.model import check_adapter, check_chat, check_model, check_trm
 from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.integrity import check_dataset
-from kit.kaggle.dataset.manifest import MANIFEST_NAME, Entry, Manifest, ModelSource, is_intact, load_manifest
+from kit.kaggle.dataset.manifest import (
+    MANIFEST_NAME,
+    Entry,
+    ListedFile,
+    Manifest,
+    ModelSource,
+    is_intact,
+    load_manifest,
+)
 from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.findings import Check, Finding, Severity
 from kit.kaggle.wheels.fetch import save_requirements
@@ -356,6 +366,59 @@ def test_a_kaggle_model_is_compared_where_it_is_attached(tmp_path: Path, is_kagg
     flipped(attached / "model-00001-of-00003.safetensors", -1)
     checks = verify(built.folder, site(tmp_path, is_kaggle=is_kaggle, mounts=tmp_path / "input"))
     assert [Path(finding.file).name for finding in findings(checks)] == ["model-00001-of-00003.safetensors"]
+
+
+def built_for(tmp_path: Path, *names: str, own: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """What is found, without a mount, of a Kaggle Model that was listed with these names."""
+    listing = tuple(ListedFile(file=name, size_bytes=1) for name in names)
+    files = [tmp_path / name for name in own]
+    for file in files:
+        file.write_text("{}")
+    built = build(
+        tmp_path / "dataset", model_source=REF, listing=listing, model_files=files, needs=make_needs(tmp_path)
+    )
+    checks = verify(built.folder, site(tmp_path, is_kaggle=False))
+    return next(check for check in checks if check.name == "Kaggle Model").findings[1:]  # first: it is not attached
+
+
+WHOLE = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+
+
+def test_without_a_mount_nothing_is_found_of_a_kaggle_model_that_was_listed_whole(tmp_path: Path) -> None:
+    assert built_for(tmp_path, *WHOLE) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "own", "says"),
+    [
+        ((), (), "was not listed when it was named"),
+        (WHOLE[1:], (), "it has no config.json"),
+        (("config.json", "model.safetensors"), (), "it has no tokenizer"),
+        ((*WHOLE[:2], "model.safetensors"), (), "it has no chat template"),
+        ((*WHOLE[:3], "model.gguf"), (), "neither model.safetensors nor model.safetensors.index.json, but model.gguf"),
+        ((*WHOLE, "model-00001-of-00002.safetensors"), (), "it has no model-00002-of-00002.safetensors"),
+    ],
+)
+def test_without_a_mount_what_a_kaggle_model_will_lack_is_told_from_its_listing(
+    tmp_path: Path, names: tuple[str, ...], own: tuple[str, ...], says: str
+) -> None:
+    found = built_for(tmp_path, *names, own=own)
+    assert says in found[0].problem
+    assert all(finding.fix and finding.file == REF for finding in found)
+
+
+def test_what_the_dataset_holds_is_not_lacking(tmp_path: Path) -> None:
+    assert built_for(tmp_path, *WHOLE[:2], "model.safetensors", own=("tokenizer_config.json",)) == ()
+
+
+def test_a_version_that_the_dataset_was_not_built_for_is_named_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = build(tmp_path / "dataset", model_source=REF, needs=make_needs(tmp_path))
+    other = REF.removesuffix("3") + "4"
+    assert cli.main(["verify", str(built.folder), "--model-source", other]) == 1
+    assert f"error: {other}: the dataset was built for {REF}" in capsys.readouterr().out
+    assert not [*check_ref_built_for(built.manifest, REF)]
 
 
 # The machine

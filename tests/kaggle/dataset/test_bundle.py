@@ -206,7 +206,7 @@ def test_a_kaggle_model_that_the_builder_does_not_have_is_found_by_its_path(mode
     with pytest.raises(MissingError, match=f"no Kaggle Model {REF} is attached"):
         restore(built.folder, tmp_path / "scratch", mounts=tmp_path)
     shutil.copytree(model, tmp_path / "input" / "models/someone/qwen/transformers/7b/2")  # another version
-    with pytest.raises(MissingError, match="add it to the notebook's inputs"):
+    with pytest.raises(MissingError, match=r"version 2 of .* is attached, built for was version 3"):
         restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input")
     shutil.copytree(model, tmp_path / "input" / "models/someone/qwen/transformers/7b/3")
     restored = restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input")
@@ -578,6 +578,9 @@ def test_the_command_counts_the_wheels_and_lists_all_else(
         (["--wheels-folder", "x"], "needs --wheels"),
         (["--wheels", "vax"], "kit wheels lock"),
         (["--model-source", "a/b"], "model source must be"),
+        (["--wheels-source", "ada/wheels"], "--wheels-source needs --wheels"),
+        (["--wheels", "cpu", "--wheels-source", "wheels"], "slug must be"),
+        (["--model-file", "absent.json"], "absent.json: no such file"),
     ],
 )
 def test_a_bad_option_is_one_line_on_stderr(

@@ -17,6 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 HAS = (
+    "pip",
     "ipykernel",
     "torch",
     "transformers",
@@ -53,6 +54,11 @@ def make_image(folder: Path, *, has_others: bool) -> dict[str, str]:
     argv = [str(folder / "image" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel.joinpath("kernel.json").write_text(json.dumps({"argv": argv, "display_name": "image", "language": "python"}))
     return {**os.environ, "JUPYTER_PATH": str(folder / "jupyter")}
+
+
+def pip_settings(environ: dict[str, str]) -> Path:
+    """Where the pip of an image that was made looks for its own settings."""
+    return Path(environ["JUPYTER_PATH"]).parent / "image" / "pip.conf"
 
 
 def _closure() -> Iterator[Distribution]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import trio
 from kit import assets
 from kit.budget import process_clock
 from kit.engines.vllm.server.supervision import SupervisorConfig
-from kit.errors import EngineError, InputError, MissingError
+from kit.errors import EngineError, InputError
 from kit.kaggle.dataset.manifest import Entry, Manifest
 from kit.kaggle.environment import KaggleEnvironment, Mounts
 from kit.kaggle.notebook import startup
-from kit.kaggle.notebook.engine import unpack_kit, weight_files
+from kit.kaggle.notebook.engine import weight_files
 from kit.kaggle.notebook.startup import open_attempts
 from kit.kaggle.transfer import sha256_of
 from kit.problem import Problem
@@ -37,14 +36,6 @@ def interpreter(path: Path, *, prints: str) -> Path:
     path.write_text(f"#!/bin/sh\necho {prints}\n")
     path.chmod(0o755)
     return path
-
-
-def test_the_kit_of_a_dataset_becomes_a_folder_of_packages(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no wheel of the kit"):
-        unpack_kit(tmp_path, tmp_path / "code")
-    with zipfile.ZipFile(tmp_path / "mathllm_kit-1-py3-none-any.whl", "w") as archive:
-        archive.writestr("kit/__init__.py", "")
-    assert (unpack_kit(tmp_path, tmp_path / "code") / "kit" / "__init__.py").is_file()
 
 
 def session(folder: Path, *, with_trm: bool, adapter: Path | None = None) -> KaggleEnvironment:

@@ -27,7 +27,11 @@ from kit.kaggle.upload.pushed import Pushed
 from kit.kaggle.upload.read_back import differences
 from kit.kaggle.upload.shipping import push_once
 from kit.kaggle.upload.submission import Submitted, submit
+from kit.kaggle.upload.wheels_notebook import write_wheels_notebook
+from kit.kaggle.wheels.lockfile import lock_path
+from tests.kaggle.dataset.datasets import make_needs
 from tests.kaggle.upload.kaggle_server import KEY, TOKEN, USERNAME, Fault, KernelServer
+from tests.kaggle.wheels.simple_index import make_wheel
 
 REF = f"{USERNAME}/mathllm-kit-submission"
 MINE = Kernel(owner=USERNAME)
@@ -126,6 +130,8 @@ def test_no_internet_the_competitions_gpu_and_a_pinned_image_whatever_is_attache
         ({"image": "gcr.io/kaggle/python:latest"}, "image must be NAME@sha256:DIGEST"),
         ({"model_sources": ("qwen2.5-math",)}, "model source must be owner/model"),
         ({"accelerator": "NvidiaL4X4"}, "accelerator must be one of NvidiaH100, .* did you mean 'NvidiaL4X1'"),
+        ({"further_datasets": ("mine",)}, "further_datasets must be a list of OWNER/SLUG"),
+        ({"kernel_sources": ("bob/his", "his")}, "kernel_sources must be a list of OWNER/SLUG"),
     ],
 )
 def test_names_that_kaggle_would_refuse_are_refused_before_anything_is_sent(fields: dict[str, Any], says: str) -> None:
@@ -172,6 +178,18 @@ def test_what_kaggle_has_otherwise_than_asked_is_named(found: dict[str, Any], sa
     assert differences(ASKED, {**FOUND, **found}) == says
 
 
+def test_any_number_of_datasets_models_and_outputs_is_attached_and_the_kits_own_unless_the_notebook_holds_it() -> None:
+    more = {"further_datasets": ("bob/data", "eve/data"), "kernel_sources": ("bob/wheels", "eve/more")}
+    metadata = Kernel(owner="ada", model_sources=(MODEL, MODEL), **more).metadata("n.ipynb")
+    assert metadata["dataset_sources"] == ["ada/mathllm-kit", "bob/data", "eve/data"]
+    assert (metadata["kernel_sources"], metadata["model_sources"]) == (["bob/wheels", "eve/more"], [MODEL, MODEL])
+    assert Kernel(owner="ada", holds_kit=True, **more).metadata("n.ipynb")["dataset_sources"] == [
+        "bob/data",
+        "eve/data",
+    ]
+    assert Kernel(owner="ada", holds_kit=True, dataset="ada/kit").metadata("n.ipynb")["dataset_sources"] == ["ada/kit"]
+
+
 # --- pushing ---
 
 
@@ -192,6 +210,27 @@ class TestPush:
         assert sent["competitionDataSources"] == [COMPETITION]
         assert (sent["datasetDataSources"], sent["modelDataSources"]) == (["ada/mathllm-kit"], [MODEL])
         assert (sent["isPrivate"], sent["dockerImage"]) == (True, IMAGE)
+
+    def test_the_notebook_of_push_wheels_has_the_internet_and_nothing_else(self, desk: Desk, repo: Path) -> None:
+        notebook = desk.work / "wheels.ipynb"
+        wheel = make_wheel(desk.work / "wheel", "mathllm-kit").file
+        needs = make_needs(desk.work)
+        lock = lock_path(repo / "wheels", "kaggle-cp312")
+        write_wheels_notebook(notebook, lock, kit_wheel=desk.work / "wheel" / wheel, needs=needs)
+        pushed = desk.push(Kernel(owner=USERNAME, slug="mathllm-kit-wheels-kaggle-cp312", is_utility=True), notebook)
+        assert pushed.ref == f"{USERNAME}/mathllm-kit-wheels-kaggle-cp312"
+        (sent,) = desk.server.saved
+        assert (sent["enableInternet"], sent["enableGpu"]) == (True, False)
+        assert not sent.get("machineShape")
+        attached = ("competitionDataSources", "datasetDataSources", "kernelDataSources", "modelDataSources")
+        assert not any(sent.get(kind) for kind in attached)
+        assert "fetch_output" in sent["text"]
+
+    def test_outputs_of_notebooks_are_attached(self, desk: Desk) -> None:
+        desk.push(Kernel(owner=USERNAME, kernel_sources=("bob/wheels",), further_datasets=("bob/data",)))
+        (sent,) = desk.server.saved
+        assert sent["kernelDataSources"] == ["bob/wheels"]
+        assert sent["datasetDataSources"] == ["ada/mathllm-kit", "bob/data"]
 
     def test_without_an_image_the_first_runs_is_kept(self, desk: Desk) -> None:
         desk.push()
