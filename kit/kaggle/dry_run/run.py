@@ -23,8 +23,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from kit.config import merged, replaced
 from kit.engines.text.model_folder import read_facts
 from kit.errors import InputError, cannot_write
@@ -34,7 +32,7 @@ from kit.kaggle.dataset.handle import DEFAULT_SLUG
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
-from kit.kaggle.evaluation_double.gateway import check_questions
+from kit.kaggle.evaluation_double.gateway import as_the_gateway_reads, check_questions
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
 from kit.kaggle.offline import OfflineCommand, with_network, without_network
 from kit.kaggle.transfer import sha256_of
@@ -187,7 +185,7 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
     Raises: MissingError, InputError or StorageError for bad input, before anything long has begun.
     """
     problems = read_problems(run.problems)
-    check_questions(run.problems, problems, pl.read_csv(_as_csv(problems).encode()))
+    check_questions(run.problems, problems, as_the_gateway_reads(run.problems, as_csv(problems).encode()))
     settings = dry_run_settings(
         run.changes,
         engine=run.engine,
@@ -336,7 +334,7 @@ def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layou
         (libraries[-1] / "kit.py").write_text(_INTRUDER, encoding="utf-8")
         shutil.copytree(dataset, layout.dataset(inputs))
         test_csv.parent.mkdir(parents=True)
-        test_csv.write_text(_as_csv(problems), encoding="utf-8", newline="")
+        test_csv.write_text(as_csv(problems), encoding="utf-8", newline="")
     except OSError as error:
         raise cannot_write(root, error) from error
     return test_csv
@@ -354,7 +352,7 @@ def _mount_model(dataset: Path, model: Path, into: Path) -> None:
         raise cannot_write(into, error) from error
 
 
-def _as_csv(problems: Sequence[Problem]) -> str:
+def as_csv(problems: Sequence[Problem]) -> str:
     """The competition's test.csv, which holds no answers."""
     file = io.StringIO(newline="")
     rows = csv.writer(file)

@@ -128,16 +128,25 @@ def read_questions(csv: Path) -> pl.DataFrame:
     """The questions of a file as the real gateway reads them, their types guessed. Raises: MissingError, InputError."""
     if not csv.is_file():
         raise MissingError(f"the questions' file {csv} is not there; expected a CSV with id,problem[,answer]")
-    try:
-        questions = pl.read_csv(csv)
-    except pl.exceptions.PolarsError as error:
-        read_problems(csv)  # which names the row, where it is one that is to blame
-        raise InputError(f"{csv} is not a CSV of questions: {error}") from error
+    questions = as_the_gateway_reads(csv, csv)
     if questions.columns not in _COLUMNS:
         raise InputError(f"{csv} has the columns {questions.columns}; expected id,problem[,answer] in this order")
     if questions.is_empty():
         raise InputError(f"{csv} holds no question")
     return questions
+
+
+def as_the_gateway_reads(csv: Path, source: Path | bytes) -> pl.DataFrame:
+    """A table read without options, as the real gateway does. source: the file `csv`, or other bytes for it.
+
+    Raises: InputError where the real gateway would end the run, naming the row if one is to blame.
+    """
+    try:
+        return pl.read_csv(source)
+    except pl.exceptions.PolarsError as error:
+        read_problems(csv)  # which names the row
+        told = str(error).partition("\n")[0]
+        raise InputError(f"{csv}: Kaggle's gateway cannot read it ({told}); write every id with a letter") from error
 
 
 def check_questions(csv: Path, problems: Sequence[Problem], questions: pl.DataFrame) -> None:

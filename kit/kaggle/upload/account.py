@@ -15,6 +15,7 @@ from kit.kaggle.upload.asking import not_accepted
 from kit.kaggle.upload.client import KaggleClient, check_installed, client_in
 from kit.kaggle.upload.credentials import Credentials, client_environment, find_credentials
 from kit.kaggle.upload.faults import ClientError, Fault, KaggleError
+from kit.kaggle.upload.fixes import WAIT
 
 _STALL_S = 600.0
 
@@ -34,11 +35,6 @@ def owner(given: str | None, *, environ: Mapping[str, str]) -> str:
         return _username(client)
 
 
-def username_of(credentials: Credentials, client: KaggleClient) -> str:
-    """The credentials' own username. Raises: KaggleError if Kaggle does not say it."""
-    return credentials.username.lower() if credentials.username is not None else _username(client)
-
-
 @contextmanager
 def client_of(username: str, *, work: Path, environ: Mapping[str, str]) -> Iterator[KaggleClient]:
     """The client of this very user, in the folder `work`.
@@ -48,7 +44,7 @@ def client_of(username: str, *, work: Path, environ: Mapping[str, str]) -> Itera
     credentials = find_credentials(environ)
     check_installed()
     with _client(work, environ, credentials) as client:
-        theirs = username_of(credentials, client)
+        theirs = credentials.username.lower() if credentials.username is not None else _username(client)
         if theirs != username:
             raise InputError(
                 f"--username {username}: the credentials ({credentials.source}) are of {theirs}; "
@@ -71,13 +67,13 @@ def _client(folder: Path, environ: Mapping[str, str], credentials: Credentials) 
 
 
 def _username(client: KaggleClient) -> str:
-    fix = "name yours with --username"
+    told = "Kaggle does not say whose the credentials are"
     try:
         found = client.username().lower()
     except ClientError as problem:
         if problem.fault is Fault.UNAUTHENTICATED:
             raise not_accepted(problem, "then run the same command again") from problem
-        raise KaggleError(f"Kaggle does not say whose the credentials are: {problem}\n{fix}") from problem
+        raise KaggleError(f"{told}: {problem}\n{WAIT}") from problem
     if not found:
-        raise KaggleError(f"Kaggle does not say whose the credentials are\n{fix}")
+        raise KaggleError(f"{told}\nname yours with --username")
     return found

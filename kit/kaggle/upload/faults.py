@@ -27,7 +27,7 @@ class Fault(Enum):
     LIMITED = "too many requests"
     SESSIONS = "too many notebooks run"
     QUOTA = "a quota is used up"
-    STORAGE = "Kaggle's storage refuses a file"
+    STORAGE = "a file is refused"
     PASSING = "Kaggle or the line to it is failing"
     REFUSED = "Kaggle refuses it"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kit.kaggle.facts import COMPETITION_PAGE, NEW_TOKEN, SITE
 from kit.kaggle.upload.faults import Fault
 
-_WAIT = "wait some minutes, then run the same command again"
+WAIT = "wait some minutes, then run the same command again"
 _EVENTS = f"`View Active Events` at {SITE} lists what runs; wait until one has ended, or stop it there"
 
 
@@ -22,13 +22,13 @@ def push_fix(fault: Fault, *, username: str, page: str) -> str:
         case Fault.NAME_IN_USE:
             return "choose another --slug"
         case Fault.LIMITED:
-            return _WAIT
+            return WAIT
         case Fault.SESSIONS:
             return f"{_EVENTS}, then run the same command again"
         case Fault.QUOTA:
             return f"your GPU hours are used up: {SITE}/settings tells when there are new ones"
         case Fault.PASSING:
-            return f"look at {page} whether the version is there; if not, {_WAIT}"
+            return f"look at {page} whether the version is there; if not, {WAIT}"
         case _:
             return "check --slug, --dataset, --model-source, --accelerator and --image"
 
@@ -41,7 +41,7 @@ def submit_fix(fault: Fault, *, page: str) -> str:
         case Fault.FORBIDDEN:
             return f"join the competition and accept its rules ({COMPETITION_PAGE}/rules)"
         case Fault.LIMITED:
-            return _WAIT
+            return WAIT
         case Fault.SESSIONS:
             return f"{_EVENTS}, then run the same command again"
         case Fault.QUOTA:

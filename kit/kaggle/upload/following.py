@@ -74,7 +74,7 @@ class Following:
         """
         run = self.asking.ask(self.ref, partial(self.client.run, self.ref))
         if run is None:
-            fix = f"push it first, with `kit push`; or is it not of {self.kernel.owner}?"
+            fix = "push it first, with `kit push`, or check --slug and --version"
             raise KaggleError(f"{self.ref}: not found on Kaggle, or not yours\n{fix}")
         return Followed(ref=self.ref, run=run, page=self.kernel.page)
 

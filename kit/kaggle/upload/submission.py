@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kit.errors import InputError, MissingError
 from kit.kaggle import facts
-from kit.kaggle.upload.faults import ClientError, KaggleError
+from kit.kaggle.upload.faults import ClientError, Fault, KaggleError
 from kit.kaggle.upload.fixes import submit_fix
 from kit.kaggle.upload.following import PATIENCE, Followed, Following, following
 from kit.kaggle.upload.kernel import Kernel
@@ -86,4 +86,5 @@ def _submitted(run: Following, version: int, message: str) -> str:
         )
     except ClientError as problem:
         fix = submit_fix(problem.fault, page=kernel.page)
-        raise KaggleError(f"version {version} of {kernel.ref} was not submitted: {problem}\n{fix}") from problem
+        what = problem.text if problem.fault is Fault.NAME_IN_USE else problem  # a conflict, and not of names
+        raise KaggleError(f"version {version} of {kernel.ref} was not submitted: {what}\n{fix}") from problem

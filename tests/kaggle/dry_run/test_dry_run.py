@@ -14,6 +14,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from kit.assets import TINY_MODEL
@@ -28,7 +30,8 @@ from kit.kaggle.dry_run.report import (
     notes_on,
     read_submission,
 )
-from kit.kaggle.dry_run.run import DryRunConfig, lay_out
+from kit.kaggle.dry_run.run import DryRunConfig, as_csv, lay_out
+from kit.kaggle.evaluation_double.gateway import as_the_gateway_reads, check_questions
 from kit.kaggle.notebook.outages import EngineNews, outages_in
 from kit.lock import held
 from kit.problem import Problem
@@ -38,6 +41,7 @@ from kit.solver.vote_state import Solution, StopReason
 from tests.engines.lora import save_adapter
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'
+ODD = st.text(st.characters(exclude_categories=["Cs"])) | st.text(st.sampled_from('",\n\r a1\0;#\ufeff\u2028'))
 FEW = ["--set", "solver.stop.num_samples=3", "--set", "solver.sampling.max_new_tokens=32"]
 
 
@@ -146,6 +150,10 @@ def test_everything_but_torch_is_installed_from_the_wheelhouse_in_the_dataset(cs
     [
         ("id,problem\n007,a\n008,b\n", "row 1: Kaggle's gateway reads '007' as '7'"),
         ("id,problem\na,b\nc,d,e\n", "row 2 has 3 fields"),
+        (
+            "id,problem\n" + "".join(f"{number},a\n" for number in range(150)) + "x,b\n",
+            "cannot read it .could not parse `x`",
+        ),
     ],
 )
 def test_a_file_that_kaggle_would_read_otherwise_is_refused_before_anything_is_built(
@@ -156,6 +164,13 @@ def test_a_file_that_kaggle_would_read_otherwise_is_refused_before_anything_is_b
     with pytest.raises(InputError, match=told):
         lay_out(config)
     assert not (tmp_path / "out").exists()
+
+
+@given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=5))
+def test_whatever_a_problem_holds_arrives_as_it_was_written(rows: list[tuple[str, str]]) -> None:
+    problems = [Problem(f"q{id_}{number}", f"What {text}") for number, (id_, text) in enumerate(rows)]
+    csv = Path("any.csv")
+    check_questions(csv, problems, as_the_gateway_reads(csv, as_csv(problems).encode()))
 
 
 @pytest.mark.slow

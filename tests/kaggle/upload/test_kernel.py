@@ -314,6 +314,8 @@ class TestPush:
         assert owner(None, environ=desk.environ) == USERNAME
         desk.environ["KAGGLE_API_TOKEN"] = "KGAT_that_nobody_ever_made"
         refused(KaggleError, "does not accept the credentials", by=lambda: owner(None, environ=desk.environ))
+        desk.server.faults.append(Fault("introspect", 502, times=-1))
+        refused(KaggleError, "does not say whose", "502", "wait some", by=lambda: owner(None, environ=desk.environ))
 
     def test_what_is_pushed_and_has_not_failed_is_not_pushed_again(self, desk: Desk, tmp_path: Path) -> None:
         dataset = tmp_path / "dataset"
