@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.engines.vllm.server.diagnosis import read_capacity
 from kit.errors import EngineError, InputError
 from kit.kaggle.dry_run.report import Report, make_report
 from kit.kaggle.dry_run.run import DryRun, perform
@@ -45,6 +46,13 @@ def outcome_of(run: DryRun, gold: Mapping[str, int]) -> Outcome:
     """
     report = make_report(run.problems, gold, run.solutions(), run.submission, outages=run.outages())
     return Outcome(run=run, report=report, timeline=_drawn(run, gold))
+
+
+def served_by_vllm(run: DryRun) -> str:
+    """What vLLM chose when it last started, in its own numbers; empty where it has told nothing."""
+    log = run.server_log
+    capacity = read_capacity(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else None
+    return "" if capacity is None else f"a context of {capacity.max_model_len:,} tokens, {capacity}"
 
 
 def check_sampled(outcomes: Sequence[Outcome]) -> None:

@@ -290,8 +290,8 @@ def test_a_cache_too_small_is_not_met_with_less_memory() -> None:
 
 REFUSAL = (
     "ValueError: To serve at least one request with the model's max seq len (8192), (0.35 GiB KV cache is needed, "
-    "which is larger than the available KV cache memory (0.06 GiB). Based on the available memory, the estimated maximum "
-    "model length is 1440. Try increasing `gpu_memory_utilization`"
+    "which is larger than the available KV cache memory (0.06 GiB). Based on the available memory, the estimated "
+    "maximum model length is 1440. Try increasing `gpu_memory_utilization`"
 )
 """In the words of vLLM 0.32, v1/core/kv_cache_utils.py."""
 
