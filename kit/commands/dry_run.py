@@ -158,6 +158,7 @@ def _execute(dry_run: DryRun, console: Any) -> None:
 
 
 def _print_outcome(outcome: Outcome, console: Any) -> None:
+    from kit.kaggle.dry_run.outcome import served_by_vllm
     from kit.kaggle.dry_run.report import as_table, notes_on
 
     report = outcome.report
@@ -170,6 +171,8 @@ def _print_outcome(outcome: Outcome, console: Any) -> None:
     for line in notes_on(report):
         console.print(line, soft_wrap=True)
     console.print(f"submission: {outcome.run.submission}\njournal:    {outcome.run.journal}", soft_wrap=True)
+    if served := served_by_vllm(outcome.run):
+        console.print(f"vLLM chose: {served}", soft_wrap=True)
     if outcome.timeline is not None:
         console.print(f"timeline:   {outcome.timeline}", soft_wrap=True)
 

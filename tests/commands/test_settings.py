@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit import cli
+from kit.assets import TINY_MODEL
 from kit.config import flattened
 from kit.recipes.settings import FIRST, Settings
 
@@ -28,6 +29,25 @@ def test_what_matters_first_has_help_and_everything_is_listed_once(capsys: pytes
 def test_what_is_chosen_is_listed_as_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["settings", "--set", "solver.width=2"]) == 0
     assert "solver.width=2 " in capsys.readouterr().out
+
+
+def test_what_a_model_says_of_itself_is_listed_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["settings", "--model", str(TINY_MODEL), "--set", "solver.sampling.top_p=0.9"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.endswith("family the kit's toy")
+    told = {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+    assert told["solver.sampling.temperature=1.0"] == "generation_config.json"
+    assert told["solver.sampling.top_p=0.9"] == "set by you"
+    assert told["solver.sampling.max_new_tokens=128"] == "family the kit's toy"
+    assert told["solver.sampling.presence_penalty=0.0"] == "nobody says otherwise"
+
+
+def test_a_model_of_no_known_family_is_listed_with_what_was_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "newcomer"}')
+    assert cli.main(["settings", "--model", str(tmp_path)]) == 0
+    assert "no family of the kit knows this model (newcomer)" in capsys.readouterr().out
 
 
 def test_a_recipe_is_written_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from kit import cli
 from kit.assets import TINY_MODEL
 from tests.engines.lora import save_adapter
+from tests.engines.openai.chat_server import Served, serving
 
 SUM = "What is $1+1$?"
 
@@ -63,6 +64,18 @@ def test_an_adapter_answers_in_the_models_place(tmp_path: Path, capsys: pytest.C
     assert "recurses over the model as it is, without the adapter" in capsys.readouterr().err
 
 
+def test_a_server_that_somebody_else_runs_is_asked_and_what_it_lacks_is_told(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    says = [{"choices": [{"delta": {"content": r"So \boxed{7}."}, "finish_reason": "stop"}]}]
+    served = Served(says=says, refuses=frozenset({"top_k"}))
+    with serving(served) as url:
+        assert cli.main(["solve", SUM, "--engine", "openai", "--url", url, "--samples", "2"]) == 0
+    assert "answer:  7" in capsys.readouterr().out
+    assert "top_k is left out" in caplog.text
+    assert served.asked[-1]["model"] == "small"
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -70,6 +83,10 @@ def test_an_adapter_answers_in_the_models_place(tmp_path: Path, capsys: pytest.C
         (["--model", "nowhere"], "no model folder at nowhere; expected a folder with config.json and weights"),
         (["--set", "solver.widht=1"], "--set solver.widht=1: there is no setting 'solver.widht'; did you mean"),
         (["--samples", "0"], "solver.stop.num_samples must be >= 1, got 0"),
+        (["--url", "http://127.0.0.1:9"], "--url is for --engine openai, not transformers"),
+        (["--engine", "openai"], "needs the server's address: --url http://HOST:PORT"),
+        (["--engine", "openai", "--url", "http://127.0.0.1:9"], "no server answers there"),
+        (["--engine", "openai", "--url", "http://127.0.0.1:9", "--api-key-env", "NO_KEY"], "there is no such variable"),
         (["--config", "absent.toml"], "absent.toml: no such recipe; `kit settings --write absent.toml`"),
         (["--engine", "vllm", "--set", "engine.vllm.python=absent"], "engine.vllm.python: no interpreter at"),
     ],

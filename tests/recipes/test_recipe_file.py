@@ -119,7 +119,7 @@ def test_a_written_recipe_holds_every_setting_and_sets_only_what_was_chosen(tmp_
         "budget": {},
         "solver": {name: {} for name in ("stop", "voting", "pacing", "selection", "sampling", "early_abort")}
         | {"width": 4},
-        "engine": {"vllm": {"supervisor": {}}},
+        "engine": {"vllm": {"supervisor": {}}, "openai": {}},
         "reasoning": {},
         "sandbox": {},
         "prefetch": {},

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,7 +21,7 @@ from kit.engines.openai.wire import ChatReader, chat_request, raw_request
 from kit.engines.text.chat import split_last_turn
 from kit.engines.vllm.client.attempt import Attempt
 from kit.engines.vllm.client.endpoint import Address
-from kit.engines.vllm.client.faults import BrokenError, BusyError
+from kit.engines.vllm.client.faults import BrokenError, BusyError, RefusedError
 from kit.engines.vllm.client.http import Events, HttpClient
 from kit.errors import EngineError
 from kit.models.calls.splitting import split_in_any_form
@@ -28,6 +30,7 @@ from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 log = logging.getLogger(__name__)
 
 _MAX_TRIES = 4
+_OF_LENGTH = re.compile(r"max_tokens|context length|maximum context|too long", re.IGNORECASE)
 _PAUSE_S = 0.5  # before the second try; it doubles
 
 
@@ -38,6 +41,7 @@ class ChatEngine:
         self._http = http
         self._address = address
         self._abilities = abilities
+        self._too_many_tokens = math.inf  # a length that was refused: beside the prompt the context has no room for it
 
     async def sample(
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
@@ -62,6 +66,10 @@ class ChatEngine:
             try:
                 await self._stream(attempt, reader)
                 return reader
+            except RefusedError as error:
+                if not self._is_length(error, attempt):
+                    raise
+                self._too_many_tokens = min(self._too_many_tokens, attempt.params.max_new_tokens)
             except BrokenError as error:
                 attempt.num_replays += 1
                 if attempt.num_tokens or reader.tool_calls:
@@ -73,9 +81,15 @@ class ChatEngine:
                 await trio.sleep(told_s or _PAUSE_S * 2**attempt.num_replays)
                 reader = dataclasses.replace(reader)
 
+    def _is_length(self, error: RefusedError, attempt: Attempt) -> bool:
+        """Whether a length was refused that the server can choose itself: as much as its context leaves."""
+        return attempt.params.max_new_tokens < self._too_many_tokens and _OF_LENGTH.search(str(error)) is not None
+
     async def _stream(self, attempt: Attempt, reader: ChatReader) -> None:
         write = raw_request if attempt.prompt.text else chat_request
         body = write(attempt.prompt, attempt.params, model=self._address.model, abilities=self._abilities)
+        if attempt.params.max_new_tokens >= self._too_many_tokens:
+            del body["max_tokens"]
         page = "completions" if attempt.prompt.text else "chat/completions"
         async with self._http.stream(f"{self._address.url}/v1/{page}", body) as events:
             try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.engines.vllm.server.diagnosis import read_capacity
 from kit.errors import EngineError, InputError
 from kit.kaggle.dry_run.report import Report, load_in, make_report
 from kit.kaggle.dry_run.run import DryRun, perform
@@ -54,6 +55,13 @@ def outcome_of(run: DryRun, gold: Mapping[str, int]) -> Outcome:
         load=load_in(records, limit_s=run.limit_s),
     )
     return Outcome(run=run, report=report, timeline=_drawn(run, gold))
+
+
+def served_by_vllm(run: DryRun) -> str:
+    """What vLLM chose when it last started, in its own numbers; empty where it has told nothing."""
+    log = run.server_log
+    capacity = read_capacity(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else None
+    return "" if capacity is None else f"a context of {capacity.max_model_len:,} tokens, {capacity}"
 
 
 def check_sampled(outcomes: Sequence[Outcome]) -> None:

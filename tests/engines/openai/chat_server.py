@@ -32,6 +32,7 @@ class Served:
     owned_by: str = "somebody"
     lists_models: bool = True
     is_greedy: bool = False
+    most_tokens: int = 10**9
     refuses: frozenset[str] = frozenset()
     key: str = ""
     tells_logprobs: bool = True
@@ -86,6 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
         text = json.dumps(body["messages"]) if is_chat else str(body["prompt"])
         if len(text) > CONTEXT:
             self._refuse(400, f"the context is {CONTEXT}")
+        elif body.get("max_tokens", 0) > self.served.most_tokens:
+            self._refuse(400, "max_tokens cannot be greater than max_model_len")
         elif body.get("stream"):
             self._stream(body, text, is_chat=is_chat)
         else:
@@ -99,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
-        left = self.served.breaks.pop(0) if self.served.breaks and body["max_tokens"] > 1 else 10**9
+        left = self.served.breaks.pop(0) if self.served.breaks and body.get("max_tokens") != 1 else 10**9
         try:
             for event in self.served.says or self._events(body, text, is_chat=is_chat):
                 if not left:
@@ -113,15 +116,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _events(self, body: dict[str, Any], text: str, *, is_chat: bool) -> Iterator[dict[str, Any]]:
         ids = encode(text[-40:])
-        for number in range(body["max_tokens"]):
+        num_tokens = body.get("max_tokens", self.served.most_tokens)
+        for number in range(num_tokens):
             time.sleep(self.served.token_s)
             token = next_token(ids, seed=body.get("seed", 0), temperature=body.get("temperature", 1.0))
             ids.append(token)
             said = {"delta": {"content": CHARACTERS[token]}} if is_chat else {"text": CHARACTERS[token]}
-            finish = "length" if number == body["max_tokens"] - 1 else None
+            finish = "length" if number == num_tokens - 1 else None
             yield {"choices": [{**said, **(self._logprobs(body) if is_chat else {}), "finish_reason": finish}]}
         if body.get("stream_options"):
-            yield {"choices": [], "usage": {"completion_tokens": body["max_tokens"]}}
+            yield {"choices": [], "usage": {"completion_tokens": num_tokens}}
 
     def _logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
         if not (self.served.tells_logprobs and body.get("logprobs")):

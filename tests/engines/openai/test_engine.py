@@ -146,6 +146,16 @@ def test_a_stream_that_breaks_before_its_first_token_is_asked_for_again_and_late
         sampled(Served(breaks=[0] * 9))
 
 
+def test_a_length_that_the_context_has_no_room_for_is_left_to_the_server() -> None:
+    """vLLM refuses a chat whose max_tokens and prompt together are more than its context."""
+    served = Served(most_tokens=20)
+    sample = sampled(served, max_new_tokens=500)
+    assert (sample.num_tokens, sample.finish) == (20, FinishReason.LENGTH)
+    assert "max_tokens" not in served.asked[-1]
+    with pytest.raises(EngineError, match="the context is"):
+        sampled(Served(), tiny.chat("x" * 5000))
+
+
 def test_an_assistants_turn_is_gone_on_with_where_the_server_can() -> None:
     turn = Prompt((*PROMPT.messages, Message("assistant", "It is")))
     for owner, continues in (("vllm", True), ("somebody", False)):

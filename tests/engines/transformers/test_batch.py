@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kit.engines.transformers.batch import Batch
 from kit.engines.transformers.decoding import Attempt, Decoder
-from kit.engines.transformers.token_sampling import NUM_LIKELIEST, draw, settings_of, warp
+from kit.engines.transformers.token_sampling import NUM_LIKELIEST, draw, presence_penalties, settings_of, warp
 from kit.errors import InputError
 from kit.sampling import FinishReason, SamplingParams
 from tests.engines import tiny
@@ -405,3 +405,32 @@ def test_sliding_windows_are_refused_and_switched_off_ones_are_not() -> None:
     with pytest.raises(InputError, match="layer 1 keeps a DynamicSlidingWindowLayer"):
         Batch(windowed)
     Batch(tiny.build(use_sliding_window=False, sliding_window=8))
+
+
+@settings(max_examples=50)
+@given(
+    logits=st.lists(st.floats(-30, 30), min_size=2, max_size=40),
+    seen=st.lists(st.integers(0, 1)),
+    penalty=st.sampled_from([-1.5, 1.5]),
+    temperature=st.sampled_from([0.0, 1.0]),
+    uniform=st.floats(0, 1, exclude_max=True),
+)
+def test_a_presence_penalty_comes_off_what_was_drawn_before_and_changes_no_statistics(
+    logits: list[float], seen: list[int], penalty: float, temperature: float, uniform: float
+) -> None:
+    """Against drawing from logits that were lowered by hand; the neighbour has none."""
+    rows = [SamplingParams(temperature=temperature, presence_penalty=each) for each in (penalty, 0.0)]
+    logits_BV, chance_B = torch.tensor([logits] * 2).double(), torch.tensor([uniform] * 2).double()
+    row_settings = settings_of(rows, vocab_size=len(logits), device=CPU)
+    penalty_BV = presence_penalties(rows, [seen, seen], vocab_size=len(logits), device=CPU)
+    drawn, plain = draw(logits_BV, row_settings, chance_B, penalty_BV), draw(logits_BV, row_settings, chance_B)
+    lowered = [logit - penalty * (token in seen) for token, logit in enumerate(logits)]
+    by_hand = draw(torch.tensor([lowered] * 2).double(), row_settings, chance_B)
+    assert drawn.token_B.tolist() == [by_hand.token_B[0].item(), plain.token_B[1].item()]
+    assert drawn.entropy_B.tolist() == plain.entropy_B.tolist()
+    unwarped = reference.softmax(logits)
+    assert drawn.logprob_B[0].item() == pytest.approx(math.log(unwarped[drawn.token_B[0].item()]), abs=1e-12)
+
+
+def test_without_a_presence_penalty_nothing_is_counted() -> None:
+    assert presence_penalties([SamplingParams()], [[1]], vocab_size=3, device=CPU) is None

@@ -366,6 +366,19 @@ def test_a_server_that_never_starts_is_given_up_after_so_many_tries(tmp_path: Pa
     assert run(act, tmp_path, "--fails-above", "0", config=config) == 3
 
 
+def test_a_second_start_that_fails_in_the_very_words_of_the_first_is_the_last(tmp_path: Path) -> None:
+    """The same start was made six times, for four minutes, after the ladder had ended."""
+    lowest = ServerSettings(max_model_len="auto", max_num_seqs=1, memory_share=0.5, eager=True)
+
+    async def act(made: Bench) -> list[ServerSettings]:
+        with pytest.raises(EngineError, match=r"2 failed starts"):
+            await greedy(made, 5)
+        return [incident.settings for incident in made.server.incidents]
+
+    config = dataclasses.replace(QUICK, max_failed_starts=6)
+    assert run(act, tmp_path, "--fails-above", "0", config=config, settings=lowest) == [lowest] * 2
+
+
 def test_a_start_that_takes_too_long_is_ended_and_tried_with_other_settings(tmp_path: Path) -> None:
     async def act(made: Bench) -> list[Break]:
         with pytest.raises(EngineError, match="did not make a token in time"):
