@@ -24,7 +24,7 @@ class SolverConfig:
     rules for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of
     it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
     stop, voting, pacing, selection, early_abort: see their classes. aborts_early: whether DeepConf ends weak attempts.
-    width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
+    width: attempts in flight at once; fewer where time is short (PacingConfig). retry_s: a slot's pause after a broken attempt. grace_s: how long
     past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
     has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
     depths, lengths: ladders of recursion depths T, for an engine that recurses, and of max_new_tokens:
@@ -46,7 +46,7 @@ class SolverConfig:
     lengths: tuple[int, ...] = ()
     aborts_early: bool = False
     early_abort: EarlyAbortConfig = field(default_factory=lambda: EarlyAbortConfig(warmup=4))  # the paper draws 512
-    width: int = 6  # fewer streams are each faster: benchmarks/results/policies_2026-11-21.md
+    width: int = 8
     retry_s: float = 2.0
     grace_s: float = 5.0
     seed: int = 0
