@@ -9,7 +9,7 @@ looks at it the first that gives up is found by halving.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from kit.budget import Budget
@@ -248,7 +248,7 @@ class _Attempts:
 def _pattern(votes: list[Vote | None]) -> tuple[Vote | None, ...]:
     """The votes with the rank of each answer in its place: all that a rule or a tie can depend on."""
     order = {answer: place for place, answer in enumerate(sorted({vote.answer for vote in votes if vote is not None}))}
-    return tuple([None if vote is None else Vote(order[vote.answer], vote.weight) for vote in votes])
+    return tuple([None if vote is None else replace(vote, answer=order[vote.answer]) for vote in votes])
 
 
 @lru_cache(maxsize=1 << 17)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -23,7 +23,7 @@ from kit.solver.pacing import Worth
 from kit.voting.learned import LEARNED, Shape
 from kit.voting.parsing import parse_rule
 from kit.voting.rules import RunningHistory
-from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, TieBreak, Vote, is_decided
 from kit.voting.weights import Weighing, weigh
 
 _parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
@@ -99,6 +99,7 @@ class Solution:
     votes: (answer, votes) pairs, best first. seconds: wall time. num_tokens: new tokens of all samples.
     begun_s: when it began, on the competition's clock. allotted_s: the most that it might have taken.
     depth: the deepest recursion T that was drawn; None for an engine that does not recurse.
+    tie_break: what decided between equally many votes; empty where nothing had to.
     posterior: how likely the leader is right by the learned prior. gain, price: what the next attempt promised when the
     vote was last looked at, and what its time was worth elsewhere (`kit.solver.pacing.Worth`); None: never asked.
     """
@@ -114,6 +115,7 @@ class Solution:
     allotted_s: float = 0.0
     guess: str = ""
     depth: int | None = None
+    tie_break: TieBreak = TieBreak.NONE
     posterior: float | None = None
     gain: float | None = None
     price: float | None = None
@@ -144,7 +146,8 @@ class ParsedAnswer:
 def vote_for(answer: int, sample: Sample, voting: VotingConfig) -> Vote:
     """What a sample that gives this answer counts."""
     prior = voting.small_answer_prior
-    return Vote(answer, weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior))
+    weight = weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior)
+    return Vote(answer, weight, sample.num_calls)
 
 
 def verdict_on(history: RunningHistory, rule: StopConfig) -> StopReason | None:
@@ -217,7 +220,7 @@ class VoteState:
         self._drawn.add(number)
         vote = self.history[-1]
         if vote is not None and weight is not None:
-            self.history[-1] = Vote(vote.answer, min(max(weight, MIN_WEIGHT), MAX_WEIGHT))
+            self.history[-1] = replace(vote, weight=min(max(weight, MIN_WEIGHT), MAX_WEIGHT))
 
     def take_number(self, rule: StopConfig) -> int | None:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""
@@ -293,6 +296,7 @@ class VoteState:
             seconds=seconds,
             guess=guess,
             depth=self.depth,
+            tie_break=standing.tie_break if selected is None else TieBreak.NONE,
             posterior=LEARNED.right_probability(self.shape) if standing.leader else None,
             gain=self.worth.gain if self.worth else None,
             price=self.worth.price if self.worth else None,
