@@ -38,7 +38,8 @@ class BudgetConfig:
 
     limit_s: the competition's wall time, from process start (AIMO3's rules: GPU notebooks 5 h).
     reserve_s: kept back at the end, for answering what is left and for the gateway's own work.
-    floor_s: what every problem not yet seen is sure to get, while time lasts.
+    floor_s: what every problem not yet seen is sure to get, while time lasts; more where an attempt takes longer
+    (`Budget.allot_s`).
     stretch: a hard problem may take this many times the even share of what is left.
     num_problems: how many will come (AIMO3's rules: 50); None if unknown, as for a gateway that does not tell.
     horizon: with num_problems unknown, plan as if this many more were always to come.
@@ -96,24 +97,30 @@ class Budget:
         """The even share of the remaining seconds, `num_done` problems having been answered."""
         return self.remaining_s / self._num_left(num_done)
 
-    def allot_s(self, num_done: int) -> float:
-        """Seconds the next problem may take, `num_done` problems having been answered; 0 after the cutoff."""
+    def allot_s(self, num_done: int, *, pace_s: float = 0.0) -> float:
+        """Seconds the next problem may take, `num_done` problems having been answered; 0 after the cutoff.
+
+        pace_s: what an attempt takes, as far as it is known: the plan `stretch` then leaves that much to every problem
+        to come, as long as an even share holds it. Where it does not, evenness would leave all of them without an
+        answer, and `floor_s` alone is kept.
+        """
         match self.config.plan:
             case "stretch":
-                allotted = self._stretched_s(num_done)
+                allotted = self._stretched_s(num_done, pace_s)
             case "bank":
                 allotted = self._banked_s(num_done)
             case "linspace":
                 allotted = self._spaced_s(num_done)
         return min(self.remaining_s, max(0.0, allotted))
 
-    def _stretched_s(self, num_done: int) -> float:
+    def _stretched_s(self, num_done: int, pace_s: float) -> float:
         """At most `stretch` even shares, and never what the others' floors need.
 
         Where the floors cannot all be met any more, the even share. Answering early leaves its time to the rest.
         """
         share = self.share_s(num_done)
-        without_floors = self.remaining_s - (self._num_left(num_done) - 1) * self.config.floor_s
+        floor_s = max(self.config.floor_s, pace_s if pace_s <= share else 0.0)
+        without_floors = self.remaining_s - (self._num_left(num_done) - 1) * floor_s
         return max(share, min(self.config.stretch * share, without_floors))
 
     def _banked_s(self, num_done: int) -> float:

@@ -223,3 +223,19 @@ def test_the_clock_goes_on_with_real_time() -> None:
     time.sleep(0.02)
     assert clock() - first >= 0.02
     assert first > 0
+
+
+# ------------------------------------------------------------------------------------------ a floor by the pace
+
+
+def test_a_problem_leaves_the_others_time_for_an_attempt_at_the_pace_seen() -> None:
+    budget = Budget(BudgetConfig(limit_s=810, reserve_s=10, floor_s=2, stretch=3, num_problems=8), lambda: 0.0)
+    assert budget.allot_s(0) == 300.0
+    assert budget.allot_s(0, pace_s=80.0) == pytest.approx(800 - 7 * 80)
+    assert budget.allot_s(0, pace_s=100.0) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("pace_s", [100.1, 1e9, float("inf")])
+def test_a_pace_that_an_even_share_does_not_hold_is_no_floor(pace_s: float) -> None:
+    budget = Budget(BudgetConfig(limit_s=810, reserve_s=10, floor_s=2, stretch=3, num_problems=8), lambda: 0.0)
+    assert budget.allot_s(0, pace_s=pace_s) == 300.0

@@ -15,13 +15,15 @@ from matplotlib.patches import Patch
 
 from kit.plots import style
 from kit.plots.style import Sheet, clock_text
-from kit.plots.timeline import Attempt, Outcome, ProblemSpan, Timeline, ranked_answers
+from kit.plots.timeline import Attempt, Outcome, ProblemSpan, Timeline, Verdict, ranked_answers
+from kit.solver.vote_state import StopReason
 
-WIDTH_IN = 13.5
+WIDTH_IN = 13.9
 MARGIN_IN = 0.45
 CHART_LEFT_IN = 1.6
 _CHART_IN = 5.9
 REASON_IN = 2.5  # of width for why sampling stopped: the longest reason of an answer that is a guess
+_REASON_AT_IN = 1.85  # right of the votes and the belief
 _COLUMNS_LEFT_IN = CHART_LEFT_IN + _CHART_IN + 0.1
 LEGEND_IN = 0.36  # its top above the panel's
 HEADING_IN = 0.78
@@ -185,11 +187,13 @@ def _columns(timeline: Timeline) -> list[_Column]:
         left_in += 0.55
     columns += [
         ("votes", "left", left_in + 0.75, style.INK, _votes_text),
-        ("stopped because", "left", left_in + 1.5, style.INK, reason_text),
-        ("took", "right", left_in + 1.5 + REASON_IN + 0.5, style.INK, _took_text),
+        ("stopped because", "left", left_in + _REASON_AT_IN, style.INK, reason_text),
+        ("took", "right", left_in + _REASON_AT_IN + REASON_IN + 0.5, style.INK, _took_text),
     ]
+    if any(span.verdict and span.verdict.posterior is not None for span in timeline.spans):
+        columns.append(("belief", "right", left_in + 1.75, style.MUTED, _belief_text))
     if _depths(timeline.spans):
-        columns.append(("T", "right", left_in + 1.5 + REASON_IN + 0.8, style.INK, _depth_text))
+        columns.append(("T", "right", left_in + _REASON_AT_IN + REASON_IN + 0.8, style.INK, _depth_text))
     return columns
 
 
@@ -203,7 +207,8 @@ def _mark_colour(span: ProblemSpan) -> str:
 
 def _votes_text(span: ProblemSpan) -> str:
     counts = [str(count) for _, count in span.verdict.votes] if span.verdict else []
-    return ":".join(counts[:4]) + ("…" if len(counts) > 4 else "")
+    tied = " tie" if span.verdict and span.verdict.tie_break else ""
+    return ":".join(counts[:4]) + ("…" if len(counts) > 4 else "") + tied
 
 
 def reason_text(span: ProblemSpan) -> str:
@@ -211,7 +216,19 @@ def reason_text(span: ProblemSpan) -> str:
     if span.verdict is None:
         return "unfinished"
     guessed = ", guessed" if span.verdict.is_guess else ""
-    return style.shortened(span.verdict.reason + guessed, 38)
+    return style.shortened(_priced(span.verdict) + guessed, 38)
+
+
+def _priced(verdict: Verdict) -> str:
+    """The reason, with what the next attempt promised and what its time was worth elsewhere, where that decided."""
+    if verdict.reason != StopReason.NOT_WORTH or verdict.gain is None or verdict.price is None:
+        return verdict.reason
+    return f"worth more elsewhere: +{verdict.gain:.2f} < {verdict.price:.2f}"
+
+
+def _belief_text(span: ProblemSpan) -> str:
+    belief = span.verdict.posterior if span.verdict else None
+    return "" if belief is None else f"{100 * belief:.0f} %"
 
 
 def _took_text(span: ProblemSpan) -> str:

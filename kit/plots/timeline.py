@@ -43,12 +43,20 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was answered and why sampling stopped. votes: (answer, votes), best first. is_guess: nobody voted."""
+    """What was answered and why sampling stopped. votes: (answer, votes), best first. is_guess: nobody voted.
+
+    posterior: how likely the leader was thought right. gain, price: what the next attempt promised, and what its time
+    was worth elsewhere, when the vote was last looked at. tie_break: what decided between equally many votes.
+    """
 
     answer: int
     reason: str
     votes: tuple[tuple[int, int], ...] = ()
     is_guess: bool = False
+    posterior: float | None = None
+    gain: float | None = None
+    price: float | None = None
+    tie_break: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +145,7 @@ def read_timeline(records: Iterable[Record], *, gold: Mapping[str, int] | None =
         draft = drafts.setdefault(place, _Draft(key, carried=tuple(votes[key])))
         draft.spans += [span] if span else []
         if kind == "solution":
-            draft.verdict, draft.allotted_s = _verdict(record), _seconds(record, "allotted_s")
+            draft.verdict, draft.allotted_s = _verdict(record), _number(record, "allotted_s")
         elif span:
             attempt = _attempt(record, *span)
             draft.attempts.append(attempt)
@@ -192,7 +200,7 @@ class _JoinedClock:
 
     def place(self, record: Record) -> tuple[float, float] | None:
         """When what the record tells began and ended; None if it does not say."""
-        begun_s, ended_s = _seconds(record, "begun_s"), _seconds(record, "ended_s")
+        begun_s, ended_s = _number(record, "begun_s"), _number(record, "ended_s")
         if begun_s is None or ended_s is None or ended_s < begun_s:
             return None
         # Records are written as things end, and problems come one after another; stragglers of a problem
@@ -246,7 +254,7 @@ def _lanes(attempts: Iterable[Attempt]) -> tuple[tuple[Attempt, ...], ...]:
 
 
 def _attempt(record: Record, begun_s: float, ended_s: float) -> Attempt:
-    answer, weight = _count(record.get("answer")), _seconds(record, "weight")
+    answer, weight = _count(record.get("answer")), _number(record, "weight")
     outcome = Outcome.NO_ANSWER if answer is None else Outcome.ANSWERED
     if record["kind"] == "cancelled":
         outcome = Outcome.CANCELLED
@@ -270,7 +278,16 @@ def _verdict(record: Record) -> Verdict | None:
     pairs = [pair for pair in votes if isinstance(pair, list | tuple)] if isinstance(votes, list | tuple) else []
     counted = tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2 and None not in map(_count, pair))
     reason, is_guess = str(record.get("reason", "")), bool(record.get("guess"))
-    return Verdict(answer=answer, reason=reason, votes=counted, is_guess=is_guess)
+    return Verdict(
+        answer=answer,
+        reason=reason,
+        votes=counted,
+        is_guess=is_guess,
+        posterior=_number(record, "posterior"),
+        gain=_number(record, "gain"),
+        price=_number(record, "price"),
+        tie_break=str(record.get("tie_break") or ""),
+    )
 
 
 def _limits(record: Record) -> Limits | None:
@@ -278,13 +295,13 @@ def _limits(record: Record) -> Limits | None:
     budget = settings.get("budget") if isinstance(settings, dict) else None
     if not isinstance(budget, dict):
         return None
-    limit_s, reserve_s = _seconds(budget, "limit_s"), _seconds(budget, "reserve_s")
+    limit_s, reserve_s = _number(budget, "limit_s"), _number(budget, "reserve_s")
     if limit_s is None or reserve_s is None or limit_s <= reserve_s:
         return None
     return Limits(limit_s=limit_s, reserve_s=reserve_s, num_problems=_count(budget.get("num_problems")))
 
 
-def _seconds(record: Mapping[str, Any], name: str) -> float | None:
+def _number(record: Mapping[str, Any], name: str) -> float | None:
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

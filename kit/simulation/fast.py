@@ -9,7 +9,7 @@ looks at it the first that gives up is found by halving.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from kit.budget import Budget
@@ -85,11 +85,16 @@ class _Competition:
 
     def solve(self, place: int) -> PlayedProblem:
         begun_s = self.now_s
-        allotted_s = self.budget.allot_s(self.num_done)
+        allotted_s = self.budget.allot_s(self.num_done, pace_s=self.pacer.pace_s(self.share_s()))
         attempts = _Attempts(self, place, deadline_s=begun_s + allotted_s)
         if allotted_s > 0:
             attempts.run()
-            self.pacer.note(num_ended=len(attempts.votes), running_s=attempts.running_s(self.now_s))
+            self.pacer.note(
+                num_ended=len(attempts.votes),
+                running_s=attempts.running_s(self.now_s),
+                num_whole=attempts.num_whole,
+                whole_s=attempts.whole_s,
+            )
         self.num_done += 1
         leader = tally(vote for vote in attempts.votes if vote is not None).leader
         return PlayedProblem(
@@ -127,7 +132,9 @@ class _Attempts:
         self._shape = Shape(())
         self._jobs: list[_Job] = []  # in flight, in the order in which they began
         self._work = 0.0
-        self._ended_s = 0.0  # run by attempts that are over
+        self.num_whole = 0
+        self.whole_s = 0.0  # run by attempts that no limit ended
+        self._over_s = 0.0  # run by attempts that are over
 
     def run(self) -> None:
         """Until there is a verdict, nothing is left to draw, or the time is up."""
@@ -137,12 +144,12 @@ class _Attempts:
             self._draw()
         while self._jobs and self.verdict is None:
             self._step()
-        self._ended_s = self.running_s(competition.now_s)
+        self._over_s = self.running_s(competition.now_s)
         self._jobs.clear()
 
     def running_s(self, now_s: float) -> float:
         """Seconds that all attempts together have run by then, if none ends before."""
-        return self._ended_s + sum([now_s - job.begun_s for job in self._jobs])
+        return self._over_s + sum([now_s - job.begun_s for job in self._jobs])
 
     def _step(self) -> None:
         """On to the next end of an attempt or the deadline, unless a look at the vote comes first and gives up."""
@@ -184,8 +191,11 @@ class _Attempts:
 
     def _end(self, job: _Job, *, share: float) -> None:
         self._jobs.remove(job)
-        self._ended_s += self._competition.now_s - job.begun_s
+        self._over_s += self._competition.now_s - job.begun_s
         is_whole, attempt = share >= 1 - _ROUNDING, job.attempt
+        if is_whole:
+            self.num_whole += 1
+            self.whole_s += self._competition.now_s - job.begun_s
         self.num_tokens += attempt.num_tokens if is_whole else int(attempt.num_tokens * share)
         self.votes.append(self._vote(attempt) if is_whole else None)
         verdict, self._shape = _judged(self._config.stop, _pattern(self.votes))
@@ -238,7 +248,7 @@ class _Attempts:
 def _pattern(votes: list[Vote | None]) -> tuple[Vote | None, ...]:
     """The votes with the rank of each answer in its place: all that a rule or a tie can depend on."""
     order = {answer: place for place, answer in enumerate(sorted({vote.answer for vote in votes if vote is not None}))}
-    return tuple([None if vote is None else Vote(order[vote.answer], vote.weight) for vote in votes])
+    return tuple([None if vote is None else replace(vote, answer=order[vote.answer]) for vote in votes])
 
 
 @lru_cache(maxsize=1 << 17)

@@ -40,7 +40,8 @@ class AttemptLoop:
 
     deadline: on the event loop's clock. clock: the competition's, for the journal. share_s: the even share of the
     competition's remaining time, now. write: appends to the journal and never raises.
-    num_ended: attempts that ended and were not broken.
+    num_ended: attempts that ended and were not broken. num_whole, whole_s: those that no limit ended, and the seconds
+    that these ran.
     """
 
     engine: Engine
@@ -54,7 +55,9 @@ class AttemptLoop:
     write: Callable[[Record], None]
     reader: TextReader = field(default_factory=TextReader)
     num_ended: int = 0
-    _ended_s: float = 0.0  # run by attempts that are over
+    num_whole: int = 0
+    whole_s: float = 0.0
+    _over_s: float = 0.0  # run by attempts that are over, however they ended
     _begun: dict[int, float] = field(default_factory=dict)  # of each attempt in flight, on the loop's clock
     _early_abort: EarlyAbort = field(init=False)
     _turns: Iterator[int] = field(init=False)  # with in_order: the attempts that are still to be counted
@@ -87,7 +90,7 @@ class AttemptLoop:
     def running_s(self) -> float:
         """Seconds that all attempts together have run so far."""
         now = trio.current_time()
-        return self._ended_s + sum(now - begun for begun in self._begun.values())
+        return self._over_s + sum(now - begun for begun in self._begun.values())
 
     def _num_slots(self) -> int:
         config = self.config
@@ -140,7 +143,10 @@ class AttemptLoop:
             running_s=self.running_s(),
             share_s=self.share_s(),
         )
-        return self.pacer.is_worth_more(progress)
+        if self.config.pacing.kind == "off":
+            return True
+        self.vote_state.worth = self.pacer.worth(progress)
+        return self.vote_state.worth.is_enough
 
     async def _attempt(self, number: int) -> Sample:
         """One attempt, journalled and counted; or journalled as cut."""
@@ -150,7 +156,8 @@ class AttemptLoop:
         try:
             sample = await self._sample(number)
         finally:
-            self._ended_s += trio.current_time() - self._begun.pop(number)
+            ran_s = trio.current_time() - self._begun.pop(number)
+            self._over_s += ran_s
             if sample is None:  # cancelled, alone or within a group of exceptions
                 self.write(cancelled_record(self.vote_state.problem, number, begun_s=begun_s, ended_s=self.clock()))
         parsed, ended_s = ParsedAnswer(), self.clock()
@@ -160,6 +167,9 @@ class AttemptLoop:
             self.write(
                 sample_record(self.vote_state.problem, number, sample, parsed.vote, begun_s=begun_s, ended_s=ended_s)
             )
+        if sample.finish in (FinishReason.STOP, FinishReason.LENGTH):
+            self.num_whole += 1
+            self.whole_s += ran_s
         self._count(number, sample, parsed)
         return sample
 

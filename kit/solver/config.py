@@ -59,9 +59,9 @@ class SolverConfig:
     write blocks of it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss). `auto` is the model's own
     (kit.models), and `boxed` where that is not known.
     stop, voting, pacing, selection, early_abort: see their classes. aborts_early: whether DeepConf ends weak attempts.
-    width: attempts in flight at once. retry_s: a slot's pause after a broken attempt. grace_s: how long
-    past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
-    has the same seed in every run with the same one. sampling: see SamplingChoice.
+    width: attempts in flight at once; fewer where time is short (PacingConfig). retry_s: a slot's pause after a broken
+    attempt. grace_s: how long past its time an engine may take to hand back what it has. seed: the run's; attempt i of
+    a problem has the same seed in every run with the same one. sampling: see SamplingChoice.
     depths, lengths: ladders of recursion depths T, for an engine that recurses, and of max_new_tokens:
     num_samples are split evenly over the rungs of each in order, so that a vote which stays contested buys
     more samples first, then deeper or longer ones; empty leaves `sampling` as it is.
@@ -81,7 +81,7 @@ class SolverConfig:
     lengths: tuple[int, ...] = ()
     aborts_early: bool = False
     early_abort: EarlyAbortConfig = field(default_factory=lambda: EarlyAbortConfig(warmup=4))  # the paper draws 512
-    width: int = 6  # fewer streams are each faster: benchmarks/results/policies_2026-11-21.md
+    width: int = 8
     retry_s: float = 2.0
     grace_s: float = 5.0
     seed: int = 0

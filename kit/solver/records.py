@@ -13,7 +13,7 @@ from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample, checked_sample
 from kit.solver.journal import Record
 from kit.solver.vote_state import Solution, StopReason
-from kit.voting.tally import Vote
+from kit.voting.tally import TieBreak, Vote
 
 _NOT_KEPT = ("token_stats", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
 
@@ -64,7 +64,8 @@ def solution_of(record: Record) -> Solution:
     """
     values = _fields(Solution, record)
     votes = tuple((int(answer), int(count)) for answer, count in values["votes"])
-    solution = Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes})
+    tie_break = TieBreak(values.get("tie_break", ""))
+    solution = Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes, "tie_break": tie_break})
     if type(solution.answer) is not int or not 0 <= solution.answer <= ANSWER_MAX:
         raise ValueError(f"the answer {solution.answer!r} is not an integer 0–{ANSWER_MAX}")
     return solution

@@ -81,7 +81,8 @@ class Solver:
 
     async def _solve(self, problem: Problem) -> Solution:
         begun_s = self.budget.clock()
-        allotted_s = self.budget.allot_s(self.num_done)
+        pace_s = self._pacer.pace_s(self.budget.share_s(self.num_done))
+        allotted_s = self.budget.allot_s(self.num_done, pace_s=pace_s)
         deadline = trio.current_time() + allotted_s
         vote_state, reader = VoteState(problem, self.config.voting), TextReader()
         self._vote_state = vote_state
@@ -118,7 +119,12 @@ class Solver:
         )
         with trio.CancelScope(deadline=deadline + self.config.grace_s):
             await attempt_loop.run()
-        self._pacer.note(num_ended=attempt_loop.num_ended, running_s=attempt_loop.running_s())
+        self._pacer.note(
+            num_ended=attempt_loop.num_ended,
+            running_s=attempt_loop.running_s(),
+            num_whole=attempt_loop.num_whole,
+            whole_s=attempt_loop.whole_s,
+        )
         return vote_state.verdict(self.config.stop) or StopReason.OUT_OF_TIME
 
     def _prompt(self, vote_state: VoteState) -> Prompt:

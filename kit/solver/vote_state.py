@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -19,10 +19,11 @@ from kit.errors import InputError, SettingError, check_fields
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample
 from kit.solver.genselect import Candidate, summary_of
-from kit.voting.learned import Shape
+from kit.solver.pacing import Worth
+from kit.voting.learned import LEARNED, Shape
 from kit.voting.parsing import parse_rule
 from kit.voting.rules import RunningHistory
-from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, Vote, is_decided
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, TieBreak, Vote, is_decided
 from kit.voting.weights import Weighing, weigh
 
 _parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
@@ -55,8 +56,8 @@ class StopConfig:
     Raises: InputError for a value outside its range, or a rule that does not read.
     """
 
-    num_samples: int = 12
-    rule: str = "learned(0.003)"
+    num_samples: int = 8
+    rule: str = "votes(4)"
     max_failures: int = 32
 
     def __post_init__(self) -> None:
@@ -77,12 +78,13 @@ class StopConfig:
 class VotingConfig:
     """What a vote weighs, always within kit.voting.tally's bounds.
 
-    weighing: by what, see kit.voting.weights. small_answer_prior: factor for an answer up to 20 or divisible by 100;
-    1 is off.
+    weighing: by what, see kit.voting.weights; on a real model none gained beyond its interval over `count`
+    (benchmarks/results/evaluation_2026-11-26.md). small_answer_prior: factor for an answer up to 20 or divisible by
+    100; 1 is off.
     Raises: InputError for a value outside its range.
     """
 
-    weighing: Weighing = "entropy"
+    weighing: Weighing = "count"
     small_answer_prior: float = 1.0
 
     def __post_init__(self) -> None:
@@ -97,6 +99,9 @@ class Solution:
     votes: (answer, votes) pairs, best first. seconds: wall time. num_tokens: new tokens of all samples.
     begun_s: when it began, on the competition's clock. allotted_s: the most that it might have taken.
     depth: the deepest recursion T that was drawn; None for an engine that does not recurse.
+    tie_break: what decided between equally many votes; empty where nothing had to.
+    posterior: how likely the leader is right by the learned prior. gain, price: what the next attempt promised when the
+    vote was last looked at, and what its time was worth elsewhere (`kit.solver.pacing.Worth`); None: never asked.
     """
 
     problem_id: str
@@ -110,6 +115,10 @@ class Solution:
     allotted_s: float = 0.0
     guess: str = ""
     depth: int | None = None
+    tie_break: TieBreak = TieBreak.NONE
+    posterior: float | None = None
+    gain: float | None = None
+    price: float | None = None
 
 
 def blind_guess(problem_id: str, reason: StopReason, *, why: str, seconds: float) -> Solution:
@@ -137,7 +146,8 @@ class ParsedAnswer:
 def vote_for(answer: int, sample: Sample, voting: VotingConfig) -> Vote:
     """What a sample that gives this answer counts."""
     prior = voting.small_answer_prior
-    return Vote(answer, weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior))
+    weight = weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior)
+    return Vote(answer, weight, sample.num_calls)
 
 
 def verdict_on(history: RunningHistory, rule: StopConfig) -> StopReason | None:
@@ -162,6 +172,7 @@ class VoteState:
     num_failed: int = 0
     num_tokens: int = 0
     depth: int | None = None
+    worth: Worth | None = None  # as the pacer last saw it
     modulus: int | None = field(init=False)  # that the problem states
     _wrapped: Counter[int] = field(default_factory=Counter)  # out-of-range answers, reduced mod 10^5
     _verdict: StopReason | None = None
@@ -211,7 +222,7 @@ class VoteState:
         self._drawn.add(number)
         vote = self.history[-1]
         if vote is not None and weight is not None:
-            self.history[-1] = Vote(vote.answer, weight)
+            self.history[-1] = replace(vote, weight=weight)
 
     def take_number(self, rule: StopConfig) -> int | None:
         """The lowest attempt number not taken yet, or None while enough are in flight or ended."""
@@ -287,6 +298,10 @@ class VoteState:
             seconds=seconds,
             guess=guess,
             depth=self.depth,
+            tie_break=standing.tie_break if selected is None else TieBreak.NONE,
+            posterior=LEARNED.right_probability(self.shape) if standing.leader else None,
+            gain=self.worth.gain if self.worth else None,
+            price=self.worth.price if self.worth else None,
         )
 
     def _summary(self, answer: int, max_chars: int) -> str:

@@ -386,6 +386,14 @@ def test_why_sampling_stopped_fits_its_column_whole(reason: StopReason, guess: s
     assert width_pt <= REASON_IN * 72
 
 
+def test_a_problem_that_was_ended_for_its_price_tells_gain_and_price() -> None:
+    record = solution("a", 1.0, 9.0, reason=StopReason.NOT_WORTH.value)
+    (span,) = read_timeline([HEAD, {**record, "posterior": 0.62, "gain": 0.012, "price": 0.0456}]).spans
+    assert reason_text(span) == "worth more elsewhere: +0.01 < 0.05"
+    assert span.verdict is not None
+    assert span.verdict.posterior == 0.62
+
+
 def test_a_competition_of_seconds_is_told_in_tenths() -> None:
     axes = Figure().add_axes((0, 0, 1, 1))
     clock_axis(axes, end_s=1.7, label="time")

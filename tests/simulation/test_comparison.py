@@ -23,6 +23,7 @@ from kit.simulation.comparison import (
 )
 from kit.simulation.policy import BASELINE, KIT, POLICIES, Policy
 from kit.simulation.recording import RecordedAttempt, Recording
+from kit.simulation.speeds import linear
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
 from kit.solver.vote_state import StopConfig, VotingConfig
@@ -77,12 +78,12 @@ def test_a_policy_that_is_better_by_construction_has_a_gain_above_zero() -> None
 
 
 def test_time_is_told_beside_the_baselines() -> None:
-    """Alone an attempt of 100 s takes 100 / 2.4 s; eight at once take the 100."""
+    """Alone an attempt of 100 s takes 100 / 1.79 s; eight at once take the 100."""
     one, eight = compare([ONE, EIGHT], [setting()], num_replicates=5)["toy"]
-    assert one.seconds.mean == pytest.approx(100 / 2.4)
+    assert one.seconds.mean == pytest.approx(100 / 1.79)
     assert (one.pace.mean, one.pace.low, one.pace.high) == (1.0, 1.0, 1.0)
     assert eight.seconds.mean == pytest.approx(100.0)
-    assert eight.pace.mean == pytest.approx(2.4)
+    assert eight.pace.mean == pytest.approx(1.79)
     assert one.num_tokens == 50
 
 
@@ -139,8 +140,8 @@ def test_under_a_limit_a_problem_gets_its_share_and_no_more() -> None:
 def test_the_natural_share_is_what_the_policy_takes_without_a_limit() -> None:
     recordings = problem("a", 8, work_s=60.0), problem("b", 8, work_s=180.0)
     assert natural_share_s(EIGHT, setting(recordings=recordings)) == pytest.approx(120.0)
-    assert natural_share_s(EIGHT, setting(recordings=recordings, stream_cost=0.0)) == pytest.approx(120.0)
-    assert natural_share_s(ONE, setting(recordings=recordings, stream_cost=1.0)) == pytest.approx(120.0 / 8)
+    assert natural_share_s(EIGHT, setting(recordings=recordings, speeds=linear(0.0))) == pytest.approx(120.0)
+    assert natural_share_s(ONE, setting(recordings=recordings, speeds=linear(1.0))) == pytest.approx(120.0 / 8)
 
 
 def nearest_rank(values: list[float], probability: float) -> float:

@@ -25,6 +25,7 @@ from kit.simulation.recording import (
     made_up_run,
     read_recordings,
 )
+from kit.simulation.speeds import linear
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, read_records
 from kit.solver.pacing import PacingConfig
@@ -139,7 +140,7 @@ def journal(tmp_path: Path) -> Path:
     config = SolverConfig(stop=StopConfig(num_samples=4, rule="uncatchable"), pacing=PacingConfig(kind="off"))
 
     async def scenario() -> None:
-        engine = ReplayEngine(lambda place: iter(RECORDINGS[place].attempts), trio.current_time, stream_cost=0.0)
+        engine = ReplayEngine(lambda place: iter(RECORDINGS[place].attempts), trio.current_time, speeds=linear(0.0))
         with Journal.open(path, run={"a": "test"}) as writing:
             async with engine.running():
                 solver = Solver(engine, Budget(BudgetConfig(), trio.current_time), writing, config)

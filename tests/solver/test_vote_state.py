@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections import Counter
 from types import FrameType
@@ -69,9 +70,11 @@ def test_only_a_cut_or_broken_attempt_has_no_say(finish: FinishReason) -> None:
 
 def test_a_vote_weighs_what_the_config_says() -> None:
     sure = boxed(2, entropy=0.0)
-    assert VoteState(PROBLEM).read(sure) == ParsedAnswer(Vote(2, 1.25))
-    assert VoteState(PROBLEM, VotingConfig(weighing="count")).read(sure) == ParsedAnswer(Vote(2, 1.0))
-    assert VoteState(PROBLEM, VotingConfig(small_answer_prior=0.8)).read(sure) == ParsedAnswer(Vote(2, 1.0))
+    assert VoteState(PROBLEM).read(sure) == ParsedAnswer(Vote(2, 1.0))
+    by_entropy = VotingConfig(weighing="entropy")
+    assert VoteState(PROBLEM, by_entropy).read(sure) == ParsedAnswer(Vote(2, 1.25))
+    modest = dataclasses.replace(by_entropy, small_answer_prior=0.8)
+    assert VoteState(PROBLEM, modest).read(sure) == ParsedAnswer(Vote(2, 1.0))
 
 
 def test_reading_counts_nothing() -> None:

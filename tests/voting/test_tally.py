@@ -11,6 +11,7 @@ from kit.voting.tally import (
     MAX_WEIGHT,
     MIN_WEIGHT,
     RunningTally,
+    TieBreak,
     Vote,
     confidence_weight,
     is_confident,
@@ -130,3 +131,28 @@ def test_is_not_confident_in_a_leader_by_weight_who_has_fewer_votes() -> None:
     votes = [Vote(1, MAX_WEIGHT)] * 3 + [Vote(2, MIN_WEIGHT)] * 4
     assert tally(votes).standings[0].answer == 1
     assert not is_confident(tally(votes), 0.5)
+
+
+# ------------------------------------------------------------------------------------------------- ties
+
+
+def test_between_equal_weights_more_code_wins_and_then_the_larger_answer() -> None:
+    assert [each.answer for each in tally([Vote(9), Vote(4, num_calls=2)]).standings] == [4, 9]
+    assert [each.answer for each in tally([Vote(9, num_calls=2), Vote(4, num_calls=2)]).standings] == [9, 4]
+    assert [each.answer for each in tally([Vote(9), Vote(9), Vote(4, num_calls=99)]).standings] == [9, 4]
+
+
+@pytest.mark.parametrize(
+    ("votes", "tie_break"),
+    [
+        ([], TieBreak.NONE),
+        ([Vote(9)], TieBreak.NONE),
+        ([Vote(9), Vote(9), Vote(4)], TieBreak.NONE),
+        ([Vote(9, 1.1), Vote(4)], TieBreak.WEIGHT),
+        ([Vote(9), Vote(4, num_calls=1)], TieBreak.CALLS),
+        ([Vote(9, num_calls=1), Vote(4, num_calls=1)], TieBreak.LARGER),
+    ],
+)
+def test_a_tie_tells_what_decided_it(votes: list[Vote], tie_break: TieBreak) -> None:
+    for order in (votes, votes[::-1]):
+        assert tally(order).tie_break is tie_break

@@ -19,6 +19,7 @@ from kit.solver.journal import Record
 from kit.solver.records import solution_of
 from kit.solver.vote_state import Solution
 from kit.voting.learned import LEARNED, Shape
+from kit.voting.tally import TieBreak
 
 _SHOWN_VOTES = 3
 _LONG_LOAD = 0.2  # of the limit; in the five hours of the competition no load is
@@ -100,10 +101,9 @@ class Report:
         return tuple(line.solution.guess for line in self.lines if line.solution and line.solution.guess)
 
     @property
-    def num_tied(self) -> int:
-        """Problems whose leader has no more votes than the next answer."""
-        tops = (line.solution.votes[:2] for line in self.lines if line.solution)
-        return sum(len(top) == 2 and top[0][1] <= top[1][1] for top in tops)
+    def tie_breaks(self) -> tuple[TieBreak, ...]:
+        """What decided where two answers had equally many votes, one entry a problem."""
+        return tuple(line.solution.tie_break for line in self.lines if line.solution and line.solution.tie_break)
 
     @property
     def expected_right(self) -> float:
@@ -213,7 +213,7 @@ def as_table(report: Report) -> Table:
     columns = {"problem": "left", "answer": "right"}
     if report.num_gold:
         columns |= {"gold": "right", "": "left"}
-    columns |= {"votes": "left", "samples": "right", "seconds": "right"}
+    columns |= {"votes": "left", "belief": "right", "samples": "right", "seconds": "right"}
     if report.recurses:
         columns["T"] = "right"
     columns["stopped because"] = "left"
@@ -231,11 +231,7 @@ def notes_on(report: Report) -> list[str]:
     """What the table does not say: a long load, why answers had to be guessed, and how ties were broken."""
     notes = [str(report.load)] if report.load is not None and report.load.is_long else []
     notes += [f"{count} guessed: {why}" for why, count in Counter(report.guesses).most_common()]
-    if report.num_tied:
-        notes.append(
-            f"{report.num_tied} tied in votes: the greater weight won (solver.voting.weighing), and of equal weights "
-            "the larger answer"
-        )
+    notes += [f"{count} tied in votes: {why} won" for why, count in Counter(report.tie_breaks).most_common()]
     return notes
 
 
@@ -249,17 +245,29 @@ def _cells(line: Line) -> dict[str, Text | str]:
     }
     solution = line.solution
     if solution is None:
-        blank = dict.fromkeys(("votes", "samples", "seconds", "T"), "")
+        blank = dict.fromkeys(("votes", "belief", "samples", "seconds", "T"), "")
         return cells | blank | {"stopped because": Text("not in the journal", "red")}
     return cells | {
         "votes": _votes(solution),
+        "belief": "" if solution.posterior is None else f"{100 * solution.posterior:.0f} %",
         "samples": str(solution.num_samples),
         "seconds": f"{solution.seconds:.1f}",
         "T": "" if solution.depth is None else str(solution.depth),
         "stopped because": "; ".join(
-            [solution.reason.value, *(["guessed"] if solution.guess else []), *map(str, line.outages)]
+            [
+                solution.reason.value + _price(solution),
+                *(["guessed"] if solution.guess else []),
+                *map(str, line.outages),
+            ]
         ),
     }
+
+
+def _price(solution: Solution) -> str:
+    """What the next attempt promised and what its time was worth elsewhere; blank where time had no price."""
+    if solution.gain is None or not solution.price:
+        return ""
+    return f" (next attempt +{solution.gain:.3f}, price {solution.price:.3f})"
 
 
 def _votes(solution: Solution) -> str:

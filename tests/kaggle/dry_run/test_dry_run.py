@@ -357,10 +357,20 @@ def test_the_report_joins_the_submission_with_gold_and_journal(tmp_path: Path) -
 
 def test_a_tie_in_votes_is_told_with_how_it_was_broken(tmp_path: Path) -> None:
     path = parquet(tmp_path / "s.parquet", {"id": ["a", "b"], "answer": [7, 5]})
-    tied = solved(A, 7) | {"votes": [[7, 2], [3, 2]]}
+    tied = solved(A, 7) | {"votes": [[7, 2], [3, 2]], "tie_break": "more code run"}
     report = make_report((A, B), {}, [tied, solved(B, 5)], path)
-    (note,) = notes_on(report)
-    assert note.startswith("1 tied in votes: the greater weight won (solver.voting.weighing), and of equal weights")
+    assert notes_on(report) == ["1 tied in votes: more code run won"]
+
+
+def test_the_report_tells_what_was_believed_and_what_time_was_worth(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "s.parquet", {"id": ["a", "b"], "answer": [7, 5]})
+    cut = solved(A, 7) | {"posterior": 0.618, "gain": 0.0123, "price": 0.0456, "reason": "time is worth more elsewhere"}
+    free = solved(B, 5) | {"posterior": 0.97, "gain": 0.01, "price": 0.0}
+    table = as_table(make_report((A, B), {}, [cut, free], path))
+    cells = {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}
+    assert cells["belief"] == ["62 %", "97 %"]
+    assert cells["stopped because"][0].endswith("elsewhere (next attempt +0.012, price 0.046)")
+    assert "price" not in cells["stopped because"][1]
 
 
 def test_two_runs_are_compared_and_their_score_expected_from_the_votes(tmp_path: Path) -> None:
