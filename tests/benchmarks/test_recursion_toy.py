@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
 import torch
 
-from benchmarks.recursion_toy_backbone import new_backbone, start_as_look_up
+from benchmarks.recursion_toy_backbone import draw, new_backbone, start_as_look_up
 from benchmarks.recursion_toy_report import groups_table
-from benchmarks.recursion_toy_training import late_answer_targets, step_targets
+from benchmarks.recursion_toy_training import (
+    Bench,
+    VariedObjective,
+    late_answer_targets,
+    new_trm,
+    recursive_batch,
+    step_targets,
+)
+from kit.training.depth_schedule import UniformDepth
 from kit.training.depth_task import ChainTask
 from kit.training.objective import IGNORED
 
@@ -39,6 +50,30 @@ def test_late_answer_targets_say_nothing_before_the_answer_can_be_known() -> Non
         is_early_BK = number < tables.num_steps_BK
         assert bool((targets_BK[is_early_BK] == IGNORED).all())
         assert torch.equal(targets_BK[~is_early_BK], tables.answers[~is_early_BK])
+
+
+@pytest.mark.parametrize("variation", ["start_noise", "feature_noise", "settling"])
+def test_what_is_tried_beside_the_recipe_changes_its_loss_and_has_a_gradient(variation: str) -> None:
+    torch.manual_seed(0)
+    backbone = new_backbone(TASK).requires_grad_(False)
+    model = new_trm(Bench(task=TASK, small=TASK, backbone=backbone), 1)
+    torch.nn.init.normal_(model.out.weight)
+    tables = draw(TASK, "x", num_rows=2, most_steps=3)
+    batch = recursive_batch(backbone, tables, step_targets(tables))
+
+    def loss_with(**changes: float) -> torch.Tensor:
+        depths = UniformDepth(least=3, most=3)
+        objective = VariedObjective(trm=model, lm_head=backbone.lm_head, depths=depths, **changes)
+        return objective.loss(batch, None, random.Random(0)).answer.total
+
+    plain, varied = loss_with(), loss_with(**{variation: 0.5})
+    assert torch.equal(plain, loss_with())
+    assert not torch.equal(plain, varied)
+    varied.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    assert all(
+        bool(parameter.grad.isfinite().all()) for parameter in model.net.parameters() if parameter.grad is not None
+    )
+    assert float(model.net.blocks[0].swiglu.down.weight.grad.abs().sum()) > 0
 
 
 def test_a_group_of_difficulties_is_summed_over_them_and_over_seeds() -> None:
