@@ -186,7 +186,8 @@ class Competition:
         else:
             solution = blind_guess(problem.id, StopReason.ENGINE_FAILED, why=self._why_no_solver(), seconds=seconds)
         if solution.guess:
-            solution = self._past_answer(problem, solution) or solution
+            with contained(f"{problem.id}, what the journal knows"):
+                solution = self._past_answer(problem, solution) or solution
         solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
         if self._journal is not None:
             with suppress(StorageError, TimeoutError):
@@ -195,12 +196,12 @@ class Competition:
         return solution
 
     def _past_answer(self, problem: Problem, otherwise: Solution) -> Solution | None:
-        """What an earlier process's samples lead to, if there are any and their texts can be read soon."""
-        answer = partial(self._past.answer, problem, otherwise.reason, seconds=otherwise.seconds)
-        found: Solution | None = None
-        with contained(f"{problem.id}, what the journal knows"):
-            found = self._reader.do(answer, within_s=ANSWER_S)
-        return found  # noqa: RET504 - an error leaves None
+        """What an earlier process's samples lead to; None where there are none.
+
+        Raises: TimeoutError if their texts cannot be read soon.
+        """
+        read = partial(self._past.answer, problem, otherwise.reason, seconds=otherwise.seconds)
+        return self._reader.do(read, within_s=ANSWER_S)
 
     @property
     def _has_failed(self) -> bool:

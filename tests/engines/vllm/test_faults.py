@@ -99,7 +99,13 @@ class Fault:
 FAULTS = {
     "damaged weights": Fault(Cause.MODEL, "unknown variant `Q32`.*copy it again", damage_header),
     "refused config.json": Fault(Cause.MODEL, r"NoSuchForCausalLM.*check the model's config\.json", refuse_config),
-    "damaged tokenizer": Fault(Cause.MODEL, "JSONDecodeError.*copy it again", cut_tokenizer),
+    # of a server that has one of its own; without it the kit's, which is loaded while the server starts, tells of it
+    "damaged tokenizer": Fault(
+        Cause.MODEL,
+        "JSONDecodeError.*copy it again",
+        cut_tokenizer,
+        settings=dataclasses.replace(WITHOUT_WORKER, own_tokenizer=True),
+    ),
     "no shared memory": Fault(
         Cause.DISK_FULL,
         "Insufficient space in /dev/shm.*make /dev/shm larger",

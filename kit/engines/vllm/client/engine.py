@@ -46,7 +46,8 @@ class ClientConfig:
     """How a server is asked.
 
     num_logprobs: likeliest tokens told of each token; 20 is vLLM's limit and DeepConf's need, 0 means no statistics.
-    tells_ids: whether the server gives token ids back, as vLLM does. max_replays: of one attempt.
+    tells_ids: whether the server gives token ids back, as vLLM does. needs_end: whether it has to be told the model's
+    end token, since it has no tokenizer. max_replays: of one attempt.
     replay_pause_s: before the first replay; it doubles. busy_s: how long a server is waited for that says "later" and
     nothing else; such answers are no replays. cache_high: share of the KV cache from which attempts wait.
     poll_s: between readings of the cache; None for a server without metrics. depth: of a server that recurses.
@@ -55,6 +56,7 @@ class ClientConfig:
 
     num_logprobs: int = 20
     tells_ids: bool = True
+    needs_end: bool = False
     max_replays: int = 3
     replay_pause_s: float = 0.25
     busy_s: float = 120.0
@@ -231,7 +233,7 @@ class OpenAIEngine:
             seed=attempt.seed,
             num_logprobs=self._config.num_logprobs,
             shows_special=self._keeps_special,
-            end_ids=tuple(self._ends),
+            end_ids=tuple(self._ends) if self._config.needs_end else (),
             tells_ids=self._config.tells_ids,
         )
         extra = self._config.depth.arguments(attempt.params) if self._config.depth else {}

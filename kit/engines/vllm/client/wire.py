@@ -53,8 +53,8 @@ def completion_request(
     """A streamed completion. The kit looks for stop texts itself, since they stay in the text.
 
     What is off is not sent, and what only vLLM knows is sent only where ids are wanted: strict servers refuse a field
-    that they do not know. end_ids: the model's end tokens, which a server without a tokenizer does not know.
-    tells_ids: whether the server is to give ids back.
+    that they do not know. end_ids: the model's end tokens, for a server that has no tokenizer to know them by; vLLM's
+    own field. tells_ids: whether the server is to give ids back.
     """
     extra: dict[str, Any] = {}
     if params.top_k:
@@ -69,7 +69,7 @@ def completion_request(
         extra["skip_special_tokens"] = False
     if tells_ids:
         extra["return_token_ids"] = True
-    if tells_ids and end_ids:
+    if end_ids:
         extra["stop_token_ids"] = list(end_ids)
     if tells_ids and num_logprobs:
         extra["return_tokens_as_token_ids"] = True  # else two tokens with the same text would be one key

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from kit.engines.text.model_folder import check_model_folder
+from kit.engines.text.model_folder import check_model_folder, read_config
 from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.server.settings import MOST_LOGPROBS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
@@ -38,11 +38,10 @@ class VllmConfig:
 
     @property
     def asking(self) -> ClientConfig:
-        """The client's config, with as many log-probabilities as the server tells and anything reads."""
+        """The client's config for this server: what it tells and anything reads, and whether it knows its end token."""
         told = self.settings.num_logprobs
-        return dataclasses.replace(
-            self.client, num_logprobs=min(MOST_LOGPROBS if told is None else told, MOST_LOGPROBS)
-        )
+        read = MOST_LOGPROBS if told is None else min(told, MOST_LOGPROBS)
+        return dataclasses.replace(self.client, num_logprobs=read, needs_end=not self.settings.own_tokenizer)
 
 
 @asynccontextmanager
@@ -57,9 +56,19 @@ async def open_vllm(
     await trio.to_thread.run_sync(check_model_folder, launch.model)
     async with open_server(launch, config.settings, config.supervisor, on_news=on_news) as server:
         tokenizer = await trio.to_thread.run_sync(_load_tokenizer, launch, dict(config.template))
-        async with open_openai(server, tokenizer=tokenizer, config=config.asking) as engine:
+        asking = config.asking
+        if not _can_end(tokenizer, launch):
+            asking = dataclasses.replace(asking, needs_end=False)
+        async with open_openai(server, tokenizer=tokenizer, config=asking) as engine:
             await server.ready()
             yield engine, server
+
+
+def _can_end(tokenizer: Any, launch: Launch) -> bool:
+    """Whether the model can draw the tokenizer's end token: vLLM refuses to look for one beyond the vocabulary."""
+    config = read_config(launch.model)
+    size = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
+    return not isinstance(size, int) or (tokenizer.eos_token_id or 0) < size
 
 
 def with_values(chat_template: str, values: Mapping[str, Any]) -> str:
