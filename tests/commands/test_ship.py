@@ -47,7 +47,7 @@ def ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(
     importlib.util.find_spec("kaggle") is None or importlib.util.find_spec("six") is None,
     reason=f"{sys.executable} has no `kaggle` client (kaggle==2.2.5 and six): NOTHING of shipping is tested",
