@@ -1,7 +1,7 @@
 """OpenMath-Nemotron, the winner's of AIMO2: of the architecture qwen2, in plain ChatML; it thinks without being told.
 
 Its context of 131072 tells it from Qwen2.5-Instruct, whose config says 32768.
-Source: config.json and card of nvidia/OpenMath-Nemotron-14B-Kaggle; sampling as field notes have it (second-hand).
+Source: config.json and card of nvidia/OpenMath-Nemotron-14B-Kaggle; sampling second-hand.
 """
 
 from __future__ import annotations

@@ -420,12 +420,12 @@ def test_a_presence_penalty_comes_off_what_was_drawn_before_and_changes_no_stati
 ) -> None:
     """Against drawing from logits that were lowered by hand; the neighbour has none."""
     rows = [SamplingParams(temperature=temperature, presence_penalty=each) for each in (penalty, 0.0)]
-    logits_BV, chance_B = torch.tensor([logits] * 2).double(), torch.tensor([uniform] * 2).double()
+    logits_BV, chance_B = (torch.tensor([each] * 2, dtype=torch.float64) for each in (logits, uniform))
     row_settings = settings_of(rows, vocab_size=len(logits), device=CPU)
     penalty_BV = presence_penalties(rows, [seen, seen], vocab_size=len(logits), device=CPU)
     drawn, plain = draw(logits_BV, row_settings, chance_B, penalty_BV), draw(logits_BV, row_settings, chance_B)
     lowered = [logit - penalty * (token in seen) for token, logit in enumerate(logits)]
-    by_hand = draw(torch.tensor([lowered] * 2).double(), row_settings, chance_B)
+    by_hand = draw(torch.tensor([lowered] * 2, dtype=torch.float64), row_settings, chance_B)
     assert drawn.token_B.tolist() == [by_hand.token_B[0].item(), plain.token_B[1].item()]
     assert drawn.entropy_B.tolist() == plain.entropy_B.tolist()
     unwarped = reference.softmax(logits)
