@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
     build = commands.add_parser(
         "build",
         help="write the Kaggle dataset",
-        description="Write the kit's wheel, the model, wheels and a manifest as one flat folder that Kaggle accepts, "
-        "and list what entered it. Run again after an interruption, it goes on; after a change, only what has "
-        "changed is written.",
+        description="Write the kit's wheel, the model (the shipped one with its TRM), wheels and a manifest as one "
+        "flat folder that Kaggle accepts, and list what entered it. Run again after an interruption, it goes on; "
+        "after a change, only what has changed is written.",
     )
     add_model(build)
     build.add_argument(
@@ -57,6 +57,7 @@ def build_command(args: argparse.Namespace) -> int:
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.dataset.handle import DatasetHandle
     from kit.kaggle.findings import raise_first
+    from kit.recipes.choices import is_shipped
 
     model = args.model or (assets.TINY_MODEL if args.model_source is None else None)
     if model is not None:
@@ -68,7 +69,7 @@ def build_command(args: argparse.Namespace) -> int:
             args.out,
             model=model,
             model_source=args.model_source,
-            trm=args.trm,
+            trm=args.trm or (assets.TINY_TRM if model is not None and is_shipped(model) else None),
             wheels=wheels,
             metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
             on_bytes=on_bytes,

@@ -15,16 +15,18 @@ def add_model(command: argparse.ArgumentParser) -> None:
         help="a Hugging Face causal LM folder with safetensors (default: the shipped tiny model)",
     )  # fmt: skip
     command.add_argument(
-        "--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model, as kit.trm saves it"
-    )
+        "--trm", type=Path, metavar="DIR",
+        help="a recursive model (TRM) for this very model, as kit.trm saves it (default: the shipped model's own)",
+    )  # fmt: skip
 
 
 def add_engine(command: argparse.ArgumentParser) -> None:
     """The option that names the engine."""
     command.add_argument(
-        "--engine", choices=("transformers", "trm", "vllm", "vllm-trm"), default="transformers",
+        "--engine", choices=("transformers", "trm", "vllm", "vllm-trm"),
         help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10; vllm, vllm-trm: the same by a "
-        "vLLM server, from `make environment-vllm` unless --set engine.vllm.python says another (default: %(default)s)",
+        "vLLM server, from `make environment-vllm` unless --set engine.vllm.python says another (default: trm for the "
+        "shipped model or with --trm, else transformers)",
     )  # fmt: skip
 
 

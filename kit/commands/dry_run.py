@@ -93,12 +93,13 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple[DryRun, ...]:
     from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
+    from kit.recipes.choices import engine_for
 
     config = DryRunConfig(
         problems=args.problems,
         model=args.model,
         trm=args.trm,
-        engine=args.engine,
+        engine=engine_for(args.engine, model=args.model, trm=args.trm),
         wheels=None if args.wheels is None else wheelhouse(args.wheels),
         out=args.out,
         rerun=not args.interactive,

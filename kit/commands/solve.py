@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
 
 def solve_command(args: argparse.Namespace) -> int:
     """`kit solve`: ask, and print what came of it."""
+    from kit.recipes.choices import engine_for
     from kit.recipes.one_problem import Question, ask
     from kit.recipes.recipe_file import chosen
 
@@ -41,7 +42,7 @@ def solve_command(args: argparse.Namespace) -> int:
         text=_standard_input() if args.problem == "-" else args.problem,
         model=args.model,
         trm=args.trm,
-        engine=args.engine,
+        engine=engine_for(args.engine, model=args.model, trm=args.trm),
         num_samples=args.samples,
         changes=choices.changes,
     )

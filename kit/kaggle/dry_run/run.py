@@ -72,7 +72,7 @@ class DryRunConfig:
     """What to run.
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
-    trm: a recursive model for it; None: an engine that needs one gets an untrained one. engine: as `--engine` names it.
+    trm: a recursive model for it; None: as `chosen_trm`. engine: as `--engine` names it.
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
     out: where runs go, one folder each. rerun: as the scored rerun does, else as an interactive session.
     changes: settings on top of SQUEEZED, nested as in `Settings`. fresh: do not resume. layout: of the mounts.
