@@ -31,9 +31,9 @@ def add(commands: Any) -> None:
     build = commands.add_parser(
         "build",
         help="write the Kaggle dataset",
-        description="Write the kit's wheel, what it needs itself, the model, wheels and a manifest as one flat folder "
-        "that Kaggle accepts, and list what entered it. Run again after an interruption, it goes on; after a change, "
-        "only what has changed is written.",
+        description="Write the kit's wheel, what it needs itself, the model (the shipped one with its TRM), wheels and "
+        "a manifest as one flat folder that Kaggle accepts, and list what entered it. Run again after an interruption, "
+        "it goes on; after a change, only what has changed is written.",
     )
     add_contents(build)
     build.add_argument(
@@ -70,6 +70,7 @@ def build_command(args: argparse.Namespace) -> int:
     from kit.kaggle.checks.model import check_chat
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.findings import raise_first
+    from kit.recipes.choices import is_shipped
 
     model = find_model(args.model) if args.model else None if args.model_source else assets.TINY_MODEL
     if model is not None:
@@ -83,7 +84,7 @@ def build_command(args: argparse.Namespace) -> int:
             model_source=args.model_source,
             listing=() if args.model_source is None else listing(args.model_source),
             model_files=args.model_file,
-            trm=args.trm,
+            trm=args.trm or (assets.TINY_TRM if model is not None and is_shipped(model) and not args.adapter else None),
             adapter=args.adapter,
             wheels=wheels,
             needs=own_needs(),

@@ -22,8 +22,9 @@ def add_model(command: argparse.ArgumentParser) -> None:
         "(default: the shipped tiny model)",
     )  # fmt: skip
     command.add_argument(
-        "--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model, as kit.trm saves it"
-    )
+        "--trm", type=Path, metavar="DIR",
+        help="a recursive model (TRM) for this very model, as kit.trm saves it (default: the shipped model's own)",
+    )  # fmt: skip
     command.add_argument(
         "--adapter", type=Path, metavar="DIR", help="a LoRA adapter for this very model, as peft saves it"
     )
@@ -45,10 +46,10 @@ def add_model_source(command: argparse.ArgumentParser) -> None:
 def add_engine(command: argparse.ArgumentParser) -> None:
     """The option that names the engine."""
     command.add_argument(
-        "--engine", choices=("transformers", "trm", "vllm", "vllm-trm", "openai"), default="transformers",
+        "--engine", choices=("transformers", "trm", "vllm", "vllm-trm", "openai"),
         help="trm: the recursive model on top, with the ladder of depths T = 3, 5, 10; vllm, vllm-trm: the same by a "
         "vLLM server, from `make environment-vllm` unless --set engine.vllm.python says another; openai: a server that "
-        "somebody else runs, at --url (default: %(default)s)",
+        "somebody else runs, at --url (default: trm for the shipped model or with --trm, else transformers)",
     )  # fmt: skip
     add_server(command)
 

@@ -97,15 +97,17 @@ def dry_run_command(args: argparse.Namespace) -> int:
 def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple[DryRun, ...]:
     from kit.engines.hub import find_model
     from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
+    from kit.recipes.choices import engine_for
 
+    model = find_model(args.model)
     config = DryRunConfig(
         problems=args.problems,
-        model=find_model(args.model),
+        model=model,
         model_source=args.model_source,
         model_files=tuple(args.model_file),
         trm=args.trm,
         adapter=args.adapter,
-        engine=args.engine,
+        engine=engine_for(args.engine, model=model, trm=args.trm, adapter=args.adapter),
         wheels=None if args.wheels is None else wheelhouse(args.wheels),
         needs=_needs(console),
         out=args.out,

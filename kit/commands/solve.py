@@ -34,16 +34,18 @@ def add(commands: Any) -> None:
 def solve_command(args: argparse.Namespace) -> int:
     """`kit solve`: ask, and print what came of it."""
     from kit.engines.hub import find_model
+    from kit.recipes.choices import engine_for
     from kit.recipes.one_problem import Question, ask
     from kit.recipes.recipe_file import chosen
 
     choices = chosen(args.config, args.set)
+    model = find_model(args.model)
     question = Question(
         text=_standard_input() if args.problem == "-" else args.problem,
-        model=find_model(args.model),
+        model=model,
         trm=args.trm,
         adapter=args.adapter,
-        engine=args.engine,
+        engine=engine_for(args.engine, model=model, trm=args.trm, adapter=args.adapter),
         num_samples=args.samples,
         changes=with_server(args, choices.changes),
     )

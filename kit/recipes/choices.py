@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import checkout
-from kit.assets import TINY_MODEL
+from kit.assets import TINY_MODEL, TINY_TRM
 from kit.config import merged
 from kit.errors import InputError, MissingError
 from kit.recipes.vllm import check_python
@@ -51,6 +51,16 @@ def engine_changes(engine: str, changes: Mapping[str, Any], *, has_wheels: bool)
     return merged(told, {"engine": {"vllm": {"python": str(python)}}})
 
 
+def engine_for(engine: str | None, *, model: Path, trm: Path | None, adapter: Path | None = None) -> str:
+    """The engine that is named; else the recursive one where there is a TRM, a named one or the shipped model's.
+
+    The shipped model's TRM is for the model as it is, so with an adapter nothing recurses unless it is asked for.
+    """
+    if engine is not None:
+        return engine
+    return "trm" if trm is not None or (is_shipped(model) and adapter is None) else "transformers"
+
+
 def engine_kind(engine: str, changes: Mapping[str, Any]) -> str:
     """The engine that is run: a setting `engine.kind` says more than `engine`."""
     return _named(changes, "kind") or engine
@@ -76,12 +86,14 @@ def is_shipped(model: Path) -> bool:
 
 
 def chosen_trm(trm: Path | None, *, kind: str, model: Path, out: Path, tell: Callable[[str], object]) -> Path | None:
-    """The recursive model for an engine: the one given, or one in `out` that changes nothing yet.
+    """The recursive model for an engine: the one given, the shipped model's own, or one in `out` that changes nothing.
 
     So a recursive engine can be tried before one is trained. tell: is told of an untrained one before it is made.
     """
     if trm is not None or not recurses(kind):
         return trm
+    if is_shipped(model):
+        return TINY_TRM
     from kit.trm.checkpoint import save_untrained
 
     folder = out / UNTRAINED_FOLDER

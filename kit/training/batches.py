@@ -126,8 +126,13 @@ def states_of(
         for first in range(some.start, some.stop, batch_size):
             chosen = range(first, min(first + batch_size, some.stop))
             tokens = on_device(rows.batch(chosen), backbone.device)
+            longest = max(lengths[row] for row in chosen)  # a batch's shape is fixed, and may be half padding
+            assert tokens.mask_BT is not None  # of rows there always is one
             hidden = backbone.base_model(
-                input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False, output_hidden_states=True
+                input_ids=tokens.ids_BT[:, :longest],
+                attention_mask=tokens.mask_BT[:, :longest],
+                use_cache=False,
+                output_hidden_states=True,
             ).hidden_states
             states_BTLD = torch.stack([hidden[layer] for layer in layers], 2)
             found += [states_BTLD[place, : lengths[row]].cpu() for place, row in enumerate(chosen)]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
 
 IGNORED = -100  # the target of a token without loss; torch's own default
+AS_BACKBONE = -101  # the target of a token that is to be said as the backbone says it
 
 
 class TokenSum(NamedTuple):
@@ -27,14 +28,16 @@ class TokenSum(NamedTuple):
 
 
 def answer_loss(logits_V: Tensor, targets: Tensor) -> TokenSum:
-    """Cross-entropy in nats, in at least float32, over the tokens whose target is not IGNORED."""
+    """Cross-entropy in nats, in at least float32, over the tokens whose target is a token."""
     flat_NV, flat_N = _at_least_float32(logits_V).flatten(0, -2), targets.flatten()
-    return TokenSum(cross_entropy(flat_NV, flat_N, ignore_index=IGNORED, reduction="sum"), (flat_N != IGNORED).sum())
+    counted_N = has_target(flat_N)
+    told_N = flat_N.masked_fill(~counted_N, IGNORED)
+    return TokenSum(cross_entropy(flat_NV, told_N, ignore_index=IGNORED, reduction="sum"), counted_N.sum())
 
 
 def kl_to_backbone(base_logits_V: Tensor, logits_V: Tensor, targets: Tensor) -> TokenSum:
-    """KL(backbone || model) in nats over the tokens that the backbone's argmax gets right."""
-    keeps = (base_logits_V.argmax(-1) == targets)[..., None]
+    """KL(backbone || model) in nats over the tokens that the backbone's argmax gets right or whose target it is."""
+    keeps = ((base_logits_V.argmax(-1) == targets) | (targets == AS_BACKBONE))[..., None]
     base_log, log = (log_softmax(_at_least_float32(logits), -1) for logits in (base_logits_V, logits_V))
     each = torch.where(keeps, base_log.exp() * (base_log - log), 0.0)
     return TokenSum(each.sum(), keeps.sum())
@@ -42,7 +45,7 @@ def kl_to_backbone(base_logits_V: Tensor, logits_V: Tensor, targets: Tensor) -> 
 
 def halting_loss(halting_logits: Tensor, logits_V: Tensor, answers: Tensor) -> TokenSum:
     """Binary cross-entropy of q against "the argmax is the final answer", over tokens that have an answer."""
-    counted, right = answers != IGNORED, is_right(logits_V, answers)
+    counted, right = has_target(answers), is_right(logits_V, answers)
     each = binary_cross_entropy_with_logits(
         _at_least_float32(halting_logits), right.to(torch.promote_types(halting_logits.dtype, torch.float32)),
         reduction="none",
@@ -51,9 +54,14 @@ def halting_loss(halting_logits: Tensor, logits_V: Tensor, answers: Tensor) -> T
 
 
 def is_right(logits_V: Tensor, targets: Tensor) -> Tensor:
-    """Whether each token's argmax is its target; False where the target is IGNORED."""
+    """Whether each token's argmax is its target; False where the target is no token."""
     right: Tensor = logits_V.detach().argmax(-1) == targets
     return right
+
+
+def has_target(targets: Tensor) -> Tensor:
+    """Whether each target is a token, and neither IGNORED nor AS_BACKBONE."""
+    return targets >= 0
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from torch import Tensor
 from kit.errors import check_fields
 from kit.training.depth_schedule import DepthSchedule
 from kit.training.loop import Loss
-from kit.training.objective import IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
+from kit.training.objective import TokenSum, answer_loss, halting_loss, has_target, is_right, kl_to_backbone
 from kit.trm import recursion
 from kit.trm.model import Columns, TinyRecursiveModel
 from kit.trm.recursion import State
@@ -39,8 +39,10 @@ class RecursiveBatch:
 
     hidden_LBTD, base_BTD: see kit.trm.language_model.Frozen. columns_BK: which columns answer; a row with fewer
     repeats one and ignores its target. targets_SBK: of recursion 1…S, the last one the answer's and good for every
-    deeper one; IGNORED: no loss. mask_BT: 0 on padding; None: none. num_steps_BK: how many dependent steps an answer
-    takes, where that is known, and 0 for a column that takes none: for measures alone.
+    deeper one; IGNORED: no loss; AS_BACKBONE: KL to the backbone alone. mask_BT: 0 on padding; None: none.
+    num_steps_BK: how many dependent steps an answer takes, where that is known, and 0 for a column that takes none: for
+    measures alone. answers_BK: what the halting head is asked about; None: the last of the targets. visible_BKT: see
+    TinyRecursiveModel.reader_at.
     """
 
     hidden_LBTD: tuple[Tensor, ...]
@@ -50,6 +52,13 @@ class RecursiveBatch:
     targets_SBK: Tensor
     mask_BT: Tensor | None = None
     num_steps_BK: Tensor | None = None
+    answers_BK: Tensor | None = None
+    visible_BKT: Tensor | None = None
+
+    @property
+    def final(self) -> Tensor:
+        """The token that each column is to end with, where that is known."""
+        return self.targets_SBK[-1] if self.answers_BK is None else self.answers_BK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +115,9 @@ class RecursiveObjective:
                     sums.add("kl", kl_to_backbone(base_BKV, logits_BKV, targets_BK), share=self.weights.kl)
                 if self.weights.halting:
                     q_BK = self.trm.halting_logit(y_BKD)
-                    halting = halting_loss(q_BK, logits_BKV, batch.targets_SBK[-1])
+                    halting = halting_loss(q_BK, logits_BKV, batch.final)
                     sums.add("halting", halting, share=self.weights.halting)
-                    _measure_halting(sums, q_BK, logits_BKV, batch.targets_SBK[-1])
+                    _measure_halting(sums, q_BK, logits_BKV, batch.final)
                 _measure(sums, is_right(logits_BKV, targets_BK), targets_BK, batch, number=index + 1)
         _measure_by_steps(sums, logits_BKV, batch)
         device = torch.device("cpu") if self.offload else state.y.device
@@ -141,7 +150,9 @@ def iterates(
         columns = Columns(position_BT=batch.position_BT, mask_BS=batch.mask_BT, num_keep=x_BTD.shape[1])
         reader, x_BKD = trm.reader(x_BTD, columns, depth=depth), x_BTD
     else:
-        reader = trm.reader_at(x_BTD, batch.position_BT, batch.columns_BK, mask_BT=batch.mask_BT)
+        reader = trm.reader_at(
+            x_BTD, batch.position_BT, batch.columns_BK, mask_BT=batch.mask_BT, visible_BKT=batch.visible_BKT
+        )
         x_BKD = at_columns(x_BTD, batch.columns_BK)
     state = carry or trm.initial_state(*x_BKD.shape[:2])
     state = State(state.y.to(x_BKD.device), state.z.to(x_BKD.device))
@@ -193,7 +204,7 @@ class _Sums:
 
 def _measure(sums: _Sums, right_BK: Tensor, targets_BK: Tensor, batch: RecursiveBatch, *, number: int) -> None:
     """How often iterate `number` has its target; apart for answers it cannot have yet, and those it must hold."""
-    counted_BK = targets_BK != IGNORED
+    counted_BK = has_target(targets_BK)
     sums.measure(f"right/{number}", _share_of(right_BK, counted_BK))
     if batch.num_steps_BK is not None:
         is_held_BK = (batch.num_steps_BK > 0) & (batch.num_steps_BK < number)
@@ -204,7 +215,7 @@ def _measure(sums: _Sums, right_BK: Tensor, targets_BK: Tensor, batch: Recursive
 def _measure_halting(sums: _Sums, q_BK: Tensor, logits_BKV: Tensor, answers_BK: Tensor) -> None:
     """How often "q > 0" says of a token what is true."""
     agrees_BK = (q_BK > 0) == is_right(logits_BKV, answers_BK)
-    sums.measure("halting_right", _share_of(agrees_BK, answers_BK != IGNORED))
+    sums.measure("halting_right", _share_of(agrees_BK, has_target(answers_BK)))
 
 
 def _measure_by_steps(sums: _Sums, logits_BKV: Tensor, batch: RecursiveBatch) -> None:
@@ -214,7 +225,7 @@ def _measure_by_steps(sums: _Sums, logits_BKV: Tensor, batch: RecursiveBatch) ->
     steps_BK, answers_BK = batch.num_steps_BK, batch.targets_SBK[-1]
     right_BK = is_right(logits_BKV, answers_BK)
     for num_steps in sorted(set(steps_BK[steps_BK > 0].tolist())):
-        counted_BK = (steps_BK == num_steps) & (answers_BK != IGNORED)
+        counted_BK = (steps_BK == num_steps) & has_target(answers_BK)
         sums.measure(f"solved/{num_steps}", _share_of(right_BK, counted_BK))
 
 

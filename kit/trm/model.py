@@ -143,11 +143,18 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         return AnchorReader(net=self.net, rope=rope.last(num_keep), mask_B1KS=mask_B1KS, memory_L=memory_L)
 
     def reader_at(
-        self, x_BTD: Tensor, position_BT: Tensor, columns_BK: Tensor, *, mask_BT: Tensor | None = None
+        self,
+        x_BTD: Tensor,
+        position_BT: Tensor,
+        columns_BK: Tensor,
+        *,
+        mask_BT: Tensor | None = None,
+        visible_BKT: Tensor | None = None,
     ) -> Reader:
         """As `reader`, over whole sequences without a cache, of which the named columns alone recurse.
 
         columns_BK: int64, in any order, repeats allowed. mask_BT: 1 for tokens, 0 for padding on either side.
+        visible_BKT: which columns each of them may attend to, of those that it can; None: to all.
         Raises: InputError for the form "states", where every column recurses.
         """
         config = self.config
@@ -158,6 +165,8 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         rope = rotations(self.net, position_BT, head_dim=config.head_dim, base=config.rope_base)
         memory_L = anchors(self.net, x_BTD, rope, Slots(None, config, first=0, depth=1, num_past=0))
         mask_B1KT = visible_from(columns_BK, mask_BT, num_columns=x_BTD.shape[1])
+        if visible_BKT is not None:
+            mask_B1KT = mask_B1KT & visible_BKT[:, None]
         return AnchorReader(net=self.net, rope=rope.columns(columns_BK), mask_B1KS=mask_B1KT, memory_L=memory_L)
 
     def run(self, reader: Reader, x_BKD: Tensor, limit: int | Tensor) -> Recursed:

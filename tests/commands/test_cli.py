@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kit import cli
+from kit.assets import TINY_MODEL
 from kit.config import nested
 from kit.errors import InputError
 
@@ -267,7 +269,14 @@ def test_build_writes_and_lists_the_dataset(tmp_path: Path, capsys: pytest.Captu
     assert cli.main(["build", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "model__config.json" in printed
+    assert "trm__model.safetensors" in printed  # the shipped model's own
     assert str(tmp_path / "out") in printed
+
+
+def test_build_packs_no_recursive_model_for_another_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    another = shutil.copytree(TINY_MODEL, tmp_path / "another")
+    assert cli.main(["build", "--model", str(another), "--out", str(tmp_path / "out")]) == 0
+    assert "trm__" not in capsys.readouterr().out
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kit.training.objective import IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
+from kit.training.objective import AS_BACKBONE, IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
 
 
 def logits(*shape: int, seed: int = 0) -> Tensor:
@@ -35,7 +35,10 @@ def gradient_by_differences(loss: object, at: Tensor, *, step: float = 1e-6) -> 
     return found
 
 
-@given(seed=st.integers(0, 50), targets=st.lists(st.sampled_from([0, 1, 2, 3, IGNORED]), min_size=1, max_size=6))
+@given(
+    seed=st.integers(0, 50),
+    targets=st.lists(st.sampled_from([0, 1, 2, 3, IGNORED, AS_BACKBONE]), min_size=1, max_size=6),
+)
 def test_the_answer_loss_is_the_sum_of_surprises_over_tokens_with_a_target(seed: int, targets: list[int]) -> None:
     values_NV = logits(len(targets), 4, seed=seed)
     expected = [
@@ -55,6 +58,17 @@ def test_the_kl_counts_only_tokens_that_the_backbone_gets_right() -> None:
     found = kl_to_backbone(base_NV, values_NV, targets)
     assert found.total.item() == pytest.approx(expected, abs=1e-12)
     assert int(found.number) == 1
+
+
+def test_a_token_to_be_said_as_the_backbone_says_it_has_a_kl_whatever_that_says_and_nothing_else() -> None:
+    base_NV, values_NV = logits(1, 4, seed=1), logits(1, 4, seed=2)
+    targets = torch.tensor([AS_BACKBONE])
+    base, ours = softmax(base_NV[0].tolist()), softmax(values_NV[0].tolist())
+    expected = sum(p * math.log(p / q) for p, q in zip(base, ours, strict=True))
+    assert kl_to_backbone(base_NV, values_NV, targets).total.item() == pytest.approx(expected, abs=1e-12)
+    assert int(answer_loss(values_NV, targets).number) == 0
+    assert int(halting_loss(torch.zeros(1), values_NV, targets).number) == 0
+    assert not bool(is_right(values_NV, targets).any())
 
 
 def test_a_model_that_is_the_backbone_has_no_kl() -> None:

@@ -27,6 +27,23 @@ def test_named_columns_read_what_they_read_among_all_columns(form: str, is_padde
     torch.testing.assert_close(named(h_BTD.gather(1, index_BKD), 0), expected_BKD, rtol=0, atol=1e-12)
 
 
+def test_what_a_named_column_may_not_see_changes_nothing_for_it() -> None:
+    model = tiny_trm.language_model(form="anchor")
+    x_BTD, h_BTD = torch.randn(2, 3, 9, 32, dtype=torch.float64)
+    position_BT = torch.arange(9).expand(3, -1)
+    visible_BKT = torch.ones(3, 3, 9, dtype=torch.bool)
+    visible_BKT[0, 1, 2:4] = False  # of the column 3: column 2, and itself
+    h_BKD = h_BTD.gather(1, COLUMNS[..., None].expand(-1, -1, 32))
+    changed_BTD = x_BTD.clone()
+    changed_BTD[0, 2:4] = 9.0
+    read = [model.trm.reader_at(x, position_BT, COLUMNS, visible_BKT=visible_BKT)(h_BKD, 0)
+            for x in (x_BTD, changed_BTD)]  # fmt: skip
+    torch.testing.assert_close(read[0][0, 1], read[1][0, 1], rtol=0, atol=1e-12)
+    assert not torch.equal(read[0][0, 2], read[1][0, 2])  # its neighbour sees them
+    every = model.trm.reader_at(x_BTD, position_BT, COLUMNS)(h_BKD, 0)
+    torch.testing.assert_close(read[0][1:], every[1:], rtol=0, atol=1e-12)
+
+
 def test_the_form_states_recurses_every_column() -> None:
     model = tiny_trm.language_model(form="states")
     with pytest.raises(InputError, match="recurses every column"):

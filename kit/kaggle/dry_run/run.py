@@ -80,7 +80,7 @@ class DryRunConfig:
 
     problems: an AIMO CSV; its answers, if any, are kept from the notebook. model: a Hugging Face folder.
     model_source: the Kaggle Model as which it is mounted; None puts it into the dataset. model_files: that the dataset
-    holds for it. trm: a recursive model for it; None: an engine that needs one gets an untrained one.
+    holds for it. trm: a recursive model for it; None: as `chosen_trm`.
     adapter: a LoRA for it. engine: as `--engine` names it.
     wheels: to install from; None takes what this Python has, as a notebook without wheels takes what the image has.
     needs: of the kit itself, as every dataset for Kaggle holds them; None takes those of this Python, too.

@@ -14,7 +14,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,14 +61,16 @@ def evaluate(folder: Path, *, num_per_difficulty: int, temperature: float) -> di
     return by_family(exercises_P, answers_PG)
 
 
-def unseen(*, num_per_difficulty: int, difficulties: Sequence[int], seed: int = 0) -> list[Exercise]:
+def unseen(
+    *, num_per_difficulty: int, difficulties: Sequence[int], seed: int = 0, families: Iterable[str] = FAMILIES
+) -> list[Exercise]:
     """Distinct exercises of the test split: of each family and difficulty `num_per_difficulty`.
 
     Fewer where there are fewer: `lcm 1` has but five in the test split.
     """
     rng = random.Random(f"unseen/{seed}")
     chosen: list[Exercise] = []
-    for family in FAMILIES:
+    for family in families:
         for difficulty in difficulties:
             tries = range(20 * num_per_difficulty)
             drawn = (draw(family, rng, difficulty=difficulty, split=Split.TEST) for _ in tries)
@@ -144,13 +146,23 @@ def measure(folder: Path) -> dict[str, int]:
     }
 
 
-def write_problems(target: Path) -> None:
-    """Write the sample problems as CSV (id, problem, answer): of the test split, always the same."""
+def write_problems(
+    target: Path,
+    *,
+    num_per_difficulty: int = 1,
+    difficulties: Sequence[int] = SAMPLE_DIFFICULTIES,
+    families: Iterable[str] = FAMILIES,
+) -> None:
+    """Write unseen exercises as CSV (id, problem, answer), always the same; by default the sample problems.
+
+    Raises: InputError for an unknown family, or a difficulty that it does not have.
+    """
+    exercises = unseen(num_per_difficulty=num_per_difficulty, difficulties=difficulties, seed=1, families=families)
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("id", "problem", "answer"))
         seen: Counter[str] = Counter()
-        for exercise in unseen(num_per_difficulty=1, difficulties=SAMPLE_DIFFICULTIES, seed=1):
+        for exercise in exercises:
             seen[exercise.family] += 1
             problem_id = f"{exercise.family[:3]}{seen[exercise.family]:03}"
             writer.writerow((problem_id, exercise.problem, exercise.answer))

@@ -24,7 +24,7 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kit.errors import InputError
@@ -34,13 +34,17 @@ TEST_SHARE = 1 / 16  # of all problem texts, by their hash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exercise:
-    """One generated problem with its worked solution; the answer is an integer 0-99999."""
+    """One generated problem with its worked solution; the answer is an integer 0-99999.
+
+    results: of an exercise answered at once, what each of its dependent steps gives, the answer last; else empty.
+    """
 
     family: str
     difficulty: int
     problem: str
     solution: str
     answer: int
+    results: tuple[int, ...] = ()
 
 
 Generator = Callable[[random.Random, int], Exercise]
@@ -210,13 +214,13 @@ def table(rng: random.Random, difficulty: int) -> Exercise:
     position = rng.randrange(8)
     arrows = ";".join(rf"{source}\to{image}" for source, image in pairs)
     problem = f"A map: ${arrows}$. Start at ${cycle[position]}$ and apply the map ${difficulty}$ times. Answer at once."
-    return _at_once("table", difficulty, problem, cycle[(position + difficulty) % 8])
+    return _at_once("table", problem, [cycle[(position + step) % 8] for step in range(1, difficulty + 1)])
 
 
 def chain(rng: random.Random, difficulty: int) -> Exercise:
     """The result of `difficulty` additions and multiplications modulo 7, one after the other."""
     start = value = rng.randrange(7)
-    steps = []
+    steps, results = [], []
     for _ in range(difficulty):
         if rng.random() < 0.5:
             operand = rng.randint(1, 6)
@@ -226,8 +230,9 @@ def chain(rng: random.Random, difficulty: int) -> Exercise:
             operand = rng.randint(2, 6)
             value = value * operand % 7
             steps.append(rf"\cdot{operand}")
+        results.append(value)
     problem = f"Modulo $7$, start at ${start}$ and do ${';'.join(steps)}$ in turn. Answer at once."
-    return _at_once("chain", difficulty, problem, value)
+    return _at_once("chain", problem, results)
 
 
 WORKED: Mapping[str, Generator] = {
@@ -250,8 +255,9 @@ def _worked(family: str, difficulty: int, problem: str, steps: Sequence[str], an
     return Exercise(family=family, difficulty=difficulty, problem=problem, solution=solution, answer=answer)
 
 
-def _at_once(family: str, difficulty: int, problem: str, answer: int) -> Exercise:
-    return _worked(family, difficulty, problem, (), answer)
+def _at_once(family: str, problem: str, results: Sequence[int]) -> Exercise:
+    exercise = _worked(family, len(results), problem, (), results[-1])
+    return replace(exercise, results=tuple(results))
 
 
 def _division(number: int, divisor: int) -> str:

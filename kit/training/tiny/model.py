@@ -40,7 +40,17 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 from kit.assets import SAMPLE_PROBLEMS, TINY_MODEL
 from kit.errors import InputError, KitError, MissingError
 from kit.training.tiny.data import Batch, exercises, pack
-from kit.training.tiny.evaluation import NUM_SAMPLES, TEMPERATURE, Accuracy, evaluate, markdown, measure, write_problems
+from kit.training.tiny.evaluation import (
+    NUM_SAMPLES,
+    SAMPLE_DIFFICULTIES,
+    TEMPERATURE,
+    Accuracy,
+    evaluate,
+    markdown,
+    measure,
+    write_problems,
+)
+from kit.training.tiny.families import FAMILIES
 from kit.training.tiny.tokenizer import MAX_LENGTH, corpus, save_tokenizer, train_tokenizer
 
 LOG_EVERY = 50  # steps
@@ -286,8 +296,11 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument("--threads", type=int, default=1)
     measuring.set_defaults(run=_run_evaluate)
 
-    writing = commands.add_parser("problems", help="write the sample problems")
+    writing = commands.add_parser("problems", help="write the sample problems, or other unseen ones")
     writing.add_argument("--target", type=Path, default=SAMPLE_PROBLEMS)
+    writing.add_argument("--num-per-difficulty", type=int, default=1)
+    writing.add_argument("--difficulties", type=int, nargs="+", default=SAMPLE_DIFFICULTIES)
+    writing.add_argument("--families", nargs="+", default=FAMILIES)
     writing.set_defaults(run=_run_problems)
     return parser
 
@@ -336,8 +349,10 @@ def _run_evaluate(
     return 0
 
 
-def _run_problems(*, target: Path) -> int:
-    write_problems(target)
+def _run_problems(
+    *, target: Path, num_per_difficulty: int, difficulties: Sequence[int], families: Sequence[str]
+) -> int:
+    write_problems(target, num_per_difficulty=num_per_difficulty, difficulties=difficulties, families=families)
     return 0
 
 

@@ -47,8 +47,8 @@ def test_the_server_needs_no_tokenizer_unless_it_is_asked_to_have_one() -> None:
     assert "--skip-tokenizer-init" in arguments(CPU)
     assert "--skip-tokenizer-init" not in arguments(dataclasses.replace(CPU, own_tokenizer=True))
     assert probe_request("m")["prompt"] == [1]
-    assert VllmConfig(settings=CPU_TINY).asking.needs_end
-    assert not VllmConfig(settings=dataclasses.replace(CPU_TINY, own_tokenizer=True)).asking.needs_end
+    assert VllmConfig(settings=CPU).asking.needs_end
+    assert not VllmConfig(settings=dataclasses.replace(CPU, own_tokenizer=True)).asking.needs_end
 
 
 @pytest.mark.parametrize(("num_logprobs", "told"), [(None, "20"), (0, "0"), (5, "5")])

@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -150,6 +151,28 @@ def test_every_step_of_a_worked_solution_is_true_arithmetic(exercise: Exercise) 
 def test_an_at_once_solution_is_its_box_alone_and_its_problem_says_so(exercise: Exercise) -> None:
     assert exercise.solution == rf"\boxed{{{exercise.answer}}}"
     assert exercise.problem.endswith("Answer at once.")
+
+
+def shortened(exercise: Exercise, num_steps: int) -> Exercise:
+    """The same exercise with the first of its steps alone, by its text."""
+    if exercise.family == "table":
+        problem = re.sub(r"the map \$\d\$ times", f"the map ${num_steps}$ times", exercise.problem)
+    else:
+        head, steps, tail = re.split(r"(?<=do \$)(.*)(?=\$ in turn)", exercise.problem)
+        problem = head + ";".join(steps.split(";")[:num_steps]) + tail
+    return replace(exercise, problem=problem)
+
+
+@given(exercises(tuple(AT_ONCE)))
+def test_the_results_of_an_exercise_at_once_are_what_each_of_its_steps_gives(exercise: Exercise) -> None:
+    by_hand = BRUTE_FORCE[exercise.family]
+    numbers_of_steps = range(1, exercise.difficulty + 1)
+    assert exercise.results == tuple(by_hand(shortened(exercise, number)) for number in numbers_of_steps)
+
+
+@given(exercises(tuple(WORKED)))
+def test_an_exercise_that_shows_its_steps_has_no_results_beside_them(exercise: Exercise) -> None:
+    assert exercise.results == ()
 
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES["table"])
