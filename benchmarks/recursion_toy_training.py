@@ -161,7 +161,7 @@ def run_stages(
     *,
     depths: Sequence[int] = DEPTHS,
     weights: RecursiveWeights = ALL_OF_IT,
-    **variation: Any,
+    **variation: Any,  # of VariedObjective
 ) -> Trained:
     num_done = 0
     for stage in stages:

@@ -63,6 +63,7 @@ def ship_command(args: argparse.Namespace) -> int:
         slug=f"{args.slug}-submission",
         dataset=place.ref,
         model_sources=() if args.model_source is None else (args.model_source,),
+        kernel_sources=() if args.wheels_source is None else (args.wheels_source,),
         accelerator=args.accelerator,
         image=args.image,
     )
@@ -94,11 +95,14 @@ def _dataset_steps(args: argparse.Namespace, place: DatasetHandle) -> tuple[tupl
     given = {
         "--model": args.model,
         "--trm": args.trm,
+        "--adapter": args.adapter,
         "--model-source": args.model_source,
         "--wheels": args.wheels,
         "--wheels-folder": args.wheels_folder,
+        "--wheels-source": args.wheels_source,
     }
     chosen = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    chosen += [part for file in args.model_file for part in ("--model-file", str(file))]
     to = ("--username", place.owner, "--slug", place.slug, "--licence", place.licence)
     return (
         ("build", *chosen, "--out", dataset),

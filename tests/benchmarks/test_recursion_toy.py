@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_what_is_tried_beside_the_recipe_changes_its_loss_and_has_a_gradient(var
     tables = draw(TASK, "x", num_rows=2, most_steps=3)
     batch = recursive_batch(backbone, tables, step_targets(tables))
 
-    def loss_with(**changes: float) -> torch.Tensor:
+    def loss_with(**changes: Any) -> torch.Tensor:
         depths = UniformDepth(least=3, most=3)
         objective = VariedObjective(trm=model, lm_head=backbone.lm_head, depths=depths, **changes)
         return objective.loss(batch, None, random.Random(0)).answer.total
@@ -73,7 +74,8 @@ def test_what_is_tried_beside_the_recipe_changes_its_loss_and_has_a_gradient(var
     assert all(
         bool(parameter.grad.isfinite().all()) for parameter in model.net.parameters() if parameter.grad is not None
     )
-    assert float(model.net.blocks[0].swiglu.down.weight.grad.abs().sum()) > 0
+    block: Any = model.net.blocks[0]
+    assert float(block.swiglu.down.weight.grad.abs().sum()) > 0
 
 
 def test_a_group_of_difficulties_is_summed_over_them_and_over_seeds() -> None:
