@@ -62,11 +62,28 @@ TRAINING_FLAGS = [
 ]
 
 
+SERVER = ["--api-key-env", "--model-name", "--url"]
+
+
 def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
     """A flag that is added or goes is a decision: change this list with it."""
     flags = {
-        "solve": ["--adapter", "--config", "--engine", "--help", "--model", "--samples", "--set", "--show", "--trm"],
+        "solve": [
+            *(
+                *SERVER,
+                "--adapter",
+                "--config",
+                "--engine",
+                "--help",
+                "--model",
+                "--samples",
+                "--set",
+                "--show",
+                "--trm",
+            ),
+        ],
         "eval": [
+            *SERVER,
             "--adapter",
             "--batch-size",
             "--data",
@@ -98,6 +115,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         "report": ["--gold", "--help", "--out"],
         "completion": ["--help"],
         "dry-run": [
+            *SERVER,
             "--adapter",
             "--config",
             "--engine",
@@ -153,20 +171,9 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         "status": ["--follow", "--help", "--out", "--slug", "--username", "--version"],
         "logs": ["--follow", "--help", "--lines", "--out", "--slug", "--username", "--version"],
         "ship": [
-            "--accelerator",
-            "--help",
-            "--image",
-            "--licence",
-            "--message",
-            "--model",
-            "--model-source",
-            "--out",
-            "--slug",
-            "--trm",
-            "--username",
-            "--wheels",
-            "--wheels-folder",
-            "--yes",
+            *("--accelerator", "--adapter", "--help", "--image", "--licence", "--message", "--model", "--model-file"),
+            *("--model-source", "--out", "--slug", "--trm", "--username", "--wheels", "--wheels-folder"),
+            *("--wheels-source", "--yes"),
         ],
         "push-wheels": ["--help", "--out", "--slug", "--target", "--username"],
         "notebook": [
@@ -174,7 +181,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
             *("--wheels", "--wheels-source"),
         ],
         "submit": ["--help", "--message", "--out", "--slug", "--username", "--version"],
-        "settings": ["--config", "--help", "--set", "--write"],
+        "settings": ["--config", "--help", "--model", "--set", "--write"],
         "build": [
             *("--adapter", "--help", "--id", "--model", "--model-file", "--model-source", "--out", "--trm"),
             *("--wheels", "--wheels-folder", "--wheels-source"),
