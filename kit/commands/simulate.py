@@ -61,7 +61,11 @@ def add(commands: Any) -> None:
         "again (default: 0.6, 0.8, 0.9, 1, 1.1, 1.3 and no limit)",
     )  # fmt: skip
     simulate.add_argument(
-        "--replicates", type=int, default=40, metavar="R", help="bootstraps a recording and share (default: %(default)s)"
+        "--replicates",
+        type=int,
+        default=40,
+        metavar="R",
+        help="bootstraps a recording and share (default: %(default)s)",
     )
     simulate.add_argument(
         "--per-replicate", type=int, default=2, metavar="N",

@@ -283,10 +283,7 @@ def _replicate(job: _Job) -> Replicate:
     ]
     return [
         _mean_run(
-            [
-                _run(policy, setting, asked, seed + _SEEDS_APART * number)
-                for number, asked in enumerate(scenarios)
-            ]
+            [_run(policy, setting, asked, seed + _SEEDS_APART * number) for number, asked in enumerate(scenarios)]
         )
         for policy in policies
     ]

@@ -37,7 +37,8 @@ class Scenario:
 
     recordings: the problems in the order in which they are asked. start_s: on the scenario's clock, when the first
     is asked. seed: of the attempts' orders and of simultaneous events. repeat: see `endless`.
-    wrap: what stands between solver and engine. keeps_journal: whether a real journal is written, to be looked at afterwards.
+    wrap: what stands between solver and engine. keeps_journal: whether a real journal is written, to be looked at
+    afterwards.
     """
 
     recordings: Sequence[Recording]

@@ -24,9 +24,9 @@ class SolverConfig:
     rules for answers; `plain` without them, as the shipped model was trained; `python` for those that write blocks of
     it (Qwen2.5-Math), `tools` for those that call tools (Qwen3, gpt-oss).
     stop, voting, pacing, selection, early_abort: see their classes. aborts_early: whether DeepConf ends weak attempts.
-    width: attempts in flight at once; fewer where time is short (PacingConfig). retry_s: a slot's pause after a broken attempt. grace_s: how long
-    past its time an engine may take to hand back what it has. seed: the run's; attempt i of a problem
-    has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
+    width: attempts in flight at once; fewer where time is short (PacingConfig). retry_s: a slot's pause after a broken
+    attempt. grace_s: how long past its time an engine may take to hand back what it has. seed: the run's; attempt i of
+    a problem has the same seed in every run with the same one. sampling: its own seed is replaced by the attempt's.
     depths, lengths: ladders of recursion depths T, for an engine that recurses, and of max_new_tokens:
     num_samples are split evenly over the rungs of each in order, so that a vote which stays contested buys
     more samples first, then deeper or longer ones; empty leaves `sampling` as it is.

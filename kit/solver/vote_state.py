@@ -79,8 +79,8 @@ class VotingConfig:
     """What a vote weighs, always within kit.voting.tally's bounds.
 
     weighing: by what, see kit.voting.weights; on a real model none gained beyond its interval over `count`
-    (benchmarks/results/evaluation_2026-11-26.md). small_answer_prior: factor for an answer up to 20 or divisible by 100;
-    1 is off.
+    (benchmarks/results/evaluation_2026-11-26.md). small_answer_prior: factor for an answer up to 20 or divisible by
+    100; 1 is off.
     Raises: InputError for a value outside its range.
     """
 

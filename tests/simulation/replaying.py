@@ -53,7 +53,10 @@ def played(
         zero = trio.current_time()
         attempts = [RecordedAttempt(answer=7, work_s=call.work_s, num_tokens=NUM_TOKENS) for call in calls]
         engine = ReplayEngine(
-            lambda place: iter([attempts[place]]), lambda: trio.current_time() - zero + start_s, faults, linear(stream_cost)
+            lambda place: iter([attempts[place]]),
+            lambda: trio.current_time() - zero + start_s,
+            faults,
+            linear(stream_cost),
         )
         async with engine.running(), trio.open_nursery() as nursery:
             for place, call in enumerate(calls):

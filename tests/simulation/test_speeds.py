@@ -31,7 +31,8 @@ def test_a_straight_line_adds_its_cost_for_each_stream(cost: float, num_streams:
 
 
 @pytest.mark.parametrize(
-    ("relative", "beyond", "name"), [((1.0,) * 7, 0.1, "relative"), ((0.0,) * 8, 0.1, "relative"), ((1.0,) * 8, -0.1, "beyond")]
+    ("relative", "beyond", "name"),
+    [((1.0,) * 7, 0.1, "relative"), ((0.0,) * 8, 0.1, "relative"), ((1.0,) * 8, -0.1, "beyond")],
 )
 def test_a_table_that_makes_no_sense_is_refused(relative: tuple[float, ...], beyond: float, name: str) -> None:
     with pytest.raises(InputError, match=name):
