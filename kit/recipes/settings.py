@@ -51,11 +51,12 @@ FIRST: Mapping[str, Mapping[str, str]] = {
     "Votes": {
         "solver.stop.num_samples": "attempts at one problem, at most",
         "solver.stop.rule": "when votes are enough: votes(4), lead(3), learned(0.003), or several with |",
-        "solver.voting.weighing": "what a vote weighs by: count (all alike), entropy, deepconf_mean, halting …",
-        "solver.pacing.price": "what a second is worth to the problems still to come; higher stops sooner",
+        "solver.voting.weighing": "by what a vote weighs: count (all alike); on SmolLM2-135M at 8 votes "
+        "entropy gains +1.0 points [-2, +4], deepconf_mean 0; halting …",
+        "solver.pacing.price": "gain that an attempt must promise where time is short; nothing where it is ample",
     },
     "Attempts": {
-        "solver.width": "attempts in flight at once; fewer are each faster",
+        "solver.width": "attempts in flight at once; where time is short they are fewer, each faster",
         "solver.prompt": "auto (the model's), boxed, brief, plain (words only), python (blocks), tools (calls)",
         "solver.sampling.temperature": "0 is greedy; more varies more; null is the model's own",
         "solver.sampling.top_p": "draws from the likeliest tokens of this mass; 1 is off; null: the model's",

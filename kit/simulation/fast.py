@@ -51,7 +51,7 @@ class Played:
 
 
 def is_plain(scenario: Scenario) -> bool:
-    """Whether nothing in the scenario needs the event loop: no faults, tools or journal, no extras of the solver."""
+    """Whether nothing needs the event loop: no faults, no tools, no journal, no extras of the solver."""
     solver = scenario.solver
     has_extras = solver.in_order or solver.aborts_early or solver.selection.num_rounds > 0
     return not (scenario.faults or scenario.wrap or scenario.keeps_journal or has_extras)

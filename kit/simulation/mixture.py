@@ -31,7 +31,7 @@ class Target:
 
 
 AIMO3 = Target(score=39.3 / 50, reached=45.5 / 50)
-"""21 runs of one notebook on the competition's own problems: docs/peers.md#progress-prize-3."""
+"""21 runs of one notebook on the competition's own problems: docs/peers.md#verifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

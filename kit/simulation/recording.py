@@ -1,7 +1,7 @@
 """What attempts at a problem gave and took: read from recorded runs, or drawn from the learned prior.
 
-In: CSV files with one line an attempt, or our own journals. Out: `Recording`s, and endless sequences of
-attempts in random orders. Does not know engines.
+In: CSV files with one line an attempt, our own journals, or runs of `kit eval`. Out: `Recording`s, and endless
+sequences of attempts in random orders. Does not know engines.
 """
 
 from __future__ import annotations
@@ -52,15 +52,22 @@ class Recording:
 
 
 def read_recordings(path: Path, *, gold: Path | None = None) -> tuple[Recording, ...]:
-    """The problems of a recorded run: a CSV, or a journal (`.jsonl`) with its gold answers in an AIMO CSV.
+    """The problems of a recorded run: a CSV, a run of `kit eval` (its folder), or a journal (`.jsonl`) with its gold
+    answers in an AIMO CSV.
 
-    The CSV's columns: problem_id, answer (empty: none), gold, and time_s or total_tokens or both. Of a journal, what
+    The CSV's columns: problem_id, answer (empty: none), gold, and time_s or total_tokens or both; num_calls and
+    mean_entropy where they are known. Of `kit eval`, problems whose gold is no integer in range are left out, answers
+    are the lenient ones, and the run's own gold is used. Of a journal, what
     a vote or a limit cancelled is not told, and what its time limit ended counts as an attempt of that length without
     an answer: a run that stopped early makes problems look quicker than they are.
     Raises: MissingError, InputError naming the file and line.
     """
+    if path.is_dir():
+        path /= "journal.jsonl"
     if not path.is_file():
-        raise MissingError(f"{path}: no such recording; give a CSV with one line an attempt, or a journal.jsonl")
+        raise MissingError(
+            f"{path}: no such recording; give a CSV with one line an attempt, a journal.jsonl or a run of `kit eval`"
+        )
     recordings = _of_journal(path, read_gold(gold) if gold else {}) if path.suffix == ".jsonl" else _of_csv(path)
     if not recordings:
         raise InputError(f"{path}: holds no attempt; expected a line for each")
@@ -184,6 +191,9 @@ def _line(row: Mapping[str, str | None], where: str) -> _Line:
         num_tokens = int(row.get("total_tokens") or 0)
         work_s = float(row.get("time_s") or num_tokens / TOKENS_PER_S)
         answer, gold = _number(row["answer"]), _number(row["gold"])
+        num_calls = int(row.get("num_calls") or 0)
+        entropy = row.get("mean_entropy")
+        mean_entropy = float(entropy) if entropy else None
     except ValueError as error:
         raise InputError(f"{where}: {error}; expected numbers") from None
     if not row["problem_id"]:
@@ -191,7 +201,10 @@ def _line(row: Mapping[str, str | None], where: str) -> _Line:
     if not 0 < work_s < math.inf or num_tokens < 0:
         raise InputError(f"{where}: needs a time_s or total_tokens above 0")
     num_tokens = num_tokens or max(1, round(work_s * TOKENS_PER_S))
-    return row["problem_id"], RecordedAttempt(answer=answer, work_s=work_s, num_tokens=num_tokens), gold
+    attempt = RecordedAttempt(
+        answer=answer, work_s=work_s, num_tokens=num_tokens, num_calls=num_calls, mean_entropy=mean_entropy
+    )
+    return row["problem_id"], attempt, gold
 
 
 def _of_lines(name: str, lines: Sequence[_Line], path: Path) -> Recording:
@@ -206,8 +219,11 @@ def _number(text: str | None) -> int | None:
 
 
 def _of_journal(path: Path, gold: Mapping[str, int]) -> tuple[Recording, ...]:
+    records = list(read_records(path))
+    if any(record["kind"] == "completion" for record in records):
+        return _of_evaluation(records, path)
     attempts: dict[str, list[RecordedAttempt]] = {}
-    for place, record in enumerate(read_records(path), start=1):
+    for place, record in enumerate(records, start=1):
         if record["kind"] == "sample" and record.get("finish") != FinishReason.FAILED:
             try:
                 # The id is the key's first part, so that a problem whose run was killed is known too.
@@ -218,11 +234,43 @@ def _of_journal(path: Path, gold: Mapping[str, int]) -> tuple[Recording, ...]:
 
 
 def _of_record(record: Record) -> RecordedAttempt:
+    return _attempt(record["answer"], record)
+
+
+def _attempt(answer: int | None, sample: Record) -> RecordedAttempt:
+    entropy = sample.get("mean_entropy")
     return RecordedAttempt(
-        answer=record["answer"],
-        work_s=max(float(record["seconds"]), _LEAST_S),
-        num_tokens=max(1, int(record["num_tokens"])),
+        answer=answer,
+        work_s=max(float(sample["seconds"]), _LEAST_S),
+        num_tokens=max(1, int(sample["num_tokens"])),
+        num_calls=int(sample.get("num_calls", 0)),
+        mean_entropy=None if entropy is None else float(entropy),
     )
+
+
+def _of_evaluation(records: Sequence[Record], path: Path) -> tuple[Recording, ...]:
+    try:
+        golds = {each["problem"]: _in_range(each["gold"]) for each in records if each["kind"] == "problem"}
+        completions = {
+            (each["problem"], each["depth"], each["number"]): each for each in records if each["kind"] == "completion"
+        }
+        attempts: dict[str, list[RecordedAttempt]] = {}
+        for (problem, *_), each in completions.items():
+            if each["sample"]["finish"] != FinishReason.FAILED and golds[problem] is not None:
+                attempts.setdefault(problem, []).append(_attempt(_in_range(each["lenient"]["answer"]), each["sample"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: no journal of `kit eval`, or a damaged one ({error!r})") from None
+    return tuple(
+        Recording(name=problem.rpartition(":")[0], attempts=tuple(each), gold=golds[problem])
+        for problem, each in attempts.items()
+    )
+
+
+def _in_range(text: str | None) -> int | None:
+    """An answer as the competition has them; None for one that is no integer in range."""
+    if text is None or not (text.isascii() and text.isdigit() and len(text) <= len(str(ANSWER_MAX))):
+        return None
+    return int(text) if int(text) <= ANSWER_MAX else None
 
 
 _LEAST_S = 1e-3

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 class SelectionConfig:
     """How candidates are compared.
 
-    num_rounds: how often the model is asked; 0 turns selection off. max_candidates: those with the most votes.
+    num_rounds: how often the model is asked; 0, the default, turns selection off: its gain is unmeasured.
+    max_candidates: those with the most votes.
     max_new_tokens: of a comparison. summary_chars: of each candidate's summary. temperature: of a comparison.
     Raises: InputError for a value outside its range.
     """

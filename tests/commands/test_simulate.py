@@ -107,17 +107,45 @@ def test_policies_are_compared_on_a_recorded_run(run_csv: Path, capsys: pytest.C
     assert simulate("--compare", "--recording", run_csv, "--replicates", 2, *policies) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[1] == (
-        "comparing 3 policies on run: 3 shares of time x 2 replicates = 6 scenarios, each answered by every policy, on "
-        "1 process"
+        "comparing 3 policies on run: 7 shares of time x 2 replicates of 2 = 28 scenarios, each answered by every "
+        "policy, on 1 process"
     )
     titles = [line.strip() for line in out.splitlines() if line.startswith("run, ")]
-    assert len(titles) == 3
-    assert re.fullmatch(r"run, 0\.7 x \d+ s a problem", titles[0])
-    assert titles[2] == "run, no limit"
+    assert len(titles) == 7
+    assert re.fullmatch(r"run, 0\.6 x \d+ s a problem", titles[0])
+    assert titles[-1] == "run, no limit"
     rows = [line for line in out.splitlines() if line.startswith(("4 equal of 8, bank", "3 equal", "kit"))]
-    assert len(rows) == 3 * 3 + 3  # of each share, and of the time at equal score
-    baseline = r"4 equal of 8, bank +[\d.]+ +\+0\.0 \[\+0\.0, \+0\.0\] +1\.00 \[1\.00, 1\.00\] +\d+ +[\d.]+ +\d+"
+    assert len(rows) == 7 * 3 + 3  # of each share, and of the time at equal score
+    baseline = r"4 equal of 8, bank +[\d.]+ +\+0\.0 \[\+0\.0, \+0\.0\] +1\.00 \[1\.00, 1\.00\] +\d+ +[\d.]+ +\d+ +\d+"
     assert re.fullmatch(baseline, rows[0].rstrip())
+
+
+def test_a_comparison_that_is_kept_goes_on_where_it_was(
+    run_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file after Ctrl-C: its head, some replicates, and a line torn in its middle."""
+    kept = tmp_path / "kept.jsonl"
+    args = "--compare", "--recording", run_csv, "--replicates", 4, "--share", 1, "--policy", "kit", "--kept", kept
+    assert simulate(*args) == 0
+    whole, lines = capsys.readouterr().out, kept.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 4
+    kept.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    assert simulate(*args) == 0
+    assert capsys.readouterr().out == whole
+    assert [line for line in kept.read_bytes().splitlines(keepends=True) if line in lines] == lines
+
+
+def test_replicates_of_other_settings_are_not_taken_for_these(
+    run_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept.jsonl"
+    args = "--compare", "--recording", run_csv, "--replicates", 2, "--share", 1, "--policy", "kit"
+    assert simulate(*args, "--repeat", 1, "--kept", kept) == 0
+    capsys.readouterr()
+    assert simulate(*args) == 0
+    alone = capsys.readouterr().out
+    assert simulate(*args, "--kept", kept) == 0
+    assert capsys.readouterr().out == alone
 
 
 def test_a_setting_of_ones_own_is_compared_as_yours(run_csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +199,10 @@ def test_a_recording_without_gold_is_refused(tmp_path: Path, capsys: pytest.Capt
         (["--compare", "--set", "widht=3"], "did you mean 'width'"),
         (["--compare", "--set", "width=0"], "width must be >= 1"),
         (["--compare", "--recording", "absent.csv"], "absent.csv: no such recording"),
+        (["--compare", "--per-replicate", "0"], "--per-replicate must be >= 1, got 0"),
+        (["--compare", "--repeat", "1.5"], "--repeat must be in [0, 1], got 1.5"),
+        (["--compare", "--stream-cost", "-1"], "--stream-cost must be >= 0, got -1"),
+        (["--kept", "a.jsonl"], "--kept is for comparisons; add --compare"),
         (["--share", "1"], "--share is for comparisons; add --compare"),
         (["--policy", "kit"], "--policy is for comparisons; add --compare"),
         (["--replay", "3", "--plot", "a.svg"], "--plot is for comparisons; add --compare"),

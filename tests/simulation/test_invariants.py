@@ -226,7 +226,7 @@ BROKEN: tuple[tuple[str, Callable[[], Outcome], str, str], ...] = (
     (
         "an engine is given up early",
         lambda: dataclasses.replace(
-            DEAD,
+            telling(0, telling(1, telling(2, DEAD, allotted_s=799.0), allotted_s=549.0), allotted_s=466.0),
             scenario=dataclasses.replace(DEAD.scenario, budget=dataclasses.replace(CONTEST.budget, limit_s=1500.0)),
         ),
         "no_engine_is_given_up_too_soon",

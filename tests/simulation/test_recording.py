@@ -260,3 +260,40 @@ def test_a_made_up_run_is_fixed_by_its_seed() -> None:
     assert made_up_run(3) == made_up_run(3) != made_up_run(4)
     assert {len(each.attempts) for each in made_up_run(3)} == {8}
     assert len(made_up_run(3)) == 60
+
+
+# ------------------------------------------------------------------------------------------ runs of `kit eval`
+
+EVALUATION = (
+    '{"kind":"run","num_samples":2}\n'
+    '{"kind":"problem","problem":"a:0123456789ab","gold":"7"}\n'
+    '{"kind":"problem","problem":"b:0123456789ab","gold":"1/2"}\n'
+    + "".join(
+        f'{{"kind":"completion","problem":"{problem}:0123456789ab","depth":null,"number":{number},'
+        f'"sample":{{"finish":"stop","seconds":3.5,"num_tokens":12,"mean_entropy":0.5,"num_calls":2}},'
+        f'"lenient":{{"answer":{answer}}}}}\n'
+        for problem, number, answer in (("a", 0, '"7"'), ("a", 1, '"-3"'), ("a", 0, '"8"'), ("b", 0, '"1"'))
+    )
+)
+
+
+def test_a_run_of_kit_eval_is_a_recording_with_its_own_gold(tmp_path: Path) -> None:
+    """The later of two completions with one key counts; a problem without an integer for its gold is left out."""
+    (tmp_path / "journal.jsonl").write_text(EVALUATION, encoding="utf-8")
+    expected = Recording(
+        name="a",
+        gold=7,
+        attempts=tuple(
+            RecordedAttempt(answer=answer, work_s=3.5, num_tokens=12, num_calls=2, mean_entropy=0.5)
+            for answer in (8, None)
+        ),
+    )
+    assert read_recordings(tmp_path) == (expected,)
+    assert read_recordings(tmp_path / "journal.jsonl") == (expected,)
+
+
+def test_calls_and_entropies_are_read_where_a_csv_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("problem_id,answer,gold,time_s,num_calls,mean_entropy\na,7,7,3,4,0.25\na,7,7,3,,\n", "utf-8")
+    (recording,) = read_recordings(path)
+    assert [(each.num_calls, each.mean_entropy) for each in recording.attempts] == [(4, 0.25), (0, None)]
