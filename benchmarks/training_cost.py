@@ -1,0 +1,174 @@
+"""What does an update of a recursion cost beside a fine-tune of as many parameters, in time and in memory?
+
+Three tables: tokens with a loss a CPU second against a last-layer fine-tune at equal trained parameters, beside the
+ratio that counted FLOPs predict; the same with the backbone's hidden states read from memory, as the cache gives them,
+and computed for each update; and the peak of memory against N_sup, each in a process of its own. CPU seconds of the
+process, the least of several turns, so that other work on the machine does not count.
+
+    python -m benchmarks.training_cost
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from kit.training.depth_schedule import UniformDepth
+from kit.training.language import LanguageBatch, LanguageObjective
+from kit.training.loop import LoopRecipe, Objective, Training
+from kit.training.optimiser import OptimiserRecipe, trainable
+from kit.training.recursive import RecursiveBatch, RecursiveObjective
+from kit.trm.config import TRMConfig
+from kit.trm.model import TinyRecursiveModel
+
+NUM_LAYERS, WIDTH, VOCAB = 8, 256, 4096
+NUM_ROWS, NUM_COLUMNS, NUM_ANSWERING = 8, 128, 64
+DEPTHS = (1, 3, 10)
+NUM_SUPERVISION = (1, 4, 16)
+INTERMEDIATE = 938  # makes the TRM as large as a layer of the backbone, within 1 %
+NUM_TURNS = 3
+
+
+def backbone() -> Qwen2ForCausalLM:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=VOCAB, hidden_size=WIDTH, intermediate_size=1024, num_hidden_layers=NUM_LAYERS,
+        num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=NUM_COLUMNS, tie_word_embeddings=False,
+        bos_token_id=None, eos_token_id=None, pad_token_id=None,
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config).eval().requires_grad_(False)
+
+
+def language_batch() -> LanguageBatch:
+    generator = torch.Generator().manual_seed(1)
+    ids_BT = torch.randint(VOCAB, (NUM_ROWS, NUM_COLUMNS), generator=generator)
+    columns_K = torch.arange(NUM_COLUMNS - NUM_ANSWERING, NUM_COLUMNS)
+    targets_BK = torch.randint(VOCAB, (NUM_ROWS, NUM_ANSWERING), generator=generator)
+    return LanguageBatch(ids_BT=ids_BT, columns_BK=columns_K.expand(NUM_ROWS, -1), targets_BK=targets_BK)
+
+
+@torch.no_grad()
+def recursive_batch(model: Qwen2ForCausalLM) -> RecursiveBatch:
+    batch = language_batch()
+    hidden_BTD = model.model(input_ids=batch.ids_BT, use_cache=False).last_hidden_state
+    return RecursiveBatch(
+        hidden_LBTD=(hidden_BTD,),
+        base_BTD=hidden_BTD,
+        position_BT=torch.arange(NUM_COLUMNS).expand(NUM_ROWS, -1),
+        columns_BK=batch.columns_BK,
+        targets_SBK=batch.targets_BK[None],
+    )
+
+
+def fine_tune(model: Qwen2ForCausalLM) -> LanguageObjective:
+    model.model.layers[-1].requires_grad_(True)
+    return LanguageObjective(module=model, language_model=model)
+
+
+def recursion(model: Qwen2ForCausalLM, *, depth: int, num_supervision: int = 1) -> RecursiveObjective:
+    """One layer, n = 1, so that its parameters are those of a layer of the backbone."""
+    config = TRMConfig.for_backbone(model.config, num_layers=1, num_latent=1, intermediate_size=INTERMEDIATE)
+    return RecursiveObjective(
+        trm=TinyRecursiveModel(config).train(),
+        lm_head=model.lm_head,
+        depths=UniformDepth(least=depth, most=depth),
+        num_supervision=num_supervision,
+    )
+
+
+def update(objective: Objective[Any], batch: Callable[[], Any]) -> Callable[[], object]:
+    """One group of batches: an update for each supervision step."""
+    recipe = LoopRecipe(num_groups=1, optimiser=OptimiserRecipe(warmup_updates=0))
+
+    def run() -> None:
+        Training(objective=objective, batches=lambda number: [batch()], recipe=recipe).run()
+
+    return run
+
+
+def cpu_seconds(act: Callable[[], object]) -> float:
+    act()
+    least = float("inf")
+    for _ in range(NUM_TURNS):
+        begun = time.process_time()
+        act()
+        least = min(least, time.process_time() - begun)
+    return least
+
+
+def flops(act: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        act()
+    return int(counter.get_total_flops())
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in trainable(module).values())
+
+
+def print_speed() -> None:
+    model = backbone()
+    cached = recursive_batch(model)
+    tuned = fine_tune(backbone())
+    rows: list[tuple[str, nn.Module, Callable[[], object]]] = [
+        ("last layer fine-tuned", tuned.module, update(tuned, language_batch))
+    ]
+    for depth in DEPTHS:
+        objective = recursion(model, depth=depth)
+        name = f"TRM, T = {depth}"
+        rows.append((f"{name}, states cached", objective.module, update(objective, lambda: cached)))
+        rows.append((f"{name}, states computed", objective.module, update(objective, lambda: recursive_batch(model))))
+    print("| arm | trained parameters | answer tokens / CPU s | cost / fine-tune | FLOPs / fine-tune |")
+    print("|---|---:|---:|---:|---:|")
+    base_s, base_flops = 0.0, 0
+    for name, module, act in rows:
+        seconds, counted = cpu_seconds(act), flops(act)
+        base_s, base_flops = base_s or seconds, base_flops or counted
+        tokens_per_s = NUM_ROWS * NUM_ANSWERING / seconds
+        print(f"| {name} | {count(module):,} | {tokens_per_s:,.0f} | {seconds / base_s:.2f} | "
+              f"{counted / base_flops:.2f} |", flush=True)  # fmt: skip
+
+
+def print_memory() -> None:
+    print("\n| N_sup | peak of the process, MiB | above N_sup = 1 |\n|---:|---:|---:|")
+    first = 0.0
+    for number in NUM_SUPERVISION:
+        command = [sys.executable, "-m", "benchmarks.training_cost", "--num-supervision", str(number)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peak = float(json.loads(done.stdout)["peak_mib"])
+        first = first or peak
+        print(f"| {number} | {peak:.0f} | {peak - first:+.0f} |", flush=True)
+
+
+def peak_mib(num_supervision: int) -> float:
+    model = backbone()
+    cached = recursive_batch(model)
+    update(recursion(model, depth=3, num_supervision=num_supervision), lambda: cached)()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-supervision", type=int, help="only print the peak of memory of one such group")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.num_supervision is not None:
+        print(json.dumps({"peak_mib": peak_mib(args.num_supervision)}))
+        return
+    print_speed()
+    print_memory()
+
+
+if __name__ == "__main__":
+    main()
