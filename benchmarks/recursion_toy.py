@@ -207,9 +207,15 @@ class UntiedRecursion(TinyRecursiveModel):
             self._init_weights(module)
 
     def reader_at(
-        self, x_BTD: Tensor, position_BT: Tensor, columns_BK: Tensor, *, mask_BT: Tensor | None = None
+        self,
+        x_BTD: Tensor,
+        position_BT: Tensor,
+        columns_BK: Tensor,
+        *,
+        mask_BT: Tensor | None = None,
+        visible_BKT: Tensor | None = None,
     ) -> Any:
-        first = super().reader_at(x_BTD, position_BT, columns_BK, mask_BT=mask_BT)
+        first = super().reader_at(x_BTD, position_BT, columns_BK, mask_BT=mask_BT, visible_BKT=visible_BKT)
         assert isinstance(first, AnchorReader)
         rope = rotations(self.net, position_BT, head_dim=self.config.head_dim, base=self.config.rope_base)
         slots = Slots(None, self.config, first=0, depth=1, num_past=0)

@@ -56,7 +56,8 @@ def _match_codes(size: int, num_symbols: int) -> Tensor:
 
 
 def _orthogonal(size: int) -> Tensor:
-    return torch.linalg.qr(torch.randn(size, size))[0]
+    columns: Tensor = torch.linalg.qr(torch.randn(size, size))[0]
+    return columns
 
 
 def _coded(codes_ME: Tensor, symbols_NC: Tensor) -> Tensor:
@@ -68,4 +69,5 @@ def _coded(codes_ME: Tensor, symbols_NC: Tensor) -> Tensor:
 def _fitted(features_RD: Tensor, codes_RE: Tensor) -> Tensor:
     """weights_ED of the ridge regression from features to codes."""
     gram_DD = features_RD.T @ features_RD + RIDGE * len(features_RD) * torch.eye(features_RD.shape[1])
-    return torch.linalg.solve(gram_DD, features_RD.T @ codes_RE).T
+    weights_DE: Tensor = torch.linalg.solve(gram_DD, features_RD.T @ codes_RE)
+    return weights_DE.T

@@ -166,7 +166,8 @@ def new_trm(backbone: Any, *, seed: int) -> TinyRecursiveModel:
         num_supervision=1,
     )
     torch.manual_seed(seed)
-    return TinyRecursiveModel(config).train()
+    trm: TinyRecursiveModel = TinyRecursiveModel(config).train()
+    return trm
 
 
 def export(run_dir: Path, target: Path) -> None:
@@ -253,8 +254,8 @@ def _keep(trm: TinyRecursiveModel, average: AveragedModel) -> None:
     with averaged_weights(parameters, average):
         averages = [parameter.detach().clone() for parameter in parameters]
     with torch.no_grad():
-        for parameter, average in zip(parameters, averages, strict=True):
-            parameter.copy_(average)
+        for parameter, value in zip(parameters, averages, strict=True):
+            parameter.copy_(value)
 
 
 def _teller(log: Path, stage: _Stage) -> Callable[[Update], None]:
