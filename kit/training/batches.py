@@ -126,6 +126,7 @@ def states_of(
         for first in range(some.start, some.stop, batch_size):
             chosen = range(first, min(first + batch_size, some.stop))
             tokens = on_device(rows.batch(chosen), backbone.device)
+            assert tokens.mask_BT is not None
             longest = max(lengths[row] for row in chosen)  # a batch's shape is fixed, and may be half padding
             assert tokens.mask_BT is not None  # of rows there always is one
             hidden = backbone.base_model(
