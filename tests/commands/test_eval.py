@@ -112,12 +112,14 @@ def test_a_server_of_somebody_elses_is_evaluated_by_its_address(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(
     tmp_path: Path, ending: signal.Signals
 ) -> None:
     out, data = tmp_path / "out", str(gsm8k_file(tmp_path, 12))
-    drawn = ["--num-samples", "4", "--batch-size", "2", "--max-new-tokens", "64", *ONE_THREAD]
+    drawn = ["--num-samples", "4", "--batch-size", "2", "--max-new-tokens", "32", *ONE_THREAD]
     asked = ["eval", "--data", data, *drawn]
     process = subprocess.Popen(
         [sys.executable, "-m", "kit.cli", *asked, "--out", str(out)],

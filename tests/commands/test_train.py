@@ -120,7 +120,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(folder: Path) -> None:
     command = [sys.executable, "-m", "kit.cli", "train", "trm"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(
-        [*command, *SMALL, "--num_latent", "1", "--N_supervision", "2", "--output_dir", "out", "--epochs", "60"],
+        [*command, *SMALL, "--num_latent", "1", "--N_supervision", "2", "--output_dir", "out", "--epochs", "15"],
         cwd=folder, env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     log = folder / "out/log.jsonl"
