@@ -26,8 +26,8 @@ def problems(task: TableTask, *, number: int, most_steps: int, test: bool) -> It
     """So many rows, with numbers of steps uniform on 1…most_steps."""
     tables = task.draw(f"english/{test}", num_rows=number, least_steps=1, most_steps=most_steps, test=test)
     for row in range(number):
-        pairs = tables.ids_BT[row, : 2 * task.num_symbols].reshape(-1, 2).tolist()
-        start = int(tables.ids_BT[row, 2 * task.num_symbols + 1])
+        pairs = tables.ids_BT[row, : 3 * task.num_symbols].reshape(-1, 3)[:, :2].tolist()  # the third: a separator
+        start = int(tables.ids_BT[row, tables.columns_BK[row, 0]])
         num_steps = int(tables.num_steps_BK[row, 0])
         results = [int(symbol) + 1 for symbol in tables.images_SBK[:num_steps, row, 0]]
         yield {

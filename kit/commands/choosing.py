@@ -75,7 +75,7 @@ def server_of(args: argparse.Namespace, *, uses_model: bool) -> OpenAIChoice:
     from kit.engines.openai.choice import OpenAIChoice
 
     if args.url and args.engine != "openai":
-        raise InputError(f"--url is for --engine openai, not {args.engine or 'another'}; add --engine openai")
+        raise InputError(f"--url is for --engine openai, not {args.engine or 'the default'}; add --engine openai")
     if not args.url and (args.api_key_env or args.model_name) and "://" not in (args.engine or ""):
         raise InputError("--api-key-env and --model-name are for --engine openai --url URL")
     choice = OpenAIChoice(

@@ -9,7 +9,7 @@ from typing import Any
 
 from kit.errors import MissingError
 
-_FOLDER = "DIR"  # the metavar of options that take a folder
+_FOLDERS = ("DIR", "DIR|HUB_ID")  # the metavars of options that take a folder, or may
 
 
 def add(commands: Any) -> None:
@@ -32,7 +32,7 @@ def completion_command(args: argparse.Namespace) -> int:
     except ModuleNotFoundError:
         raise MissingError("kit completion needs shtab; pip install 'mathllm-kit[completion]'") from None
     for action in _of_paths(args.parser):
-        action.complete = shtab.DIRECTORY if action.metavar == _FOLDER else shtab.FILE  # type: ignore[attr-defined]
+        action.complete = shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(args.parser, shell=args.shell))
     return 0
 
@@ -40,7 +40,7 @@ def completion_command(args: argparse.Namespace) -> int:
 def _of_paths(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Every option and argument that takes a path, those of the commands too."""
     for action in parser._actions:
-        if action.type is Path:
+        if action.type is Path or action.metavar in _FOLDERS:
             yield action
         elif isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():

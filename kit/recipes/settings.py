@@ -51,8 +51,7 @@ FIRST: Mapping[str, Mapping[str, str]] = {
     "Votes": {
         "solver.stop.num_samples": "attempts at one problem, at most",
         "solver.stop.rule": "when votes are enough: votes(4), lead(3), learned(0.003), or several with |",
-        "solver.voting.weighing": "by what a vote weighs: count (all alike); on SmolLM2-135M at 8 votes "
-        "entropy gains +1.0 points [-2, +4], deepconf_mean 0; halting …",
+        "solver.voting.weighing": "by what a vote weighs: count; entropy gains 1 point [-2, 4], deepconf_mean 0",
         "solver.pacing.price": "gain that an attempt must promise where time is short; nothing where it is ample",
     },
     "Attempts": {

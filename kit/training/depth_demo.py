@@ -66,6 +66,7 @@ class StandIn(nn.Module):
 
     def __init__(self, task: TableTask, seed: int) -> None:
         super().__init__()
+        self._num_symbols = task.num_symbols
         generator = torch.Generator().manual_seed(seed)
         self._own, self._before = (
             nn.Parameter(torch.randn(task.vocab_size, WIDTH, generator=generator) / WIDTH**0.5, requires_grad=False)
@@ -75,7 +76,8 @@ class StandIn(nn.Module):
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """[B, T, D]."""
         before_BTD = self._before[ids_BT.roll(1, 1)]
-        is_second_T = torch.arange(ids_BT.shape[1]) % 2 == 1
+        in_pairs, places_T = 3 * self._num_symbols, torch.arange(ids_BT.shape[1])  # "a f(a) ;", then queries "K_k s"
+        is_second_T = torch.where(places_T < in_pairs, places_T % 3 == 1, (places_T - in_pairs) % 2 == 1)
         return self._own[ids_BT] + before_BTD * is_second_T[:, None]
 
     def head(self, hidden_BKD: Tensor) -> Tensor:

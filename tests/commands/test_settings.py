@@ -20,7 +20,7 @@ def test_what_matters_first_has_help_and_everything_is_listed_once(capsys: pytes
     assert sorted(listed) == sorted(flattened(Settings()))
     assert listed[:25] == [name for helps in FIRST.values() for name in helps]
     assert any(
-        line.startswith("solver.width=6  ") and line.endswith("attempts in flight at once; fewer are each faster")
+        line.startswith("solver.width=8  ") and line.endswith("where time is short they are fewer, each faster")
         for line in lines
     )
     assert any(line.startswith("budget.limit_s=18000.0") and line.endswith("(dry run: 240.0)") for line in lines)

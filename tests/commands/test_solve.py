@@ -83,7 +83,7 @@ def test_a_server_that_somebody_else_runs_is_asked_and_what_it_lacks_is_told(
         (["--model", "nowhere"], "no model folder at nowhere; expected a folder with config.json and weights"),
         (["--set", "solver.widht=1"], "--set solver.widht=1: there is no setting 'solver.widht'; did you mean"),
         (["--samples", "0"], "solver.stop.num_samples must be >= 1, got 0"),
-        (["--url", "http://127.0.0.1:9"], "--url is for --engine openai, not transformers"),
+        (["--url", "http://127.0.0.1:9"], "--url is for --engine openai, not the default"),
         (["--engine", "openai"], "needs the server's address: --url http://HOST:PORT"),
         (["--engine", "openai", "--url", "http://127.0.0.1:9"], "no server answers there"),
         (["--engine", "openai", "--url", "http://127.0.0.1:9", "--api-key-env", "NO_KEY"], "there is no such variable"),

@@ -40,7 +40,8 @@ def test_a_recursions_target_is_its_own_image_until_the_answer_and_then_the_answ
     tables = SMALL.task.draw("x", num_rows=3, least_steps=1, most_steps=3)
     targets_SBK = step_targets(tables)
     for row in range(3):
-        images = dict(zip(tables.ids_BT[row, 0:12:2].tolist(), tables.ids_BT[row, 1:12:2].tolist(), strict=True))
+        pairs = tables.ids_BT[row, : 3 * SMALL.task.num_symbols].reshape(-1, 3)
+        images = {int(symbol): int(image) for symbol, image, _ in pairs}
         for query in range(SMALL.task.num_queries):
             symbol = int(tables.ids_BT[row, tables.columns_BK[row, query]])
             for step in range(3):

@@ -84,7 +84,7 @@ def test_calls_come_in_pieces_and_several_in_one_turn() -> None:
 )
 def test_a_call_that_the_server_left_in_the_text_is_read_by_the_kit(text: str) -> None:
     says = [*(delta(content=text[place : place + 7]) for place in range(0, len(text), 7)), delta("stop")]
-    assert called(sampled(Served(says=says), WITH_TOOLS)) == [("python", {"code": "6*7"})]
+    assert called(sampled(Served(says=says), WITH_TOOLS, max_new_tokens=64)) == [("python", {"code": "6*7"})]
 
 
 def test_calls_and_their_answers_go_back_in_the_apis_own_form() -> None:

@@ -129,7 +129,7 @@ def _change(folder: Path, **fields: Any) -> None:
 
 
 def test_settings_name_the_depth_and_keep_graphs_off_the_recursion() -> None:
-    told = recursive_settings(PRESETS["qwen2.5-math-7b-h100"], TRMConfig(), depth=5).extra_args
+    told = recursive_settings(PRESETS["qwen2.5-math-h100"], TRMConfig(), depth=5).extra_args
     assert json.loads(told[told.index("--hf-overrides") + 1]) == {"trm_depth": 5}
     assert json.loads(told[told.index("--compilation-config") + 1]) == {"cudagraph_mode": "PIECEWISE"}
     assert "--logits-processors" in told

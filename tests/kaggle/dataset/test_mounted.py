@@ -121,7 +121,7 @@ def test_a_manifest_that_is_damaged_or_hostile_is_refused(dataset: Path, change,
 
 
 def test_a_manifest_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"build_dataset\.py"):
+    with pytest.raises(MissingError, match=r"`kit build`"):
         load_manifest(tmp_path)
 
 

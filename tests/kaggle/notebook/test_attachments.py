@@ -35,7 +35,7 @@ from kit.kaggle.wheels.fetch import ensure
 from kit.kaggle.wheels.index import configured_index
 from kit.kaggle.wheels.lockfile import Lock, lock_path
 from kit.kaggle.wheels.target import Target
-from kit.recipes.choices import AS_TRAINED, SQUEEZED
+from kit.recipes.choices import SQUEEZED
 from kit.solver.journal import read_records
 from tests.kaggle.notebook.image import make_image, pip_settings
 from tests.kaggle.wheels.simple_index import SimpleIndex, make_wheel, served
@@ -111,7 +111,7 @@ class Place:
         self, notebook: Path, environ: Mapping[str, str], *, rerun: bool, is_offline: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Execute the notebook as the dry run does."""
-        settings = json.dumps(merged(SQUEEZED, AS_TRAINED, FEW))
+        settings = json.dumps(merged(SQUEEZED, FEW))
         argv = [sys.executable, "-P", "-m", "kit.kaggle.dry_run.execution", "--notebook", str(notebook)]
         argv += ["--root", str(self.root), *(["--rerun-csv", str(self.problems)] if rerun else [])]
         told = {**environ, SETTINGS_VARIABLE: settings}

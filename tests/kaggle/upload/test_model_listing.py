@@ -12,7 +12,7 @@ import pytest
 
 from kit.errors import InputError, MissingError
 from kit.kaggle.dataset.manifest import ListedFile
-from kit.kaggle.upload.client import KaggleError
+from kit.kaggle.upload.faults import KaggleError
 from kit.kaggle.upload.model_listing import list_model
 from tests.kaggle.upload import kaggle_server
 from tests.kaggle.upload.kaggle_server import Fault, KaggleServer
