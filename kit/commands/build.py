@@ -105,7 +105,8 @@ def listing(ref: str) -> tuple[ListedFile, ...]:
         return list_model(ref, environ=os.environ)
     except (MissingError, KaggleError) as error:
         problem = str(error).partition("\n")[0]
-        print(f"note: {ref} is not listed by Kaggle, so what it lacks is known only of a copy (--model): {problem}")
+        print(f"note: Kaggle was not asked what {ref} holds: {problem}")
+        print("note: of a copy (--model), all but the weights enters the dataset; without one, nothing is known of it")
         return ()
 
 

@@ -286,6 +286,41 @@ def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+BARE = """
+import sys
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("google", "grpc", "numpy", "polars", "torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Bare())
+from kit.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("dry-run", "kit: no dry run: polars is not installed; pip install 'mathllm-kit[kaggle]'"),
+        ("build", "torch is not installed; pip install 'mathllm-kit[torch]'"),
+    ],
+)
+def test_on_a_bare_install_a_command_names_the_extra_that_it_needs(command: str, says: str, tmp_path: Path) -> None:
+    """Regression: it was a traceback."""
+    line = [sys.executable, "-c", BARE, command, "--out", str(tmp_path / "out")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert says in done.stderr
+
+
+def test_a_machine_is_looked_at_on_a_bare_install() -> None:
+    """Regression: `kit verify` and `kit doctor` ended in a traceback about protobuf."""
+    code = (
+        BARE.partition("from kit.cli")[0] + "from pathlib import Path\nfrom kit.kaggle.checks.machine import Machine\n"
+    )
+    subprocess.run([sys.executable, "-c", code + "Machine.here(Path('/tmp'))"], check=True)
+
+
 INTERRUPTED = """
 import os, signal, sys
 class Interrupt:
