@@ -76,23 +76,33 @@ def fields_of_any_length() -> Iterator[None]:
 
 
 def _rows(path: Path) -> Sequence[Mapping[str, str]]:
+    rows: list[list[str]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file, fields_of_any_length():
             reader = csv.reader(file, strict=True)
             columns = next(reader, [])
             _check_columns(path, columns)
-            rows = list(reader)
+            rows.extend(reader)  # those before a fault stay
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; {_WANTED}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; {_WANTED}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: row {len(rows) + 1} {_malformed(str(error))}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {_WANTED}") from None
     if not rows:
         raise InputError(f"{path}: has a header but no problem; add rows below {','.join(columns)}")
     return [_row(path, number, fields, columns) for number, fields in enumerate(rows, start=1)]
+
+
+def _malformed(error: str) -> str:
+    """What is wrong with a row, from `csv`'s own words: it says of an open quote that the file ended."""
+    if error == "unexpected end of data":
+        return 'opens a double quote that is never closed; close it, and write "" for one within a field'
+    return f"is no CSV ({error})"
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:

@@ -46,7 +46,9 @@ def test_reads_the_competitions_own_files(shared_data: Path) -> None:
         ("id,problem\na,x\n\n", "row 2 is a blank line"),
         ("id,problem,problem\na,x,y\n", "the column 'problem' stands more than once"),
         (b"id,problem\na,\xff\xfe\n", "not a UTF-8 CSV"),
-        ('id,problem\na,"x\n', "not a UTF-8 CSV"),
+        ('id,problem\na,"x\n', "row 1 opens a double quote that is never closed"),
+        ('id,problem\na,x\nb,"y\nc,z\n', "row 2 opens a double quote that is never closed"),
+        ('id,problem\na,"x"y\n', "row 1 is no CSV"),
     ],
 )
 def test_refuses_a_bad_csv_naming_the_file(tmp_path: Path, content: str | bytes, says: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
     from kit.kaggle.dataset.manifest import Entry, ListedFile, Member
 
-_NO_WHEELS = "none"
+NO_WHEELS = "none"
 _SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
 
 
@@ -54,7 +54,7 @@ def add_contents(build: argparse.ArgumentParser) -> None:
 def add_wheels(parser: argparse.ArgumentParser) -> None:
     """The options that say which wheels, and whether they are attached."""
     parser.add_argument(
-        "--wheels", default=_NO_WHEELS, metavar="TARGET",
+        "--wheels", default=NO_WHEELS, metavar="TARGET",
         help="the wheels of a target: kaggle-cp312, cpu, …; those that are missing are fetched (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -104,15 +104,16 @@ def listing(ref: str) -> tuple[ListedFile, ...]:
     try:
         return list_model(ref, environ=os.environ)
     except (MissingError, KaggleError) as error:
-        problem = str(error).partition("\n")[0]
-        print(f"note: {ref} is not listed by Kaggle, so what it lacks is known only of a copy (--model): {problem}")
+        problem = str(error).partition("\n")[0].partition(";")[0]  # the list of places comes after
+        print(f"note: Kaggle was not asked what {ref} holds: {problem}")
+        print("note: of a copy (--model), all but the weights enters the dataset; without one, nothing is known of it")
         return ()
 
 
 def chosen_wheels(args: argparse.Namespace, folder: Path | None = None) -> Wheelhouse | None:
     """The wheels of a target, those that are missing fetched; of wheels that are attached the lock alone."""
     source: str | None = args.wheels_source
-    if args.wheels == _NO_WHEELS:
+    if args.wheels == NO_WHEELS:
         for option, value in (("--wheels-folder", folder), ("--wheels-source", source)):
             if value is not None:
                 raise InputError(f"{option} needs --wheels TARGET")

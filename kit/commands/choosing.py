@@ -21,6 +21,11 @@ def add_model(command: argparse.ArgumentParser) -> None:
         help="a Hugging Face causal LM with safetensors: its folder, or its id on the hub, such as Qwen/Qwen3-0.6B "
         "(default: the shipped tiny model)",
     )  # fmt: skip
+    add_model_additions(command)
+
+
+def add_model_additions(command: argparse.ArgumentParser) -> None:
+    """The options that name what stands on the model."""
     command.add_argument(
         "--trm", type=Path, metavar="DIR",
         help="a recursive model (TRM) for this very model, as kit.trm saves it (default: the shipped model's own)",
@@ -30,10 +35,21 @@ def add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
+class _Once(argparse.Action):
+    """An option of one value, which refuses a second one, where argparse would drop the first without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "given twice; a submission has one model")
+        setattr(namespace, self.dest, values)
+
+
 def add_model_source(command: argparse.ArgumentParser) -> None:
     """The options for a model that is attached as a Kaggle Model."""
     command.add_argument(
-        "--model-source", metavar="REF",
+        "--model-source", action=_Once, metavar="REF",
         help="leave the model out; it is this Kaggle Model, owner/model/framework/variation/version, attached to "
         "the notebook. With --model, too, the dataset knows its files, and holds those that it lacks",
     )  # fmt: skip

@@ -96,8 +96,12 @@ def dry_run_command(args: argparse.Namespace) -> int:
 
 def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple[DryRun, ...]:
     from kit.engines.hub import find_model
-    from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
     from kit.recipes.choices import engine_for
+
+    try:
+        from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
+    except ModuleNotFoundError as error:
+        raise MissingError(f"no dry run: {error.name} is not installed; pip install 'mathllm-kit[kaggle]'") from error
 
     model = find_model(args.model)
     config = DryRunConfig(

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kit.commands.build import add_wheels, chosen_wheels, listing
-from kit.commands.choosing import add_model_source
+from kit.commands.build import NO_WHEELS, add_wheels, chosen_wheels, listing
+from kit.commands.choosing import add_model_additions, add_model_source
 from kit.commands.wheels import own_needs
 from kit.errors import InputError
 from kit.kaggle.upload.kernel import NOTEBOOK
@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--self-contained", action="store_true", help="with the kit in it, and what the model lacks")
     parser.add_argument("--model", type=Path, metavar="DIR", help="a copy of that model, which tells what it holds")
+    add_model_additions(parser)
     add_model_source(parser)
     add_wheels(parser)
     parser.add_argument(
@@ -33,10 +34,9 @@ def add(commands: Any) -> None:
 
 def notebook_command(args: argparse.Namespace) -> int:
     """`kit notebook`."""
+    _check_options(args)
     if not args.self_contained:
         return _copy(args)
-    if args.model_source is None:
-        raise InputError("--model-source is missing: a model does not fit into a notebook, so name the one to attach")
     from kit.kaggle.upload.self_contained import write_self_contained
 
     size_bytes = write_self_contained(
@@ -45,6 +45,8 @@ def notebook_command(args: argparse.Namespace) -> int:
         model_source=args.model_source,
         listing=listing(args.model_source),
         model=args.model,
+        trm=args.trm,
+        adapter=args.adapter,
         model_files=args.model_file,
         wheels=chosen_wheels(args),
         needs=own_needs(),
@@ -53,6 +55,28 @@ def notebook_command(args: argparse.Namespace) -> int:
     wheels = "" if args.wheels_source is None else f" --kernel-source {args.wheels_source}"
     print(f"to push it: `kit push --notebook {args.out} --model-source {args.model_source}{wheels}`")
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """What cannot be, told before anything is listed or fetched."""
+    if not args.self_contained:
+        given = {
+            "--model": args.model,
+            "--trm": args.trm,
+            "--adapter": args.adapter,
+            "--model-source": args.model_source,
+            "--model-file": args.model_file,
+            "--wheels": None if args.wheels == NO_WHEELS else args.wheels,
+            "--wheels-source": args.wheels_source,
+        }
+        if wrong := next((name for name, value in given.items() if value), None):
+            raise InputError(f"{wrong} needs --self-contained; the notebook of the project is always the same")
+    elif args.model_source is None:
+        raise InputError("--model-source is missing: a model does not fit into a notebook, so name the one to attach")
+    elif args.wheels != NO_WHEELS and args.wheels_source is None:
+        from kit.kaggle.upload.self_contained import WHEELS_DO_NOT_FIT
+
+        raise InputError(WHEELS_DO_NOT_FIT)
 
 
 def _copy(args: argparse.Namespace) -> int:

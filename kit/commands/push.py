@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kit.kaggle import facts
 from kit.kaggle.upload.account import owner
 from kit.kaggle.upload.kernel import DEFAULT_SLUG, NOTEBOOK, Kernel, push
 
+OUT = Path("out/kernel")
 USERNAME_HELP = "your Kaggle username (default: the credentials' own)"
 
 
@@ -36,7 +38,7 @@ def add_kernel(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--username", metavar="NAME", help=USERNAME_HELP)
     parser.add_argument("--slug", default=DEFAULT_SLUG, help="the notebook's name in addresses (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, default=Path("out/kernel"), metavar="DIR",
+        "--out", type=Path, default=OUT, metavar="DIR",
         help="where it is kept which version was pushed last (default: %(default)s)",
     )  # fmt: skip
 
@@ -81,7 +83,18 @@ def add_attached(parser: argparse.ArgumentParser) -> None:
 
 def push_command(args: argparse.Namespace) -> int:
     """`kit push`. Raises: what `push` raises."""
-    kernel = Kernel(
+    kernel = kernel_of(args)
+    with upload_progress() as on_event:
+        pushed = push(kernel, args.notebook or NOTEBOOK, work=args.out, environ=os.environ, on_event=on_event)
+    same = same_notebook(username=args.username, slug=args.slug, out=args.out)
+    print(f"version {pushed.version} of {pushed.ref} is pushed and runs: {pushed.url}")
+    print(f"{quoted('status', '--follow', *same)} waits for its end; when it is complete: {quoted('submit', *same)}")
+    return 0
+
+
+def kernel_of(args: argparse.Namespace) -> Kernel:
+    """The notebook that the options of `kit push` ask for. Raises: InputError, and as `owner`."""
+    return Kernel(
         owner=owner(args.username, environ=os.environ),
         slug=args.slug,
         dataset=args.dataset,
@@ -92,8 +105,14 @@ def push_command(args: argparse.Namespace) -> int:
         kernel_sources=tuple(args.kernel_source),
         holds_kit=args.notebook is not None,
     )
-    with upload_progress() as on_event:
-        pushed = push(kernel, args.notebook or NOTEBOOK, work=args.out, environ=os.environ, on_event=on_event)
-    print(f"version {pushed.version} of {pushed.ref} is pushed and runs: {pushed.url}")
-    print("`kit status --follow` waits for its end; when it is complete: `kit submit`")
-    return 0
+
+
+def same_notebook(*, username: str | None, slug: str, out: Path) -> tuple[str, ...]:
+    """The options by which another command means this notebook: those that are not the default."""
+    options = (("--username", username, None), ("--slug", slug, DEFAULT_SLUG), ("--out", out, OUT))
+    return tuple(part for name, value, default in options if value != default for part in (name, str(value)))
+
+
+def quoted(*words: str) -> str:
+    """A command of the kit as a message names it."""
+    return f"`{shlex.join(('kit', *words))}`"

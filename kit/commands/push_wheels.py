@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kit.commands.push import USERNAME_HELP
+from kit.commands.push import USERNAME_HELP, quoted, same_notebook
 from kit.commands.wheels import add_target, own_needs, wheelhouse
 from kit.kaggle.upload.account import owner
 from kit.kaggle.upload.kernel import Kernel, push
@@ -48,6 +48,9 @@ def push_wheels_command(args: argparse.Namespace) -> int:
         write_wheels_notebook(notebook, wheelhouse(args.target).lock, kit_wheel=wheel, needs=needs)
     pushed = push(kernel, notebook, work=args.out, environ=os.environ)
     print(f"version {pushed.version} of {pushed.ref} is pushed and fetches {len(lock.wheels)} wheels: {pushed.url}")
-    print(f"when it is complete: `kit build --wheels {args.target} --wheels-source {pushed.ref}`, upload, and")
-    print(f"`kit push --kernel-source {pushed.ref}`")
+    same = same_notebook(username=args.username, slug=kernel.slug, out=args.out)
+    print(f"{quoted('status', '--follow', *same)} waits for its end; when it is complete:")
+    build = quoted("build", "--wheels", args.target, "--wheels-source", pushed.ref)
+    by = () if args.username is None else ("--username", args.username)
+    print(f"{build}, upload, and {quoted('push', '--kernel-source', pushed.ref, *by)}")
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.commands.build import add_contents
-from kit.commands.push import USERNAME_HELP, add_machine
+from kit.commands.push import USERNAME_HELP, add_attached, add_machine, kernel_of, quoted, same_notebook
 from kit.commands.submit import add_message
 from kit.errors import InputError
 from kit.kaggle.dataset.handle import DEFAULT_SLUG, DatasetHandle
@@ -30,7 +30,8 @@ def add(commands: Any) -> None:
         description="Look at this machine, build the dataset, verify and upload it, push the notebook, wait for its "
         "run, compare what Kaggle made of it with what was asked, and submit it. Each step is a command of its own and "
         "is shown as it is run; the first that fails ends it, and the same command goes on from there. It asks before "
-        "it submits.",
+        "it submits. For --title, --notes, --public, --no-upload, --fresh and --ready-within of `kit upload`, run the "
+        "steps one by one.",
     )
     add_contents(ship)
     ship.add_argument("--username", metavar="NAME", help=USERNAME_HELP)
@@ -40,6 +41,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     ship.add_argument("--licence", default="other", choices=LICENCES, metavar="NAME", help="default: %(default)s")
     add_machine(ship)
+    add_attached(ship)
     add_message(ship)
     ship.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR",
@@ -52,28 +54,20 @@ def add(commands: Any) -> None:
 def ship_command(args: argparse.Namespace) -> int:
     """`kit ship`. Raises: what the steps raise, and InputError for one whose checks failed."""
     from kit.kaggle.upload.account import owner
-    from kit.kaggle.upload.kernel import Kernel
 
     if not (args.yes or sys.stdin.isatty()):
         raise InputError("nobody can be asked here whether to submit; run it on a terminal, or with --yes")
-    username = owner(args.username, environ=os.environ)
-    place = DatasetHandle(owner=username, slug=args.slug, licence=args.licence)
-    kernel = Kernel(
-        owner=username,
-        slug=f"{args.slug}-submission",
-        dataset=place.ref,
-        model_sources=() if args.model_source is None else (args.model_source,),
-        kernel_sources=() if args.wheels_source is None else (args.wheels_source,),
-        accelerator=args.accelerator,
-        image=args.image,
-    )
+    place = DatasetHandle(owner=owner(args.username, environ=os.environ), slug=args.slug, licence=args.licence)
+    push = args.parser.parse_args(["push", *_push_options(args, place)])
+    kernel = kernel_of(push)  # refused before anything is built, if it is
     _look_at_machine()
     for step in _dataset_steps(args, place):
         _run(args, step)
-    _push(args, kernel)
+    _push(args, place, push, kernel)
     _run(args, ("status", "--follow", *_notebook(args, kernel)))
     if not (args.yes or _is_wanted(kernel)):
-        print("not submitted: `kit submit` does it later")
+        same = same_notebook(username=args.username, slug=kernel.slug, out=_work(args))
+        print(f"not submitted: {quoted('submit', *same)} does it later")
         return 0
     _run(args, ("submit", "--message", args.message, *_notebook(args, kernel)))
     return 0
@@ -111,16 +105,32 @@ def _dataset_steps(args: argparse.Namespace, place: DatasetHandle) -> tuple[tupl
     )
 
 
-def _push(args: argparse.Namespace, kernel: Kernel) -> None:
+def _push_options(args: argparse.Namespace, place: DatasetHandle) -> tuple[str, ...]:
+    """All that `kit push` is given: where its result is kept, what is attached, and on which machine it runs."""
+    outputs = [*([] if args.wheels_source is None else [args.wheels_source]), *args.kernel_source]
+    given = [
+        ("--dataset", place.ref),
+        ("--model-source", args.model_source),
+        *(("--kernel-source", ref) for ref in dict.fromkeys(outputs)),
+        *(("--further-dataset", ref) for ref in args.further_dataset),
+        ("--notebook", args.notebook),
+        ("--accelerator", args.accelerator),
+        ("--image", args.image),
+    ]
+    named = ("--username", place.owner, "--slug", f"{place.slug}-submission", "--out", str(_work(args)))
+    return (*named, *(part for name, value in given if value is not None for part in (name, str(value))))
+
+
+def _push(args: argparse.Namespace, place: DatasetHandle, push: argparse.Namespace, kernel: Kernel) -> None:
     from kit.commands.progress import upload_progress
     from kit.kaggle.upload.kernel import NOTEBOOK
     from kit.kaggle.upload.shipping import push_once
 
-    _tell("push", *_notebook(args, kernel))
+    _tell("push", *_push_options(args, place))
     with upload_progress() as on_event:
         pushed = push_once(
             kernel,
-            NOTEBOOK,
+            push.notebook or NOTEBOOK,
             dataset=args.out / "dataset",
             work=_work(args),
             environ=os.environ,
@@ -151,7 +161,7 @@ def _tell(*step: str) -> None:
 
 
 def _stopped(step: str) -> InputError:
-    return InputError(f"stopped at `kit {step}`, which says above what is wrong; then `kit ship` goes on from there")
+    return InputError(f"stopped at `kit {step}`, which says above what is wrong; the same command goes on from there")
 
 
 def _is_wanted(kernel: Kernel) -> bool:

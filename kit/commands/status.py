@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kit.commands.progress import harmless, upload_progress
-from kit.commands.push import add_kernel
+from kit.commands.push import add_kernel, quoted, same_notebook
 
 if TYPE_CHECKING:
     from kit.kaggle.upload.following import Followed, Following
@@ -49,16 +49,18 @@ def status_command(args: argparse.Namespace) -> int:
         seen = run.wait() if args.follow else run.look()
         failed = not (seen.is_running or seen.is_complete)
         lines = run.lines() if failed else ()
-    return print_run(seen, lines)
+    same = same_notebook(username=args.username, slug=args.slug, out=args.out)
+    version = () if args.version is None else ("--version", str(args.version))
+    return print_run(seen, lines, then=quoted("submit", *version, *same))
 
 
-def print_run(seen: Followed, lines: Sequence[str]) -> int:
-    """Where a run is, and of one that failed the end of its log; the exit status."""
+def print_run(seen: Followed, lines: Sequence[str], *, then: str) -> int:
+    """Where a run is, and of one that failed the end of its log; the exit status. then: the command that submits."""
     if lines:
         print_lines(lines[-NUM_LINES:])
     print(harmless(seen.words))
     if seen.is_complete:
-        print("to submit it: `kit submit`")
+        print(f"to submit it: {then}")
     return 0 if seen.is_running or seen.is_complete else 1
 
 

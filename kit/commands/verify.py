@@ -42,11 +42,14 @@ def add(commands: Any) -> None:
 def verify_command(args: argparse.Namespace) -> int:
     """Verify and print; 1 if any check failed."""
     from kit.commands.checks import print_checks
+    from kit.kaggle.dataset.mounted import check_ref
 
     if not args.dataset.is_dir():
         raise MissingError(f"{args.dataset}: no such folder; build the dataset with `kit build`")
     if not args.scratch.is_dir():
         raise MissingError(f"{args.scratch}: no such folder; make it, or name another with --scratch")
+    if args.model_source is not None:
+        check_ref(args.model_source)
     checks = checks_of(args.dataset, scratch=args.scratch, model_source=args.model_source)
     return print_checks(str(args.dataset), checks)
 

@@ -160,14 +160,14 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         "status": ["--follow", "--help", "--out", "--slug", "--username", "--version"],
         "logs": ["--follow", "--help", "--lines", "--out", "--slug", "--username", "--version"],
         "ship": [
-            *("--accelerator", "--adapter", "--help", "--image", "--licence", "--message", "--model", "--model-file"),
-            *("--model-source", "--out", "--slug", "--trm", "--username", "--wheels", "--wheels-folder"),
-            *("--wheels-source", "--yes"),
+            *("--accelerator", "--adapter", "--further-dataset", "--help", "--image", "--kernel-source", "--licence"),
+            *("--message", "--model", "--model-file", "--model-source", "--notebook", "--out", "--slug", "--trm"),
+            *("--username", "--wheels", "--wheels-folder", "--wheels-source", "--yes"),
         ],
         "push-wheels": ["--help", "--out", "--slug", "--target", "--username"],
         "notebook": [
-            *("--help", "--model", "--model-file", "--model-source", "--out", "--self-contained"),
-            *("--wheels", "--wheels-source"),
+            *("--adapter", "--help", "--model", "--model-file", "--model-source", "--out", "--self-contained"),
+            *("--trm", "--wheels", "--wheels-source"),
         ],
         "submit": ["--help", "--message", "--out", "--slug", "--username", "--version"],
         "settings": ["--config", "--help", "--model", "--set", "--write"],
@@ -284,6 +284,41 @@ def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+BARE = """
+import sys
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("google", "grpc", "numpy", "polars", "torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Bare())
+from kit.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("dry-run", "kit: no dry run: polars is not installed; pip install 'mathllm-kit[kaggle]'"),
+        ("build", "torch is not installed; pip install 'mathllm-kit[torch]'"),
+    ],
+)
+def test_on_a_bare_install_a_command_names_the_extra_that_it_needs(command: str, says: str, tmp_path: Path) -> None:
+    """Regression: it was a traceback."""
+    line = [sys.executable, "-c", BARE, command, "--out", str(tmp_path / "out")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert says in done.stderr
+
+
+def test_a_machine_is_looked_at_on_a_bare_install() -> None:
+    """Regression: `kit verify` and `kit doctor` ended in a traceback about protobuf."""
+    code = (
+        BARE.partition("from kit.cli")[0] + "from pathlib import Path\nfrom kit.kaggle.checks.machine import Machine\n"
+    )
+    subprocess.run([sys.executable, "-c", code + "Machine.here(Path('/tmp'))"], check=True)
 
 
 INTERRUPTED = """

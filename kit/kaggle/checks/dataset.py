@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kit.engines.text.rehearsal import LIMIT_S
 from kit.engines.text.vocabulary import complete_vocabulary
-from kit.errors import InputError, KitError
+from kit.errors import InputError, KitError, MissingError
 from kit.json_text import read_json
 from kit.kaggle.checks.listing import check_listing, check_ref_built_for
 from kit.kaggle.checks.machine import Machine, check_machine, needs
@@ -73,12 +73,16 @@ def verify_folder(
 
     Raises: MissingError or InputError where there is no dataset, or more than one.
     """
-    dataset = folder if (folder / MANIFEST_NAME).is_file() else Mounts.find(folder).dataset()
     environment = KaggleEnvironment.detect(environ)
+    is_kaggle = KERNEL_VARIABLE in environ or environment.is_rerun
+    mounts = Mounts.find(folder)
+    if not (mounts.datasets or is_kaggle):
+        raise MissingError(f"{folder}: no dataset with a {MANIFEST_NAME}; make one with `kit build`")
+    dataset = folder if (folder / MANIFEST_NAME).is_file() else mounts.dataset()
     site = Site(
         scratch=scratch,
         mounts=environment.input,
-        is_kaggle=KERNEL_VARIABLE in environ or environment.is_rerun,
+        is_kaggle=is_kaggle,
         machine=Machine.here(scratch),
     )
     checks = verify(dataset, site, on_bytes=on_bytes)
@@ -139,9 +143,11 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
         return (Check(name="restored", detail="wheels and model were not looked at", findings=(finding,)),)
     num_files = len(tuple(manifest.paths()))
     checks = [Check(name="restored", detail=f"{num_files} files under their own names"), _check_needs(scratch)]
+    is_joined = True
     if manifest.model_source is not None:
-        checks.append(_check_attached(manifest, manifest.model_source, at, scratch))
-    if manifest.model_source is None or (scratch / MODEL_FOLDER / "config.json").is_file():
+        attached, is_joined = _check_attached(manifest, manifest.model_source, at, scratch)
+        checks.append(attached)
+    if manifest.model_source is None or (is_joined and (scratch / MODEL_FOLDER / "config.json").is_file()):
         checks += _check_models(scratch, chat_limit_s=at.chat_limit_s)
     target = None
     if manifest.wheels is not None:
@@ -155,8 +161,11 @@ def _check_restored(dataset: Path, manifest: Manifest, at: Site, scratch: Path) 
     return (*checks, *(machine if at.is_kaggle else map(lowered, machine)))
 
 
-def _check_attached(manifest: Manifest, source: ModelSource, at: Site, restored: Path) -> Check:
-    """Whether the Kaggle Model is attached, and holds what was listed; joins it. Without it, what it will lack."""
+def _check_attached(manifest: Manifest, source: ModelSource, at: Site, restored: Path) -> tuple[Check, bool]:
+    """Whether the Kaggle Model is attached, and holds what was listed; and whether it was joined.
+
+    Without it, what it will lack.
+    """
     prefix = f"{MODEL_FOLDER}/"
     own = {path.removeprefix(prefix) for path in manifest.paths() if path.startswith(prefix)}
     try:
@@ -165,14 +174,14 @@ def _check_attached(manifest: Manifest, source: ModelSource, at: Site, restored:
         fix = f"add {source.ref} to the notebook's inputs"
         check = Check(name="Kaggle Model", detail=source.ref, findings=(Finding.of(fault, file=source.ref, fix=fix),))
         check = check if at.is_kaggle else lowered(check)
-        return replace(check, findings=(*check.findings, *check_listing(source, own)))
+        return replace(check, findings=(*check.findings, *check_listing(source, own))), False
     fix = f"attach {source.ref} itself, or build the dataset with the model that is attached"
     files = [file for file in source.files if file.sha256 is not None and file.file not in own]
     whole = [Entry(file.file, file.file, file.size_bytes, file.sha256 or "") for file in files]
     into = restored / MODEL_FOLDER
     found = check_files(into, [place_of(each, (into / each.file).resolve(), each, None, each.file) for each in whole])
     detail = f"{source.ref}, {len(files)} files compared"
-    return Check(name="Kaggle Model", detail=detail, findings=tuple(replace(each, fix=fix) for each in found))
+    return Check(name="Kaggle Model", detail=detail, findings=tuple(replace(each, fix=fix) for each in found)), True
 
 
 def _check_models(restored: Path, *, chat_limit_s: float | None) -> Iterator[Check]:

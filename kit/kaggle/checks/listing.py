@@ -23,6 +23,9 @@ def check_listing(source: ModelSource, own: Collection[str]) -> Iterator[Finding
         fix = "build where the credentials are, or with --model and a copy of it, to have it listed"
         yield warning(source.ref, "what it holds was not listed when it was named, so nothing can be told of it", fix)
         return
+    if not source.is_listed:
+        fix = "build where the credentials are, or see on its page that it holds these weights"
+        yield warning(source.ref, "Kaggle never listed it: its weights are taken to be those of the copy", fix)
     names = {*own, *(file.file for file in source.files)}
     if "config.json" not in names:
         yield error(source.ref, "it has no config.json; a model in Hugging Face's layout is expected", _ADD)

@@ -14,6 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 from kit.errors import KitError
 from kit.kaggle import facts
+from kit.kaggle.evaluation_double.listening import speaks_http2
 from kit.kaggle.findings import Check, Finding, error, warning
 from kit.kaggle.transfer import SPARE_BYTES, free_bytes
 from kit.kaggle.wheels.install import Host, check_host
@@ -51,8 +52,6 @@ class Machine:
     @classmethod
     def here(cls, scratch: Path) -> Machine:
         """The machine that runs this."""
-        from kit.kaggle.evaluation_double.protocol import speaks_http2  # here, because it loads protobuf
-
         return cls(
             host=Host.here(),
             free_memory_bytes=memory_available_bytes(),

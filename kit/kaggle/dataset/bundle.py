@@ -23,7 +23,7 @@ import kit
 from kit.checkout import build_wheel, commit
 from kit.engines.text.adapter_folder import check_adapter
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
-from kit.errors import InputError, KitError, cannot_write
+from kit.errors import InputError, KitError, MissingError, cannot_write
 from kit.kaggle import facts
 from kit.kaggle.dataset.contents import (
     Contents,
@@ -121,7 +121,8 @@ def build(
 
     model: a Hugging Face folder; enters, unless `model_source` names the same model as a Kaggle Model
     (`owner/model/framework/variation/version`), which is then attached to the notebook instead; then the folder only
-    tells what that is to hold. listing: what Kaggle says that it holds; files of the folder that it lacks enter.
+    tells what that is to hold. listing: what Kaggle says that it holds; files of the folder that it lacks enter, and
+    without a listing all but the weights.
     model_files: single files that enter the model's folder, in the place of its own of the same names.
     trm: a recursive model for this very `model`, as kit.trm saves it. adapter: a LoRA for it, as peft saves it; not
     both.
@@ -198,7 +199,10 @@ def check_trm(trm: Path, model: Path) -> None:
     Reads all weights. Raises: MissingError or InputError.
     """
     check_model_folder(trm)
-    from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
+    try:
+        from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
+    except ModuleNotFoundError as error:
+        raise MissingError(f"{trm}: {error.name} is not installed; pip install 'mathllm-kit[torch]'") from error
 
     config = load_alone(trm).config
     if config.cache != "exact":

@@ -84,12 +84,14 @@ class ListedFile:
 class ModelSource:
     """A model that stays out of the dataset and is attached as a Kaggle Model.
 
-    ref: `owner/model/framework/variation/version`. files: what it holds, as it was listed when it was named; none if
-    nobody could list it. The dataset's own files in the model's folder come besides, and in the place of its own.
+    ref: `owner/model/framework/variation/version`. files: what it holds, as it was listed when it was named; where
+    nobody could list it (`is_listed`), the weights of the builder's copy, and without one none. The dataset's own files
+    in the model's folder come besides, and in the place of its own.
     """
 
     ref: str
     files: tuple[ListedFile, ...] = ()
+    is_listed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +186,11 @@ def _manifest(content: Mapping[str, Any]) -> Manifest:
         ),
         wheels=wheels and WheelSet(**{**wheels, "versions": tuple(wheels["versions"])}),
         model_source=source
-        and ModelSource(ref=source["ref"], files=tuple(ListedFile(**each) for each in source["files"])),
+        and ModelSource(
+            ref=source["ref"],
+            files=tuple(ListedFile(**each) for each in source["files"]),
+            is_listed=source.get("is_listed", True),
+        ),
         metadata_sha256=content.get("metadata_sha256"),
     )
 

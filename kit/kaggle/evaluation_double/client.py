@@ -18,16 +18,15 @@ from typing import Any, Never
 import grpc
 
 from kit.kaggle.evaluation_double.answer_sheet import GatewayError, GatewayErrorType
+from kit.kaggle.evaluation_double.listening import LOOPBACK, speaks_http2
 from kit.kaggle.evaluation_double.payload import decode, encode
 from kit.kaggle.evaluation_double.protocol import (
     CHANNEL_OPTIONS,
-    LOOPBACK,
     METHOD,
     SERVICE,
     Request,
     Response,
     StaleServerError,
-    speaks_http2,
 )
 
 _POLL_S = 0.1

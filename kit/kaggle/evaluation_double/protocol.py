@@ -1,9 +1,9 @@
 """The wire protocol of kaggle_evaluation 0.9: what the gateway and the inference server say to each other.
 
 Out: the message classes of the service `kaggle_evaluation_client.KaggleEvaluationService`, method `Send`; the
-ports, channel options and limits that both sides share; and a test of who listens at a port.
+ports, channel options and limits that both sides share.
 
-Not here: values as payloads (`payload`), who listens (`server`), who asks (`gateway`). The
+Not here: values as payloads (`payload`), who is there (`listening`), who listens (`server`), who asks (`gateway`). The
 descriptors are built at run time in a private pool, so this module needs no generated code and lives beside
 the real package in one process.
 
@@ -14,14 +14,11 @@ numbers, types, encodings and options are facts of the protocol; no code of it i
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from kit.errors import KitError
-
-LOOPBACK = "127.0.0.1"  # both sides run in one network namespace, where perhaps only `lo` exists
 
 SERVICE = "kaggle_evaluation_client.KaggleEvaluationService"
 METHOD = "Send"
@@ -126,25 +123,3 @@ Response: Any = _CLASSES["KaggleEvaluationResponse"]
 Payload: Any = _CLASSES["Payload"]
 PayloadList: Any = _CLASSES["PayloadList"]
 PayloadMap: Any = _CLASSES["PayloadMap"]
-
-
-# --- Who is there? --------------------------------------------------------------------------------
-
-_SETTINGS_FRAME = 4
-_EMPTY_SETTINGS = bytes([0, 0, 0, _SETTINGS_FRAME, 0, 0, 0, 0, 0])
-_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _EMPTY_SETTINGS
-
-
-def speaks_http2(port: int, *, patience_s: float = 1.0) -> bool:
-    """Whether a started gRPC server (or another HTTP/2 one) listens on loopback at this port.
-
-    A port that is closed answers at once; one that is open but silent (a server bound and not started, a
-    Jupyter channel) costs `patience_s`. Source: RFC 9113, 3.4: each side begins with a SETTINGS frame.
-    """
-    try:
-        with socket.create_connection((LOOPBACK, port), timeout=patience_s) as connection:
-            connection.sendall(_HTTP2_PREFACE)
-            header = connection.recv(9)
-    except OSError:
-        return False
-    return len(header) > 3 and header[3] == _SETTINGS_FRAME

@@ -32,16 +32,15 @@ import polars as pl
 from kit.engines.vllm.server.ports import is_free
 from kit.errors import EngineError, InputError
 from kit.kaggle.evaluation_double.gateway import GatewaySettings, LocalGateway, Progress
+from kit.kaggle.evaluation_double.listening import LOOPBACK, speaks_http2
 from kit.kaggle.evaluation_double.payload import decode, encode
 from kit.kaggle.evaluation_double.protocol import (
     CHANNEL_OPTIONS,
-    LOOPBACK,
     METHOD,
     SERVICE,
     Request,
     Response,
     StaleServerError,
-    speaks_http2,
 )
 from kit.kaggle.facts import EVALUATION_PORTS, RERUN_VARIABLE, STARTUP_LIMIT_S
 

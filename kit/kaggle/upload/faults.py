@@ -1,8 +1,8 @@
 """What may go wrong with Kaggle, its client or the line to it, by what can be done about it.
 
 In: the kind of an error that `api_process` tells, its HTTP status and its text. Out: a Fault. The status and the kind
-decide; only what is refused or forbidden is told apart by Kaggle's words, for it has one status for many reasons. What
-the fix is depends on what was asked, and stands there.
+decide; only what is refused, forbidden or limited is told apart by Kaggle's words, for it has one status for many
+reasons. What the fix is depends on what was asked, and stands there.
 """
 
 from __future__ import annotations
@@ -50,10 +50,13 @@ _BY_STATUS = {
 }
 _BY_KIND = {"line": Fault.PASSING, "credentials": Fault.UNAUTHENTICATED, "request": Fault.REFUSED}
 _BY_WORDS = {
-    Fault.SESSIONS: re.compile(r"session count", re.IGNORECASE),
-    Fault.QUOTA: re.compile(r"quota|allowance|storage limit|exceed\w* the (maximum|limit)", re.IGNORECASE),
+    Fault.SESSIONS: re.compile(r"(?s)\A(?!.*quota).*(session count|GPU sessions?)", re.IGNORECASE),
+    Fault.QUOTA: re.compile(
+        r"quota|allowance|storage limit|submission limit|number of submissions|exceed\w* the (maximum|limit)",
+        re.IGNORECASE,
+    ),
 }
-"""Of what is refused or forbidden: Kaggle has one status for many reasons, and the words alone tell these."""
+"""Of what is refused, forbidden or limited: Kaggle has one status for many reasons, and the words alone tell these."""
 
 
 def fault_of(kind: str, status: int | None, text: str) -> Fault:
@@ -61,7 +64,9 @@ def fault_of(kind: str, status: int | None, text: str) -> Fault:
     if kind == "storage":  # of one file: one that storage refuses may still be taken in a new session
         return Fault.STORAGE if status is not None and _of_status(status) is not Fault.PASSING else Fault.PASSING
     fault = _of_status(status) if kind == "http" and status is not None else _BY_KIND[kind]
-    if fault not in (Fault.REFUSED, Fault.FORBIDDEN):
+    if fault not in (Fault.REFUSED, Fault.FORBIDDEN, Fault.LIMITED):
+        return fault
+    if fault is Fault.LIMITED and "request" in text.lower():  # a quota of requests passes
         return fault
     return next((each for each, words in _BY_WORDS.items() if words.search(text)), fault)
 

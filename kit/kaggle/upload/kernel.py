@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.checkout import PROJECT
@@ -25,12 +25,12 @@ from kit.kaggle.dataset.handle import DEFAULT_SLUG as DATASET_SLUG
 from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.upload.account import client_of
 from kit.kaggle.upload.asking import Asking
-from kit.kaggle.upload.client import SavedKernel
+from kit.kaggle.upload.client import KaggleClient, SavedKernel
 from kit.kaggle.upload.credentials import Credentials, find_credentials
-from kit.kaggle.upload.faults import ClientError, KaggleError
+from kit.kaggle.upload.faults import ClientError, Fault, KaggleError
 from kit.kaggle.upload.fixes import push_fix
 from kit.kaggle.upload.plan import Event, RetryPolicy
-from kit.kaggle.upload.pushed import Pushed
+from kit.kaggle.upload.pushed import Pushed, put_back, set_aside
 from kit.kaggle.upload.read_back import check_read_back
 from kit.lock import held
 
@@ -156,18 +156,30 @@ def push(
     _check_notebook(notebook, find_credentials(environ))
     with held(work), client_of(kernel.owner, work=work, environ=environ) as client:
         _stage(kernel, notebook, work / "staged")
-        try:
-            saved = client.push("staged")
-        except ClientError as problem:
-            fix = push_fix(problem.fault, username=kernel.owner, page=kernel.page)
-            raise KaggleError(f"{kernel.ref} was not pushed: {problem}\n{fix}") from problem
-        _check_attached(kernel, saved)
+        saved = _saved(kernel, client, work)
         asked = kernel.metadata(notebook.name)
-        pushed = Pushed(ref=kernel.ref, version=saved.version, url=saved.url, asked=asked, contents=contents)
+        pushed = Pushed(
+            ref=kernel.ref, version=saved.version, url=saved.url, asked=asked, contents=contents, is_read_back=False
+        )
+        pushed.save(work)  # it runs from now on, whatever the reading back finds
+        _check_attached(kernel, saved)
         asking = Asking(retry_policy=retry_policy, on_event=on_event, kept=f"version {saved.version} is pushed")
         check_read_back(client, pushed, asking=asking, settle_s=retry_policy.settle_s)
+        pushed = replace(pushed, is_read_back=True)
         pushed.save(work)
     return pushed
+
+
+def _saved(kernel: Kernel, client: KaggleClient, work: Path) -> SavedKernel:
+    """Push what is staged; until Kaggle's answer is there, no version counts as the last one."""
+    set_aside(work)
+    try:
+        return client.push("staged")
+    except ClientError as problem:
+        if problem.fault is not Fault.PASSING:  # else Kaggle may have taken it
+            put_back(work)
+        fix = push_fix(problem.fault, username=kernel.owner, page=kernel.page)
+        raise KaggleError(f"{kernel.ref} was not pushed: {problem}\n{fix}") from problem
 
 
 def _check_notebook(notebook: Path, credentials: Credentials) -> None:

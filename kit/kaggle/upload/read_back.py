@@ -39,16 +39,24 @@ def check_read_back(client: KaggleClient, pushed: Pushed, *, asking: Asking, set
 
     Raises: KaggleError naming what Kaggle has otherwise; or that it cannot be reached.
     """
+    if lines := read_back(client, pushed, asking=asking, settle_s=settle_s):
+        listed = "".join(f"\n  {line}" for line in lines)
+        raise KaggleError(
+            f"{pushed.ref}: version {pushed.version} was pushed, but Kaggle has it otherwise than asked:{listed}\n"
+            f"check the names, and that your account may use them, then `kit push` again; "
+            f"`kit submit --version {pushed.version}` takes it as it is"
+        )
+
+
+def read_back(client: KaggleClient, pushed: Pushed, *, asking: Asking, settle_s: float) -> tuple[str, ...]:
+    """What Kaggle has otherwise than asked even after `settle_s`, a line each.
+
+    Raises: KaggleError if it cannot be reached.
+    """
     deadline_s = time.monotonic() + settle_s
-    while lines := _read_back(client, pushed, asking):
-        if time.monotonic() >= deadline_s:
-            listed = "".join(f"\n  {line}" for line in lines)
-            raise KaggleError(
-                f"{pushed.ref}: version {pushed.version} was pushed, but Kaggle has it otherwise than asked:{listed}\n"
-                f"check the names, and that your account may use them, then `kit push` again; "
-                f"`kit submit --version {pushed.version}` takes it as it is"
-            )
+    while (lines := _read_back(client, pushed, asking)) and time.monotonic() < deadline_s:
         time.sleep(min(asking.retry_policy.poll_s, max(0.0, deadline_s - time.monotonic())))
+    return lines
 
 
 def _read_back(client: KaggleClient, pushed: Pushed, asking: Asking) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, ListedFile
 from kit.kaggle.embedding import DATASET_FOLDER, kit_code, write_notebook
 from kit.kaggle.wheels.lockfile import load_lock
 
+WHEELS_DO_NOT_FIT = "wheels do not fit into a notebook; `kit push-wheels`, then name its notebook: --wheels-source"
 _TITLE = """
 # AIMO3 submission
 
@@ -35,6 +36,7 @@ def write_self_contained(
     model: Path | None = None,
     model_files: Sequence[Path] = (),
     trm: Path | None = None,
+    adapter: Path | None = None,
     wheels: Wheelhouse | None = None,
     needs: Wheelhouse,
 ) -> int:
@@ -43,9 +45,7 @@ def write_self_contained(
     Raises: as `build`; InputError for wheels that are not attached, and for a notebook that Kaggle would not take.
     """
     if wheels is not None and wheels.source is None:
-        raise InputError(
-            "wheels do not fit into a notebook; `kit push-wheels`, then name its notebook: --wheels-source"
-        )
+        raise InputError(WHEELS_DO_NOT_FIT)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = build(
             Path(scratch) / "dataset",
@@ -54,6 +54,7 @@ def write_self_contained(
             listing=listing,
             model_files=model_files,
             trm=trm,
+            adapter=adapter,
             wheels=wheels,
         )
         kit_wheel = next(bundle.folder.glob("mathllm_kit-*.whl"))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
-from kit.kaggle.upload.following import PATIENCE, following
+from kit.kaggle.upload.following import PATIENCE, Following, following
 from kit.kaggle.upload.kernel import Kernel, push
-from kit.kaggle.upload.plan import Event, RetryPolicy, Stage
+from kit.kaggle.upload.plan import Event, RetryPolicy
 from kit.kaggle.upload.pushed import Pushed
+from kit.kaggle.upload.read_back import read_back
 
 
 def push_once(
@@ -27,7 +29,7 @@ def push_once(
     retry_policy: RetryPolicy = PATIENCE,
     on_event: Callable[[Event], None],
 ) -> Pushed:
-    """Push, unless just this was pushed last from `work` and its run has not failed.
+    """Push, unless just this was pushed last from `work`, its run has not failed, and Kaggle has it as asked.
 
     dataset: the folder of what is attached as the kit's. Raises: as `push`, and for a run that cannot be asked about.
     """
@@ -37,11 +39,25 @@ def push_once(
         with following(
             kernel, version=pushed.version, work=work, environ=environ, retry_policy=retry_policy, on_event=on_event
         ) as run:
-            seen = run.look()
-        if seen.is_running or seen.is_complete:
-            on_event(Event(stage=Stage.NOTE, text=f"pushed before, and not pushed again: {seen.words}"))
-            return pushed
+            if _is_of_use(pushed, run):
+                pushed = replace(pushed, is_read_back=True)
+                pushed.save(work)
+                return pushed
     return push(kernel, notebook, work=work, environ=environ, contents=contents, on_event=on_event)
+
+
+def _is_of_use(pushed: Pushed, run: Following) -> bool:
+    """Whether it runs or ran well, and Kaggle has it as it was asked for."""
+    seen = run.look()
+    if not (seen.is_running or seen.is_complete):
+        return False
+    if not pushed.is_read_back:
+        lines = read_back(run.client, pushed, asking=run.asking, settle_s=run.asking.retry_policy.settle_s)
+        if lines:
+            run.asking.note(f"version {pushed.version} is pushed again: {'; '.join(lines)}")
+            return False
+    run.asking.note(f"pushed before, and not pushed again: {seen.words}")
+    return True
 
 
 def _contents(kernel: Kernel, notebook: Path, dataset: Path) -> str:

@@ -357,8 +357,9 @@ def test_the_adapter_of_a_dataset_is_checked_against_its_model(tmp_path: Path) -
 def test_a_kaggle_model_is_compared_where_it_is_attached(tmp_path: Path, is_kaggle: bool, severity: Severity) -> None:
     model = make_model(tmp_path / "model", shard_bytes=1000)
     built = build(tmp_path / "dataset", model=model, model_source=REF, needs=make_needs(tmp_path))
-    (finding,) = findings(verify(built.folder, site(tmp_path, is_kaggle=is_kaggle)))
+    finding, unlisted = findings(verify(built.folder, site(tmp_path, is_kaggle=is_kaggle)))
     assert (finding.severity, finding.file) == (severity, REF)
+    assert (unlisted.severity, unlisted.problem[:26]) == (Severity.WARNING, "Kaggle never listed it: it")
     attached = shutil.copytree(model, tmp_path / "input" / "models" / REF)
     checks = verify(built.folder, site(tmp_path, is_kaggle=is_kaggle, mounts=tmp_path / "input"))
     assert findings(checks) == []

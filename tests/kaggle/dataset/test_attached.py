@@ -47,7 +47,7 @@ def listing_of(folder: Path) -> tuple[ListedFile, ...]:
 def test_files_that_the_kaggle_model_lacks_are_joined_with_it(model: Path, tmp_path: Path, layout: str) -> None:
     extra = tmp_path / "o200k_base.tiktoken"
     extra.write_text("IQ== 0\n")
-    built = build(tmp_path / "out", model=model, model_source=REF, model_files=(extra,))
+    built = build(tmp_path / "out", model=model, model_source=REF, listing=listing_of(model), model_files=(extra,))
     mount = mounted(model, tmp_path / "input", layout)
     joined = restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input") / MODEL_FOLDER
     assert names(joined) == {*names(model), extra.name}
@@ -76,6 +76,22 @@ def test_of_a_copy_what_kaggle_does_not_list_enters_by_itself(model: Path, tmp_p
     assert names(joined) == names(model)
 
 
+def test_of_a_copy_all_but_the_weights_enters_where_kaggle_could_not_be_asked(model: Path, tmp_path: Path) -> None:
+    """Every file of the copy was required of the mount, its README.md too, and none travelled."""
+    (model / "README.md").write_text("# A model\n")
+    built = build(tmp_path / "out", model=model, model_source=REF)
+    source = built.manifest.model_source
+    assert source is not None
+    assert not source.is_listed
+    assert {each.file[:6] for each in source.files} == {"model-", "model."}
+    mount = mounted(model, tmp_path / "input", LAYOUTS[0])
+    for name in ("README.md", "tokenizer.json", "config.json"):
+        (mount / name).unlink()
+    joined = restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input") / MODEL_FOLDER
+    assert names(joined) >= names(model) - {"README.md"}
+    assert load_manifest(built.folder).model_source == source
+
+
 def test_a_copy_of_another_model_than_kaggle_lists_is_refused(model: Path, tmp_path: Path) -> None:
     shard = "model-00001-of-00003.safetensors"
     other = tuple(replace(each, size_bytes=7) if each.file == shard else each for each in listing_of(model))
@@ -97,7 +113,7 @@ def test_a_file_that_cannot_be_added_is_named(model: Path, tmp_path: Path, name:
 
 
 def test_another_version_than_the_one_built_for_is_named_as_such(model: Path, tmp_path: Path) -> None:
-    built = build(tmp_path / "out", model=model, model_source=REF)
+    built = build(tmp_path / "out", model=model, model_source=REF, listing=listing_of(model))
     mount = mounted(model, tmp_path / "input", "models/someone/qwen/transformers/7b/4")
     (mount / "config.json").write_text("{}")
     with pytest.raises(MissingError, match=rf"version 4 of {REF} is attached, built for was version 3; attach {REF}"):
@@ -110,7 +126,7 @@ def test_another_version_than_the_one_built_for_is_named_as_such(model: Path, tm
 def test_another_version_with_the_listed_files_is_taken_and_logged(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    built = build(tmp_path / "out", model=model, model_source=REF)
+    built = build(tmp_path / "out", model=model, model_source=REF, listing=listing_of(model))
     mounted(model, tmp_path / "input", "qwen/transformers/7b/4")
     joined = restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input") / MODEL_FOLDER
     assert names(joined) == names(model)

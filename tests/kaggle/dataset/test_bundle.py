@@ -24,7 +24,7 @@ from kit.errors import InputError, MissingError, StorageError
 from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits
 from kit.kaggle.dataset.contents import Followed, Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
-from kit.kaggle.dataset.manifest import MANIFEST_NAME, is_intact, load_manifest
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, ListedFile, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
 from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
 from kit.kaggle.facts import DATASET_METADATA
@@ -191,7 +191,8 @@ def test_startup_needs_nothing_but_the_standard_library(repo: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["models/someone/qwen/Transformers/7b/3", "qwen/transformers/7b/3"])
 def test_a_kaggle_model_is_recorded_and_found_in_either_layout(model: Path, tmp_path: Path, layout: str) -> None:
-    built = build(tmp_path / "out", model=model, model_source=REF)
+    listing = [ListedFile(file=path.name, size_bytes=path.stat().st_size) for path in model.iterdir()]
+    built = build(tmp_path / "out", model=model, model_source=REF, listing=listing)
     assert not list(built.folder.glob("model__*"))
     mounted = shutil.copytree(model, tmp_path / "input" / layout)
     restored = restore(built.folder, tmp_path / "scratch", mounts=tmp_path / "input")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from kit.errors import InputError, KitError
+from kit.kaggle.evaluation_double.listening import speaks_http2
 from kit.kaggle.evaluation_double.payload import decode, encode
-from kit.kaggle.evaluation_double.protocol import SERVICE, Payload, Request, Response, speaks_http2
+from kit.kaggle.evaluation_double.protocol import SERVICE, Payload, Request, Response
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

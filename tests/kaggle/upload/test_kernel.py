@@ -246,7 +246,9 @@ class TestPush:
         refused(KaggleError, "version 1 was pushed", "dataset: ['ada/mathllm-kit']", COMPETITION, by=desk.push)
         desk.server.reply = {"invalidModelSources": [MODEL]}  # which the client does not print
         refused(KaggleError, f"model: ['{MODEL}']", by=desk.push)
-        assert not (desk.work / "pushed.json").exists()
+        kept = Pushed.load(desk.work, REF)
+        assert kept is not None
+        assert (kept.version, kept.is_read_back) == (2, False)
 
     @pytest.mark.parametrize(
         ("fault", "says"),
@@ -288,8 +290,39 @@ class TestPush:
             *("the machine is NvidiaTeslaT4, not NvidiaH100", "`kit submit --version 1` takes it as it is"),
             by=lambda: desk.push(Kernel(owner=USERNAME, model_sources=(MODEL,))),
         )
-        refused(MissingError, "nothing was pushed from here", by=desk.submit)
+        refused(KaggleError, f"the model {MODEL} is not attached", by=desk.submit)
+        assert not desk.server.submitted
         assert desk.submit(version=1).version == 1
+
+    def test_a_version_that_could_not_be_read_back_is_the_last_one_all_the_same(self, desk: Desk) -> None:
+        """The version before it stayed the last one, so `kit status` and `kit submit` took the old run."""
+        desk.push()
+        desk.server.faults.append(Fault("kernel", 502, times=-1))
+        refused(KaggleError, "no answer from Kaggle", "version 2 is pushed", by=desk.push)
+        desk.server.faults.clear()
+        with desk.following() as run:
+            assert run.ref == f"{REF}/2"
+        assert desk.submit().version == 2
+
+    @pytest.mark.parametrize("fault", [Fault("save", 502), Fault("save", cut=True, times=-1)])
+    def test_after_a_push_with_an_unknown_outcome_no_older_version_is_the_last_one(
+        self, desk: Desk, fault: Fault
+    ) -> None:
+        desk.push()
+        desk.server.faults.append(replace(fault))
+        refused(KaggleError, "whether the version is there", by=desk.push)
+        desk.server.faults.clear()
+        refused(MissingError, "name a version", by=desk.submit)
+        desk.server.faults.append(Fault("save", 403, message="no"))
+        refused(KaggleError, "forbids", by=desk.push)
+        refused(MissingError, "name a version", by=desk.submit)
+        assert not desk.server.submitted
+
+    def test_after_a_push_that_kaggle_refused_the_version_before_is_the_last_one(self, desk: Desk) -> None:
+        desk.push()
+        desk.server.faults.append(Fault("save", 403, message="no"))
+        refused(KaggleError, "forbids", by=desk.push)
+        assert desk.submit().version == 1
 
     def test_what_is_read_back_late_is_waited_for_and_faults_on_the_way_too(self, desk: Desk) -> None:
         """Kaggle shows the machine of the last session, which may be the version before's for a while."""
@@ -340,6 +373,17 @@ class TestPush:
         assert once() == 2
         (dataset / "kit-manifest.json").write_text("{ }")
         assert once() == 3
+        kept = Pushed.load(desk.work, REF)
+        assert kept is not None
+        replace(kept, is_read_back=False).save(desk.work)
+        assert once() == 3
+        assert Pushed.load(desk.work, REF) == kept
+        replace(kept, is_read_back=False).save(desk.work)
+        desk.server.found = {"machineShape": "NvidiaTeslaT4"}
+        desk.server.runs = {3: [("COMPLETE", "")]}
+        desk.server.faults.append(Fault("save", 400, message="stop here"))
+        refused(KaggleError, "stop here", by=once)
+        assert "version 3 is pushed again: the machine is NvidiaTeslaT4" in "".join(desk.told)
 
     def test_a_notebook_with_a_secret_or_too_large_or_absent_is_not_sent(self, desk: Desk, tmp_path: Path) -> None:
         notebook = tmp_path / "n.ipynb"
