@@ -31,19 +31,21 @@ _COUNTS = {
 }
 _REMAINDER = re.compile(_ASKS + _REMAINDER_WHEN, re.I | re.S)
 _REMAINDER_LEFT = re.compile(
-    rf"(?:\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))|\bwhat\s+(?:does|do|will)"
-    rf"|{_ASKS}the\s+remainder\s+(?:that|which)|{_ASKS}(?=[^.?!,]{{1,60}}?['’]s?\s+remainder\s))\s*(?P<what>.{1,3000}?)"
+    rf"(?:\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))"
+    r"|\bwhat\s+(?:does|do|will)(?=\s[^.?!]{1,200}?\s(?:leave|give|have)\s+as\s+(?:an?\s+|its\s+|the\s+)?remainder)"
+    rf"|{_ASKS}the\s+remainder\s+(?:that|which)|{_ASKS}(?=[^.?!,]{{1,60}}?['’]s?\s+remainder\s))\s*(?P<what>.{{1,3000}}?)"
     r"\s+(?:is\s+|are\s+)?(?:divided|division)\s+by\s+" + _AMOUNT,
     re.I | re.S,
 )
-_REMAINS = re.compile(r"\bremainder\b|\bleaves?\b", re.I)
 # "Let $R$ be the remainder when …", where the problem ends in "Find $R$."
 _REMAINDER_NAMED = re.compile(
     r"\b(?:let|where|and|if)\s+\$?(?P<name>[A-Za-z])\$?\s+(?:be|is|denotes?)\s+" + _REMAINDER_WHEN, re.I | re.S
 )
 _ASKS_FOR_NAME = re.compile(_ASKS + r"(?:the\s+value\s+of\s+)?\$?(?P<name>[A-Za-z])\$?\s*[.?!]?\s*\Z", re.I)
 _REMAINDER_LAST = re.compile(
-    r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+" + _AMOUNT + r",?\s+what\s+(?:is\s+the\s+remainder|remainder\s+(?:is|will\s+be|do\s+you|do\s+we|does\s+it))",
+    r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+"
+    + _AMOUNT
+    + r",?\s+what\s+(?:is\s+the\s+remainder|remainder\s+(?:is|will\s+be|do\s+you|do\s+we|does\s+it))",
     re.I | re.S,
 )
 # Only bare mathematics may stand between the verb and "modulo": `Find the order of 2 modulo 101` asks no reduction.
@@ -153,8 +155,6 @@ def _is_final_question(match: re.Match[str], text: str) -> bool:
         _NO_REDUCTION.search(match["what"]) or _ASKS_AGAIN.search(match["what"])
     ):
         return False
-    if match.re is _REMAINDER_LEFT and not _REMAINS.search(match[0]):
-        return False  # "What does it cost when divided by 4?"
     after = text[match.end() :]
     if match.re is _REMAINDER_NAMED:
         asked = _ASKS_FOR_NAME.search(after[-_NAME_QUESTION_CHARS:])

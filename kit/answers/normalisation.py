@@ -328,7 +328,23 @@ def _is_tuple(side: list[Token]) -> bool:
 
 
 _FUNCTIONS_OF_ONE = frozenset(
-    {r"\sqrt", r"\log", r"\ln", r"\lg", r"\exp", r"\sin", r"\cos", r"\tan", "log", "ln", "sqrt", "exp", "sin", "cos", "tan"}
+    {
+        r"\sqrt",
+        r"\log",
+        r"\ln",
+        r"\lg",
+        r"\exp",
+        r"\sin",
+        r"\cos",
+        r"\tan",
+        "log",
+        "ln",
+        "sqrt",
+        "exp",
+        "sin",
+        "cos",
+        "tan",
+    }
 )
 
 

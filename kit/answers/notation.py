@@ -298,7 +298,9 @@ class _Parser:
         return node
 
     def _is_factor_ahead(self) -> bool:
-        is_remark = self._peek() in ("(", "[") and self._kind_at(2) in (Kind.WORD, Kind.TEXT) and not self._is_call_at(2)
+        is_remark = (
+            self._peek() in ("(", "[") and self._kind_at(2) in (Kind.WORD, Kind.TEXT) and not self._is_call_at(2)
+        )
         return self._peek() in _MULTIPLIES and not self._parenthesised_mod() and not is_remark
 
     def _is_factorial_ahead(self) -> bool:

@@ -68,11 +68,13 @@ _SO = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SUPPOSES = re.compile(
-    r"\b(?:if|for|when|whenever|suppose|assum\w+|case|say|let(?![ ](?:me|us)\b)|would|were|might|unless|claim\w*)\b", re.I
+    r"\b(?:if|for|when|whenever|suppose|assum\w+|case|say|let(?![ ](?:me|us)\b)|would|were|might|unless|claim\w*)\b",
+    re.I,
 )
 # What else makes a clause "answer is" no statement of this writer: it is doubted, another's, or of another number.
 _IS_ANOTHERS = re.compile(
-    r"""\b(?:otherwise|whether|could|may|thought|think\w*|believ\w*|guess\w*|tempt\w*|mistakenly|says|said|whose|in[ ]which)\b
+    r"""\b(?:otherwise|whether|could|may|thought|think\w*|believ\w*|guess\w*|tempt\w*|mistakenly|says|said
+      |whose|in[ ]which)\b
     |(?:n['’]t|\b(?:not|never|no|wrong|incorrect|false|mistakes?))\b[^:;,—]*\Z
     |\b(?:initial|previous|earlier|original|first|old|naive|intermediate|expected|his|her|their|another|other|one|whose
        |partial|tentative|\w+['’]s|student)(?:[ ]\w+)?[ ]\Z
@@ -81,11 +83,14 @@ _IS_ANOTHERS = re.compile(
 )
 _NUMBER_OR_DENIAL = re.compile(
     r"\d|\b(?:no|not|none|wrong|incorrect|invalid|false|impossible|absurd|undefined|infinite"
-    r"|zero|one|two|three|four|five|six|seven|eight|nine|ten|[a-z]+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand)\b", re.IGNORECASE)
+    r"|zero|one|two|three|four|five|six|seven|eight|nine|ten|[a-z]+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand)\b",
+    re.IGNORECASE,
+)
 _NUMBER = re.compile(r"(?:[^\w$\\]|_)*+[\d$\\]")
 _VERB = re.compile(
     r"""(?:[ ]to[ ](?:the|this)[ ](?:\w+[ ])?(?:problem|question))?(?:\*\*|__)?[ \t]*+
-    (?::|=|→|⇒|(?P<modal>(?:should|must|will|ought[ ]to|has[ ]to|has[ ]got[ ]to|needs[ ]to|(?:comes|turns)[ ]out(?:[ ]to)?)[ ]be\b)
+    (?::|=|→|⇒|(?P<modal>(?:should|must|will|(?:ought|has|has[ ]got|needs)[ ]to
+        |(?:comes|turns)[ ]out(?:[ ]to)?)[ ]be\b)
       |(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply|just|hence|now|clearly)\b)?[ \t]*+:?+)
     (?:\*\*|__)?(?:[ ]?\}{1,2}+)?""",
     re.IGNORECASE | re.VERBOSE,
