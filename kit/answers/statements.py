@@ -4,7 +4,8 @@ A statement is: a sentence that begins "the answer is" ("Hence the final numeric
 of a list, a quotation or emphasis; a clause "…, so the answer is" that supposes nothing; a line `#### …` or `A: …`; a
 heading "Answer" over a line; `<answer>…</answer>`. So is any other clause "answer is" ("Wait, the
 answer is 42", "the answer should be 42"), which takes an earlier one back: one that cannot be read, too. "If the answer
-is 5" and "for n=2 the answer is 3" state nothing, nor does a line `A: …` among lines `B: …`, which labels a value. Only the end of a text counts.
+is 5" and "for n=2 the answer is 3" state nothing, nor does a line `A: …` among lines `B: …`, which labels a value. Only
+the end of a text counts.
 
 What it says: a display formula, or the words up to the end of the sentence; `!` within mathematics ends none. Remarks
 in words after it ("42, in total", "42 — done") are taken off, unless they change the number or take it back.
