@@ -327,25 +327,7 @@ def _is_tuple(side: list[Token]) -> bool:
     return len(parts) > 1 and all(len(part) <= 1 for part in parts)
 
 
-_FUNCTIONS_OF_ONE = frozenset(
-    {
-        r"\sqrt",
-        r"\log",
-        r"\ln",
-        r"\lg",
-        r"\exp",
-        r"\sin",
-        r"\cos",
-        r"\tan",
-        "log",
-        "ln",
-        "sqrt",
-        "exp",
-        "sin",
-        "cos",
-        "tan",
-    }
-)
+_FUNCTIONS_OF_ONE = frozenset({r"\sqrt", r"\log", r"\ln", r"\lg", r"\exp", "sqrt", "log", "ln", "exp"})
 
 
 def _is_function_of_one(side: list[Token]) -> bool:

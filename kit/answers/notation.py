@@ -129,7 +129,7 @@ _INVISIBLE = frozenset(
     r" \displaystyle \textstyle \scriptstyle \scriptscriptstyle \limits \nolimits \rm \bf \it \sf \tt \sl \em"
     r" \bfseries \itshape \upshape \rmfamily \sffamily \ttfamily \normalfont \boldmath \unboldmath"
     r" \mathbf \mathit \mathsf \mathtt \mathnormal \boldsymbol \bm \pmb \mathop \mathord \ensuremath"
-    r" \smash \mathbin \mathrel \mathopen \mathclose \mathinner \mathclap \mathllap \mathrlap \llap \rlap \vcenter"
+    r" \smash \mathbin \mathrel \mathopen \mathclose \mathinner"
     r" \underline \uline \boxed \fbox \framebox \frame \num \ang \quad \qquad \thinspace \enspace \enskip"
     r" \medspace \thickspace \negthinspace \nobreakspace \space \strut \mathstrut \relax \nonumber \notag"
     r" \pounds \euro \yen \EUR \texteuro \textdollar \textsterling \mathsterling \textyen"

@@ -92,6 +92,7 @@ _VERB = re.compile(
     r"""(?:[ ]to[ ](?:the|this)[ ](?:\w+[ ])?(?:problem|question))?(?:\*\*|__)?[ \t]*+
     (?::|=|→|⇒|(?P<modal>(?:should|must|will|(?:ought|has|has[ ]got|needs)[ ]to
         |(?:comes|turns)[ ]out(?:[ ]to)?)[ ]be\b)
+      |was(?=[ ](?:wrong|incorrect|mistaken|false)\b)
       |(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply|just|hence|now|clearly)\b)?[ \t]*+:?+)
     (?:\*\*|__)?(?:[ ]?\}{1,2}+)?""",
     re.IGNORECASE | re.VERBOSE,
