@@ -124,7 +124,7 @@ def _is_integer(raw: str) -> bool:
 # ------------------------------------------------------------------------------------------ run-on
 
 _RUN_ON = re.compile(
-    r"""\n[ \t]*+(?=[#*aefhinpqtuвз问题題例問문])(?:
+    r"""\n[ \t]*+(?=[#*hinqu]|a[nsu]|e[jx]|p[ru]|tas|fra|[вз问题題例문])(?:
     \#++[ \t]*+(?P<role>instruction|response|input|task|human|user|assistant)[ \t]*+:?[ \t]*+(?=\n)
     |(?P<marked>\#++[ \t]*+)?(?P<bold>\*\*)?(?:(?:new|next|another)[ \t]++)?
      (?:(?P<chat>human|user|assistant|instruction)|question|problem|exercise|q|task|puzzle|(?P<example>example)
