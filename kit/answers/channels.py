@@ -55,7 +55,7 @@ BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
 """How a text of gpt-oss begins whose special tokens were dropped; "assistantfinal" begins its answer."""
 _BARE_THOUGHT = re.compile("assistant(?:analysis|commentary)")
 _THOUGHT_MARK = re.compile(
-    rf"<(?:(?P<begin>{'|'.join(re.escape(begin[1:]) for begin, _ in THOUGHT_TOKENS)})"
+    rf"<(?![\d<>=])(?:(?P<begin>{'|'.join(re.escape(begin[1:]) for begin, _ in THOUGHT_TOKENS)})"
     rf"|(?P<end>{'|'.join(re.escape(end[1:]) for _, end in THOUGHT_TOKENS)})"
     rf"|\|?(?P<closes>/\|?|(?<=\|)end_?(?:of_?)?)?\s?(?:\w{{1,12}}:)?"
     rf"(?P<name>{'|'.join(THOUGHT_TAGS)}|{_ANY_THOUGHT})\|?(?:\s[^<>\n]{{0,80}})?>)",

@@ -86,7 +86,7 @@ _CALL_TAGS = (
     "|jupyter|jupyter_code|program|stdout|stderr|action|action_input|(?:(?<=\\n<)|(?<=\\A<))code"
 )
 _CALL = re.compile(
-    rf"<(?:(?:\w{{1,12}}:)?(?P<name>{_CALL_TAGS})(?:[\s=][^<>\n]{{0,80}})?|"
+    rf"<(?![\d<>=])(?:(?:\w{{1,12}}:)?(?P<name>{_CALL_TAGS})(?:[\s=][^<>\n]{{0,80}})?|"
     rf"(?P<closes>/)(?:\w{{1,12}}:)?(?P<closed>{_CALL_TAGS}|function|code)\s?)>"
     r"|<\|(?P<begin>python_tag|tool_call|tool_calls_section_begin|START_ACTION|action_start|tool_response)\|>"
     r"|<｜(?P<begin2>tool▁calls▁begin|tool▁outputs▁begin)｜>"
