@@ -20,8 +20,11 @@ from itertools import pairwise
 # thinking, reflection: Reflection-70B and prompts after it; reasoning: prompts of GRPO recipes; the rest: prompts.
 THOUGHT_TAGS = (
     "think", "thinking", "thought", "thoughts", "reasoning", "longcat_think", "thought_process", "inner_thoughts",
-    "internal_thoughts", "inner_monologue", "analysis", "reflection", "scratchpad",
+    "internal_thoughts", "inner_monologue", "analysis", "reflection", "scratchpad", "cot", "reason", "chain_of_thought",
+    "reasoning_content", "internal", "brainstorm", "ponder",
 )  # fmt: skip
+# Any other name that has one of these in it is a thought's, too; and each name may stand in a token: `<|think|>`.
+_ANY_THOUGHT = r"[a-z_-]{0,20}?(?:think|reason|thought)[a-z_-]{0,20}|(?:[a-z]{1,20}[_-])?cot(?:[_-][a-z]{1,20})?"
 INNER_TAGS = frozenset({"reflection", "scratchpad", "inner_monologue"})
 """Tags that may stand within another thought, and do not end it."""
 # Special tokens around a thought: begin, end.
@@ -37,7 +40,8 @@ THOUGHT_TOKENS = (
 _SPELLED = (
     ("[THINK]", "<think>"), ("[/THINK]", "</think>"),  # Magistral
     ("◁think▷", "<think>"), ("◁/think▷", "</think>"),  # Kimi-VL, Kimina
-    ("[INST]", "<|user|>"),  # Mistral
+    ("[INST]", "<|user|>"), ("[TOOL_CALLS]", "<|tool_call|>"),  # Mistral
+    ("[TOOL_RESULTS]", "<|tool_response|>"), ("[/TOOL_RESULTS]", "<|/tool_response|>"),
     ("<|begin_of_box|>", r"\boxed{"), ("<|end_of_box|>", "}"),  # GLM-4.1V, GLM-4.5V
 )  # fmt: skip
 TURN_ENDS = (
@@ -51,9 +55,10 @@ BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
 """How a text of gpt-oss begins whose special tokens were dropped; "assistantfinal" begins its answer."""
 _BARE_THOUGHT = re.compile("assistant(?:analysis|commentary)")
 _THOUGHT_MARK = re.compile(
-    rf"<(?:(?P<closes>/)?\s?(?:\w{{1,12}}:)?(?P<name>{'|'.join(THOUGHT_TAGS)})(?:\s[^<>\n]{{0,80}})?>"
-    rf"|(?P<begin>{'|'.join(re.escape(begin[1:]) for begin, _ in THOUGHT_TOKENS)})"
-    rf"|(?P<end>{'|'.join(re.escape(end[1:]) for _, end in THOUGHT_TOKENS)}))",
+    rf"<(?![\d<>=])(?:(?P<begin>{'|'.join(re.escape(begin[1:]) for begin, _ in THOUGHT_TOKENS)})"
+    rf"|(?P<end>{'|'.join(re.escape(end[1:]) for _, end in THOUGHT_TOKENS)})"
+    rf"|\|?(?P<closes>/\|?|(?<=\|)end_?(?:of_?)?)?\s?(?:\w{{1,12}}:)?"
+    rf"(?P<name>{'|'.join(THOUGHT_TAGS)}|{_ANY_THOUGHT})\|?(?:\s[^<>\n]{{0,80}})?>)",
     re.IGNORECASE,
 )
 _END_OF_TURN = re.compile(
@@ -71,7 +76,7 @@ class Said:
 
 def spelled_out(text: str) -> str:
     """The text, with the marks that do not begin with "<" written as those that do."""
-    if not ("THINK]" in text or "◁" in text or "[INST]" in text or "_of_box|>" in text):
+    if not ("THINK]" in text or "◁" in text or "[INST]" in text or "TOOL_" in text or "_of_box|>" in text):
         return text  # written out: this is asked of every text, and a loop takes three times as long
     for mark, reading in _SPELLED:
         text = text.replace(mark, reading)

@@ -124,19 +124,20 @@ def _is_integer(raw: str) -> bool:
 # ------------------------------------------------------------------------------------------ run-on
 
 _RUN_ON = re.compile(
-    r"""\n[ \t]*+(?=[#*aehinpqu])(?:
+    r"""\n[ \t]*+(?=[#*hinqu]|a[nsu]|e[jx]|p[ru]|tas|fra|[вз问题題例문])(?:
     \#++[ \t]*+(?P<role>instruction|response|input|task|human|user|assistant)[ \t]*+:?[ \t]*+(?=\n)
     |(?P<marked>\#++[ \t]*+)?(?P<bold>\*\*)?(?:(?:new|next|another)[ \t]++)?
-     (?:(?P<chat>human|user|assistant|instruction)|question|problem|exercise|q)
-     (?:[ \t]*+\#?\d*+(?:\*\*)?[ \t]*+:
+     (?:(?P<chat>human|user|assistant|instruction)|question|problem|exercise|q|task|puzzle|(?P<example>example)
+      |probl[eè]me|problema|pregunta|ejercicio|exercice|aufgabe|frage|вопрос|задача|问题|題目|题目|例题|例題|問題|문제)
+     (?:[ \t]*+\#?(?(example)\d|\d*)\d*+(?:\*\*)?[ \t]*+[:：]
        |[ \t]*+\#?\d++(?:[.)](?!\d)(?:\*\*)?(?=\s)|\*\*[.:]?(?=\s)|[ \t]*+(?=\n))
        |(?(marked)|(?(bold)\*\*|(?!)))[ \t]*+(?=\n)))""",
     re.IGNORECASE | re.VERBOSE,
 )
 # A heading within a solution: the writer asks himself something, or tells of a problem with it.
 _OWN_WORDS = re.compile(
-    r"""(?:\*\*)?[ \t]*+(?:[^\n?]{0,200}\?\s++(?:no|yes|not|nope|well|indeed|of[ ]course|almost|sure|hmm|actually)\b
-    |(?:this|that|it|we|i|our|but)\b(?![^\n.?]{0,200}\?)
+    r"""(?:\*\*)?[ \t]*+(?:[^\n?]{0,200}\?\s++(?:no|yes|not|nope|because|well|indeed|of[
+    ]course|almost|sure|hmm|actually)\b |(?:this|that|it|we|i|our|but)\b(?![^\n.?]{0,200}\?)
     |(?:did|do|does|have|has|can|could|should|are|is)[ ](?:we|i|this|that|it|our)\b)""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -81,10 +81,13 @@ _TILDES = re.compile(r"^[ \t]*+~~~++[ \t]*+(?P<kind>\w*+)[^\n~]*+$", re.MULTILIN
 # smolagents, OpenMath (llm-code); special tokens of Llama 3, Phi-4, Kimi-K2, DeepSeek, Command A and InternLM.
 _CALL_TAGS = (
     "tool_calls?|tool_responses?|tool_results?|tool_code|tool_outputs?|tool|toolcall|toolresponse|function_calls?"
-    "|function_results?|invoke|execute|execution|interpreter|python|code_interpreter|llm-code|llm-code-output"
+    "|function_results?|function_response|function(?=[=\\s])|invoke|execute|execution|execution_results?|interpreter|python"
+    "|code_interpreter|llm-code|llm-code-output|observations?|tool_use|tool_input|run_code|execute_(?:python|code)|ipython"
+    "|jupyter|jupyter_code|program|stdout|stderr|action|action_input|(?:(?<=\\n<)|(?<=\\A<))code"
 )
 _CALL = re.compile(
-    rf"<(?P<closes>/)?(?:\w{{1,12}}:)?(?P<name>{_CALL_TAGS})(?:[\s=][^<>\n]{{0,80}})?>"
+    rf"<(?![\d<>=])(?:(?:\w{{1,12}}:)?(?P<name>{_CALL_TAGS})(?:[\s=][^<>\n]{{0,80}})?|"
+    rf"(?P<closes>/)(?:\w{{1,12}}:)?(?P<closed>{_CALL_TAGS}|function|code)\s?)>"
     r"|<\|(?P<begin>python_tag|tool_call|tool_calls_section_begin|START_ACTION|action_start|tool_response)\|>"
     r"|<｜(?P<begin2>tool▁calls▁begin|tool▁outputs▁begin)｜>"
     r"|<(?:\|(?P<end>eom_id|/tool_call|tool_calls_section_end|END_ACTION|action_end|/tool_response)\||｜tool▁(?:calls|outputs)▁end｜)>",
@@ -141,7 +144,7 @@ def _without_calls(text: str) -> str:
     name: str | None = None  # of the tag that is open; "" for a token
     for mark in _CALL.finditer(text):
         closes = bool(mark["closes"] or mark["end"] or not (mark["name"] or mark["begin"] or mark["begin2"]))
-        said = (mark["name"] or "").lower()
+        said = (mark["name"] or mark["closed"] or "").lower()
         if name is None and not closes:
             name = said
             words.append(text[start : mark.start()])

@@ -31,7 +31,9 @@ _COUNTS = {
 }
 _REMAINDER = re.compile(_ASKS + _REMAINDER_WHEN, re.I | re.S)
 _REMAINDER_LEFT = re.compile(
-    r"\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))\s+(?P<what>.{1,3000}?)"
+    rf"(?:\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))"
+    r"|\bwhat\s+(?:does|do|will)(?=\s[^.?!]{1,200}?\s(?:leave|give|have)\s+as\s+(?:an?\s+|its\s+|the\s+)?remainder)"
+    rf"|{_ASKS}the\s+remainder\s+(?:that|which)|{_ASKS}(?=[^.?!,]{{1,60}}?['’]s?\s+remainder\s))\s*(?P<what>.{{1,3000}}?)"
     r"\s+(?:is\s+|are\s+)?(?:divided|division)\s+by\s+" + _AMOUNT,
     re.I | re.S,
 )
@@ -41,7 +43,9 @@ _REMAINDER_NAMED = re.compile(
 )
 _ASKS_FOR_NAME = re.compile(_ASKS + r"(?:the\s+value\s+of\s+)?\$?(?P<name>[A-Za-z])\$?\s*[.?!]?\s*\Z", re.I)
 _REMAINDER_LAST = re.compile(
-    r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+" + _AMOUNT + r",?\s+what\s+is\s+the\s+remainder",
+    r"\b(?:when|if)\s+(?P<what>.{1,3000}?)\s+is\s+divided\s+by\s+"
+    + _AMOUNT
+    + r",?\s+what\s+(?:is\s+the\s+remainder|remainder\s+(?:is|will\s+be|do\s+you|do\s+we|does\s+it))",
     re.I | re.S,
 )
 # Only bare mathematics may stand between the verb and "modulo": `Find the order of 2 modulo 101` asks no reduction.

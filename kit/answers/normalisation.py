@@ -19,7 +19,18 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from kit.answers.exact import residue, value
-from kit.answers.notation import MAX_CHARS, Kind, Node, Rejected, Rejection, Token, parse_prefix, reject, tokenise
+from kit.answers.notation import (
+    MAX_CHARS,
+    TEXT_COMMANDS,
+    Kind,
+    Node,
+    Rejected,
+    Rejection,
+    Token,
+    parse_prefix,
+    reject,
+    tokenise,
+)
 from kit.answers.units import unit_factor, words_of
 from kit.errors import InputError
 from kit.problem import ANSWER_MAX
@@ -105,10 +116,16 @@ _CURRENCY_BETWEEN = re.compile(r"\d\s*+(?:\\?\$)++\s*+\d", re.ASCII)
 _QUOTED = re.compile(r"""\s*(?:``|''|"|'|\\")\s*(.*?)\s*(?:''|"|'|\\")[\s.]*""", re.DOTALL)
 _WRAPPERS = re.compile(r"\\[\[\]()]|(?<!\*)\*\*(?![\w*(\\-])|^\s*\*\*(?=[\w(\\-])|`(?!`)|\\\$")
 _LEAD = re.compile(
-    r"\s*(?:(?:so|thus|therefore|hence)[, ]+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*"
+    r"\s*(?:(?:so|thus|therefore|hence)[, ]+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*(?:equal\s+to\s+)?"
+    r"|\s*equal\s+to\s+"
     r"|\s*(?:exactly|precisely|in\s+total|a\s+total\s+of)\s+",
     re.IGNORECASE,
 )
+_SAYS_AGAIN = re.compile(r",\s*+(?:(?:that|which)\s+is|i\.e\.?|namely)\b[.,:]*+(?=\s*+[\d\\$-])", re.IGNORECASE)
+_IN_BASE_TEN = re.compile(r"(?<=[\d}])\s++\(?(?:in|to)\s++base[\s-]*+(?:10|ten)\)?[\s.]*+\Z", re.IGNORECASE)
+_ALL_TEXT = re.compile(rf"\s*+\\(?:{TEXT_COMMANDS})\s*+\{{([^{{}}]*+)\}}\s*+")
+# `~42` and `42...` are about 42; a tie on both sides is a space.
+_ABOUT = re.compile(r"[\s$]*+~\s*+\d[^~]*+|.*[^.\s]\s*+\.\.+\s*+", re.DOTALL)
 _TAIL = string.whitespace + ".,;:\\"
 _DOUBTFUL_MARKS = frozenset("✗✘❌✖❎❓❔")
 
@@ -116,6 +133,8 @@ _DOUBTFUL_MARKS = frozenset("✗✘❌✖❎❓❔")
 def _clean(raw: str) -> str:
     """White space, digits and punctuation in one form; the wrappers of Markdown and TeX taken off."""
     text = raw if raw.isascii() else _ascii(raw)
+    if ("~" in text or ".." in text) and _ABOUT.fullmatch(text):
+        reject(Rejection.NOT_A_NUMBER)
     if "$" in text:
         if _CURRENCY_BETWEEN.search(text):  # `5\$30`: neither 530 nor 5
             reject(Rejection.SEVERAL_VALUES)
@@ -126,6 +145,12 @@ def _clean(raw: str) -> str:
     if "\\" in text or "~" in text or "&" in text:
         text = _QUANTITY.sub(r"\1", _DROPPED.sub(" ", _THIN_SPACE.sub(" ", _NO_SPACE.sub("", text))))
     text = _THOUSANDS.sub("_", text).replace("{,}", ",")
+    if "," in text:
+        text = _SAYS_AGAIN.sub(" = ", text)
+    if "base" in text:
+        text = _IN_BASE_TEN.sub("", text)
+    if whole := _ALL_TEXT.fullmatch(text):
+        text = whole[1]
     if lead := _LEAD.match(text):
         text = text[lead.end() :]
     return text.rstrip(_TAIL)
@@ -282,6 +307,8 @@ def _is_name(side: list[Token]) -> bool:
         side = side[:modulo]
     if not side or side[0].text in _BIG_OPERATORS:
         return True
+    if _is_function_of_one(side):
+        return False
     if not any(map(_is_letter, side)) or _is_tuple(side) or _multiplies_itself(side):
         return False
     if any(word in _CHANGES_A_NAME for token in side if token.kind in _VERBAL for word in words_of(token.text)):
@@ -298,6 +325,15 @@ def _is_tuple(side: list[Token]) -> bool:
     """Whether a side names several: `x, y`, `(m,n)`."""
     parts = re.split(",", "".join(token.text for token in side).strip("()[]"))
     return len(parts) > 1 and all(len(part) <= 1 for part in parts)
+
+
+_FUNCTIONS_OF_ONE = frozenset({r"\sqrt", r"\log", r"\ln", r"\lg", r"\exp", "sqrt", "log", "ln", "exp"})
+
+
+def _is_function_of_one(side: list[Token]) -> bool:
+    """Whether a side is a function of one unknown, which has another value: `\\sqrt{n}`, `\\log_2 n`."""
+    letters = {token.text for token in side[1:] if _is_letter(token)}
+    return side[0].text in _FUNCTIONS_OF_ONE and len(letters) == 1 and all(len(letter) == 1 for letter in letters)
 
 
 def _multiplies_itself(side: list[Token]) -> bool:

@@ -107,16 +107,16 @@ class Token(NamedTuple):  # a tuple, since it is built in a third of the time of
     spaced: bool = False
 
 
-_TEXT_COMMANDS = (
+TEXT_COMMANDS = (
     "text|textbf|textit|textrm|textnormal|textsf|texttt|textup|textsl|textsc|textmd|emph|mbox|hbox|mathrm|operatorname"
 )
-_TEXT_WITH_DIGITS = re.compile(rf"\\(?:{_TEXT_COMMANDS})\s*+\{{([^{{}}\d]*+\d[^{{}}]*+)\}}", re.ASCII)
+_TEXT_WITH_DIGITS = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*+\{{([^{{}}\d]*+\d[^{{}}]*+)\}}", re.ASCII)
 _TOKEN = re.compile(
     rf"""(?P<space>\s+)
     |(?P<number>(?:[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:\ \d{{3}})+|(?:_\d{{3}})+)(?!\d)|\d+)(?:\.\d+)?
         (?:[eE][+-]?\d{{1,3}}(?![A-Za-z\d]))?|\.\d+)
     |\\operatorname\*?\s*\{{\s*(?P<function>gcd|hcf|lcm|max|min|sec|deg|rad)\s*\}}
-    |\\(?:{_TEXT_COMMANDS})\s*\{{(?P<text>[^{{}}\d]*)\}}
+    |\\(?:{TEXT_COMMANDS})\s*\{{(?P<text>[^{{}}\d]*)\}}
     |(?P<command>\\(?:[A-Za-z]+|.))
     |(?P<word>[A-Za-z]+)
     |(?P<symbol>\*\*|<=|>=|(?<![\d)}}\]])!=|\.\.\.|.)""",  # `3!=6` is a factorial, `x != 6` a comparison
@@ -124,13 +124,15 @@ _TOKEN = re.compile(
 )
 # Commands that change the look and not the value. A text command is here for `\text{\frac{84}{2}}`.
 _INVISIBLE = frozenset(
-    [f"\\{name}" for name in _TEXT_COMMANDS.split("|")]
+    [f"\\{name}" for name in TEXT_COMMANDS.split("|")]
     + r"\left \right \mleft \mright \big \Big \bigl \bigr \Bigl \Bigr \bigg \Bigg \biggl \biggr \Biggl \Biggr"
     r" \displaystyle \textstyle \scriptstyle \scriptscriptstyle \limits \nolimits \rm \bf \it \sf \tt \sl \em"
     r" \bfseries \itshape \upshape \rmfamily \sffamily \ttfamily \normalfont \boldmath \unboldmath"
     r" \mathbf \mathit \mathsf \mathtt \mathnormal \boldsymbol \bm \pmb \mathop \mathord \ensuremath"
+    r" \smash \mathbin \mathrel \mathopen \mathclose \mathinner"
     r" \underline \uline \boxed \fbox \framebox \frame \num \ang \quad \qquad \thinspace \enspace \enskip"
     r" \medspace \thickspace \negthinspace \nobreakspace \space \strut \mathstrut \relax \nonumber \notag"
+    r" \pounds \euro \yen \EUR \texteuro \textdollar \textsterling \mathsterling \textyen"
     r" \tiny \scriptsize \footnotesize \small \normalsize \large \Large \LARGE \huge \Huge".split()
 )
 _SAME_AS = {
@@ -296,7 +298,9 @@ class _Parser:
         return node
 
     def _is_factor_ahead(self) -> bool:
-        is_remark = self._peek() == "(" and self._kind_at(2) in (Kind.WORD, Kind.TEXT) and not self._is_call_at(2)
+        is_remark = (
+            self._peek() in ("(", "[") and self._kind_at(2) in (Kind.WORD, Kind.TEXT) and not self._is_call_at(2)
+        )
         return self._peek() in _MULTIPLIES and not self._parenthesised_mod() and not is_remark
 
     def _is_factorial_ahead(self) -> bool:

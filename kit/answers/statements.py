@@ -2,8 +2,10 @@
 
 A statement is: a sentence that begins "the answer is" ("Hence the final numerical answer is", "Answer:"), behind marks
 of a list, a quotation or emphasis; a clause "…, so the answer is" that supposes nothing; a line `#### …` or `A: …`; a
-heading "Answer" over a line; `<answer>…</answer>`. "If the answer is 5" and "for n=2 the answer is 3" state nothing,
-nor does a line `A: …` among lines `B: …`, which labels a value. Only the end of a text counts.
+heading "Answer" over a line; `<answer>…</answer>`. So is any other clause "answer is" ("Wait, the
+answer is 42", "the answer should be 42"), which takes an earlier one back: one that cannot be read, too. "If the answer
+is 5" and "for n=2 the answer is 3" state nothing, nor does a line `A: …` among lines `B: …`, which labels a value. Only
+the end of a text counts.
 
 What it says: a display formula, or the words up to the end of the sentence; `!` within mathematics ends none. Remarks
 in words after it ("42, in total", "42 — done") are taken off, unless they change the number or take it back.
@@ -28,6 +30,13 @@ _DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _LABEL_LINE = re.compile(r"\n[ \t]*+[aA][ \t]*+:(?:\*\*)?|\n[ \t]*+\*\*[aA](?::\*\*|\*\*[ \t]*+:)")
 _OTHER_LABEL = re.compile(
     r"[ \t]*+(?:[-*•>][ \t]++)?(?:\*\*)?\(?(?:[B-PR-Zb-pr-z]|[A-Z]{2})\d?\)?(?:\*\*)?[ \t]*+[:.)]"
+)
+# `Total: 7`, `2: 4`: a bare number behind any label but these.
+_LABELLED_NUMBER = re.compile(
+    r"""[ \t]*+(?:[-*•>][ \t]++)?(?:\*\*)?
+    (?!(?:final|the|a|q|answer|question|problem|input|step|confidence|probability|score|grade|check|difficulty)\b)
+    \w[\w ]{0,20}+(?:\*\*)?[ \t]*+:(?:\*\*)?[ \t]*+-?\$?-?\d[\d,.]*+\$?(?:\*\*)?[ \t]*+(?:\n|\Z)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _HASHES = re.compile(r"####(?!#)[ \t]*+:?[ \t]*+(?=\*{0,2}[-$\d\\])(?!\d+[.)]\s++[A-Za-z])")
 
@@ -60,11 +69,31 @@ _SO = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SUPPOSES = re.compile(
-    r"\b(?:if|for|when|whenever|suppose|assum\w+|case|say|let|would|were|might|unless|claim\w*)\b", re.I
+    r"\b(?:if|for|when|whenever|suppose|assum\w+|case|say|let(?![ ](?:me|us)\b)|would|were|might|unless|claim\w*)\b",
+    re.I,
 )
+# What else makes a clause "answer is" no statement of this writer: it is doubted, another's, or of another number.
+_IS_ANOTHERS = re.compile(
+    r"""\b(?:otherwise|whether|could|may|thought|think\w*|believ\w*|guess\w*|tempt\w*|mistakenly|says|said
+      |whose|in[ ]which)\b
+    |(?:n['’]t|\b(?:not|never|no|wrong|incorrect|false|mistakes?))\b[^:;,—]*\Z
+    |\b(?:initial|previous|earlier|original|first|old|naive|intermediate|expected|his|her|their|another|other|one|whose
+       |partial|tentative|\w+['’]s|student)(?:[ ]\w+)?[ ]\Z
+    |\b(?:of|than|times|twice|half|double|thrice|triple)[ ](?:(?:the|our|my|this|that)[ ])?\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_NUMBER_OR_DENIAL = re.compile(
+    r"\d|\b(?:no|not|none|wrong|incorrect|invalid|false|impossible|absurd|undefined|infinite"
+    r"|zero|one|two|three|four|five|six|seven|eight|nine|ten|[a-z]+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand)\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"(?:[^\w$\\]|_)*+[\d$\\]")
 _VERB = re.compile(
     r"""(?:[ ]to[ ](?:the|this)[ ](?:\w+[ ])?(?:problem|question))?(?:\*\*|__)?[ \t]*+
-    (?::|=|→|⇒|(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply|just|hence|now|clearly)\b)?[ \t]*+:?+)
+    (?::|=|→|⇒|(?P<modal>(?:should|must|will|(?:ought|has|has[ ]got|needs)[ ]to
+        |(?:comes|turns)[ ]out(?:[ ]to)?)[ ]be\b)
+      |was(?=[ ](?:wrong|incorrect|mistaken|false)\b)
+      |(?:is|equals)\b(?:[ \t]*+(?:thus|therefore|then|indeed|simply|just|hence|now|clearly)\b)?[ \t]*+:?+)
     (?:\*\*|__)?(?:[ ]?\}{1,2}+)?""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -83,9 +112,9 @@ class Stated:
 def last_stated(text: str, *, after: int = 0) -> Stated | None:
     """What the last statement of a text says that says anything. after: where the part begins that counts."""
     text = text.rstrip()
-    for start in _statements(text, max(after, len(text) - CONCLUSION_CHARS)):
+    for start, is_plain in _statements(text, max(after, len(text) - CONCLUSION_CHARS)):
         clause = _clause(text[start : start + _CLAUSE_CHARS].lstrip())
-        if _SAYS.search(clause):
+        if _SAYS.search(clause) and (is_plain or _NUMBER_OR_DENIAL.search(clause)):
             if _OPENS_BOX.search(clause):
                 return None  # a box that was cut off
             return Stated(clause, text.find(clause.removesuffix("?"), start))
@@ -94,12 +123,13 @@ def last_stated(text: str, *, after: int = 0) -> Stated | None:
 
 def first_statement(text: str) -> int | None:
     """Where the first statement of a text ends its announcement; None without one."""
-    return min(_statements(text, 0), default=None)
+    return min((start for start, _ in _statements(text, 0)), default=None)
 
 
-def _statements(text: str, begin: int) -> Iterator[int]:
-    """Where what is stated begins, the last statement first."""
-    starts = [start for place in _answers(text, begin) if (start := _after_verb(text, place)) is not None]
+def _statements(text: str, begin: int) -> Iterator[tuple[int, bool]]:
+    """Where what is stated begins, and whether it is so however it reads; the last statement first."""
+    answers = [found for place in _answers(text, begin) if (found := _after_verb(text, place)) is not None]
+    starts: list[int] = []
     if "####" in text:
         starts += [
             m.end() for m in _HASHES.finditer(text, begin) if not text[: m.start()].rpartition("\n")[2].strip(" >")
@@ -110,7 +140,7 @@ def _statements(text: str, begin: int) -> Iterator[int]:
     for match in _LABEL_LINE.finditer(text, max(0, begin - 1)):
         if not _is_one_of_several(text, match.start() + 1):
             starts.append(match.end())
-    return iter(sorted(starts, reverse=True))
+    return iter(sorted([*answers, *((start, True) for start in starts)], reverse=True))
 
 
 def _answers(text: str, begin: int) -> Iterator[int]:
@@ -123,24 +153,35 @@ def _answers(text: str, begin: int) -> Iterator[int]:
             place = text.find(word, place + 1)
 
 
-def _after_verb(text: str, place: int) -> int | None:
-    """Where the value begins that the sentence with the word "answer" at `place` states; None if it states none."""
+def _after_verb(text: str, place: int) -> tuple[int, bool] | None:
+    """Where the value begins that the sentence with the word "answer" at `place` states; None if it states none.
+
+    And whether the sentence has the form of a statement; a clause of any form states nothing but numbers.
+    """
     end = place + len("answer")
     before = text[max(0, place - _LEAD_CHARS) : place]
     if text[end : end + 1] == ">":
-        return end + 1 if _TAG.search(before) else None
+        return (end + 1, True) if _TAG.search(before) else None
     sentence = before[_sentence_start(before) :] if place > len(before) or before else before
     lead = _LEAD.fullmatch(sentence)
+    so = _SO.fullmatch(sentence) if lead is None else None
     if lead is None:
-        so = _SO.fullmatch(sentence)
-        if so is None or _SUPPOSES.search(so["premise"]):
+        if _SUPPOSES.search(so["premise"] if so else sentence) or (so is None and _IS_ANOTHERS.search(sentence)):
             return None
     elif lead["label"] and len(_LABELLED_ANSWER.findall(text, max(0, len(text) - CONCLUSION_CHARS))) > 1:
         return None  # "a) Answer: 4", "b) Answer: 5"
     elif (lead["bold"] or "#" in lead["marks"] or "**" in lead["marks"]) and (heading := _HEADING.match(text, end)):
-        return heading.end()
+        return heading.end(), True
     verb = _VERB.match(text, end)
-    return verb.end() if verb else None
+    has_form = lead is not None or so is not None
+    if verb is None or not (has_form or _is_verbal(verb)) or (verb["modal"] and not _NUMBER.match(text, verb.end())):
+        return None
+    return verb.end(), has_form
+
+
+def _is_verbal(verb: re.Match[str]) -> bool:
+    """Whether it is a verb, and no colon as in "Other answer: 5"."""
+    return any(map(str.isalpha, verb[0]))
 
 
 def _sentence_start(before: str) -> int:
@@ -151,7 +192,7 @@ def _is_one_of_several(text: str, start: int) -> bool:
     """Whether the line that starts here stands beside one that labels another value: `A: 3`, `B: 4`."""
     above = text[max(0, start - _LEAD_CHARS) : start].rstrip().rpartition("\n")[2]
     below = text[start : start + _CLAUSE_CHARS].partition("\n")[2].lstrip()
-    return bool(_OTHER_LABEL.match(above) or _OTHER_LABEL.match(below))
+    return bool(_OTHER_LABEL.match(above) or _OTHER_LABEL.match(below) or _LABELLED_NUMBER.match(below))
 
 
 # ------------------------------------------------------------------------------------------ clauses
@@ -159,7 +200,7 @@ def _is_one_of_several(text: str, start: int) -> bool:
 # Mathematics is passed over; a `$` that a sentence's end follows is a currency sign.
 _CLAUSE_PART = re.compile(
     r"""\$(?:(?![.;?]\s)[^$\n])*+\$|\\\((?:(?!\\\)).)*+\\\)
-    |(?P<end>(?<![,;+=])\n|</|[.?](?=[\s*]|\Z)|\.(?=[A-Z][a-z])
+    |(?P<end>(?<![,;+=])\n|</|[.?](?=[\s*]|\Z)(?<!i\.e\.)|\.(?=[A-Z][a-z])
       |!(?=[\s*]|\Z)(?!\s*+(?:[-=+/^)\\!<>×·]|\*(?!\*)))
       |;(?!\s*+(?:and\s|or\s)?\W*+(?:\d|[A-Za-z]\w?\s*+=))
       |,?\s(?:because|since|as|which|so)\b|,\s(?:where|hence|thus|therefore)\b

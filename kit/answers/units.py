@@ -25,6 +25,9 @@ _ALTERING = _JOINING | frozenset(
     "dozen dozens ten tens scores lakh lakhs crore crores gross k half halves quarter quarters myriad myriads bn"
     # other operations
     " mod modulo base plus minus times less fewer more squared cubed factorial choose sqrt plusminus negative pi"
+    " complement complemented conjugate conjugated opposite negation successor predecessor flipped shifted mirrored"
+    " reflected rotated swapped transposed permuted shuffled scaled encoded decoded encrypted concatenated repeated"
+    " truncated adjusted transformed enlarged shrunk offset backward backwards reverse too ish"
     " doubled tripled trebled quadrupled quintupled halved negated inverted reversed increased decreased incremented"
     " decremented reduced raised multiplied divided added subtracted rounded truncated twice thrice reciprocal inverse"
     # comparisons
@@ -50,12 +53,14 @@ _FRACTION = re.compile(
     r"(?:thir|quar|four|fif|six|seven|eigh|nin|ten|eleven|twelf|(?:thir|four|fif|six|seven|eigh|nine)teen"
     r"|(?:twen|thir|for|fif|six|seven|eigh|nine)tie|hundred|thousand|[mbtr]+illion|n)ths?|thirds?|\w*(?<!mani)fold"
 )
+_LARGE_SCALE = re.compile(r"(?!(?:m|b|tr)illions?\Z)[a-z]+illions?|[a-z]+illiards?|googol(?:plex)?s?|umpteen")
 _SHORT_UNITS = frozenset(
     "mm cm dm km ft in yd mi kg mg lb lbs oz ml cl dl hr hrs min mins sec secs ms mph kmh kph rpm sq cu deg rad pct"
     " usd eur cents pts am pm".split()
 )
 _LETTER_UNITS = frozenset("m s g h l L J W V".split())
 _DEGREES = frozenset("CF")
+_BRACKETS = {"(": ")", "[": "]"}
 _BEFORE_THE_COUNTED = frozenset("of in on at".split())
 _LONG_WORD = 3  # letters: a product of so many variables after a space is rarer than "men" or "per"
 # Counters, which stand after a number in Chinese, Japanese and Korean; scales (`万`) are none.
@@ -92,7 +97,7 @@ def unit_factor(rest: list[Token], *, is_degree: bool = False) -> int | None:
 
 def alters(words: Sequence[str], *, known: frozenset[str] = _ALTERING - _JOINING) -> bool:
     """Whether words after a number, in small letters, change it or take it back."""
-    if any(word in known or _FRACTION.fullmatch(word) for word in words):
+    if any(word in known or _FRACTION.fullmatch(word) or _LARGE_SCALE.fullmatch(word) for word in words):
         return True
     return bool(words) and words[-1] in _ALTERING_LAST
 
@@ -112,7 +117,7 @@ def _words(tokens: Sequence[Token]) -> list[str]:
     words: list[str] = []
     depth = 0
     for token in tokens:
-        depth += (token.text == "(") - (token.text == ")")
+        depth += (token.text in _BRACKETS) - (token.text in _BRACKETS.values())
         if not depth and token.kind in (Kind.WORD, Kind.TEXT):
             words += words_of(token.text)
     return words
@@ -121,11 +126,13 @@ def _words(tokens: Sequence[Token]) -> list[str]:
 def _width_without_value(rest: list[Token], position: int) -> int:
     """How many tokens here say nothing of the value: `%`, `^\\circ`, `_{10}`, `(by symmetry)`; 0 if they may."""
     token = rest[position]
+    if token.text == "*" and position == 0 and len(rest) > 1:
+        return 0  # `2\cdot\text{something}`
     if token.text in ("%", r"\circ", "/", ".", "'", "*", r"\mathrm") or token.text in _COUNTERS:
         return 1
     if token.text == "_" and position == 0:
         return _base_ten(rest)
-    if token.text != "(" or (closer := _closing(rest, position)) is None:
+    if token.text not in _BRACKETS or (closer := _closing(rest, position)) is None:
         return 0
     inside = rest[position + 1 : closer]
     is_remark = _is_remark(inside) or unit_factor(inside) == 1
@@ -134,6 +141,8 @@ def _width_without_value(rest: list[Token], position: int) -> int:
 
 def _is_remark(inside: list[Token]) -> bool:
     words = _words(inside)
+    if words[:1] == ["which"] and len(words) > 2 and words[1] in ("is", "are", "was", "has"):
+        words = words[2:]
     if not all(token.kind in (Kind.WORD, Kind.TEXT) or token.text in (",", "'") for token in inside):
         return False
     return not alters(words) and not any(word in _SCALES or len(word) == 1 for word in words if word not in "ai")
@@ -181,4 +190,5 @@ def _base_ten(rest: list[Token]) -> int:
 
 
 def _closing(rest: list[Token], position: int) -> int | None:
-    return next((i for i in range(position + 1, len(rest)) if rest[i].text == ")"), None)
+    closer = _BRACKETS[rest[position].text]
+    return next((i for i in range(position + 1, len(rest)) if rest[i].text == closer), None)

@@ -105,6 +105,10 @@ def test_finds_the_modulus_of_the_final_question(problem: str, modulus: int) -> 
         "Find the smallest primitive root (mod 41).",
         "Find the sum of the two rightmost digits of $7^9$.",
         "What is the residue of $f$ at $0$?",
+        "What does each child get when 60 sweets are divided by 4?",
+        "What does N equal if it leaves remainder 2 when divided by 7?",
+        "What is the smallest $n$ that leaves remainder 3 when divided by 7?",
+        "Find the remainder that $N$ leaves when divided by 7, and compute its cube.",
     ],
 )
 def test_leaves_a_modulus_of_the_premises_alone(problem: str) -> None:
@@ -128,3 +132,20 @@ def test_reading_a_problem_is_total(problem: str) -> None:
 )  # fmt: skip
 def test_a_long_problem_is_read_in_bounded_time(piece: str) -> None:
     assert stated_modulus(piece * 50_000) is None
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "What is N's remainder when divided by 1000?",
+        "What is $N$'s remainder when it is divided by 1000?",
+        "Find the remainder that N leaves when divided by 1000.",
+        "Determine the remainder which $S$ leaves when it is divided by $1000$.",
+        "What does N leave as remainder when divided by 1000?",
+        "What does $2^{100}$ leave as a remainder when divided by 1000?",
+        "If N is divided by 1000, what remainder is left?",
+        "When $N$ is divided by 1000, what remainder do you get?",
+    ],
+)
+def test_finds_the_remainder_whatever_leaves_it(problem: str) -> None:
+    assert stated_modulus(problem) == 1000
