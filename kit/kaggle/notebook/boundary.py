@@ -15,9 +15,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -26,7 +26,7 @@ import polars as pl
 import trio
 
 from kit.budget import Budget
-from kit.errors import EngineError, StorageError
+from kit.errors import EngineError
 from kit.problem import Problem
 from kit.sampling import Engine, shown
 from kit.solver.config import SolverConfig
@@ -181,6 +181,20 @@ class Competition:
         return max(0.0, self._budget.config.limit_s - self._budget.clock())
 
     def _answer_alone(self, problem: Problem, *, seconds: float) -> Solution:
+        """What the votes so far lead to; where even that cannot be told, a guess. Never raises."""
+        try:
+            solution = self._best_known(problem, seconds=seconds)
+        except BaseException as error:
+            log.exception("%s: the votes so far cannot be told", problem.id)
+            solution = blind_guess(problem.id, StopReason.INTERRUPTED, why=shown(error), seconds=seconds)
+        solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
+        if self._journal is not None:
+            with suppress(BaseException):  # whatever the disk or its thread ends by: the answer stands without
+                keep = partial(self._journal.append, solution_record(problem, solution))
+                self._writer.do(keep, within_s=ANSWER_S)
+        return solution
+
+    def _best_known(self, problem: Problem, *, seconds: float) -> Solution:
         if self._solver.done() and self._solver.exception() is None:
             solution = self._solver.result().best_so_far(problem, StopReason.INTERRUPTED, seconds=seconds)
         else:
@@ -188,11 +202,6 @@ class Competition:
         if solution.guess:
             with contained(f"{problem.id}, what the journal knows"):
                 solution = self._past_answer(problem, solution) or solution
-        solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
-        if self._journal is not None:
-            with suppress(StorageError, TimeoutError):
-                keep = partial(self._journal.append, solution_record(problem, solution))
-                self._writer.do(keep, within_s=ANSWER_S)
         return solution
 
     def _past_answer(self, problem: Problem, otherwise: Solution) -> Solution | None:
@@ -210,11 +219,13 @@ class Competition:
     def _why_no_solver(self) -> str:
         if not self._solver.done():
             return "the engine was still loading"
-        return f"the engine did not load: {self._solver.exception()}"
+        error = self._solver.exception()
+        assert error is not None, "with a solver there are votes to tell"
+        return f"the engine did not load: {shown(error, form=str)}"
 
     async def _hold_engine(self) -> None:
         """Load the engine, publish the solver, and keep both until closing."""
-        with self._loading:
+        with _nothing_but_exceptions(), self._loading:
             async with await trio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
                 self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
                 await self._closing.wait()
@@ -235,19 +246,21 @@ class Competition:
             error = EngineError("it was closed before")
         else:
             log.error("the engine did not load; every answer will be a guess", exc_info=error)
-        if not isinstance(error, Exception):  # which `answer` would let through
-            error = EngineError(f"it asked to end the process: {shown(error)}")
         self._solver.set_exception(error)
 
 
 async def _solve_within(solver: Solver, problem: Problem, num_done: int) -> Solution:
-    """Solve, letting nothing but an Exception out: anything else would end the loop, and with it all later answers.
-
-    num_done: problems answered so far, by whomever.
-    """
+    """Solve. num_done: problems answered so far, by whomever."""
     solver.num_done = num_done
-    try:
+    with _nothing_but_exceptions():
         return await solver.solve(problem)
+
+
+@contextmanager
+def _nothing_but_exceptions() -> Iterator[None]:
+    """Let out an Exception or a cancellation: anything else would end the loop, and with it all later answers."""
+    try:
+        yield
     except (Exception, trio.Cancelled):
         raise
     except BaseException as error:
