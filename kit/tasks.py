@@ -22,6 +22,7 @@ import trio
 log = logging.getLogger(__name__)
 
 _ResultT = TypeVar("_ResultT")
+_START_S = 30.0  # in which a loop runs, on the busiest machine
 
 
 @asynccontextmanager
@@ -92,10 +93,11 @@ class LoopThread:
     def start(self) -> None:
         """Start the thread; returns when the loop runs.
 
-        Raises: whatever keeps trio from running, such as OSError where no descriptor is left.
+        Raises: whatever keeps trio from running, such as OSError where no descriptor is left; TimeoutError if it does
+            not run soon.
         """
         self._thread.start()
-        self._started.result()
+        self._started.result(timeout=_START_S)
 
     def start_soon(self, work: Callable[[], Awaitable[_ResultT]]) -> Future[_ResultT]:
         """Start a task and return at once, whatever the loop is doing. Cancelling the future cancels the task.

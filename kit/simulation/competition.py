@@ -127,8 +127,8 @@ def play_life(
 def _allowed_s(plan: CompetitionPlan, budget: Budget, place: int) -> float:
     """What a predict may take; the first of a process waits for the load as well."""
     left_s = max(0.0, plan.budget.limit_s - budget.clock())
-    solving_s = min(budget.allot_s(place) + plan.solver.grace_s + SLACK_S, left_s + ANSWER_S)
-    return solving_s + _LOOKS_S + (0.0 if place else min(LOAD_S, left_s))
+    waiting_s = 0.0 if place else LOAD_S
+    return min(budget.allot_s(place) + plan.solver.grace_s + SLACK_S + _LOOKS_S + waiting_s, left_s + ANSWER_S)
 
 
 def competition_violations(outcome: CompetitionOutcome) -> Iterator[str]:

@@ -26,6 +26,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "posterior": _NO_NUMBER, "gain": _NO_NUMBER, "price": _NO_NUMBER,
 }  # fmt: skip
 """What the values of a solution are, exactly: True is no number."""
+_FINITE = ("seconds", "begun_s")
 
 
 def sample_record(
@@ -78,7 +79,7 @@ def solution_of(record: Record) -> Solution:
     solution = Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes, "tie_break": tie_break})
     for name, kinds in _KINDS.items():
         value = getattr(solution, name)
-        if type(value) not in kinds or (type(value) is float and not math.isfinite(value)):
+        if type(value) not in kinds or (name in _FINITE and not math.isfinite(value)):
             raise TypeError(f"{name} must be of type {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
     if not 0 <= solution.answer <= ANSWER_MAX:
         raise ValueError(f"the answer {solution.answer!r} is not an integer 0–{ANSWER_MAX}")

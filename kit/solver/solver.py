@@ -75,9 +75,10 @@ class Solver:
 
         Those of an earlier process among them, as far as they are counted; `Past.answer` knows all of them.
         """
-        if self._vote_state is None or self._vote_state.problem.key != problem.key:
+        vote_state = self._vote_state
+        if vote_state is None or vote_state.problem.key != problem.key:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
-        return self._vote_state.solution(reason, seconds=seconds)
+        return vote_state.copied().solution(reason, seconds=seconds)  # the caller may be another thread
 
     async def _solve(self, problem: Problem) -> Solution:
         begun_s = self.budget.clock()

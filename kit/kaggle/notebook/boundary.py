@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -90,12 +91,20 @@ class Competition:
         self._has_waited = False  # for the engine, as long as it may take
         self._is_stuck = False  # the loop, when it was last looked at
         self._one_at_a_time = threading.Lock()
+        self._until_s = math.inf  # when the answer in hand is due, on the competition's clock
         self.is_closed = False
 
     def start(self) -> None:
-        """Start the solver's thread and begin to load the engine; returns at once."""
-        self._loop.start()
-        self._loop.start_soon(self._hold_engine).add_done_callback(self._note_load)
+        """Start the solver's thread and begin to load the engine; returns at once.
+
+        Where no loop starts, every answer will be a guess.
+        """
+        try:
+            self._loop.start()
+            self._loop.start_soon(self._hold_engine).add_done_callback(self._note_load)
+        except (OSError, TimeoutError, trio.RunFinishedError) as error:
+            log.exception("the solver's loop did not start; every answer will be a guess")
+            self._solver.set_exception(error)
 
     def close(self, *, timeout_s: float = CLOSE_S) -> None:
         """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more.
@@ -119,16 +128,17 @@ class Competition:
     def answer(self, problem: Problem) -> Solution:
         """Answer one problem from any thread. Never raises; a guess is logged with its reason."""
         started = self._budget.clock()
-        with self._one_at_a_time:
-            try:
+        self._until_s = max(started, self._budget.config.limit_s) + ANSWER_S
+        try:
+            with self._turn():
                 solution = self._ask_solver(problem)
-            except BaseException:  # to raise here would void the whole submission
-                self.num_faults += 1
-                if self._has_failed:  # which was logged in full when it did
-                    log.error("%s: answered by the boundary: there is no engine", problem.id)
-                else:
-                    log.exception("%s: answered by the boundary", problem.id)
-                solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
+        except BaseException:  # to raise here would void the whole submission
+            self.num_faults += 1
+            if self._has_failed:  # which was logged in full when it did
+                log.error("%s: answered by the boundary: there is no engine", problem.id)
+            else:
+                log.exception("%s: answered by the boundary", problem.id)
+            solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
         self.solutions.append(solution)
         return solution
 
@@ -141,6 +151,16 @@ class Competition:
             "the notebook again, for this version is not worth a submission"
         )
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One problem at a time. Raises: EngineError if another one takes all the time."""
+        if not self._one_at_a_time.acquire(timeout=self._left_s + ANSWER_S / 2):
+            raise EngineError("another problem is being answered")
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
     def _ask_solver(self, problem: Problem) -> Solution:
         solver = self._loaded_solver()
         self._is_stuck = self._is_stuck and not self._loop.answers(within_s=_GLANCE_S)
@@ -150,7 +170,7 @@ class Competition:
         try:
             return pending.result(timeout=self._longest_s())
         except TimeoutError:
-            self._is_stuck = not self._loop.answers(within_s=ANSWER_S)
+            self._is_stuck = not self._loop.answers(within_s=self._look_s)
             if self._is_stuck:
                 log.error("something blocks the solver's loop:\n%s", self._loop.stack)
             raise
@@ -173,7 +193,12 @@ class Competition:
         """How long this problem may take."""
         allotted_s = self._budget.allot_s(len(self.solutions))
         # at the limit itself the solver still hands over what it has
-        return min(allotted_s + self._config.grace_s + SLACK_S, self._left_s + ANSWER_S)
+        return min(allotted_s + self._config.grace_s + SLACK_S, self._left_s + ANSWER_S / 2)
+
+    @property
+    def _look_s(self) -> float:
+        """How long to wait for what should come soon: half of what is left of this answer's time, at most ANSWER_S."""
+        return min(ANSWER_S, max(0.0, self._until_s - self._budget.clock()) / 2)
 
     @property
     def _left_s(self) -> float:
@@ -191,7 +216,7 @@ class Competition:
         if self._journal is not None:
             with suppress(BaseException):  # whatever the disk or its thread ends by: the answer stands without
                 keep = partial(self._journal.append, solution_record(problem, solution))
-                self._writer.do(keep, within_s=ANSWER_S)
+                self._writer.do(keep, within_s=self._look_s)
         return solution
 
     def _best_known(self, problem: Problem, *, seconds: float) -> Solution:
@@ -210,7 +235,7 @@ class Competition:
         Raises: TimeoutError if their texts cannot be read soon.
         """
         read = partial(self._past.answer, problem, otherwise.reason, seconds=otherwise.seconds)
-        return self._reader.do(read, within_s=ANSWER_S)
+        return self._reader.do(read, within_s=self._look_s)
 
     @property
     def _has_failed(self) -> bool:

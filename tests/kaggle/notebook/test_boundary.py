@@ -17,7 +17,7 @@ import trio
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import EngineError, MissingError
-from kit.kaggle.notebook.boundary import Competition, OpenEngine, predict_function
+from kit.kaggle.notebook.boundary import ANSWER_S, Competition, OpenEngine, predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
@@ -592,3 +592,41 @@ def test_a_journal_without_patience_on_a_disk_that_hangs_is_a_blocked_loop(tmp_p
     assert not release.is_set()
     release.set()
     assert {solution.reason for solution in solutions} == {StopReason.INTERRUPTED}
+
+
+def test_a_loop_that_is_blocked_until_the_limit_and_a_disk_that_hangs_are_waited_for_within_one_cap(
+    tmp_path: Path,
+) -> None:
+    """Bug of an earlier version: at the limit each of three waits had its own second, and the answer came 2 s late."""
+    release = threading.Event()
+
+    class Blocking:
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
+            release.wait(60)
+            raise EngineError("it is over")
+
+    syncs = iter([True])
+    journal = Journal.open(
+        tmp_path / "j", run={}, patience_s=60, sync=lambda _: None if next(syncs, False) else bool(release.wait(60))
+    )
+    begun = time.monotonic()
+    running = competition(opened(Blocking()), limit_s=2, journal=journal)
+    running.start()
+    solution = running.answer(PROBLEM)
+    waited_s = time.monotonic() - begun
+    release.set()
+    running.close()
+    assert solution.guess
+    assert waited_s < 2 + ANSWER_S + 0.9  # it was 5
+
+
+def test_two_predicts_at_once_are_answered_one_after_the_other_or_alone(tmp_path: Path) -> None:
+    with competition(opened(answering(fault=Fault.HANG)), limit_s=1, num_problems=2) as running:
+        threads = [threading.Thread(target=running.answer, args=(problem,)) for problem in problems("ab")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+    assert {solution.problem_id for solution in running.solutions} == {"a", "b"}
