@@ -355,9 +355,7 @@ def test_a_copy_says_the_same_and_neither_changes_the_other() -> None:
     """Bug of an earlier version: two threads that asked for the answer at once counted the same votes twice."""
 
     def said(answer: int) -> Sample:
-        return Sample(
-            text=f"\\boxed{{{answer}}}", num_tokens=3, finish=FinishReason.STOP, seconds=1.0, seed=answer
-        )
+        return Sample(text=f"\\boxed{{{answer}}}", num_tokens=3, finish=FinishReason.STOP, seconds=1.0, seed=answer)
 
     state = VoteState(Problem("a", "What is $1+1$?"))
     for answer in (7, 7, 200_003, 5):

@@ -4,9 +4,9 @@ In: which groups to refuse, and what may be read. Out: a hook that cannot be rem
 try the network or the host's files, not one that is out to break it. Source: PEP 578, docs "Audit events table".
 
 What raises no event is dealt with beside the hook. Functions that reach files or processes unheard are replaced
-wherever a module holds them, and no module of theirs can be made anew. Modules whose C code opens files unheard (sqlite3, dbm, readline, ssl, tkinter …) cannot
-be imported, nor can native code beyond the standard library and the packages that a mathematician's program uses.
-A folder cannot be opened, since the hook is not told of `dir_fd`.
+wherever a module holds them, and no module of theirs can be made anew. Modules whose C code opens files unheard
+(sqlite3, dbm, readline, ssl, tkinter …) cannot be imported, nor can native code beyond the standard library and the
+packages that a mathematician's program uses. A folder cannot be opened, since the hook is not told of `dir_fd`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import os
 import dataclasses
 import logging
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator

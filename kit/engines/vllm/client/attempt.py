@@ -26,9 +26,7 @@ _FINISHES = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls"), FinishReason.STOP),
     **dict.fromkeys(("length", "max_tokens", "model_length"), FinishReason.LENGTH),
 }
-_BREAKS = frozenset(
-    "abort aborted canceled cancelled engine_error error preempted shutdown timeout".split()
-)
+_BREAKS = frozenset("abort aborted canceled cancelled engine_error error preempted shutdown timeout".split())
 """What a server says of a text that it lost; such a text goes on elsewhere (vllm-project/vllm issue 57082)."""
 _GOES_ON = frozenset({"", "null", "none", "in_progress"})
 """What a server says while there is more to come."""
