@@ -15,7 +15,6 @@ from collections.abc import Callable
 import trio
 
 from kit.budget import Budget
-from kit.errors import StorageError
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Engine, Prompt
@@ -161,8 +160,8 @@ class Solver:
             if self.journal is not None:
                 # What was cut off is for the timeline only, and sixty at once may not hold up the answer.
                 self.journal.append(record, is_synced=record["kind"] != "cancelled")
-        except (StorageError, TypeError, ValueError):
-            # Neither a full disk nor what JSON cannot say may cost an answer: the votes live on in memory.
+        except Exception:
+            # Neither a full disk nor what JSON cannot say nor a bug may cost an answer: the votes live on in memory.
             log.exception("%s: not journalled", record["problem"])
 
 

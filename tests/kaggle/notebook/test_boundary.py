@@ -207,9 +207,8 @@ def test_whatever_a_journal_raises_predict_answers(
     open_engine = opened(answering(7, seconds=0)) if has_engine else fails()
     with competition(open_engine, limit_s=10, journal=journal) as running:
         frame = predict_function(running)(pl.Series(["a"]), pl.Series(["?"]))
-    assert frame["answer"].to_list() in ([0], [7])
-    if not has_engine:
-        assert frame["answer"].to_list() == [0]
+    is_solved = has_engine and reads and isinstance(ending, Exception)  # else it is a guess, or the votes so far
+    assert set(frame["answer"]) <= ({7} if is_solved else {0, 7})
 
 
 def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
