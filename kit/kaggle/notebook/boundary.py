@@ -116,7 +116,8 @@ class Competition:
             log.warning("the engine did not end and is left behind; it ends with this process")
         self.is_closed = True
         if self._journal is not None:
-            self._journal.close()
+            with suppress(TimeoutError):  # after what the boundary has still to write; it is closed once that is
+                self._writer.do(self._journal.close, within_s=2 * ANSWER_S, even_if_late=True)
 
     def __enter__(self) -> Self:
         self.start()
