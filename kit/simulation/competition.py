@@ -27,6 +27,7 @@ from kit.solver.vote_state import Solution, StopReason
 MACHINE_S = 5.0
 """What a busy machine may add to one answer, and to the whole."""
 _CLOSE_S = 1.0
+_POLL_S = 0.01
 DISK_S = 0.5
 """How long a journal waits for its disk, in the loop, each time that it hangs."""
 _LOOKS_S = 3 * ANSWER_S  # of one answer: whether the loop is stuck, at a disk that hangs, and at the journal's texts
@@ -121,7 +122,7 @@ def play_life(
     competition.close(timeout_s=_CLOSE_S)
     is_over.set()
     while not journal.is_on_disk:  # as the next process, which is a thread of this one, has to find it free
-        journal.close()
+        time.sleep(_POLL_S)  # closing is behind the records that are still to be written
 
 
 def _allowed_s(plan: CompetitionPlan, budget: Budget, place: int) -> float:
