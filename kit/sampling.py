@@ -236,11 +236,11 @@ def asks_to_end(error: BaseException) -> bool:
     return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
 
 
-def shown(error: BaseException) -> str:
-    """An error as text, even where its own text breaks."""
+def shown(error: BaseException, *, form: Callable[[BaseException], str] = repr) -> str:
+    """An error as text, even where its own text breaks. form: repr, or str for its message alone."""
     try:
-        return repr(error)
-    except Exception:  # noqa: BLE001  # an error whose own text breaks is still one attempt's
+        return form(error)
+    except BaseException:  # noqa: BLE001  # an error whose own text breaks, even by SystemExit, is still an error
         return type(error).__name__
 
 

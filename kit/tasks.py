@@ -22,6 +22,7 @@ import trio
 log = logging.getLogger(__name__)
 
 _ResultT = TypeVar("_ResultT")
+_START_S = 30.0  # in which a loop runs, on the busiest machine
 
 
 @asynccontextmanager
@@ -92,10 +93,11 @@ class LoopThread:
     def start(self) -> None:
         """Start the thread; returns when the loop runs.
 
-        Raises: whatever keeps trio from running, such as OSError where no descriptor is left.
+        Raises: whatever keeps trio from running, such as OSError where no descriptor is left; TimeoutError if it does
+            not run soon.
         """
         self._thread.start()
-        self._started.result()
+        self._started.result(timeout=_START_S)
 
     def start_soon(self, work: Callable[[], Awaitable[_ResultT]]) -> Future[_ResultT]:
         """Start a task and return at once, whatever the loop is doing. Cancelling the future cancels the task.
@@ -108,7 +110,7 @@ class LoopThread:
         def note_cancelled(ended: Future[_ResultT]) -> None:
             if ended.cancelled():
                 with suppress(trio.RunFinishedError):
-                    self._token.run_sync_soon(scope.cancel)
+                    self._call_soon(scope.cancel)
 
         def begin() -> None:
             assert self._tasks is not None, "the loop serves nobody before it has its nursery"
@@ -120,7 +122,7 @@ class LoopThread:
                 future.set_exception(error)
 
         future.add_done_callback(note_cancelled)
-        self._token.run_sync_soon(begin)
+        self._call_soon(begin)
         return future
 
     def answers(self, *, within_s: float) -> bool:
@@ -151,8 +153,8 @@ class LoopThread:
         """
         if self._has_begun:
             with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(tell)
-                self._token.run_sync_soon(self._stopping.set)
+                self._call_soon(tell)
+                self._call_soon(self._stopping.set)
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -164,6 +166,13 @@ class LoopThread:
     def _token(self) -> trio.lowlevel.TrioToken:
         assert self._started.done(), "start() was not called"
         return self._started.result()
+
+    def _call_soon(self, function: Callable[[], object]) -> None:
+        """Raises: trio.RunFinishedError if the loop has ended."""
+        try:
+            self._token.run_sync_soon(function)
+        except OSError as error:  # a loop that crashed has closed the socket that wakes it, and does not know itself
+            raise trio.RunFinishedError from error
 
     def _run(self) -> None:
         try:
@@ -266,7 +275,7 @@ class QueueThread:
 
     def _tell_of_late(self, future: Future[Any]) -> None:
         if (error := future.exception()) is not None:  # which nobody waits for any more
-            log.error("%s: %s", self._name, error)
+            log.error("%s: work that was late has failed", self._name, exc_info=error)
 
 
 async def _fulfil(future: Future[_ResultT], scope: trio.CancelScope, work: Callable[[], Awaitable[_ResultT]]) -> None:

@@ -27,6 +27,7 @@ from kit.solver.vote_state import Solution, StopReason
 MACHINE_S = 5.0
 """What a busy machine may add to one answer, and to the whole."""
 _CLOSE_S = 1.0
+_POLL_S = 0.01
 DISK_S = 0.5
 """How long a journal waits for its disk, in the loop, each time that it hangs."""
 _LOOKS_S = 3 * ANSWER_S  # of one answer: whether the loop is stuck, at a disk that hangs, and at the journal's texts
@@ -121,14 +122,14 @@ def play_life(
     competition.close(timeout_s=_CLOSE_S)
     is_over.set()
     while not journal.is_on_disk:  # as the next process, which is a thread of this one, has to find it free
-        journal.close()
+        time.sleep(_POLL_S)  # closing is behind the records that are still to be written
 
 
 def _allowed_s(plan: CompetitionPlan, budget: Budget, place: int) -> float:
     """What a predict may take; the first of a process waits for the load as well."""
     left_s = max(0.0, plan.budget.limit_s - budget.clock())
-    solving_s = min(budget.allot_s(place) + plan.solver.grace_s + SLACK_S, left_s + ANSWER_S)
-    return solving_s + _LOOKS_S + (0.0 if place else min(LOAD_S, left_s))
+    waiting_s = 0.0 if place else LOAD_S
+    return min(budget.allot_s(place) + plan.solver.grace_s + SLACK_S + _LOOKS_S + waiting_s, left_s + ANSWER_S)
 
 
 def competition_violations(outcome: CompetitionOutcome) -> Iterator[str]:

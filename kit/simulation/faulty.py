@@ -43,6 +43,7 @@ class LoadFault(StrEnum):
     RAISES = "load fails"
     ENDS = "load ends the process"  # a BaseException in the thread that loads
     PANICS = "load panics in the loop"
+    UNSPEAKABLE = "load fails, and so does its error's text"
 
 
 class AttemptFault(StrEnum):
@@ -53,6 +54,7 @@ class AttemptFault(StrEnum):
     PANICS = "panics"
     ENDS = "ends the process"
     HANGS = "hangs"
+    UNSPEAKABLE = "fails, and so does its error's text"
 
 
 class TemplateFault(StrEnum):
@@ -74,6 +76,15 @@ class DiskFault(StrEnum):
 
 class PanicError(BaseException):
     """As a native library raises, and no handler of Exception catches."""
+
+
+class UnspeakableError(Exception):
+    """Its own text raises."""
+
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+    __repr__ = __str__
 
 
 _ENDINGS = (SystemExit, KeyboardInterrupt, MemoryError, RecursionError)
@@ -134,10 +145,10 @@ def random_competition(seed: int) -> CompetitionPlan:
         lives=tuple(
             Life(
                 end=end,
-                load=rng.choices(tuple(LoadFault), (6, 2, 1, 1, 1, 1))[0],
+                load=rng.choices(tuple(LoadFault), (6, 2, 1, 1, 1, 1, 1))[0],
                 template=rng.choices(tuple(TemplateFault), (6, 1, 1))[0],
                 disk=rng.choices(tuple(DiskFault), (5, 1, 1, 1))[0],
-                attempts=tuple(rng.choices(tuple(AttemptFault), (6, 1, 2, 1, 2), k=_NUM_KINDS)),
+                attempts=tuple(rng.choices(tuple(AttemptFault), (6, 1, 2, 1, 2, 1), k=_NUM_KINDS)),
                 num_before=rng.randrange(20),
             )
             for end in (*kills, NUM_PROBLEMS)
@@ -169,6 +180,8 @@ class FaultyEngine(ScriptedEngine):
             self._release.wait(self._rng.choice((0.3, _FOREVER_S)))
         if self._fault is AttemptFault.PANICS:
             raise PanicError("a native library gave up")
+        if self._fault is AttemptFault.UNSPEAKABLE:
+            raise UnspeakableError
         if self._fault is AttemptFault.ENDS:
             raise self._rng.choice(_ENDINGS)
         return await super().sample(prompt, params, timeout_s=timeout_s, on_chunk=on_chunk)
@@ -236,6 +249,8 @@ def open_faulty(life: Life, *, seed: int, release: threading.Event) -> AbstractA
         release.wait(_FOREVER_S)
     if life.load is LoadFault.RAISES:
         raise EngineError("the load of this competition fails")
+    if life.load is LoadFault.UNSPEAKABLE:
+        raise UnspeakableError
     if life.load is LoadFault.ENDS:
         raise SystemExit(3)
     return _held(life, seed=seed, release=release)

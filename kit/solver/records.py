@@ -7,6 +7,8 @@ time was up. `solution`: a problem's answer. Times are seconds on the competitio
 from __future__ import annotations
 
 import dataclasses
+import math
+from types import NoneType
 from typing import Any
 
 from kit.problem import ANSWER_MAX, Problem
@@ -16,6 +18,15 @@ from kit.solver.vote_state import Solution, StopReason
 from kit.voting.tally import TieBreak, Vote
 
 _NOT_KEPT = ("token_stats", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text
+
+_NUMBER, _NO_NUMBER = (int, float), (int, float, NoneType)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "problem_id": (str,), "guess": (str,), "answer": (int,), "num_samples": (int,), "num_tokens": (int,),
+    "seconds": _NUMBER, "begun_s": _NUMBER, "allotted_s": _NUMBER, "depth": (int, NoneType),
+    "posterior": _NO_NUMBER, "gain": _NO_NUMBER, "price": _NO_NUMBER,
+}  # fmt: skip
+"""What the values of a solution are, exactly: True is no number."""
+_FINITE = ("seconds", "begun_s")
 
 
 def sample_record(
@@ -66,7 +77,11 @@ def solution_of(record: Record) -> Solution:
     votes = tuple((int(answer), int(count)) for answer, count in values["votes"])
     tie_break = TieBreak(values.get("tie_break", ""))
     solution = Solution(**{**values, "reason": StopReason(values["reason"]), "votes": votes, "tie_break": tie_break})
-    if type(solution.answer) is not int or not 0 <= solution.answer <= ANSWER_MAX:
+    for name, kinds in _KINDS.items():
+        value = getattr(solution, name)
+        if type(value) not in kinds or (name in _FINITE and not math.isfinite(value)):
+            raise TypeError(f"{name} must be of type {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+    if not 0 <= solution.answer <= ANSWER_MAX:
         raise ValueError(f"the answer {solution.answer!r} is not an integer 0–{ANSWER_MAX}")
     return solution
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 import trio
 
 from kit.budget import Budget
-from kit.errors import StorageError
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.sampling import Engine, Prompt
@@ -75,9 +74,10 @@ class Solver:
 
         Those of an earlier process among them, as far as they are counted; `Past.answer` knows all of them.
         """
-        if self._vote_state is None or self._vote_state.problem.key != problem.key:
+        vote_state = self._vote_state
+        if vote_state is None or vote_state.problem.key != problem.key:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
-        return self._vote_state.solution(reason, seconds=seconds)
+        return vote_state.copied().solution(reason, seconds=seconds)  # the caller may be another thread
 
     async def _solve(self, problem: Problem) -> Solution:
         begun_s = self.budget.clock()
@@ -160,8 +160,8 @@ class Solver:
             if self.journal is not None:
                 # What was cut off is for the timeline only, and sixty at once may not hold up the answer.
                 self.journal.append(record, is_synced=record["kind"] != "cancelled")
-        except (StorageError, TypeError, ValueError):
-            # Neither a full disk nor what JSON cannot say may cost an answer: the votes live on in memory.
+        except Exception:
+            # Neither a full disk nor what JSON cannot say nor a bug may cost an answer: the votes live on in memory.
             log.exception("%s: not journalled", record["problem"])
 
 

@@ -316,6 +316,17 @@ class VoteState:
             self._running.add(vote)
         return self._running
 
+    def copied(self) -> VoteState:
+        """The same, for another thread than the one that counts: it shares nothing that grows."""
+        return replace(
+            self,
+            history=list(self.history),
+            _wrapped=self._wrapped.copy(),
+            _drawn=set(self._drawn),
+            _texts=dict(self._texts),
+            _running=RunningHistory(),
+        )
+
     def _answer(self, standing: Tally, reason: StopReason) -> tuple[int, str]:
         if standing.leader is not None:
             return standing.leader.answer, ""

@@ -125,6 +125,28 @@ def test_a_record_with_fields_of_a_later_version_is_read_without_them() -> None:
     assert solution_of({**OLD_SOLUTION, "mood": "good"}) == solution_of(OLD_SOLUTION)
 
 
+WRONG = [
+    ("problem_id", 5), ("guess", [1]), ("answer", True), ("answer", "2"), ("answer", -1), ("num_samples", "x"),
+    ("num_samples", 4.0), ("num_tokens", None), ("seconds", "x"), ("seconds", float("nan")), ("begun_s", "y"),
+    ("begun_s", None), ("allotted_s", []), ("depth", "q"), ("depth", True), ("posterior", "z"), ("gain", {}),
+    ("price", False), ("votes", None), ("votes", "ab"), ("votes", [[2]]), ("reason", []), ("tie_break", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_solution_with_a_value_of_another_kind_is_refused(name: str, value: object) -> None:
+    """Bug of an earlier version: it was believed, and broke whoever reckoned with the value."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        solution_of({**OLD_SOLUTION, name: value})
+
+
+def test_every_value_of_a_solution_has_a_kind_that_is_checked() -> None:
+    record = solution_record(PROBLEM, solution_of(OLD_SOLUTION))
+    for name in {each.name for each in dataclasses.fields(Solution)}:
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            solution_of({**record, name: object()})
+
+
 def resumed(path: Path, samples: Sequence[Record], *, num_samples: int, in_order: bool) -> tuple[Solution, int]:
     """The solution of a run that found these samples in its journal, and how many it drew."""
     lines = [{"kind": "run"}, *samples]

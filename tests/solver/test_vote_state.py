@@ -349,3 +349,21 @@ def test_a_thousand_different_answers_cost_a_thousand_times_what_one_does(rule: 
     finally:
         sys.setprofile(before)
     assert calls["call"] < 200 * 1000
+
+
+def test_a_copy_says_the_same_and_neither_changes_the_other() -> None:
+    """Bug of an earlier version: two threads that asked for the answer at once counted the same votes twice."""
+
+    def said(answer: int) -> Sample:
+        return Sample(text=f"\\boxed{{{answer}}}", num_tokens=3, finish=FinishReason.STOP, seconds=1.0, seed=answer)
+
+    state = VoteState(Problem("a", "What is $1+1$?"))
+    for answer in (7, 7, 200_003, 5):
+        state.count(said(answer))
+    copy = state.copied()
+    state.count(said(5))
+    first = copy.solution(StopReason.INTERRUPTED, seconds=1)
+    copy.count(said(9))
+    assert (first.votes, first.num_samples) == (((7, 2), (5, 1)), 4)
+    later = state.solution(StopReason.INTERRUPTED, seconds=1)
+    assert (dict(later.votes), later.num_samples) == ({7: 2, 5: 2}, 5)

@@ -104,13 +104,17 @@ class Follower:
         self._num_tokens = 0
         self._num_shown = 0
 
-    def __call__(self, token_id: int, finish: FinishReason | None) -> FinishReason | None:
+    def __call__(
+        self, token_id: int, finish: FinishReason | None, *, ends_in_text: bool = False
+    ) -> FinishReason | None:
         """Take in one token; returns why the attempt ends with it, or None. finish: the token's own.
+
+        ends_in_text: whether a token that ends the attempt by STOP is text and no end token.
 
         Raises: EngineError if the watcher does.
         """
         self._num_tokens += 1
-        is_end_token = finish is FinishReason.STOP
+        is_end_token = finish is FinishReason.STOP and not ends_in_text
         new = self._transcript.add([] if is_end_token else [token_id], is_last=finish is not None)
         if self._transcript.is_stopped:
             finish = FinishReason.STOP

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -26,7 +27,7 @@ import polars as pl
 import trio
 
 from kit.budget import Budget
-from kit.errors import EngineError, StorageError
+from kit.errors import EngineError
 from kit.problem import Problem
 from kit.sampling import Engine, shown
 from kit.solver.config import SolverConfig
@@ -90,12 +91,20 @@ class Competition:
         self._has_waited = False  # for the engine, as long as it may take
         self._is_stuck = False  # the loop, when it was last looked at
         self._one_at_a_time = threading.Lock()
+        self._until_s = math.inf  # when the answer in hand is due, on the competition's clock
         self.is_closed = False
 
     def start(self) -> None:
-        """Start the solver's thread and begin to load the engine; returns at once."""
-        self._loop.start()
-        self._loop.start_soon(self._hold_engine).add_done_callback(self._note_load)
+        """Start the solver's thread and begin to load the engine; returns at once.
+
+        Where no loop starts, every answer will be a guess.
+        """
+        try:
+            self._loop.start()
+            self._loop.start_soon(self._hold_engine).add_done_callback(self._note_load)
+        except (OSError, TimeoutError, trio.RunFinishedError) as error:
+            log.exception("the solver's loop did not start; every answer will be a guess")
+            self._solver.set_exception(error)
 
     def close(self, *, timeout_s: float = CLOSE_S) -> None:
         """Stop the engine and the solver's thread, and close the journal; there is nothing to answer any more.
@@ -107,7 +116,8 @@ class Competition:
             log.warning("the engine did not end and is left behind; it ends with this process")
         self.is_closed = True
         if self._journal is not None:
-            self._journal.close()
+            with suppress(TimeoutError):  # after what the boundary has still to write; it is closed once that is
+                self._writer.do(self._journal.close, within_s=2 * ANSWER_S, even_if_late=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -119,16 +129,17 @@ class Competition:
     def answer(self, problem: Problem) -> Solution:
         """Answer one problem from any thread. Never raises; a guess is logged with its reason."""
         started = self._budget.clock()
-        with self._one_at_a_time:
-            try:
+        self._until_s = max(started, self._budget.config.limit_s) + ANSWER_S
+        try:
+            with self._turn():
                 solution = self._ask_solver(problem)
-            except BaseException:  # to raise here would void the whole submission
-                self.num_faults += 1
-                if self._has_failed:  # which was logged in full when it did
-                    log.error("%s: answered by the boundary: there is no engine", problem.id)
-                else:
-                    log.exception("%s: answered by the boundary", problem.id)
-                solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
+        except BaseException:  # to raise here would void the whole submission
+            self.num_faults += 1
+            if self._has_failed:  # which was logged in full when it did
+                log.error("%s: answered by the boundary: there is no engine", problem.id)
+            else:
+                log.exception("%s: answered by the boundary", problem.id)
+            solution = self._answer_alone(problem, seconds=self._budget.clock() - started)
         self.solutions.append(solution)
         return solution
 
@@ -141,6 +152,16 @@ class Competition:
             "the notebook again, for this version is not worth a submission"
         )
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One problem at a time. Raises: EngineError if another one takes all the time."""
+        if not self._one_at_a_time.acquire(timeout=self._left_s + ANSWER_S / 2):
+            raise EngineError("another problem is being answered")
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
     def _ask_solver(self, problem: Problem) -> Solution:
         solver = self._loaded_solver()
         self._is_stuck = self._is_stuck and not self._loop.answers(within_s=_GLANCE_S)
@@ -150,7 +171,7 @@ class Competition:
         try:
             return pending.result(timeout=self._longest_s())
         except TimeoutError:
-            self._is_stuck = not self._loop.answers(within_s=ANSWER_S)
+            self._is_stuck = not self._loop.answers(within_s=self._look_s)
             if self._is_stuck:
                 log.error("something blocks the solver's loop:\n%s", self._loop.stack)
             raise
@@ -173,7 +194,12 @@ class Competition:
         """How long this problem may take."""
         allotted_s = self._budget.allot_s(len(self.solutions))
         # at the limit itself the solver still hands over what it has
-        return min(allotted_s + self._config.grace_s + SLACK_S, self._left_s + ANSWER_S)
+        return min(allotted_s + self._config.grace_s + SLACK_S, self._left_s + ANSWER_S / 2)
+
+    @property
+    def _look_s(self) -> float:
+        """How long to wait for what should come soon: half of what is left of this answer's time, at most ANSWER_S."""
+        return min(ANSWER_S, max(0.0, self._until_s - self._budget.clock()) / 2)
 
     @property
     def _left_s(self) -> float:
@@ -181,6 +207,20 @@ class Competition:
         return max(0.0, self._budget.config.limit_s - self._budget.clock())
 
     def _answer_alone(self, problem: Problem, *, seconds: float) -> Solution:
+        """What the votes so far lead to; where even that cannot be told, a guess. Never raises."""
+        try:
+            solution = self._best_known(problem, seconds=seconds)
+        except BaseException as error:
+            log.exception("%s: the votes so far cannot be told", problem.id)
+            solution = blind_guess(problem.id, StopReason.INTERRUPTED, why=shown(error), seconds=seconds)
+        solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
+        if self._journal is not None:
+            with suppress(BaseException):  # whatever the disk or its thread ends by: the answer stands without
+                keep = partial(self._journal.append, solution_record(problem, solution))
+                self._writer.do(keep, within_s=self._look_s)
+        return solution
+
+    def _best_known(self, problem: Problem, *, seconds: float) -> Solution:
         if self._solver.done() and self._solver.exception() is None:
             solution = self._solver.result().best_so_far(problem, StopReason.INTERRUPTED, seconds=seconds)
         else:
@@ -188,11 +228,6 @@ class Competition:
         if solution.guess:
             with contained(f"{problem.id}, what the journal knows"):
                 solution = self._past_answer(problem, solution) or solution
-        solution = dataclasses.replace(solution, begun_s=self._budget.clock() - seconds)
-        if self._journal is not None:
-            with suppress(StorageError, TimeoutError):
-                keep = partial(self._journal.append, solution_record(problem, solution))
-                self._writer.do(keep, within_s=ANSWER_S)
         return solution
 
     def _past_answer(self, problem: Problem, otherwise: Solution) -> Solution | None:
@@ -201,7 +236,7 @@ class Competition:
         Raises: TimeoutError if their texts cannot be read soon.
         """
         read = partial(self._past.answer, problem, otherwise.reason, seconds=otherwise.seconds)
-        return self._reader.do(read, within_s=ANSWER_S)
+        return self._reader.do(read, within_s=self._look_s)
 
     @property
     def _has_failed(self) -> bool:
@@ -210,11 +245,13 @@ class Competition:
     def _why_no_solver(self) -> str:
         if not self._solver.done():
             return "the engine was still loading"
-        return f"the engine did not load: {self._solver.exception()}"
+        error = self._solver.exception()
+        assert error is not None, "with a solver there are votes to tell"
+        return f"the engine did not load: {shown(error, form=str)}"
 
     async def _hold_engine(self) -> None:
         """Load the engine, publish the solver, and keep both until closing."""
-        with self._loading:
+        with _nothing_but_exceptions(), self._loading:
             async with await trio.to_thread.run_sync(self._open_engine, abandon_on_cancel=True) as engine:
                 self._solver.set_result(Solver(engine, self._budget, self._journal, self._config))
                 await self._closing.wait()
@@ -235,19 +272,21 @@ class Competition:
             error = EngineError("it was closed before")
         else:
             log.error("the engine did not load; every answer will be a guess", exc_info=error)
-        if not isinstance(error, Exception):  # which `answer` would let through
-            error = EngineError(f"it asked to end the process: {shown(error)}")
         self._solver.set_exception(error)
 
 
 async def _solve_within(solver: Solver, problem: Problem, num_done: int) -> Solution:
-    """Solve, letting nothing but an Exception out: anything else would end the loop, and with it all later answers.
-
-    num_done: problems answered so far, by whomever.
-    """
+    """Solve. num_done: problems answered so far, by whomever."""
     solver.num_done = num_done
-    try:
+    with _nothing_but_exceptions():
         return await solver.solve(problem)
+
+
+@contextmanager
+def _nothing_but_exceptions() -> Iterator[None]:
+    """Let out an Exception or a cancellation: anything else would end the loop, and with it all later answers."""
+    try:
+        yield
     except (Exception, trio.Cancelled):
         raise
     except BaseException as error:

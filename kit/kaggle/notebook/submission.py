@@ -46,10 +46,13 @@ from kit.recipes.of_model import filled, origins
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.journal import Journal
+from kit.tasks import QueueThread
 
 log = logging.getLogger(__name__)
 
 JOURNAL_NAME = "journal.jsonl"
+OPEN_S = 30.0
+"""In which the journal is open: on a disk that works, one of a gigabyte is. There is no server before."""
 LOG_NAME = "kit.log"
 
 
@@ -175,13 +178,16 @@ def make_server(session: Session) -> InferenceServer:
     return server  # the annotation is what checks it
 
 
-def open_journal(environment: KaggleEnvironment, mounts: Mounts, settings: Settings) -> Journal | None:
-    """The run's journal; None, logged, where nothing can be written: answers matter more."""
+def open_journal(
+    environment: KaggleEnvironment, mounts: Mounts, settings: Settings, *, within_s: float = OPEN_S
+) -> Journal | None:
+    """The run's journal; None, logged, where nothing can be written or the disk hangs: answers matter more."""
     run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(mounts)}
     try:
         path, head = environment.working / JOURNAL_NAME, {**run, "machine": machine_facts()}
-        return Journal.open(path, run=head, patience_s=ANSWER_S)
-    except StorageError:
+        opening = partial(Journal.open, path, run=head, patience_s=ANSWER_S)
+        return QueueThread(name="opening of the journal").do(opening, within_s=within_s)
+    except (StorageError, TimeoutError):
         log.exception("no journal is kept")
         return None
 

@@ -4,19 +4,21 @@ In: which groups to refuse, and what may be read. Out: a hook that cannot be rem
 try the network or the host's files, not one that is out to break it. Source: PEP 578, docs "Audit events table".
 
 What raises no event is dealt with beside the hook. Functions that reach files or processes unheard are replaced
-wherever a module holds them. Modules whose C code opens files unheard (sqlite3, dbm, readline, ssl, tkinter …) cannot
-be imported, nor can native code beyond the standard library and the packages that a mathematician's program uses.
-A folder cannot be opened, since the hook is not told of `dir_fd`.
+wherever a module holds them, and no module of theirs can be made anew. Modules whose C code opens files unheard
+(sqlite3, dbm, readline, ssl, tkinter …) cannot be imported, nor can native code beyond the standard library and the
+packages that a mathematician's program uses. A folder cannot be opened, since the hook is not told of `dir_fd`.
 """
 
 from __future__ import annotations
 
+import _imp
 import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,6 +124,7 @@ def refuse(groups: Iterable[Group], readable: Iterable[Path]) -> None:
 
     if wanted:
         _withhold(wanted)
+        _guard_import_functions(closed)
         sys.addaudithook(hook)
 
 
@@ -152,6 +155,33 @@ def _withhold(groups: Iterable[Group]) -> None:
                 setattr(loaded, name, refusals[id(value)])
     for holder in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         holder.difference_update({function for function in holder if id(function) in refusals})
+
+
+def _guard_import_functions(closed: frozenset[str]) -> None:
+    """Make no second module of a closed one, nor fill the first anew: what importlib itself calls raises no event."""
+    there = {id(sys.modules[name]) for name in closed if name in sys.modules}
+
+    def makes(made: Callable[..., object]) -> Callable[..., object]:
+        def make(spec: ModuleSpec, *args: object) -> object:
+            # exactly of these types, so that the name stays what it is here
+            if type(spec) is not ModuleSpec or type(spec.name) is not str or spec.name in closed:
+                raise ImportError(f"not permitted in this sandbox: {spec.name}")
+            return made(spec, *args)
+
+        return make
+
+    def fills(filled: Callable[..., object]) -> Callable[..., object]:
+        def fill(module: object) -> object:
+            if id(module) in there:
+                raise ImportError(f"not permitted in this sandbox: {module}")
+            return filled(module)
+
+        return fill
+
+    for verb, guard in (("create", makes), ("exec", fills)):
+        for kind in ("builtin", "dynamic"):
+            name = f"{verb}_{kind}"
+            setattr(_imp, name, guard(getattr(_imp, name)))
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:

@@ -41,6 +41,7 @@ class Session:
         Raises: nothing that the code raised, KeyboardInterrupt included; anything once this Python is broken.
         """
         sys.modules["__main__"] = self._main
+        self._main.__dict__["__builtins__"] = builtins  # by which the cell finds them
         _put_back()
         self._num_cells += 1
         try:

@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,11 +17,11 @@ import trio
 from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import EngineError, MissingError
-from kit.kaggle.notebook.boundary import Competition, OpenEngine, predict_function
+from kit.kaggle.notebook.boundary import ANSWER_S, Competition, OpenEngine, predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
-from kit.solver.journal import Journal, read_records
+from kit.solver.journal import Journal, Record, read_records
 from kit.solver.records import sample_record
 from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState
 from kit.voting.tally import Vote
@@ -135,6 +135,80 @@ def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
     assert caplog.records
     kinds = [record["kind"] for record in read_records(tmp_path / "journal")]
     assert kinds.count("solution") == 3
+
+
+class UnspeakableError(Exception):
+    """Its own text raises."""
+
+    def __init__(self, ending: BaseException) -> None:
+        self.ending = ending
+
+    def __str__(self) -> str:
+        raise self.ending
+
+    __repr__ = __str__
+
+
+class UnspeakablePanicError(BaseException):
+    """The same of what is no Exception."""
+
+    __init__ = UnspeakableError.__init__
+    __str__ = __repr__ = UnspeakableError.__str__
+
+
+@pytest.mark.parametrize("kind", [UnspeakableError, UnspeakablePanicError])
+@pytest.mark.parametrize("ending", [ValueError("no text"), SystemExit(3), KeyboardInterrupt()], ids=type)
+@pytest.mark.parametrize("place", ["load", "enter", "attempt"])
+def test_an_error_whose_own_text_raises_is_an_error_like_any_other(
+    kind: type[UnspeakableError], ending: BaseException, place: str
+) -> None:
+    """Bug of an earlier version: predict raised it, or waited for a load that had failed."""
+
+    @asynccontextmanager
+    async def enter() -> AsyncIterator[Engine]:
+        raise kind(ending)
+        yield
+
+    def load() -> object:
+        raise kind(ending)
+
+    opens = {"load": load, "enter": enter, "attempt": opened(Broken(kind(ending)))}
+    with competition(opens[place], limit_s=3600 if place != "attempt" else 1.5) as running:  # type: ignore[arg-type]
+        frames = [predict_function(running)(pl.Series([id_]), pl.Series(["?"])) for id_ in "ab"]
+    assert [frame["answer"].to_list() for frame in frames] == [[0]] * 2
+    if place != "attempt":
+        assert all(kind.__name__ in solution.guess for solution in running.solutions)
+
+
+class BrokenJournal(Journal):
+    """A journal with a bug: what is asked of it ends as the class says."""
+
+    ending: BaseException = MemoryError()
+    reads = True
+
+    def append(self, record: Record, *, is_synced: bool = True) -> None:
+        raise self.ending
+
+    def past(self, kind: str, problem_key: str | None = None) -> Iterator[Record]:
+        if not self.reads:
+            raise self.ending
+        return iter(())
+
+
+@pytest.mark.parametrize("ending", [MemoryError(), OSError(5, "io"), SystemExit(3), KeyboardInterrupt()], ids=type)
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+@pytest.mark.parametrize("has_engine", [True, False], ids=["an engine", "no engine"])
+def test_whatever_a_journal_raises_predict_answers(
+    ending: BaseException, reads: bool, has_engine: bool, tmp_path: Path
+) -> None:
+    """Bug of an earlier version: what was neither StorageError nor TimeoutError left predict."""
+    journal = BrokenJournal(tmp_path / "journal", (tmp_path / "journal").open("ab", buffering=0), ())
+    journal.ending, journal.reads = ending, reads
+    open_engine = opened(answering(7, seconds=0)) if has_engine else fails()
+    with competition(open_engine, limit_s=10, journal=journal) as running:
+        frame = predict_function(running)(pl.Series(["a"]), pl.Series(["?"]))
+    is_solved = has_engine and reads and isinstance(ending, Exception)  # else it is a guess, or the votes so far
+    assert set(frame["answer"]) <= ({7} if is_solved else {0, 7})
 
 
 def test_a_guess_names_what_kept_the_engine_from_loading() -> None:
@@ -517,3 +591,41 @@ def test_a_journal_without_patience_on_a_disk_that_hangs_is_a_blocked_loop(tmp_p
     assert not release.is_set()
     release.set()
     assert {solution.reason for solution in solutions} == {StopReason.INTERRUPTED}
+
+
+def test_a_loop_that_is_blocked_until_the_limit_and_a_disk_that_hangs_are_waited_for_within_one_cap(
+    tmp_path: Path,
+) -> None:
+    """Bug of an earlier version: at the limit each of three waits had its own second, and the answer came 2 s late."""
+    release = threading.Event()
+
+    class Blocking:
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
+            release.wait(60)
+            raise EngineError("it is over")
+
+    syncs = iter([True])
+    journal = Journal.open(
+        tmp_path / "j", run={}, patience_s=60, sync=lambda _: None if next(syncs, False) else bool(release.wait(60))
+    )
+    begun = time.monotonic()
+    running = competition(opened(Blocking()), limit_s=2, journal=journal)
+    running.start()
+    solution = running.answer(PROBLEM)
+    waited_s = time.monotonic() - begun
+    release.set()
+    running.close()
+    assert solution.guess
+    assert waited_s < 2 + ANSWER_S + 0.9  # it was 5
+
+
+def test_two_predicts_at_once_are_answered_one_after_the_other_or_alone(tmp_path: Path) -> None:
+    with competition(opened(answering(fault=Fault.HANG)), limit_s=1, num_problems=2) as running:
+        threads = [threading.Thread(target=running.answer, args=(problem,)) for problem in problems("ab")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+    assert {solution.problem_id for solution in running.solutions} == {"a", "b"}

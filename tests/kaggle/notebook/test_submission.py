@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -102,6 +103,22 @@ def test_no_journal_is_kept_where_nothing_can_be_written(tmp_path: Path, caplog:
     environment = KaggleEnvironment(tmp_path, is_rerun=True)
     assert notebook.open_journal(environment, Mounts.find(environment.input), notebook.Settings()) is None
     assert "no journal is kept" in caplog.text
+
+
+def test_a_disk_that_hangs_does_not_keep_the_server_from_listening(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pipe that nobody reads is opened as on a disk that hangs."""
+    environment = KaggleEnvironment(tmp_path, is_rerun=True)
+    environment.working.mkdir(parents=True)
+    pipe = environment.working / notebook.JOURNAL_NAME
+    os.mkfifo(pipe)
+    mounts, settings = Mounts.find(environment.input), notebook.Settings()
+    try:
+        assert notebook.open_journal(environment, mounts, settings, within_s=0.1) is None
+        assert "no journal is kept" in caplog.text
+    finally:
+        os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # the thread goes on, and ends
 
 
 def test_the_server_listens_while_the_model_is_still_loading_and_the_first_call_waits_for_it(tmp_path: Path) -> None:

@@ -26,8 +26,10 @@ _FINISHES = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls"), FinishReason.STOP),
     **dict.fromkeys(("length", "max_tokens", "model_length"), FinishReason.LENGTH),
 }
-_BREAKS = frozenset({"abort", "cancelled", "error"})
+_BREAKS = frozenset("abort aborted canceled cancelled engine_error error preempted shutdown timeout".split())
 """What a server says of a text that it lost; such a text goes on elsewhere (vllm-project/vllm issue 57082)."""
+_GOES_ON = frozenset({"", "null", "none", "in_progress"})
+"""What a server says while there is more to come."""
 _TAIL_PIECES = 16  # in which the text of an end token may lie
 _REPLAY_STRIDE = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: neighbouring seeds stay apart
 
@@ -97,6 +99,8 @@ class Attempt:
         self.asked_s = 0.0
         self.has_come = False
         self._ends = ends
+        self._decode = decode
+        self._has_end_token = False  # as its last
         self._ids: list[int] = []
         self._token_stats: list[TokenStats | None] = []
         self._vocabulary: Vocabulary | None = None
@@ -141,12 +145,13 @@ class Attempt:
         ids = self._ids_of(piece)
         if len(ids) > self.num_tokens_left:
             ids, ends = self._without_excess(ids), FinishReason.LENGTH
+        self._has_end_token = ends is FinishReason.STOP and self._ends_with_token(ids, piece.text)
         for place, id_ in enumerate(ids):
             self._note(id_, piece.token_stats[place] if piece.token_stats else None)
             if self._follower is not None:
                 # an end token has no text; the texts of a server without ids are all text
                 is_end = place == len(ids) - 1 and self._vocabulary is None
-                self.finish = self._follower(id_, ends if is_end else None)
+                self.finish = self._follower(id_, ends if is_end else None, ends_in_text=not self._has_end_token)
             if self.finish is not None:
                 return self.finish
         if piece.finish in _BREAKS:
@@ -162,6 +167,7 @@ class Attempt:
         else:
             is_at_end = self._vocabulary.decode(self._ids[-_TAIL_PIECES:]).endswith(tuple(self._ends.values()))
         if is_at_end:
+            self._has_end_token = self._vocabulary is None
             self._end(FinishReason.STOP)
         return self.finish
 
@@ -170,8 +176,7 @@ class Attempt:
         finish = self.finish or FinishReason.DEADLINE
         if self._follower is None:
             # nobody followed it, so it is read in one go; the end token is no text
-            has_end_token = finish is FinishReason.STOP and self._vocabulary is None
-            self._transcript.add(self._ids[:-1] if has_end_token else self._ids, is_last=True)
+            self._transcript.add(self._ids[:-1] if self._has_end_token else self._ids, is_last=True)
         token_stats = _known(self._token_stats)
         sample = Sample(
             text=self._text(finish),
@@ -199,11 +204,21 @@ class Attempt:
         return text
 
     def _finish_of(self, word: str) -> FinishReason | None:
-        if not word or word in _BREAKS:
+        if word in _GOES_ON or word in _BREAKS:
             return None
         if word not in _FINISHES:  # "repetition", "content_filter": what there is stands
             log.warning("the server ended a text with %r, which is taken for a limit", word)
         return _FINISHES.get(word, FinishReason.LENGTH)
+
+    def _ends_with_token(self, ids: Sequence[int], text: str) -> bool:
+        """Whether the last of a finishing piece's ids is an end token, and no text: servers may leave that one out."""
+        if self._decode is None or not ids:
+            return False
+        if ids[-1] in self._ends or not text:
+            return True
+        own = self._decode(ids[-1:])
+        is_text = bool(own) and (text.endswith(own) or "\N{REPLACEMENT CHARACTER}" in own)  # the last bytes of one
+        return not is_text
 
     def _end(self, finish: FinishReason) -> None:
         if self._follower is not None:

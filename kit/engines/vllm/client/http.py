@@ -30,6 +30,7 @@ JsonObject = Mapping[str, Any]
 
 _PORTS = {"http": 80, "https": 443}
 _OK = 200
+_LEAST_ERROR = 300
 _STATUS_DIGITS = 3
 _DONE = "[DONE]"
 _ERROR_WORDS = frozenset({"message", "detail"})
@@ -214,7 +215,10 @@ class Events:
     async def _whole(self, received: bytes) -> str:
         text = received.decode(errors="replace") + await self._reply.text()
         event = _read_json(text)
-        if "choices" not in event or (_is_error(event) and _status_in(event) is None):
+        status = _status_in(event) or 0
+        if status >= _LEAST_ERROR:
+            raise _error_of(status, text, self._reply.retry_after_s)
+        if "choices" not in event or _is_error(event):
             raise RefusedError(f"the server answered: {_message_of(text)}")
         return text
 
@@ -261,7 +265,7 @@ def _error_of(status: int, text: str, retry_after_s: float | None = None) -> Eng
     message = f"the server answered {status}: {_message_of(text)}"
     if status in _LATER:
         return BusyError(message, status=status, retry_after_s=retry_after_s)
-    is_ours = 300 <= status < 500 and status not in _BROKE  # an address that has moved stays so
+    is_ours = _LEAST_ERROR <= status < 500 and status not in _BROKE  # an address that has moved stays so
     return RefusedError(message, status=status) if is_ours else BrokenError(message, status=status)
 
 
