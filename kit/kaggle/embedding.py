@@ -29,6 +29,7 @@ DATASET_FOLDER = "dataset"
 _LEFT_OUT = (
     *("kit/commands/", "kit/simulation/", "kit/evaluation/", "kit/training/", "kit/plots/", "kit/data/", "kit/cli.py"),
     *("kit/kaggle/dry_run/", "kit/kaggle/upload/", "kit/kaggle/checks/"),
+    *("kit/engines/trm/sharing.py", "kit/engines/trm/model_card.py"),  # to and from the hub
 )
 _DATA = "kit/assets/"  # but for the module that says where it lies
 _FILTERS = ({"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME},)
