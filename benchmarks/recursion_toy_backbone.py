@@ -19,7 +19,7 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kit.training.depth_task import DepthTask, Tables
-from kit.training.ema import averaged_weights
+from kit.training.ema import keep_average
 from kit.training.language import LanguageBatch, LanguageObjective
 from kit.training.loop import LoopRecipe, Objective, Training, Update
 from kit.training.optimiser import OptimiserRecipe, trainable
@@ -117,12 +117,7 @@ def train(
     )
     training.run()
     if ends:
-        parameters = list(trainable(objective.module).values())
-        with averaged_weights(parameters, training.average):
-            averages = [parameter.detach().clone() for parameter in parameters]
-        with torch.no_grad():
-            for parameter, average in zip(parameters, averages, strict=True):
-                parameter.copy_(average)
+        keep_average(trainable(objective.module).values(), training.average)
     return training.num_groups_done
 
 

@@ -28,10 +28,8 @@ from kit.training.recursive import (
     RecursiveBatch,
     RecursiveObjective,
     RecursiveWeights,
-    answering,
-    at_columns,
     iterates,
-    joined,
+    logits_by_depth,
 )
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
@@ -181,15 +179,9 @@ def run_stages(
         path = run.folder / f"{stage.name}.pt"
         num_done += train(objective, batches, recipe, path, is_over=stage.is_over, ends=stage is stages[-1])
 
-    @torch.no_grad()
     def logits(tables: Tables) -> dict[int, Tensor]:
         batch = recursive_batch(bench.backbone, tables, tables.images_SBK)
-        base_BKD = at_columns(batch.base_BTD, batch.columns_BK)
-        by_depth = {0: bench.backbone.lm_head(base_BKD)}
-        for number, state in enumerate(iterates(model, batch, depth=max(depths)), 1):
-            if number in depths:
-                by_depth[number] = bench.backbone.lm_head(joined(model, base_BKD, answering(model, batch, state)))
-        return by_depth
+        return logits_by_depth(model, batch, bench.backbone.lm_head, {0, *depths})
 
     return Trained(logits=logits, num_parameters=count(model), num_updates=num_done)
 
@@ -211,26 +203,17 @@ def count(module: nn.Module) -> int:
 @torch.no_grad()
 def recursive_batch(backbone: Qwen2ForCausalLM, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
     hidden = backbone.model(input_ids=tables.ids_BT, output_hidden_states=True, use_cache=False).hidden_states
-    return RecursiveBatch(
-        hidden_LBTD=tuple(hidden),
-        base_BTD=hidden[-1],
-        position_BT=torch.arange(tables.ids_BT.shape[1]).expand(tables.ids_BT.shape),
-        columns_BK=tables.columns_BK,
-        targets_SBK=targets_SBK,
-        num_steps_BK=tables.num_steps_BK,
-    )
+    return tables.batch(hidden, targets_SBK)
 
 
 def step_targets(tables: Tables) -> Tensor:
     """f^r(s) of recursion r, and the answer from r = k on."""
-    numbers_S11 = torch.arange(1, len(tables.images_SBK) + 1)[:, None, None]
-    return torch.where(numbers_S11 < tables.num_steps_BK, tables.images_SBK, tables.answers)
+    return tables.step_targets
 
 
 def late_answer_targets(tables: Tables) -> Tensor:
     """The answer of recursion r >= k; none before."""
-    numbers_S11 = torch.arange(1, len(tables.images_SBK) + 1)[:, None, None]
-    return torch.where(numbers_S11 < tables.num_steps_BK, IGNORED, tables.answers)
+    return torch.where(tables.is_before, IGNORED, tables.answers)
 
 
 def answer_targets(tables: Tables) -> Tensor:

@@ -23,7 +23,12 @@ def clean_solution(text: str) -> str:
     `\boxed{1234}`, and quotes are straight. A solution without these marks keeps its words.
     """
     text = _CALCULATOR_MARK.sub("", straight_quotes(repaired(text)))
-    return _HASHES.sub(lambda line: f"The final answer is $\\boxed{{{without_commas(line['gold'])}}}$.", text).strip()
+    return _HASHES.sub(lambda line: final_sentence(without_commas(line["gold"])), text).strip()
+
+
+def final_sentence(gold: str) -> str:
+    """How a solution ends that does not box its answer itself."""
+    return f"The final answer is $\\boxed{{{gold}}}$."
 
 
 def calculated(text: str) -> tuple[str, ...]:

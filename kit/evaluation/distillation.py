@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kit.answers.extraction import last_boxed
 from kit.data.examples import MathExample
+from kit.data.solutions import final_sentence
 from kit.errors import InputError
 from kit.evaluation.metrics import Grading
 from kit.evaluation.records import Completion, EvalRun
@@ -85,7 +86,7 @@ def _row(example: MathExample, completion: Completion) -> Mapping[str, str]:
     """In the columns of kit.data.columns."""
     text = completion.sample.text.strip()
     if last_boxed(text) is None:
-        text = f"{text}\n\nThe final answer is $\\boxed{{{example.gold}}}$."
+        text = f"{text}\n\n{final_sentence(example.gold)}"
     told = {"level": example.level, "subject": example.subject}
     return {
         "id": f"{example.problem.id}-{completion.number}",

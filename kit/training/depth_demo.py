@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from kit.plots.depth_curves import DepthCurve, DepthPoint
 from kit.training.depth_schedule import Curriculum, UniformDepth
-from kit.training.depth_task import Tables, TableTask
+from kit.training.depth_task import TableTask
 from kit.training.loop import LoopRecipe, Training, Update
 from kit.training.optimiser import OptimiserRecipe
-from kit.training.recursive import RecursiveBatch, RecursiveObjective, at_columns, iterates, joined
+from kit.training.recursive import RecursiveBatch, RecursiveObjective, logits_by_depth
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
@@ -85,18 +85,6 @@ class StandIn(nn.Module):
         logits_BKV: Tensor = WIDTH**0.5 * hidden_BKD @ self._own.T
         return logits_BKV
 
-    def batch(self, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
-        """Rows for the objective."""
-        hidden_BTD = self.hidden(tables.ids_BT)
-        return RecursiveBatch(
-            hidden_LBTD=(hidden_BTD,),
-            base_BTD=hidden_BTD,
-            position_BT=torch.arange(tables.ids_BT.shape[1]).expand(tables.ids_BT.shape),
-            columns_BK=tables.columns_BK,
-            targets_SBK=targets_SBK,
-            num_steps_BK=tables.num_steps_BK,
-        )
-
 
 def train_demo(
     demo: DepthDemo, *, path: Path | None = None, tell: Callable[[Update], None] = lambda update: None
@@ -117,7 +105,7 @@ def train_demo(
         tables = demo.task.draw(
             f"demo {demo.seed}/{number}", num_rows=NUM_ROWS, least_steps=1, most_steps=demo.trained_steps
         )
-        return [backbone.batch(tables, step_targets(tables))]
+        return [tables.batch([backbone.hidden(tables.ids_BT)], tables.step_targets)]
 
     recipe = LoopRecipe(
         num_groups=demo.num_updates,
@@ -132,12 +120,6 @@ def train_demo(
     return TrainedDemo(trm=trm, backbone=backbone, task=demo.task)
 
 
-def step_targets(tables: Tables) -> Tensor:
-    """[S, B, K]: f^r(s) of recursion r, and the answer from r = k on."""
-    numbers_S11 = torch.arange(1, len(tables.images_SBK) + 1)[:, None, None]
-    return torch.where(numbers_S11 < tables.num_steps_BK, tables.images_SBK, tables.answers)
-
-
 def _config(task: TableTask) -> TRMConfig:
     return TRMConfig(
         hidden_size=WIDTH, vocab_size=task.vocab_size, num_attention_heads=4, num_key_value_heads=4, head_dim=16,
@@ -145,16 +127,12 @@ def _config(task: TableTask) -> TRMConfig:
     )  # fmt: skip
 
 
-@torch.no_grad()
 def shares(trained: TrainedDemo, depths: Sequence[int], *, num_rows: int = 256) -> tuple[Share, ...]:
     """By depth and number of steps, on cycles that training has not seen."""
     trm, backbone, task = trained.trm, trained.backbone, trained.task
     tables = task.draw("demo test", num_rows=num_rows, least_steps=1, most_steps=task.max_steps, test=True)
-    batch = backbone.batch(tables, tables.images_SBK)
-    base_BKD = at_columns(batch.base_BTD, batch.columns_BK)
-    found = {0: backbone.head(base_BKD)}
-    for number, state in enumerate(iterates(trm.eval(), batch, depth=max(depths)), 1):
-        found[number] = backbone.head(joined(trm, base_BKD, state.y))
+    batch = tables.batch([backbone.hidden(tables.ids_BT)], tables.images_SBK)
+    found = logits_by_depth(trm.eval(), batch, backbone.head, depths)
     result = []
     for depth in depths:
         right_BK = found[depth].argmax(-1) == tables.answers

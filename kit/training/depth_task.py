@@ -20,6 +20,7 @@ Letters: B rows, T columns, K queries of a row, S steps, N symbols, U those that
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 from kit.errors import InputError, check_fields
+from kit.training.recursive import RecursiveBatch
 
 TEST_ONE_IN = 16  # walks
 
@@ -45,6 +47,27 @@ class Tables:
         """f^k(s), [B, K]."""
         answers_1BK = self.images_SBK.gather(0, self.num_steps_BK[None] - 1)
         return answers_1BK[0]
+
+    @property
+    def is_before(self) -> Tensor:
+        """[S, B, K]: whether step 1…S of a query is one before its answer."""
+        return torch.arange(1, len(self.images_SBK) + 1)[:, None, None] < self.num_steps_BK
+
+    @property
+    def step_targets(self) -> Tensor:
+        """[S, B, K]: f^r(s) for recursion r, and the answer from r = k on."""
+        return torch.where(self.is_before, self.images_SBK, self.answers)
+
+    def batch(self, hidden_LBTD: Sequence[Tensor], targets_SBK: Tensor) -> RecursiveBatch:
+        """The rows for a recursion over a backbone's hidden states, of which the last is the base."""
+        return RecursiveBatch(
+            hidden_LBTD=tuple(hidden_LBTD),
+            base_BTD=hidden_LBTD[-1],
+            position_BT=torch.arange(self.ids_BT.shape[1]).expand(self.ids_BT.shape),
+            columns_BK=self.columns_BK,
+            targets_SBK=targets_SBK,
+            num_steps_BK=self.num_steps_BK,
+        )
 
 
 class DepthTask(Protocol):

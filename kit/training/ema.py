@@ -42,12 +42,17 @@ def averaged_weights(parameters: Iterable[nn.Parameter], average: AveragedModel)
     """The parameters hold the average; afterwards their own values again. An average of nothing changes nothing."""
     parameters = list(parameters)
     own = [parameter.detach().clone() for parameter in parameters]
-    if int(average.n_averaged):
-        _copy(parameters, list(average.module.parameters()))
+    keep_average(parameters, average)
     try:
         yield
     finally:
         _copy(parameters, own)
+
+
+def keep_average(parameters: Iterable[nn.Parameter], average: AveragedModel) -> None:
+    """The parameters become the average for good. An average of nothing changes nothing."""
+    if int(average.n_averaged):
+        _copy(parameters, list(average.module.parameters()))
 
 
 @torch.no_grad()

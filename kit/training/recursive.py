@@ -17,7 +17,7 @@ their own, V vocabulary.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,6 +175,19 @@ def answering(trm: TinyRecursiveModel, batch: RecursiveBatch, state: State) -> T
 def joined(trm: TinyRecursiveModel, base_BKD: Tensor, y_BKD: Tensor) -> Tensor:
     """What the backbone's head reads: [B, K, D] in the backbone's dtype."""
     return base_BKD + trm.delta(y_BKD).to(base_BKD.dtype)
+
+
+@torch.no_grad()
+def logits_by_depth(
+    trm: TinyRecursiveModel, batch: RecursiveBatch, lm_head: Callable[[Tensor], Tensor], depths: Collection[int]
+) -> dict[int, Tensor]:
+    """logits_BKV of the answering columns at each of these depths; T = 0 is the backbone's own."""
+    base_BKD = at_columns(batch.base_BTD, batch.columns_BK)
+    found = {0: lm_head(base_BKD)} if 0 in depths else {}
+    for number, state in enumerate(iterates(trm, batch, depth=max(depths)), 1):
+        if number in depths:
+            found[number] = lm_head(joined(trm, base_BKD, answering(trm, batch, state)))
+    return found
 
 
 def at_columns(hidden_BTD: Tensor, columns_BK: Tensor) -> Tensor:

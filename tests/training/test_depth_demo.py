@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kit.training.depth_demo import DepthDemo, shares, step_targets, train_demo
+from kit.training.depth_demo import DepthDemo, shares, train_demo
 from kit.training.depth_task import TableTask
 from kit.training.loop import Update
 
@@ -38,7 +38,7 @@ def test_every_query_is_counted_once_at_each_depth() -> None:
 
 def test_a_recursions_target_is_its_own_image_until_the_answer_and_then_the_answer() -> None:
     tables = SMALL.task.draw("x", num_rows=3, least_steps=1, most_steps=3)
-    targets_SBK = step_targets(tables)
+    targets_SBK = tables.step_targets
     for row in range(3):
         pairs = tables.ids_BT[row, : 3 * SMALL.task.num_symbols].reshape(-1, 3)
         images = {int(symbol): int(image) for symbol, image, _ in pairs}

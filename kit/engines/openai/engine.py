@@ -11,8 +11,6 @@ import dataclasses
 import logging
 import math
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import trio
 
@@ -35,7 +33,7 @@ _PAUSE_S = 0.5  # before the second try; it doubles
 
 
 class ChatEngine:
-    """Samples from a server's chats; see kit.sampling.Engine. Made by `open_chat`."""
+    """Samples from a server's chats; see kit.sampling.Engine. Made by `open_remote`."""
 
     def __init__(self, http: HttpClient, address: Address, abilities: Abilities) -> None:
         self._http = http
@@ -120,9 +118,3 @@ async def _follow(attempt: Attempt, reader: ChatReader, events: Events) -> None:
         piece = reader.piece(event)
         if attempt.finish is None and attempt.take(piece) is not None and not piece.finish:
             return
-
-
-@asynccontextmanager
-async def open_chat(http: HttpClient, address: Address, abilities: Abilities) -> AsyncIterator[ChatEngine]:
-    """An engine over the chats of a server, until it is left."""
-    yield ChatEngine(http, address, abilities)

@@ -17,7 +17,7 @@ import trio
 
 from kit.engines.openai.abilities import find_abilities
 from kit.engines.openai.choice import OpenAIChoice
-from kit.engines.openai.engine import open_chat
+from kit.engines.openai.engine import ChatEngine
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
 from kit.engines.vllm.client.engine import ClientConfig, open_openai
 from kit.engines.vllm.client.faults import BrokenError, RefusedError
@@ -70,8 +70,7 @@ async def open_remote(choice: OpenAIChoice, *, model: Path | None) -> AsyncItera
     log.warning(
         "%s: chats with %s; done without: %s", choice.base, address.model, "; ".join(abilities.lacks) or "nothing"
     )
-    async with open_chat(http, address, abilities) as chat:
-        yield chat
+    yield ChatEngine(http, address, abilities)
 
 
 async def find_server(http: HttpClient, choice: OpenAIChoice) -> Found:

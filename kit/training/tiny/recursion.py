@@ -31,13 +31,12 @@ from typing import Any
 
 import torch
 from torch import Generator
-from torch.optim.swa_utils import AveragedModel
 
 from kit.assets import TINY_MODEL, TINY_TRM
 from kit.errors import KitError, MissingError, check_fields
 from kit.training import checkpoint
 from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
-from kit.training.ema import average_of, averaged_weights
+from kit.training.ema import average_of, keep_average
 from kit.training.loop import LoopRecipe, Training, Update
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights
@@ -146,7 +145,7 @@ def train(config: TinyRecursion, *, should_stop: Callable[[], bool] = lambda: Fa
         )
         if not training.run() and not stage.is_over():
             return False
-        _keep(trm, training.average)
+        keep_average(trainable(trm).values(), training.average)
     return True
 
 
@@ -183,7 +182,7 @@ def export(run_dir: Path, target: Path) -> None:
     state = checkpoint.load(path)
     average = average_of(trainable(trm).values(), decay=EMA_DECAY)
     average.load_state_dict(state["average"])
-    _keep(trm, average)
+    keep_average(trainable(trm).values(), average)
     save(trm.eval(), target, backbone_folder=TINY_MODEL)
     (target / "model.safetensors").chmod(0o644)  # safetensors creates it for its owner alone
 
@@ -246,16 +245,6 @@ def _exercise(family: str, number: int, difficulties: Sequence[int]) -> Exercise
     """The same for the same number; every difficulty equally often."""
     rng = random.Random(f"{family}/{number}")
     return draw(family, rng, difficulty=difficulties[number % len(difficulties)], split=Split.TRAIN)
-
-
-def _keep(trm: TinyRecursiveModel, average: AveragedModel) -> None:
-    """The weights become their moving average."""
-    parameters = list(trainable(trm).values())
-    with averaged_weights(parameters, average):
-        averages = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
-        for parameter, averaged in zip(parameters, averages, strict=True):
-            parameter.copy_(averaged)
 
 
 def _teller(log: Path, stage: _Stage) -> Callable[[Update], None]:
