@@ -136,8 +136,9 @@ _RUN_ON = re.compile(
 )
 # A heading within a solution: the writer asks himself something, or tells of a problem with it.
 _OWN_WORDS = re.compile(
-    r"""(?:\*\*)?[ \t]*+(?:[^\n?]{0,200}\?\s++(?:no|yes|not|nope|because|well|indeed|of[
-    ]course|almost|sure|hmm|actually)\b |(?:this|that|it|we|i|our|but)\b(?![^\n.?]{0,200}\?)
+    r"""(?:\*\*)?[ \t]*+(?:[^\n?]{0,200}\?\s++(?:no|yes|not|nope|because|well|indeed|of[ ]course|almost|sure|hmm
+      |actually)\b
+    |(?:this|that|it|we|i|our|but)\b(?![^\n.?]{0,200}\?)
     |(?:did|do|does|have|has|can|could|should|are|is)[ ](?:we|i|this|that|it|our)\b)""",
     re.IGNORECASE | re.VERBOSE,
 )
