@@ -22,12 +22,10 @@ import json
 import math
 import os
 import platform
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,8 @@ from torch.nn import functional
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from kit.assets import SAMPLE_PROBLEMS, TINY_MODEL
-from kit.errors import InputError, KitError, MissingError
+from kit.errors import InputError, MissingError
+from kit.training.tiny.command_line import add_recipe, append_line, asked_to_stop, run_command
 from kit.training.tiny.data import Batch, exercises, pack
 from kit.training.tiny.evaluation import (
     NUM_SAMPLES,
@@ -104,7 +103,7 @@ def train(
     )
     step, earlier_s = _resume(checkpoint, model, optimizer)
     log = config.run_dir / "log.jsonl"
-    _append(log, {"config": _plain(config), "from_step": step, **machine()})
+    append_line(log, {"config": _plain(config), "from_step": step, **machine()})
 
     began = time.monotonic()
     with _progress() as progress:
@@ -116,7 +115,7 @@ def train(
             progress.update(task, completed=step, loss=loss)
             seconds = earlier_s + time.monotonic() - began
             if step % LOG_EVERY == 0:
-                _append(log, {"step": step, "loss": loss, "seconds": round(seconds, 1)})
+                append_line(log, {"step": step, "loss": loss, "seconds": round(seconds, 1)})
             if step % config.save_every == 0:
                 _save(checkpoint, model, optimizer, step=step, seconds=seconds)
     _save(checkpoint, model, optimizer, step=step, seconds=earlier_s + time.monotonic() - began)
@@ -238,11 +237,6 @@ def _save(path: Path, model: Qwen2ForCausalLM, optimizer: torch.optim.Optimizer,
     part.replace(path)  # a kill while writing leaves the last whole checkpoint
 
 
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
 def _plain(config: TinyTraining) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
 
@@ -258,13 +252,7 @@ def _progress() -> Progress:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = vars(_parser().parse_args(arguments))
-    run: Callable[..., int] = options.pop("run")
-    try:
-        return run(**options)
-    except KitError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run_command(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -272,14 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     training = commands.add_parser("train", help="train, or resume training; Ctrl-C saves")
-    for field in fields(TinyTraining):
-        flag = "--" + field.name.replace("_", "-")
-        if field.name == "run_dir":
-            training.add_argument(flag, type=Path, required=True)
-        elif isinstance(field.default, bool):
-            training.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
-        else:
-            training.add_argument(flag, type=type(field.default), default=field.default)
+    add_recipe(training, TinyTraining)
     training.set_defaults(run=_run_train)
 
     exporting = commands.add_parser("export", help="write a run's weights and tokenizer as a Hugging Face folder")
@@ -306,11 +287,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_train(**settings: Any) -> int:
-    stop = threading.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: stop.set())
     config = TinyTraining(**settings)
-    return 0 if train(config, should_stop=stop.is_set) == config.steps else 130
+    return 0 if train(config, should_stop=asked_to_stop()) == config.steps else 130
 
 
 def _run_export(*, run_dir: Path, target: Path) -> int:

@@ -21,10 +21,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
 import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,13 +31,14 @@ import torch
 from torch import Generator
 
 from kit.assets import TINY_MODEL, TINY_TRM
-from kit.errors import KitError, MissingError, check_fields
+from kit.errors import MissingError, check_fields
 from kit.training import checkpoint
 from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.ema import average_of, keep_average
 from kit.training.loop import LoopRecipe, Training, Update
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights
+from kit.training.tiny.command_line import add_recipe, append_line, asked_to_stop, run_command
 from kit.training.tiny.evaluation import load
 from kit.training.tiny.families import FAMILIES, Exercise, Split, draw
 from kit.training.tiny.lookup import begin_with_lookup
@@ -125,7 +124,7 @@ def train(config: TinyRecursion, *, should_stop: Callable[[], bool] = lambda: Fa
     trm = new_trm(backbone.config, seed=config.seed)
     begin_with_lookup(trm, data.tables)
     log = config.run_dir / "log.jsonl"
-    _append(log, {"config": {name: str(value) for name, value in _settings(config).items()}, **machine()})
+    append_line(log, {"config": {name: str(value) for name, value in _settings(config).items()}, **machine()})
     for stage in _stages(config):
         objective = RecursiveObjective(trm=trm, lm_head=backbone.lm_head, depths=stage.schedule, weights=stage.weights)
         training = Training(
@@ -257,15 +256,10 @@ def _teller(log: Path, stage: _Stage) -> Callable[[Update], None]:
         if (update.number + 1) % LOG_EVERY == 0:
             means = {name: round(sum(values) / len(values), 4) for name, values in sorted(sums.items())}
             entry = {"stage": stage.name, "update": update.number + 1, "seconds": round(update.seconds, 1), **means}
-            _append(log, entry)
+            append_line(log, entry)
             sums.clear()
 
     return tell
-
-
-def _append(path: Path, entry: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
 
 
 def _settings(config: TinyRecursion) -> dict[str, Any]:
@@ -280,23 +274,14 @@ def _fingerprint(config: TinyRecursion) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = vars(_parser().parse_args(arguments))
-    run: Callable[..., int] = options.pop("run")
-    try:
-        return run(**options)
-    except KitError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run_command(_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m kit.training.tiny.recursion", description="The shipped TRM.")
     commands = parser.add_subparsers(required=True, metavar="command")
     training = commands.add_parser("train", help="train, or resume training; Ctrl-C saves")
-    training.add_argument("--run-dir", type=Path, required=True)
-    for field in fields(TinyRecursion):
-        if field.name != "run_dir":
-            training.add_argument("--" + field.name.replace("_", "-"), type=type(field.default), default=field.default)
+    add_recipe(training, TinyRecursion)
     training.set_defaults(run=_run_train)
     exporting = commands.add_parser("export", help="write a run's weights as a TRM of the shipped tiny model")
     exporting.add_argument("--run-dir", type=Path, required=True)
@@ -306,10 +291,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_train(**settings: Any) -> int:
-    stop = threading.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: stop.set())
-    return 0 if train(TinyRecursion(**settings), should_stop=stop.is_set) else 130
+    return 0 if train(TinyRecursion(**settings), should_stop=asked_to_stop()) else 130
 
 
 def _run_export(*, run_dir: Path, target: Path) -> int:
