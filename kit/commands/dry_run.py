@@ -99,7 +99,8 @@ def _laid_out(args: argparse.Namespace, choices: Choices, console: Any) -> tuple
     from kit.recipes.choices import engine_for
 
     try:
-        from kit.kaggle.dry_run.run import DryRunConfig, Layout, lay_out
+        from kit.kaggle.dry_run.mounting import Layout
+        from kit.kaggle.dry_run.run import DryRunConfig, lay_out
     except ModuleNotFoundError as error:
         raise MissingError(f"no dry run: {error.name} is not installed; pip install 'mathllm-kit[kaggle]'") from error
 

@@ -35,7 +35,7 @@ def kept_runs(folder: Path) -> tuple[KeptRun, ...]:
 
 def _kept(run: Path) -> KeptRun:
     # Here, so that a folder of another kind is told from a dry run's without the packages that a dry run needs.
-    from kit.kaggle.dry_run.run import Layout
+    from kit.kaggle.dry_run.mounting import Layout
     from kit.kaggle.notebook.submission import JOURNAL_NAME
 
     name = run.name if run.name.startswith("run-") else f"{run.parent.name}-{run.name}"

@@ -7,11 +7,8 @@ its journal.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +24,9 @@ from kit.engines.text.model_folder import read_facts
 from kit.errors import InputError, cannot_write
 from kit.kaggle import facts
 from kit.kaggle.dataset.bundle import Wheelhouse, build
-from kit.kaggle.dataset.handle import DEFAULT_SLUG
-from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
+from kit.kaggle.dataset.manifest import MANIFEST_NAME
 from kit.kaggle.dry_run.choices import dry_run_settings
+from kit.kaggle.dry_run.mounting import Layout, as_csv, mount, mount_model
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
 from kit.kaggle.evaluation_double.gateway import as_the_gateway_reads, check_questions
 from kit.kaggle.notebook.submission import JOURNAL_NAME, LOG_NAME
@@ -48,30 +44,6 @@ OUTPUT_NAME = "output.log"
 _DESCRIPTION_NAME = "run.json"
 _POLL_S = 0.2
 _STOP_S = 15.0
-
-_INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come before it")\n'
-"""Where PYTHONPATH leads first, under the kit's own name: whoever takes it from there is found out."""
-
-
-class Layout(StrEnum):
-    """Where Kaggle mounts inputs: it changed between January and March 2026 (docs/kaggle.md#mounts)."""
-
-    OLD = "old"
-    NEW = "new"
-
-    def dataset(self, inputs: Path) -> Path:
-        """A dataset's folder."""
-        new = facts.DATASETS.format(owner="you", slug=DEFAULT_SLUG)
-        return inputs / (new if self is Layout.NEW else DEFAULT_SLUG)
-
-    def model(self, inputs: Path, ref: str) -> Path:
-        """A Kaggle Model's folder."""
-        return inputs / (facts.MODELS.format(ref=ref) if self is Layout.NEW else ref.partition("/")[2])
-
-    def competition(self, inputs: Path) -> Path:
-        """The competition's folder."""
-        new = facts.COMPETITIONS.format(slug=facts.COMPETITION)
-        return inputs / (new if self is Layout.NEW else facts.COMPETITION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,9 +211,9 @@ def _dry_run(
     resumed: bool,
 ) -> DryRun:
     root = folder / "kaggle"
-    test_csv = _mount(dataset, problems, root, run.layout)
+    test_csv = mount(dataset, problems, root, run.layout)
     if run.model_source is not None:
-        _mount_model(dataset, run.model, run.layout.model(root / facts.INPUT, run.model_source))
+        mount_model(dataset, run.model, run.layout.model(root / facts.INPUT, run.model_source))
     is_remote = settings["engine"].get("kind") == "openai"
     command = _command(folder, root, rerun_csv=test_csv if run.rerun else None, is_remote=is_remote)
     return DryRun(folder=folder, resumed=resumed, problems=problems, command=command, settings=settings)
@@ -321,41 +293,3 @@ def _is_unfinished(folder: Path, description: str, num_runs: int) -> bool:
     finished = [each / "kaggle" / facts.WORKING / facts.SUBMISSION_NAME for each in _folders(folder, num_runs)]
     is_same = described.is_file() and described.read_text(encoding="utf-8") == description
     return is_same and not all(each.exists() for each in finished)
-
-
-def _mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layout) -> Path:
-    """Lay dataset and problems out as Kaggle mounts them, and Kaggle's own folders beside; returns the test.csv."""
-    inputs, libraries = root / facts.INPUT, [root / folder for folder in facts.LIBRARIES]
-    test_csv = layout.competition(inputs) / facts.TEST_NAME
-    shutil.rmtree(inputs, ignore_errors=True)
-    try:
-        (root / facts.WORKING).mkdir(parents=True, exist_ok=True)
-        libraries[0].mkdir(parents=True, exist_ok=True)
-        (libraries[-1] / "kit.py").write_text(_INTRUDER, encoding="utf-8")
-        shutil.copytree(dataset, layout.dataset(inputs))
-        test_csv.parent.mkdir(parents=True)
-        test_csv.write_text(as_csv(problems), encoding="utf-8", newline="")
-    except OSError as error:
-        raise cannot_write(root, error) from error
-    return test_csv
-
-
-def _mount_model(dataset: Path, model: Path, into: Path) -> None:
-    """Lay the files of the Kaggle Model out, by links: those that the dataset was built for, and no others."""
-    source = load_manifest(dataset).model_source
-    assert source is not None  # lay_out built it so
-    try:
-        into.mkdir(parents=True)
-        for file in source.files:
-            (into / file.file).symlink_to((model / file.file).resolve())
-    except OSError as error:
-        raise cannot_write(into, error) from error
-
-
-def as_csv(problems: Sequence[Problem]) -> str:
-    """The competition's test.csv, which holds no answers."""
-    file = io.StringIO(newline="")
-    rows = csv.writer(file)
-    rows.writerow(("id", "problem"))
-    rows.writerows((problem.id, problem.text) for problem in problems)
-    return file.getvalue()

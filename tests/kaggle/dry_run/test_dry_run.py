@@ -20,6 +20,7 @@ from rich.console import Console
 
 from kit.assets import TINY_MODEL
 from kit.errors import InputError, MissingError
+from kit.kaggle.dry_run.mounting import as_csv
 from kit.kaggle.dry_run.report import (
     Load,
     Report,
@@ -30,7 +31,7 @@ from kit.kaggle.dry_run.report import (
     notes_on,
     read_submission,
 )
-from kit.kaggle.dry_run.run import DryRunConfig, as_csv, lay_out
+from kit.kaggle.dry_run.run import DryRunConfig, lay_out
 from kit.kaggle.evaluation_double.gateway import as_the_gateway_reads, check_questions
 from kit.kaggle.notebook.outages import EngineNews, outages_in
 from kit.lock import held

@@ -24,7 +24,7 @@ from kit.checkout import build_wheel
 from kit.config import merged
 from kit.errors import MissingError
 from kit.kaggle.dataset.bundle import Wheelhouse, build
-from kit.kaggle.dry_run.run import Layout
+from kit.kaggle.dry_run.mounting import Layout
 from kit.kaggle.environment import SETTINGS_VARIABLE
 from kit.kaggle.offline import without_network
 from kit.kaggle.upload.kernel import NOTEBOOK
