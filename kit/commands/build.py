@@ -70,7 +70,7 @@ def build_command(args: argparse.Namespace) -> int:
     from kit.kaggle.checks.model import check_chat
     from kit.kaggle.dataset.bundle import PLACEHOLDER, build
     from kit.kaggle.findings import raise_first
-    from kit.recipes.choices import is_shipped
+    from kit.recipes.choices import trm_for
 
     model = find_model(args.model) if args.model else None if args.model_source else assets.TINY_MODEL
     if model is not None:
@@ -84,7 +84,7 @@ def build_command(args: argparse.Namespace) -> int:
             model_source=args.model_source,
             listing=() if args.model_source is None else listing(args.model_source),
             model_files=args.model_file,
-            trm=args.trm or (assets.TINY_TRM if model is not None and is_shipped(model) and not args.adapter else None),
+            trm=trm_for(model, trm=args.trm, adapter=args.adapter),
             adapter=args.adapter,
             wheels=wheels,
             needs=own_needs(),

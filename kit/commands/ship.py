@@ -58,12 +58,12 @@ def ship_command(args: argparse.Namespace) -> int:
     if not (args.yes or sys.stdin.isatty()):
         raise InputError("nobody can be asked here whether to submit; run it on a terminal, or with --yes")
     place = DatasetHandle(owner=owner(args.username, environ=os.environ), slug=args.slug, licence=args.licence)
-    push = args.parser.parse_args(["push", *_push_options(args, place)])
-    kernel = kernel_of(push)  # refused before anything is built, if it is
+    push = ("push", *_push_options(args, place))
+    kernel = kernel_of(args.parser.parse_args(push))  # refused before anything is built, if it is
     _look_at_machine()
     for step in _dataset_steps(args, place):
         _run(args, step)
-    _push(args, place, push, kernel)
+    _push(args, push, kernel)
     _run(args, ("status", "--follow", *_notebook(args, kernel)))
     if not (args.yes or _is_wanted(kernel)):
         same = same_notebook(username=args.username, slug=kernel.slug, out=_work(args))
@@ -121,16 +121,17 @@ def _push_options(args: argparse.Namespace, place: DatasetHandle) -> tuple[str, 
     return (*named, *(part for name, value in given if value is not None for part in (name, str(value))))
 
 
-def _push(args: argparse.Namespace, place: DatasetHandle, push: argparse.Namespace, kernel: Kernel) -> None:
+def _push(args: argparse.Namespace, push: Sequence[str], kernel: Kernel) -> None:
+    """As `kit push` with these words, but for what runs already."""
     from kit.commands.progress import upload_progress
     from kit.kaggle.upload.kernel import NOTEBOOK
     from kit.kaggle.upload.shipping import push_once
 
-    _tell("push", *_push_options(args, place))
+    _tell(*push)
     with upload_progress() as on_event:
         pushed = push_once(
             kernel,
-            push.notebook or NOTEBOOK,
+            args.notebook or NOTEBOOK,
             dataset=args.out / "dataset",
             work=_work(args),
             environ=os.environ,

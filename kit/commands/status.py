@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kit.commands.progress import harmless, upload_progress
@@ -70,15 +68,13 @@ def logs_command(args: argparse.Namespace) -> int:
 
     if args.lines < 0:
         raise InputError(f"--lines must be 0 or more, got {args.lines}")
+    num_lines, words = 0, ""
     with _following(args) as run:
-        seen, lines = run.look(), run.lines()
-        print_lines(lines[max(0, len(lines) - args.lines) :])
-        while args.follow and seen.is_running:
-            time.sleep(run.asking.retry_policy.poll_s)
-            seen, shown, lines = run.look(), len(lines), run.lines()
-            print_lines(list(islice(lines, shown, None)))
-    if not lines:
-        print(f"no log yet: {seen.words}")
+        for place, (seen, lines) in enumerate(run.log(follows=args.follow)):
+            print_lines(lines if place else lines[max(0, len(lines) - args.lines) :])
+            num_lines, words = num_lines + len(lines), seen.words
+    if not num_lines:
+        print(f"no log yet: {words}")
     return 0
 
 

@@ -58,7 +58,13 @@ def engine_for(engine: str | None, *, model: Path, trm: Path | None, adapter: Pa
     """
     if engine is not None:
         return engine
-    return "trm" if trm is not None or (is_shipped(model) and adapter is None) else "transformers"
+    return "trm" if trm_for(model, trm=trm, adapter=adapter) is not None else "transformers"
+
+
+def trm_for(model: Path | None, *, trm: Path | None, adapter: Path | None) -> Path | None:
+    """The TRM that is named, else the shipped model's own; none for another model, or under an adapter."""
+    is_own = model is not None and is_shipped(model) and adapter is None
+    return trm or (TINY_TRM if is_own else None)
 
 
 def engine_kind(engine: str, changes: Mapping[str, Any]) -> str:

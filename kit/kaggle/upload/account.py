@@ -31,7 +31,7 @@ def owner(given: str | None, *, environ: Mapping[str, str]) -> str:
     if credentials.username is not None:
         return credentials.username.lower()
     check_installed()
-    with tempfile.TemporaryDirectory() as folder, _client(Path(folder), environ, credentials) as client:
+    with tempfile.TemporaryDirectory() as folder, client_with(credentials, Path(folder), environ=environ) as client:
         return _username(client)
 
 
@@ -43,7 +43,7 @@ def client_of(username: str, *, work: Path, environ: Mapping[str, str]) -> Itera
     """
     credentials = find_credentials(environ)
     check_installed()
-    with _client(work, environ, credentials) as client:
+    with client_with(credentials, work, environ=environ) as client:
         theirs = credentials.username.lower() if credentials.username is not None else _username(client)
         if theirs != username:
             raise InputError(
@@ -54,7 +54,10 @@ def client_of(username: str, *, work: Path, environ: Mapping[str, str]) -> Itera
 
 
 @contextmanager
-def _client(folder: Path, environ: Mapping[str, str], credentials: Credentials) -> Iterator[KaggleClient]:
+def client_with(
+    credentials: Credentials, folder: Path, *, environ: Mapping[str, str], stall_s: float = _STALL_S
+) -> Iterator[KaggleClient]:
+    """The client of these credentials, whoever's they are, in `folder`; see `client_in`. Raises: StorageError."""
     scratch = folder / "client"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ def _client(folder: Path, environ: Mapping[str, str], credentials: Credentials) 
     except OSError as error:
         raise cannot_write(scratch, error) from error
     environ = client_environment(environ, scratch=scratch)
-    with client_in(folder, environ=environ, scrub=credentials.scrubbed, stall_s=_STALL_S) as client:
+    with client_in(folder, environ=environ, scrub=credentials.scrubbed, stall_s=stall_s) as client:
         yield client
 
 

@@ -93,6 +93,20 @@ class Following:
             time.sleep(policy.poll_s)
         return seen
 
+    def log(self, *, follows: bool) -> Iterator[tuple[Followed, tuple[str, ...]]]:
+        """The run as it is, and what it has printed since the pair before; follows: until it has ended.
+
+        Raises: KaggleError, as `look`.
+        """
+        num_told = 0
+        while True:
+            seen, lines = self.look(), self.lines()
+            yield seen, lines[num_told:]
+            if not (follows and seen.is_running):
+                return
+            num_told = len(lines)
+            time.sleep(self.asking.retry_policy.poll_s)
+
     def lines(self) -> tuple[str, ...]:
         """What it has printed, as far as Kaggle keeps it. Raises: KaggleError, as `look`."""
         return log_lines(self.asking.ask(self.ref, partial(self.client.log, self.ref)) or "")

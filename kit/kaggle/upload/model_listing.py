@@ -8,8 +8,9 @@ from pathlib import Path
 
 from kit.kaggle.dataset.manifest import ListedFile
 from kit.kaggle.dataset.mounted import check_ref
-from kit.kaggle.upload.client import check_installed, client_in
-from kit.kaggle.upload.credentials import client_environment, find_credentials
+from kit.kaggle.upload.account import client_with
+from kit.kaggle.upload.client import check_installed
+from kit.kaggle.upload.credentials import find_credentials
 
 _STALL_S = 60.0
 
@@ -22,8 +23,9 @@ def list_model(ref: str, *, environ: Mapping[str, str]) -> tuple[ListedFile, ...
     check_ref(ref)
     credentials = find_credentials(environ)
     check_installed()
-    with tempfile.TemporaryDirectory() as folder:
-        theirs = client_environment(environ, scratch=Path(folder))
-        with client_in(Path(folder), environ=theirs, scrub=credentials.scrubbed, stall_s=_STALL_S) as client:
-            sizes = client.model_files(ref)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        client_with(credentials, Path(folder), environ=environ, stall_s=_STALL_S) as client,
+    ):
+        sizes = client.model_files(ref)
     return tuple(ListedFile(file=name, size_bytes=size) for name, size in sorted(sizes.items()) if "/" not in name)
