@@ -22,14 +22,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from kit.answers.extraction import last_boxed
-from kit.training.tiny.families import AT_ONCE, FAMILIES, Exercise, Split, draw
+from kit.training.tiny.families import AT_ONCE, FAMILIES, WORKED, Exercise, Split, draw
 from kit.training.tiny.tokenizer import render_prompt
 
 MAX_NEW_TOKENS = 128  # the longest solution of a worked family has 115
 TEMPERATURE = 1.0
 NUM_SAMPLES = 8
 TEST_DIFFICULTIES = range(1, 5)
-SAMPLE_DIFFICULTIES = (2, 3)  # one sample problem of each family at each of these
+# One sample problem at each of these. Half are of the family where depth is known to count, up to what the TRM learned.
+SAMPLE_DIFFICULTIES: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(WORKED, (2,)),
+    **dict.fromkeys(AT_ONCE, (2, 3)),
+    "table": 3 * (2, 3, 4, 5),
+}
 BATCH_SIZE = 256  # sequences
 
 
@@ -62,16 +67,21 @@ def evaluate(folder: Path, *, num_per_difficulty: int, temperature: float) -> di
 
 
 def unseen(
-    *, num_per_difficulty: int, difficulties: Sequence[int], seed: int = 0, families: Iterable[str] = FAMILIES
+    *,
+    num_per_difficulty: int,
+    difficulties: Sequence[int] | Mapping[str, Sequence[int]],
+    seed: int = 0,
+    families: Iterable[str] = FAMILIES,
 ) -> list[Exercise]:
-    """Distinct exercises of the test split: of each family and difficulty `num_per_difficulty`.
+    """Distinct exercises of the test split: of each family and difficulty (its own in a mapping) `num_per_difficulty`.
 
     Fewer where there are fewer: `lcm 1` has but five in the test split.
     """
     rng = random.Random(f"unseen/{seed}")
     chosen: list[Exercise] = []
     for family in families:
-        for difficulty in difficulties:
+        own = difficulties[family] if isinstance(difficulties, Mapping) else difficulties
+        for difficulty in own:
             tries = range(20 * num_per_difficulty)
             drawn = (draw(family, rng, difficulty=difficulty, split=Split.TEST) for _ in tries)
             distinct = {exercise.problem: exercise for exercise in drawn}
@@ -150,7 +160,7 @@ def write_problems(
     target: Path,
     *,
     num_per_difficulty: int = 1,
-    difficulties: Sequence[int] = SAMPLE_DIFFICULTIES,
+    difficulties: Sequence[int] | Mapping[str, Sequence[int]] = SAMPLE_DIFFICULTIES,
     families: Iterable[str] = FAMILIES,
 ) -> None:
     """Write unseen exercises as CSV (id, problem, answer), always the same; by default the sample problems.
