@@ -216,6 +216,7 @@ def _label_width(tokens: list[Token]) -> int:
 _EQUALS = frozenset({"=", r"\equiv"})
 _APPROXIMATES = frozenset({r"\approx", r"\simeq", r"\sim", r"\doteq"})
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
+_DEPTH = {**dict.fromkeys(_PAIRS, 1), **dict.fromkeys(_PAIRS.values(), -1)}
 _RELATIONS = frozenset(
     {"<", ">", "<=", ">=", "!=", r"\le", r"\leq", r"\ge", r"\geq", r"\lt", r"\gt", r"\ne", r"\neq", r"\in"}
 )
@@ -253,7 +254,7 @@ def _sides(tokens: list[Token]) -> tuple[list[list[Token]], list[str]]:
     relations: list[str] = []
     depth = 0
     for token in tokens:
-        depth += (token.text in _PAIRS) - (token.text in _PAIRS.values())
+        depth += _DEPTH.get(token.text, 0)
         if token.text in _RELATIONS:
             reject(Rejection.NOT_A_NUMBER)
         verb = _VERB.fullmatch(token.text) if token.kind in (Kind.WORD, Kind.TEXT) else None
@@ -349,7 +350,7 @@ def _multiplies_itself(side: list[Token]) -> bool:
 def _closing_place(side: Sequence[Token], opening: int) -> int:
     depth = 0
     for place in range(opening, len(side)):
-        depth += (side[place].text in _PAIRS) - (side[place].text in _PAIRS.values())
+        depth += _DEPTH.get(side[place].text, 0)
         if depth == 0:
             return place
     return len(side)
