@@ -137,6 +137,27 @@ def test_a_fault_ends_in_a_logged_guess_never_in_an_exception(
     assert kinds.count("solution") == 3
 
 
+def test_what_is_solved_at_the_last_moment_is_the_one_answer_on_record(tmp_path: Path) -> None:
+    """On a busy machine the journal once held two answers to a problem, the solver's and the boundary's own."""
+    goes_on = threading.Event()
+
+    class Slow(Journal):
+        def append(self, record: Record, *, is_synced: bool = True) -> None:
+            if record["kind"] == "solution":
+                goes_on.wait(60)  # until the boundary has given up
+            super().append(record, is_synced=is_synced)
+
+    with (
+        Slow.open(tmp_path / "journal", run={}) as journal,
+        competition(opened(answering(7)), limit_s=1, journal=journal) as running,
+    ):
+        solution = running.answer(PROBLEM)
+        goes_on.set()
+    (record,) = [record for record in read_records(tmp_path / "journal") if record["kind"] == "solution"]
+    assert (solution.answer, solution.reason) == (7, StopReason.DECIDED)
+    assert (record["answer"], record["reason"]) == (7, "decided")
+
+
 class UnspeakableError(Exception):
     """Its own text raises."""
 
