@@ -214,7 +214,7 @@ def test_refuses_settings_that_make_no_sense(name: str, value: float) -> None:
 def test_the_clock_counts_from_the_start_of_the_process_not_of_the_import() -> None:
     code = "import time; time.sleep(0.5)\nfrom kit.budget import process_clock\nprint(process_clock()())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 0.5 <= float(done.stdout) < 60
+    assert 0.5 <= float(done.stdout) < 600
 
 
 def test_the_clock_goes_on_with_real_time() -> None:

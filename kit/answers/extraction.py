@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kit.answers.channels import said, spelled_out
@@ -108,13 +108,13 @@ def _placed(answer: RawAnswer, read: str, whole: str) -> RawAnswer:
     """The answer with its span in the whole text, of which `read` is what marks, thoughts and code have left."""
     assert answer.span is not None
     begin, end = answer.span
-    if whole.startswith(read[:end]):
+    if read is whole or whole.startswith(read[:end]):
         return answer
     context = read[max(0, begin - _CONTEXT_CHARS) : end]
     context = context[context.rfind("\n", 0, len(context) - (end - begin)) + 1 :]  # lines stay lines
     place = whole.rfind(context)
     span = None if place < 0 else (place + len(context) - (end - begin), place + len(context))
-    return replace(answer, span=span)
+    return RawAnswer(answer.text, answer.source, span)
 
 
 def _is_integer(raw: str) -> bool:
@@ -164,7 +164,8 @@ _BARE = r"\\(?:boxed|fbox)\s*+(?P<bare>-?\d[^\s{}$\\]*+)"
 _OPENS_BOX = re.compile(r"\\(?:boxed|fbox)\s*+\{(?!\s*+\})|" + _BARE, re.ASCII)
 _BARE_BOX = re.compile(_BARE, re.ASCII)
 # Braces, in runs, with what does not change the depth passed over: escaped characters and flat groups.
-_BRACES = re.compile(r"\\.|(?:\{[^{}\\]*+\})++|\{++|\}++", re.DOTALL)
+# Each alternative begins with one character, so that the search skips what is none of them.
+_BRACES = re.compile(r"\\.|\{[^{}\\]*+\}(?:\{[^{}\\]*+\})*+|\{\{*+|\}\}*+", re.DOTALL)
 _SAYS = re.compile(r"[^\W_]")
 
 
@@ -183,7 +184,10 @@ def last_boxed(text: str) -> str | None:
 
 
 def _last_box(text: str) -> _Box | None:
-    return next((box for box in _boxes(text) if _says_something(text, box)), None)
+    for box in _boxes(text):
+        if _says_something(text, box):
+            return box
+    return None
 
 
 # Words of a box that speaks of the answer instead of giving it, or says that there is no more to say.
@@ -218,7 +222,8 @@ def _boxes(text: str) -> Iterator[_Box]:
     """The whole boxes, the one that opens last first.
 
     Going backwards, each stretch between two openings is scanned once: what stays of it are the closing
-    braces that nothing in it opened, and those serve the boxes that open before it.
+    braces that nothing in it opened, and those serve the boxes that open before it. A flat box is told before its
+    stretch is scanned, since most readers want no other.
     """
     closing: list[int] = []  # unmatched closing braces after `upto`, the nearest last
     upto = len(text)
@@ -226,11 +231,18 @@ def _boxes(text: str) -> Iterator[_Box]:
         if opening["bare"] is not None:
             yield _Box(*opening.span("bare"))
             continue
-        if closing or text.find("}", opening.end(), upto) >= 0:
-            _scan(text, opening.end(), upto, closing)
+        start = opening.end()
+        first = text.find("}", start, upto)
+        is_flat = first >= 0 and text.find("{", start, first) < 0 and text.find("\\", start, first) < 0
+        if is_flat:
+            yield _Box(start, first)
+        if closing or first >= 0:
+            _scan(text, start, upto, closing)
         upto = opening.start()
         if closing:
-            yield _Box(opening.end(), closing.pop())
+            end = closing.pop()
+            if not is_flat:
+                yield _Box(start, end)
 
 
 def _openings(text: str) -> Iterator[re.Match[str]]:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MARK = re.compile(r"(?P<ticks>`{3,}+)[ \t]*+(?P<kind>\w*+)(?P<ends_line>[ \t\r]*+$)?", re.MULTILINE)
+# Three ticks are written out: a literal beginning is looked for ten times as fast as a repetition.
+_MARK = re.compile(r"(?P<ticks>````*+)[ \t]*+(?P<kind>\w*+)(?P<ends_line>[ \t\r]*+$)?", re.MULTILINE)
 _INDENT_CHARS = 80  # before a mark that begins its line, at most
 _CODE = frozenset({"python", "python3", "py"})
 
@@ -101,9 +102,10 @@ def without_code(text: str) -> str:
     Blocks of code and of output in any language, in ``` or ~~~; unnamed ones that read like a program;
     and the tags and tokens in which the families call tools. A call left open takes the rest of the text with it.
     """
-    if "```" in text:  # in few texts; the search for marks takes ten times as long to say so
+    # single characters first: they are looked for ten times as fast
+    if "`" in text and "```" in text:
         text = _without_blocks(text)
-    if "~~~" in text:
+    if "~" in text and "~~~" in text:
         text = _without_tildes(text)
     if "<" in text and _CALL.search(text):
         text = _without_calls(text)
@@ -113,7 +115,7 @@ def without_code(text: str) -> str:
 def _without_blocks(text: str) -> str:
     words, start = [], 0
     for fence in fences(text):
-        if _is_no_words(fence.kind, text[fence.inside]):
+        if fence.kind in _NO_WORDS or _LOOKS_LIKE_CODE.search(text[fence.inside]):
             words.append(text[start : fence.start])
             start = fence.end
     return "\n".join([*words, text[start:]]) if words else text

@@ -117,11 +117,15 @@ _QUOTED = re.compile(r"""\s*(?:``|''|"|'|\\")\s*(.*?)\s*(?:''|"|'|\\")[\s.]*""",
 _WRAPPERS = re.compile(r"\\[\[\]()]|(?<!\*)\*\*(?![\w*(\\-])|^\s*\*\*(?=[\w(\\-])|`(?!`)|\\\$")
 _LEAD = re.compile(
     r"\s*(?:(?:so|thus|therefore|hence)[, ]+)?(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*(?:equal\s+to\s+)?"
-    r"|\s*equal\s+to\s+"
+    r"|\s*equal\s+to\s+|\s*(?:the\s+)?(?:number|integer|value)(?:\s+(?=[\d$\\-])|\Z)"
     r"|\s*(?:exactly|precisely|in\s+total|a\s+total\s+of)\s+",
     re.IGNORECASE,
 )
-_SAYS_AGAIN = re.compile(r",\s*+(?:(?:that|which)\s+is|i\.e\.?|namely)\b[.,:]*+(?=\s*+[\d\\$-])", re.IGNORECASE)
+_SAYS_AGAIN = re.compile(
+    r",\s*+(?:\\text\s*+\{\s*+)?(?:(?:that|which)\s+is|i\.e\.?|namely)\b[.,:]*+\s*+\}?(?=\s*+[\d\\$-])", re.IGNORECASE
+)
+_OPERATORS = {"times": "*", "multiplied by": "*", "plus": "+", "minus": "-", "divided by": "/"}
+_IN_WORDS = re.compile(rf"(?<=\d)\s++({'|'.join(_OPERATORS)})\s++(?=-?\d)".replace(" by", r"\ by"), re.IGNORECASE)
 _IN_BASE_TEN = re.compile(r"(?<=[\d}])\s++\(?(?:in|to)\s++base[\s-]*+(?:10|ten)\)?[\s.]*+\Z", re.IGNORECASE)
 _ALL_TEXT = re.compile(rf"\s*+\\(?:{TEXT_COMMANDS})\s*+\{{([^{{}}]*+)\}}\s*+")
 # `~42` and `42...` are about 42; a tie on both sides is a space.
@@ -147,6 +151,8 @@ def _clean(raw: str) -> str:
     text = _THOUSANDS.sub("_", text).replace("{,}", ",")
     if "," in text:
         text = _SAYS_AGAIN.sub(" = ", text)
+    if "=" in text and ("s " in text or "y " in text):
+        text = _operations(text)
     if "base" in text:
         text = _IN_BASE_TEN.sub("", text)
     if whole := _ALL_TEXT.fullmatch(text):
@@ -154,6 +160,12 @@ def _clean(raw: str) -> str:
     if lead := _LEAD.match(text):
         text = text[lead.end() :]
     return text.rstrip(_TAIL)
+
+
+def _operations(text: str) -> str:
+    """`6 times 7 = 42` in signs; not where operations of two kinds follow each other, for prose tells no order."""
+    are_alike = len({word.lower() for word in _IN_WORDS.findall(text)}) == 1
+    return _IN_WORDS.sub(lambda word: _OPERATORS[word[1].lower()], text) if are_alike else text
 
 
 def _ascii(raw: str) -> str:
@@ -216,6 +228,7 @@ def _label_width(tokens: list[Token]) -> int:
 _EQUALS = frozenset({"=", r"\equiv"})
 _APPROXIMATES = frozenset({r"\approx", r"\simeq", r"\sim", r"\doteq"})
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
+_DEPTH = {**dict.fromkeys(_PAIRS, 1), **dict.fromkeys(_PAIRS.values(), -1)}
 _RELATIONS = frozenset(
     {"<", ">", "<=", ">=", "!=", r"\le", r"\leq", r"\ge", r"\geq", r"\lt", r"\gt", r"\ne", r"\neq", r"\in"}
 )
@@ -253,7 +266,7 @@ def _sides(tokens: list[Token]) -> tuple[list[list[Token]], list[str]]:
     relations: list[str] = []
     depth = 0
     for token in tokens:
-        depth += (token.text in _PAIRS) - (token.text in _PAIRS.values())
+        depth += _DEPTH.get(token.text, 0)
         if token.text in _RELATIONS:
             reject(Rejection.NOT_A_NUMBER)
         verb = _VERB.fullmatch(token.text) if token.kind in (Kind.WORD, Kind.TEXT) else None
@@ -349,7 +362,7 @@ def _multiplies_itself(side: list[Token]) -> bool:
 def _closing_place(side: Sequence[Token], opening: int) -> int:
     depth = 0
     for place in range(opening, len(side)):
-        depth += (side[place].text in _PAIRS) - (side[place].text in _PAIRS.values())
+        depth += _DEPTH.get(side[place].text, 0)
         if depth == 0:
             return place
     return len(side)

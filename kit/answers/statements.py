@@ -27,6 +27,8 @@ _LEAD_CHARS = 160  # before the word "answer", at most
 _SAYS = re.compile(r"[^\W_]")
 _OPENS_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _DISPLAY = {"\\[": "\\]", "$$": "$$"}
+# Marks that end a quotation, and what begins it.
+_QUOTES = {end: re.compile(rf"(?<!\w){begin}") for begin, end in ('""', "''", "“”", "‘’", "«»", "„“")}
 _LABEL_LINE = re.compile(r"\n[ \t]*+[aA][ \t]*+:(?:\*\*)?|\n[ \t]*+\*\*[aA](?::\*\*|\*\*[ \t]*+:)")
 _OTHER_LABEL = re.compile(
     r"[ \t]*+(?:[-*•>][ \t]++)?(?:\*\*)?\(?(?:[B-PR-Zb-pr-z]|[A-Z]{2})\d?\)?(?:\*\*)?[ \t]*+[:.)]"
@@ -114,6 +116,8 @@ def last_stated(text: str, *, after: int = 0) -> Stated | None:
     text = text.rstrip()
     for start, is_plain in _statements(text, max(after, len(text) - CONCLUSION_CHARS)):
         clause = _clause(text[start : start + _CLAUSE_CHARS].lstrip())
+        if opens := _QUOTES.get(clause[-1:]):
+            clause = _unquoted(clause, text[max(0, start - _LEAD_CHARS) : start].rpartition("\n")[2], opens)
         if _SAYS.search(clause) and (is_plain or _NUMBER_OR_DENIAL.search(clause)):
             if _OPENS_BOX.search(clause):
                 return None  # a box that was cut off
@@ -226,6 +230,11 @@ def _clause(after: str) -> str:
     if end["end"] == "?" or _TAKES_BACK.match(after, end.end()):
         return after[: end.end()] + "?"  # a question, which no reader takes for a number
     return _without_remark(after[: end.start()].strip().rstrip(" —–"))
+
+
+def _unquoted(clause: str, before: str, opens: re.Pattern[str]) -> str:
+    """Without the end of a quotation that began before it: `"The answer is 42."`; in `42'` it is none."""
+    return clause[:-1].rstrip(" .") if opens.search(before) and not opens.search(clause[:-1]) else clause
 
 
 def _without_remark(clause: str) -> str:

@@ -128,6 +128,8 @@ def _width_without_value(rest: list[Token], position: int) -> int:
     token = rest[position]
     if token.text == "*" and position == 0 and len(rest) > 1:
         return 0  # `2\cdot\text{something}`
+    if token.text == "'" and position == 0:
+        return 0  # `42'`: minutes, feet, a derivative
     if token.text in ("%", r"\circ", "/", ".", "'", "*", r"\mathrm") or token.text in _COUNTERS:
         return 1
     if token.text == "_" and position == 0:

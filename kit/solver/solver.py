@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import trio
 
@@ -58,14 +59,16 @@ class Solver:
         self._pacer = Pacer(config.pacing)
         self._vote_state: VoteState | None = None  # of the problem in hand, or of the last one
 
-    async def solve(self, problem: Problem) -> Solution:
+    async def solve(self, problem: Problem, *, claim: Future[Solution] | None = None) -> Solution:
         """Answer one problem within its share of the budget.
 
         A problem that the journal already answers is not sampled again, and samples that it holds are
         not drawn again. EngineError and StorageError are counted and logged, not raised.
+        claim: has the solution before it is put on record. Where the caller has cancelled it, because he answers by
+            himself, it is not put on record: one problem has one answer there.
         """
         try:
-            return await self._solve(problem)
+            return await self._solve(problem, claim or Future())
         finally:
             self.num_done += 1
 
@@ -79,7 +82,7 @@ class Solver:
             return blind_guess(problem.id, reason, why="sampling never began", seconds=seconds)
         return vote_state.copied().solution(reason, seconds=seconds)  # the caller may be another thread
 
-    async def _solve(self, problem: Problem) -> Solution:
+    async def _solve(self, problem: Problem, claim: Future[Solution]) -> Solution:
         begun_s = self.budget.clock()
         pace_s = self._pacer.pace_s(self.budget.share_s(self.num_done))
         allotted_s = self.budget.allot_s(self.num_done, pace_s=pace_s)
@@ -98,7 +101,9 @@ class Solver:
         )
         if solution.guess:
             log.warning("%s: guessed %d: %s", problem.id, solution.answer, solution.guess)
-        self._write(solution_record(problem, solution))
+        if claim.set_running_or_notify_cancel():
+            claim.set_result(solution)
+            self._write(solution_record(problem, solution))
         return solution
 
     async def _fill(self, vote_state: VoteState, reader: TextReader, deadline: float) -> StopReason:

@@ -107,7 +107,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     secret.chmod(0o600)
     weights.write_text(SECRET_TEXT)
     weights.chmod(0o644)
-    process = subprocess.Popen(["sleep", "600"], start_new_session=True)  # a program that ends its group ends no test
+    # a program that ends its group ends no test
+    process = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
     os.environ["KIT_TEST_TOKEN"] = SECRET_TEXT
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,

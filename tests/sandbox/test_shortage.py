@@ -12,13 +12,13 @@ from itertools import count, islice
 from pathlib import Path
 
 import pytest
-import trio
 
 from kit.errors import EngineError
 from kit.sandbox.config import GiB, SandboxConfig
 from kit.sandbox.forkserver import ForkServer
 from kit.sandbox.pool import open_pool
 from tests.sandbox.processes import settled
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -47,20 +47,17 @@ def descriptors_left(num_left: int) -> Iterator[None]:
 
 async def test_ends_no_attempt_and_the_spares_come_back(caplog: pytest.LogCaptureFixture) -> None:
     async with open_pool(SandboxConfig(memory_bytes=GiB, num_spare=1, preload=())) as pool:
-        assert len(await settled()) == 2  # an init process and a worker
+        await until(lambda: len(pool._spares) == 1)
         with descriptors_left(0):
             async with pool.lend() as python:
-                await trio.sleep(0.2)  # meanwhile the refill fails
-                assert "no spare sandbox" in caplog.text
+                await until(lambda: "no spare sandbox" in caplog.text)  # the refill fails
                 assert "Too many open files" in caplog.text
                 assert (await python.run("1 + 1", timeout_s=LONG_S)).output == "2\n"
             with pytest.raises(EngineError, match="Too many open files"):
                 await pool.take()
         async with pool.lend() as python:
             assert (await python.run("2 + 2", timeout_s=LONG_S)).output == "4\n"
-        with trio.fail_after(2 * LONG_S):
-            while len(await settled()) != 2:
-                await trio.sleep(0.1)
+        await until(lambda: len(pool._spares) == 1)
 
 
 async def test_does_not_cost_the_forkserver(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,26 @@ def test_a_problem_that_the_journal_answers_is_not_sampled_again(tmp_path: Path)
         (again,) = run(engine, journal=journal)
     assert again == first
     assert not engine.calls
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["its caller waits", "its caller answers by himself"])
+def test_a_solution_goes_on_record_where_the_caller_has_not_answered_by_himself(
+    tmp_path: Path, is_cancelled: bool
+) -> None:
+    claim: Future[Solution] = Future()
+    if is_cancelled:
+        claim.cancel()
+
+    async def main() -> Solution:
+        budget = Budget(BudgetConfig(), trio.current_time)
+        return await Solver(ScriptedEngine(answering()), budget, journal).solve(PROBLEM, claim=claim)
+
+    with Journal.open(tmp_path / "j", run={}) as journal:
+        solution = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert is_cancelled or claim.result() == solution
+    kinds = [record["kind"] for record in read_records(tmp_path / "j")]
+    assert kinds.count("solution") == (not is_cancelled)
+    assert kinds.count("sample") == solution.num_samples > 0
 
 
 def test_a_guess_in_the_journal_is_not_final(tmp_path: Path) -> None:

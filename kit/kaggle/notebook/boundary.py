@@ -167,10 +167,13 @@ class Competition:
         self._is_stuck = self._is_stuck and not self._loop.answers(within_s=_GLANCE_S)
         if self._is_stuck:
             raise EngineError("the solver's loop is still blocked")
-        pending = self._loop.start_soon(partial(_solve_within, solver, problem, len(self.solutions)))
+        claim: Future[Solution] = Future()
+        pending = self._loop.start_soon(partial(_solve_within, solver, problem, len(self.solutions), claim))
         try:
             return pending.result(timeout=self._longest_s())
         except TimeoutError:
+            if not claim.cancel():  # it was solved at the last moment, and that is what goes on record
+                return claim.result(timeout=self._look_s)
             self._is_stuck = not self._loop.answers(within_s=self._look_s)
             if self._is_stuck:
                 log.error("something blocks the solver's loop:\n%s", self._loop.stack)
@@ -275,11 +278,11 @@ class Competition:
         self._solver.set_exception(error)
 
 
-async def _solve_within(solver: Solver, problem: Problem, num_done: int) -> Solution:
+async def _solve_within(solver: Solver, problem: Problem, num_done: int, claim: Future[Solution]) -> Solution:
     """Solve. num_done: problems answered so far, by whomever."""
     solver.num_done = num_done
     with _nothing_but_exceptions():
-        return await solver.solve(problem)
+        return await solver.solve(problem, claim=claim)
 
 
 @contextmanager

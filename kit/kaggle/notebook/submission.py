@@ -1,6 +1,7 @@
 """What the submission notebook calls: `prepare`, then `serve`.
 
-prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`notebook.startup`).
+prepare: finds what is attached, opens the journal, and begins the graph of startup steps (`notebook.startup`). A disk
+that hangs is waited for once; the run goes on without what it holds, and logs that.
 serve: answers through the competition's own server, or through the kit's where there is none. It listens at once,
 however long the model takes: the gateway gives up after a while without a server (`facts.STARTUP_LIMIT_S`), but its
 first call has no deadline, so that call waits for the model (docs/kaggle.md#evaluation).
@@ -17,12 +18,12 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import kit
 from kit.budget import Budget, process_clock
@@ -45,14 +46,18 @@ from kit.models.own_values import guesses
 from kit.recipes.of_model import filled, origins
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
-from kit.solver.journal import Journal
+from kit.solver.journal import Journal, Record, read_records
 from kit.tasks import QueueThread
 
 log = logging.getLogger(__name__)
 
+_ResultT = TypeVar("_ResultT")
+
 JOURNAL_NAME = "journal.jsonl"
 OPEN_S = 30.0
 """In which the journal is open: on a disk that works, one of a gigabyte is. There is no server before."""
+READ_S = 60.0
+"""In which the small files of what is attached are read: manifest, the model's config. There is no server before."""
 LOG_NAME = "kit.log"
 
 
@@ -75,6 +80,25 @@ class Session:
     competition: Competition
 
 
+class Attached:
+    """What is attached, read beside whoever asks, who waits no longer than within_s, and once for a disk that hangs."""
+
+    def __init__(self, mounts: Mounts, *, within_s: float) -> None:
+        self.mounts = mounts
+        self._within_s = within_s
+        self._reader = QueueThread(name="reading of what is attached")
+
+    def read(self, function: Callable[[Mounts], _ResultT]) -> _ResultT:
+        """Call the function. Raises: StorageError if it is not done in time; what it raises."""
+        try:
+            return self._reader.do(partial(function, self.mounts), within_s=self._within_s)
+        except TimeoutError:
+            raise StorageError(
+                f"{self.mounts.root}: not read within {self._within_s:g} s, so the run goes on without; if the disk is "
+                "merely slow, run the notebook again"
+            ) from None
+
+
 def prepare(
     settings: Settings | None = None, *, dataset: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Session:
@@ -90,9 +114,11 @@ def prepare(
     _log_to(environment.working / LOG_NAME)
     budget = Budget(settings.budget, process_clock())
     mounts = Mounts.find(environment.input).with_dataset(dataset)
-    _check_machine(mounts, is_rerun=environment.is_rerun)
-    settings = of_its_model(settings, mounts)
-    journal = open_journal(environment, mounts, settings)
+    patience_s = max(ANSWER_S, budget.allot_s(0) / 2)  # of the first problem's time the disks may take half each
+    attached = Attached(mounts, within_s=min(READ_S, patience_s))
+    _check_machine(attached, is_rerun=environment.is_rerun)
+    settings = of_its_model(settings, attached)
+    journal = open_journal(environment, attached, settings, within_s=min(OPEN_S, patience_s))
     attempts = settings.attempts(seed=seed_of_run(settings, journal))
 
     def open_engine() -> AbstractAsyncContextManager[Engine]:
@@ -122,12 +148,12 @@ def overridden(settings: Settings, environ: Mapping[str, str]) -> Settings:
     return replaced(settings, changes)
 
 
-def of_its_model(settings: Settings, mounts: Mounts) -> Settings:
+def of_its_model(settings: Settings, attached: Attached) -> Settings:
     """The settings with the model's own values where none is set; as they are, and logged, without a readable model."""
     if not settings.engine.is_of_folder:
         return settings
     try:
-        facts = mounted_facts(mounts.dataset(), mounts=mounts.root)
+        facts = attached.read(lambda mounts: mounted_facts(mounts.dataset(), mounts=mounts.root))
         own = filled(settings, facts)
     except (KitError, OSError) as error:  # the startup graph tells it again, where it matters
         log.warning("the model's own sampling is not known, the kit's is taken: %s", error)
@@ -179,17 +205,32 @@ def make_server(session: Session) -> InferenceServer:
 
 
 def open_journal(
-    environment: KaggleEnvironment, mounts: Mounts, settings: Settings, *, within_s: float = OPEN_S
+    environment: KaggleEnvironment, attached: Attached, settings: Settings, *, within_s: float
 ) -> Journal | None:
-    """The run's journal; None, logged, where nothing can be written or the disk hangs: answers matter more."""
-    run = {"kit": kit.__version__, "settings": asdict(settings), **_dataset_facts(mounts)}
+    """The run's journal; None, logged, where nothing can be written or the disk hangs: answers matter more.
+
+    Where what is attached cannot be read in time, nobody can tell whether the journal that is there is of this run. It
+    is gone on with: its votes may be all that there is to answer by.
+    """
+    run: dict[str, Any] = {"kit": kit.__version__, "settings": asdict(settings), "machine": machine_facts()}
     try:
-        path, head = environment.working / JOURNAL_NAME, {**run, "machine": machine_facts()}
-        opening = partial(Journal.open, path, run=head, patience_s=ANSWER_S)
+        run |= attached.read(_dataset_facts)
+        opening = partial(Journal.open, environment.working / JOURNAL_NAME, run=run, patience_s=ANSWER_S)
+    except StorageError as error:
+        log.error("the journal does not tell which dataset this is: %s", error)
+        opening = partial(_any_journal, environment.working / JOURNAL_NAME, run)
+    try:
         return QueueThread(name="opening of the journal").do(opening, within_s=within_s)
     except (StorageError, TimeoutError):
         log.exception("no journal is kept")
         return None
+
+
+def _any_journal(path: Path, run: Record) -> Journal:
+    """The journal at `path`, of whatever run it is; one of this run where there is none."""
+    with contextlib.suppress(OSError, StopIteration):
+        run = next(read_records(path))
+    return Journal.open(path, run=run, patience_s=ANSWER_S)
 
 
 def seed_of_run(settings: Settings, journal: Journal | None) -> int:
@@ -205,18 +246,21 @@ def seed_of_run(settings: Settings, journal: Journal | None) -> int:
     return seed
 
 
-def _check_machine(mounts: Mounts, *, is_rerun: bool) -> None:
+def _check_machine(attached: Attached, *, is_rerun: bool) -> None:
     """Tell at once, minutes before the install would, that the dataset's wheels are not for this machine.
 
     Raises: InputError with the target to build; in the scored rerun it is only logged.
     """
-    with contextlib.suppress(MissingError):  # of a dataset that is not there, the start tells
-        try:
-            check_wheels(load_manifest(mounts.dataset()), Host.here())
-        except InputError as error:
-            if not is_rerun:
-                raise
-            log.error("the wheels will not install: %s", error)
+    try:
+        check_wheels(attached.read(lambda mounts: load_manifest(mounts.dataset())), Host.here())
+    except MissingError:
+        pass  # of a dataset that is not there, the start tells
+    except InputError as error:
+        if not is_rerun:
+            raise
+        log.error("the wheels will not install: %s", error)
+    except OSError as error:
+        log.error("it is not known whether the wheels will install: %s", error)
 
 
 def _keep(journal: Journal | None, timing: Timing | EngineNews) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class TestContract(EngineContract):
         model = build(endless=True, context=CONTEXT, form=request.param, depth=2)
         async with TRMEngine(model, tiny.tokenizer(), max_batch=3, max_depth=3) as engine:
             bad = tiny.chat("a" * (CONTEXT + 1))
-            yield Subject(engine=engine, prompt=PROMPT, bad_prompt=bad, num_slots=3, goes_on=True)
+            subject = Subject(engine=engine, prompt=PROMPT, bad_prompt=bad, num_slots=3, goes_on=True)
+            yield replace(subject, patience_s=20.0)
 
 
 def sample_all(engine: TransformersEngine, params: list[SamplingParams]) -> list[Sample | EngineError]:

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +41,7 @@ class State:
     most_streams: int = 0
     num_left: int = 0  # streams that the client closed
     num_tokens: int = 0
+    num_readings: int = 0  # of its metrics
     prompts: list[list[int]] = field(default_factory=list)
 
     def count(self, **changes: int) -> None:
@@ -74,10 +75,13 @@ class Handler(BaseHTTPRequestHandler):
             self._answer({"object": "list", "data": [model]})
         elif self.path == "/metrics":
             self._send(200, self._metrics().encode(), "text/plain")
+            self.state.count(num_readings=1)
         elif self.path == "/stats":
             state = self.state
-            names = ("num_requests", "num_streams", "most_streams", "num_left", "num_tokens", "prompts")
-            self._answer({name: getattr(state, name) for name in names} | {"argv": sys.argv[1:], "pid": os.getpid()})
+            told = {
+                each.name: getattr(state, each.name) for each in fields(state) if each.name not in ("options", "lock")
+            }
+            self._answer(told | {"argv": sys.argv[1:], "pid": os.getpid()})
         else:
             self._answer({})
 

@@ -33,6 +33,7 @@ from tests.engines import tiny
 from tests.engines.vllm.portal import Portal, open_portal
 from tests.engines.vllm.real import (
     LONG_CONTEXT,
+    PATIENCE_S,
     SUPERVISION,
     WITH_WORKER,
     WITHOUT_WORKER,
@@ -228,7 +229,7 @@ class TestAServerThatHasToTakeLess:
                 async def one(place: int) -> None:
                     params = SamplingParams(seed=place, temperature=1.0, max_new_tokens=500)
                     prompt = tiny.chat(chr(ord("a") + place) * 900)  # none is the beginning of another
-                    samples.append(await engine.sample(prompt, params, timeout_s=240))
+                    samples.append(await engine.sample(prompt, params, timeout_s=PATIENCE_S))
 
                 for place in range(16):
                     nursery.start_soon(one, place)

@@ -78,7 +78,6 @@ class TestContract(EngineContract):
                 bad_prompt=TOO_LONG,
                 num_slots=4,
                 goes_on=True,
-                short_s=3.0,
                 patience_s=HANG_S,
             )
 

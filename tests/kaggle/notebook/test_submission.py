@@ -17,18 +17,18 @@ import trio
 from kit.budget import Budget, BudgetConfig, process_clock
 from kit.engines.scripted import Script, ScriptedEngine
 from kit.errors import InputError
-from kit.kaggle.dataset.manifest import Manifest, WheelSet
+from kit.kaggle.dataset.manifest import MANIFEST_NAME, Manifest, WheelSet
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.client import Client
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
 from kit.kaggle.notebook import submission as notebook
 from kit.kaggle.notebook.boundary import Competition
-from kit.kaggle.notebook.submission import overridden
+from kit.kaggle.notebook.submission import Attached, of_its_model, overridden
 from kit.problem import Problem
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.config import SolverConfig
-from kit.solver.journal import read_records
+from kit.solver.journal import Journal, read_records
 
 # A stand-in for the competition's package, as it lies in the competition's mount.
 SERVER = """
@@ -101,7 +101,8 @@ def test_a_broken_copy_of_the_package_in_a_dataset_is_not_used(
 def test_no_journal_is_kept_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "working").write_text("a file where the folder should be")
     environment = KaggleEnvironment(tmp_path, is_rerun=True)
-    assert notebook.open_journal(environment, Mounts.find(environment.input), notebook.Settings()) is None
+    attached = Attached(Mounts.find(environment.input), within_s=60)
+    assert notebook.open_journal(environment, attached, notebook.Settings(), within_s=60) is None
     assert "no journal is kept" in caplog.text
 
 
@@ -113,12 +114,63 @@ def test_a_disk_that_hangs_does_not_keep_the_server_from_listening(
     environment.working.mkdir(parents=True)
     pipe = environment.working / notebook.JOURNAL_NAME
     os.mkfifo(pipe)
-    mounts, settings = Mounts.find(environment.input), notebook.Settings()
+    attached, settings = Attached(Mounts.find(environment.input), within_s=60), notebook.Settings()
     try:
-        assert notebook.open_journal(environment, mounts, settings, within_s=0.1) is None
+        assert notebook.open_journal(environment, attached, settings, within_s=0.1) is None
         assert "no journal is kept" in caplog.text
     finally:
         os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # the thread goes on, and ends
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[KaggleEnvironment]:
+    """A dataset whose manifest is read as on a disk that hangs: it is a pipe into which nobody writes."""
+    pipe = tmp_path / "input" / "mathllm-kit" / MANIFEST_NAME
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    environment = KaggleEnvironment(tmp_path, is_rerun=True)
+    environment.working.mkdir()
+    yield environment
+    writer = os.open(pipe, os.O_RDWR)  # the readers go on, one after another, and end
+    pipe.unlink()
+    os.close(writer)
+
+
+def test_a_dataset_on_a_disk_that_hangs_is_gone_on_without(
+    hanging: KaggleEnvironment, caplog: pytest.LogCaptureFixture
+) -> None:
+    attached, settings = Attached(Mounts.find(hanging.input), within_s=0.1), Settings()
+    assert of_its_model(settings, attached) is settings
+    assert "the model's own sampling is not known" in caplog.text
+    journal = notebook.open_journal(hanging, attached, settings, within_s=60)
+    assert journal is not None
+    with journal:
+        assert "not read within 0.1 s" in caplog.text
+
+
+def test_a_journal_of_which_nobody_can_tell_whose_it_is_is_gone_on_with(hanging: KaggleEnvironment) -> None:
+    """It was put aside, as another run's, and its votes with it: all that there is where the model cannot be read."""
+    with Journal.open(hanging.working / notebook.JOURNAL_NAME, run={"dataset": "of before"}) as earlier:
+        earlier.append({"kind": "seed", "seed": 5})
+    attached = Attached(Mounts.find(hanging.input), within_s=0.1)
+    journal = notebook.open_journal(hanging, attached, Settings(), within_s=60)
+    assert journal is not None
+    with journal:
+        assert notebook.seed_of_run(Settings(), journal) == 5
+
+
+def test_the_run_itself_goes_on_without_a_dataset_that_hangs(
+    hanging: KaggleEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # prepare sets logging up for the whole process
+    is_over = '{"budget": {"limit_s": 0.1, "reserve_s": 0}}'
+    session = notebook.prepare(environ={"KIT_KAGGLE_ROOT": str(hanging.root), "KIT_SETTINGS": is_over})
+    try:
+        assert session.competition.answer(Problem("a", "What is $1+1$?")).answer in range(100_000)
+    finally:
+        session.competition.close()
+        logging.root.handlers[1].close()
+    assert "not read within 1 s" in (hanging.working / "kit.log").read_text()
 
 
 def test_the_server_listens_while_the_model_is_still_loading_and_the_first_call_waits_for_it(tmp_path: Path) -> None:
