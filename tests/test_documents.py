@@ -23,6 +23,11 @@ from kit.solver.config import SolverConfig
 
 REPO = Path(__file__).parent.parent
 DOCUMENTS = sorted(path.relative_to(REPO).as_posix() for path in [*REPO.glob("*.md"), *REPO.glob("docs/*.md")])
+NOTES = sorted(
+    path.relative_to(REPO).as_posix()
+    for folder in ("benchmarks", "notebooks", "kit")
+    for path in (REPO / folder).rglob("*.md")
+)
 OF_NOW = [name for name in DOCUMENTS if name != "CHANGELOG.md"]  # which tells of names that are gone, too
 ROOMS = sorted(path.relative_to(REPO).as_posix() for path in REPO.glob("kit/*/") if list(path.glob("*.py")))
 
@@ -72,7 +77,7 @@ def test_the_readme_shows_kit_commands_and_python_scripts_that_are_there() -> No
         assert (REPO / script).is_file(), script
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, *NOTES])
 def test_every_local_link_leads_somewhere(name: str) -> None:
     path = REPO / name
     links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)", path.read_text())
