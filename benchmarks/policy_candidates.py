@@ -38,12 +38,17 @@ def main() -> None:
     parser.add_argument("--per-replicate", type=int, default=2)
     parser.add_argument("--repeat", type=float, default=0.1)
     parser.add_argument("--stream-cost", type=float, default=None)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--kept", type=Path, default=None)
     args = parser.parse_args()
     quiet()
     policies = (BASELINE, *(each for each in POLICIES if each.name in args.policy), *map(candidate, args.candidate))
     plan = ComparisonPlan(
-        policies=policies, pools=pools_of(args), shares=tuple(args.share), num_replicates=args.replicates
+        policies=policies,
+        pools=pools_of(args),
+        shares=tuple(args.share),
+        num_replicates=args.replicates,
+        num_processes=args.processes,
     )
     with Journal.open(args.kept, run=plan.head) if args.kept else nullcontext() as journal:
         by_share = {share: replicates_under(share, plan, journal) for share in plan.shares}
@@ -77,7 +82,13 @@ def pools_of(args: argparse.Namespace) -> tuple[Setting, ...]:
 def replicates_under(share: float, plan: ComparisonPlan, journal: Journal | None) -> Mapping[str, list[Replicate]]:
     """By the pool's name, `all` for the mean over the recorded runs."""
     settings = settings_under(share, plan.pools, BASELINE)
-    found = run_all(plan.policies, settings, num_replicates=plan.num_replicates, journal=journal)
+    found = run_all(
+        plan.policies,
+        settings,
+        num_replicates=plan.num_replicates,
+        num_processes=plan.num_processes,
+        journal=journal,
+    )
     names = dict(zip([setting.name for setting in settings], [pool.name for pool in plan.pools], strict=True))
     return {names.get(name, name): replicates for name, replicates in found.items()}
 

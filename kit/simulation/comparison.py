@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from random import Random
 
 from kit.errors import InputError
@@ -232,6 +233,7 @@ def _first_time(curve: Sequence[tuple[float, float]], target: float) -> float:
     return math.inf
 
 
+@lru_cache(maxsize=64)  # asked again for each share of time
 def natural_share_s(policy: Policy, setting: Setting) -> float:
     """Seconds that the policy takes for a problem of these recordings if nothing limits it."""
     free = replace(setting, share_s=math.inf)
