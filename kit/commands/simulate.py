@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.commands.progress import count_bar
-from kit.config import nested
+from kit.commands.simulated_policies import compare, print_own_speeds
 from kit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from kit.simulation.comparison import Interval, Row
     from kit.simulation.competition import CheckedCompetition
     from kit.simulation.recording import Recording
-    from kit.simulation.shares import ComparisonPlan, ShareResult
     from kit.simulation.stress import Checked
-    from kit.solver.journal import Journal
-
-SHARES = (0.6, 0.8, 0.9, 1.0, 1.1, 1.3, math.inf)
-"""Of the baseline's natural time; the competition's own is about 1, or more."""
-_WIDTH = 140
 
 
 def add(commands: Any) -> None:
@@ -81,6 +72,11 @@ def add(commands: Any) -> None:
         help="what each stream adds to a step, as a share of a lone stream's (default: a table measured on an H100)",
     )  # fmt: skip
     simulate.add_argument(
+        "--speeds-of", type=Path, metavar="FILE",
+        help="a journal.jsonl or a run of `kit eval`: speeds of a stream as on its machine, which are printed for each "
+        "--recording that tells them",
+    )  # fmt: skip
+    simulate.add_argument(
         "--kept", type=Path, metavar="FILE",
         help="keep each replicate of a comparison in this file; the same command goes on from there",
     )  # fmt: skip
@@ -109,7 +105,10 @@ def simulate_command(args: argparse.Namespace) -> int:
         raise InputError(f"--competitions must be >= 0, got {args.competitions}")
     if not all(share > 0 for share in args.share):
         raise InputError(f"--share must be > 0, got {', '.join(map(str, args.share))}")
-    idle = [name for name in ("share", "policy", "set", "plot", "stream_cost", "kept") if getattr(args, name)]
+    if args.speeds_of and args.stream_cost is not None:
+        raise InputError("--speeds-of and --stream-cost are two answers to one question; give one of them")
+    needs_compare = ("share", "policy", "set", "plot", "stream_cost", "speeds_of", "kept")
+    idle = [name for name in needs_compare if getattr(args, name) not in (None, [])]
     if idle and not args.compare:
         raise InputError(f"--{idle[0].replace('_', '-')} is for comparisons; add --compare")
     args.goes_on = args.kept is not None
@@ -117,10 +116,11 @@ def simulate_command(args: argparse.Namespace) -> int:
 
     quiet()
     if args.compare:
-        return _compare(args)
+        return compare(args)
     from kit.simulation.recording import read_runs
 
     recordings = [recording for run in read_runs(args.recording, gold=args.gold).values() for recording in run]
+    print_own_speeds(args.recording)
     if args.replay is not None:
         return _replay(args.replay, recordings)
     _check(args, recordings)
@@ -197,117 +197,3 @@ def _replay(seed: int, recordings: Sequence[Recording]) -> int:
     for violation in found:
         print(f"violated: {violation}")
     return 1 if found else 0
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from kit.simulation.shares import draw_last, time_at_equal_score
-
-    plan = _plan(args)
-    print(plan, flush=True)
-    with _kept(args.kept, plan) as journal:
-        results = _results(plan, journal)
-    if (times := time_at_equal_score(plan, results)) is not None:
-        Console(width=_WIDTH).print(_equal_score_table(times))
-    if args.plot:
-        draw_last(results[-1], args.plot)
-        print(f"drawn: {args.plot}")
-    return 0
-
-
-def _results(plan: ComparisonPlan, journal: Journal | None) -> list[ShareResult]:
-    """The shares in turn, each printed as it is done."""
-    from rich.console import Console
-
-    from kit.simulation.shares import compare_under
-
-    results = []
-    for number, share in enumerate(plan.shares, start=1):
-        with count_bar(f"share {number} of {len(plan.shares)}", plan.num_replicates_a_share) as on_count:
-            results.append(compare_under(share, plan, journal=journal, on_progress=on_count))
-        for name, rows in results[-1].rows.items():
-            Console(width=_WIDTH).print(_table(name, rows))
-    return results
-
-
-def _kept(path: Path | None, plan: ComparisonPlan) -> AbstractContextManager[Journal | None]:
-    """Where replicates are kept."""
-    from kit.solver.journal import Journal
-
-    return nullcontext() if path is None else Journal.open(path, run=plan.head)
-
-
-def _plan(args: argparse.Namespace) -> ComparisonPlan:
-    from kit.simulation.comparison import Setting, with_mixture
-    from kit.simulation.policy import chosen_policies
-    from kit.simulation.recording import made_up_run
-    from kit.simulation.shares import ComparisonPlan
-    from kit.simulation.speeds import MEASURED, linear
-
-    policies = chosen_policies(args.policy, nested(args.set))
-    pools = [
-        Setting(
-            name=name,
-            recordings=recordings,
-            share_s=math.inf,
-            speeds=MEASURED if args.stream_cost is None else linear(args.stream_cost),
-            repeat=args.repeat,
-            num_scenarios=args.per_replicate,
-        )
-        for name, recordings in (_comparable(args) or {"made up": made_up_run(args.seed)}).items()
-    ]
-    return ComparisonPlan(
-        policies=policies,
-        pools=tuple(with_mixture(pools, policies[0])),
-        shares=tuple(sorted(args.share or SHARES)),
-        num_replicates=args.replicates,
-        num_processes=args.processes,
-        seed=args.seed,
-    )
-
-
-def _comparable(args: argparse.Namespace) -> Mapping[str, tuple[Recording, ...]]:
-    """The recorded runs; says which problems are left out."""
-    from kit.simulation.recording import LEAST_ATTEMPTS, comparable, read_runs
-
-    runs = read_runs(args.recording, gold=args.gold, needs_gold=True)
-    kept = comparable(runs)
-    for name, run in runs.items():
-        if len(kept[name]) < len(run):
-            print(f"{name}: {len(run) - len(kept[name])} problems of under {LEAST_ATTEMPTS} attempts are left out")
-    return kept
-
-
-def _table(name: str, rows: Sequence[Row]) -> Any:
-    from rich.table import Table
-
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    table.add_column("policy")
-    for head in ("score %", "gain (95 %)", "time ratio (95 %)", "seconds", "samples", "tokens", "left %"):
-        table.add_column(head, justify="right")
-    for row in rows:
-        table.add_row(
-            row.policy,
-            f"{100 * row.score.mean:.1f}",
-            f"{100 * row.gain.mean:+.1f} [{100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f}]",
-            f"{row.pace.mean:.2f} [{row.pace.low:.2f}, {row.pace.high:.2f}]",
-            f"{row.seconds.mean:.2f}" if name.startswith("all") else f"{row.seconds.mean:.0f}",
-            f"{row.num_samples:.1f}",
-            f"{row.num_tokens:,.0f}",
-            "" if name.endswith("no limit") else f"{100 * row.unspent:.0f}",
-        )
-    return table
-
-
-def _equal_score_table(times: Mapping[str, Interval | None]) -> Any:
-    from rich.table import Table
-
-    table = Table(
-        title="time to the baseline's score under the longest share", title_justify="left", box=None, pad_edge=False
-    )
-    table.add_column("policy")
-    table.add_column("time ratio (95 %)", justify="right")
-    for name, time in times.items():
-        table.add_row(name, "not reached" if time is None else f"{time.mean:.2f} [{time.low:.2f}, {time.high:.2f}]")
-    return table

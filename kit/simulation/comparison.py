@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from random import Random
 
 from kit.errors import InputError
-from kit.simulation.fast import play
+from kit.simulation.fast import Draws, Played, play
 from kit.simulation.mixture import AIMO3, Target, mixed
 from kit.simulation.policy import Policy
 from kit.simulation.recording import Recording, resampled
@@ -232,6 +233,7 @@ def _first_time(curve: Sequence[tuple[float, float]], target: float) -> float:
     return math.inf
 
 
+@lru_cache(maxsize=64)  # asked again for each share of time
 def natural_share_s(policy: Policy, setting: Setting) -> float:
     """Seconds that the policy takes for a problem of these recordings if nothing limits it."""
     free = replace(setting, share_s=math.inf)
@@ -281,12 +283,8 @@ def _replicate(job: _Job) -> Replicate:
         )
         for _ in range(setting.num_scenarios)
     ]
-    return [
-        _mean_run(
-            [_run(policy, setting, asked, seed + _SEEDS_APART * number) for number, asked in enumerate(scenarios)]
-        )
-        for policy in policies
-    ]
+    runs = [_runs(policies, setting, asked, seed + _SEEDS_APART * number) for number, asked in enumerate(scenarios)]
+    return [_mean_run(of_policy) for of_policy in zip(*runs, strict=True)]
 
 
 def _mean_run(runs: Sequence[Run]) -> Run:
@@ -294,23 +292,35 @@ def _mean_run(runs: Sequence[Run]) -> Run:
 
 
 def _run(policy: Policy, setting: Setting, asked: tuple[Recording, ...], seed: int) -> Run:
+    return _runs((policy,), setting, asked, seed)[0]
+
+
+def _runs(policies: Sequence[Policy], setting: Setting, asked: tuple[Recording, ...], seed: int) -> list[Run]:
+    """Each policy in the same scenario."""
     share_s = min(setting.share_s, _NO_HURRY * _mean_work_s(setting.recordings))
-    scenario = Scenario(
-        recordings=asked,
-        budget=policy.budget(num_problems=len(asked), share_s=share_s),
-        solver=policy.solver,
-        seed=seed,
-        speeds=setting.speeds,
-        repeat=setting.repeat,
-    )
-    played = play(scenario)
-    num = len(asked)
+    scenarios = [
+        Scenario(
+            recordings=asked,
+            budget=policy.budget(num_problems=len(asked), share_s=share_s),
+            solver=policy.solver,
+            seed=seed,
+            speeds=setting.speeds,
+            repeat=setting.repeat,
+        )
+        for policy in policies
+    ]
+    draws = Draws(scenarios[0])
+    return [_told(play(scenario, draws)) for scenario in scenarios]
+
+
+def _told(played: Played) -> Run:
+    num = len(played.problems)
     return Run(
         score=played.score / num,
         seconds=played.ended_s / num,
-        num_samples=sum(each.num_samples for each in played.problems) / num,
-        num_tokens=sum(each.num_tokens for each in played.problems) / num,
-        unspent=max(0.0, 1 - played.ended_s / scenario.budget.cutoff_s),
+        num_samples=sum([each.num_samples for each in played.problems]) / num,
+        num_tokens=sum([each.num_tokens for each in played.problems]) / num,
+        unspent=max(0.0, 1 - played.ended_s / played.scenario.budget.cutoff_s),
     )
 
 

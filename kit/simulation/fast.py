@@ -9,7 +9,7 @@ looks at it the first that gives up is found by halving.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from kit.budget import Budget
@@ -17,7 +17,7 @@ from kit.sampling import FinishReason, Sample
 from kit.simulation.recording import RecordedAttempt
 from kit.simulation.run import Scenario, score_of
 from kit.solver.pacing import Pacer, Progress
-from kit.solver.vote_state import DEFAULT_GUESS, StopConfig, StopReason, verdict_on, vote_for
+from kit.solver.vote_state import DEFAULT_GUESS, StopConfig, StopReason, VotingConfig, verdict_on, vote_for
 from kit.voting.learned import Shape
 from kit.voting.rules import RunningHistory
 from kit.voting.tally import Vote, tally
@@ -57,10 +57,29 @@ def is_plain(scenario: Scenario) -> bool:
     return not (scenario.faults or scenario.wrap or scenario.keeps_journal or has_extras)
 
 
-def play(scenario: Scenario) -> Played:
-    """Let the policy answer the scenario, which must be plain."""
+class Draws:
+    """The attempts at a scenario's problems, each drawn once for all policies that are asked the same."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        places = range(len(scenario.recordings))
+        self._sources = [scenario.attempts_at(place) for place in places]
+        self._drawn: list[list[RecordedAttempt]] = [[] for _ in places]
+
+    def at(self, place: int, number: int) -> RecordedAttempt:
+        """Attempt `number` at the problem, counted from 0; numbers come in order."""
+        drawn = self._drawn[place]
+        while number >= len(drawn):
+            drawn.append(next(self._sources[place]))
+        return drawn[number]
+
+
+def play(scenario: Scenario, draws: Draws | None = None) -> Played:
+    """Let the policy answer the scenario, which must be plain.
+
+    draws: of a scenario that differs in its policy alone; drawn anew if not given.
+    """
     assert is_plain(scenario), scenario
-    competition = _Competition(scenario)
+    competition = _Competition(scenario, draws or Draws(scenario))
     problems = tuple(competition.solve(place) for place in range(len(scenario.recordings)))
     return Played(scenario=scenario, problems=problems, ended_s=competition.now_s)
 
@@ -70,6 +89,7 @@ class _Competition:
     """The clock, and what is learned from one problem for the next."""
 
     scenario: Scenario
+    draws: Draws
     now_s: float = field(init=False)
     num_done: int = 0
     budget: Budget = field(init=False)
@@ -126,7 +146,8 @@ class _Attempts:
         self._competition = competition
         self._config = competition.scenario.solver
         self._speeds = competition.scenario.speeds
-        self._source = competition.scenario.attempts_at(place)
+        self._place = place
+        self._num_drawn = 0
         self._deadline_s = deadline_s
         self._reviewed_s = competition.now_s
         self._shape = Shape(())
@@ -171,7 +192,8 @@ class _Attempts:
 
     def _draw(self) -> None:
         if len(self.votes) + len(self._jobs) < self._config.stop.num_samples:
-            attempt = next(self._source)
+            attempt = self._competition.draws.at(self._place, self._num_drawn)
+            self._num_drawn += 1
             self._jobs.append(_Job(attempt, self._competition.now_s, self._work, self._work + attempt.work_s))
 
     def _end_due(self) -> None:
@@ -197,23 +219,9 @@ class _Attempts:
             self.num_whole += 1
             self.whole_s += self._competition.now_s - job.begun_s
         self.num_tokens += attempt.num_tokens if is_whole else int(attempt.num_tokens * share)
-        self.votes.append(self._vote(attempt) if is_whole else None)
+        self.votes.append(_vote(attempt, self._config.voting) if is_whole else None)
         verdict, self._shape = _judged(self._config.stop, _pattern(self.votes))
         self.verdict = self.verdict or verdict
-
-    def _vote(self, attempt: RecordedAttempt) -> Vote | None:
-        if attempt.answer is None:
-            return None
-        sample = Sample(
-            text="",
-            num_tokens=attempt.num_tokens,
-            finish=FinishReason.STOP,
-            seconds=attempt.work_s,
-            seed=0,
-            mean_entropy=attempt.mean_entropy,
-            num_calls=attempt.num_calls,
-        )
-        return vote_for(attempt.answer, sample, self._config.voting)
 
     def _first_review_that_gives_up(self, until_s: float) -> float | None:
         """The moment of the first look before `until_s` that finds the problem not worth its time, if one does."""
@@ -245,15 +253,35 @@ class _Attempts:
         return self._competition.pacer.is_worth_more(progress)
 
 
-def _pattern(votes: list[Vote | None]) -> tuple[Vote | None, ...]:
-    """The votes with the rank of each answer in its place: all that a rule or a tie can depend on."""
+@lru_cache(maxsize=1 << 14)
+def _vote(attempt: RecordedAttempt, voting: VotingConfig) -> Vote | None:
+    if attempt.answer is None:
+        return None
+    sample = Sample(
+        text="",
+        num_tokens=attempt.num_tokens,
+        finish=FinishReason.STOP,
+        seconds=attempt.work_s,
+        seed=0,
+        mean_entropy=attempt.mean_entropy,
+        num_calls=attempt.num_calls,
+    )
+    return vote_for(attempt.answer, sample, voting)
+
+
+_Pattern = tuple[tuple[int, float, int] | None, ...]
+"""Of each vote the rank of its answer, its weight and its calls."""
+
+
+def _pattern(votes: list[Vote | None]) -> _Pattern:
+    """All that a rule or a tie can depend on."""
     order = {answer: place for place, answer in enumerate(sorted({vote.answer for vote in votes if vote is not None}))}
-    return tuple([None if vote is None else replace(vote, answer=order[vote.answer]) for vote in votes])
+    return tuple([None if vote is None else (order[vote.answer], vote.weight, vote.num_calls) for vote in votes])
 
 
 @lru_cache(maxsize=1 << 17)
-def _judged(stop: StopConfig, pattern: tuple[Vote | None, ...]) -> tuple[StopReason | None, Shape]:
+def _judged(stop: StopConfig, pattern: _Pattern) -> tuple[StopReason | None, Shape]:
     history = RunningHistory()
-    for vote in pattern:
-        history.add(vote)
-    return verdict_on(history, stop), Shape.of([None if vote is None else vote.answer for vote in pattern])
+    for each in pattern:
+        history.add(None if each is None else Vote(*each))
+    return verdict_on(history, stop), Shape.of([None if each is None else each[0] for each in pattern])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,8 +63,7 @@ def read_recordings(path: Path, *, gold: Path | None = None) -> tuple[Recording,
     an answer: a run that stopped early makes problems look quicker than they are.
     Raises: MissingError, InputError naming the file and line.
     """
-    if path.is_dir():
-        path /= "journal.jsonl"
+    path = journal_at(path)
     if not path.is_file():
         raise MissingError(
             f"{path}: no such recording; give a CSV with one line an attempt, a journal.jsonl or a run of `kit eval`"
@@ -72,6 +72,11 @@ def read_recordings(path: Path, *, gold: Path | None = None) -> tuple[Recording,
     if not recordings:
         raise InputError(f"{path}: holds no attempt; expected a line for each")
     return recordings
+
+
+def journal_at(path: Path) -> Path:
+    """The journal of a run's folder; any other path as it is."""
+    return path / "journal.jsonl" if path.is_dir() else path
 
 
 def read_runs(
@@ -118,10 +123,12 @@ def redrawn(recording: Recording, rng: Random, *, repeat: float = LEARNED.repeat
     A wrong answer that was given once is, drawn again, another wrong answer (but for the share `repeat`): such
     answers scatter, and to repeat them would hand the vote to answers that hardly ever come twice.
     """
-    answers = [attempt.answer for attempt in recording.attempts]
+    counts = Counter(attempt.answer for attempt in recording.attempts)
+    told = [
+        (each, each.answer not in (None, recording.gold) and counts[each.answer] == 1) for each in recording.attempts
+    ]
     while True:
-        attempt = rng.choice(recording.attempts)
-        is_lone = attempt.answer not in (None, recording.gold) and answers.count(attempt.answer) == 1
+        attempt, is_lone = rng.choice(told)
         if is_lone and rng.random() > repeat:
             attempt = replace(attempt, answer=rng.randrange(ANSWER_MAX + 1))
         yield attempt

@@ -137,7 +137,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
         "simulate": [
             *("--compare", "--competitions", "--gold", "--help", "--kept", "--per-replicate", "--plot", "--policy"),
             *("--processes", "--recording", "--repeat", "--replay", "--replicates", "--scenarios", "--seed", "--set"),
-            *("--share", "--stream-cost"),
+            *("--share", "--speeds-of", "--stream-cost"),
         ],
         "upload": [
             "--dataset",

@@ -186,6 +186,42 @@ def test_a_recording_without_gold_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "--gold" in printed.err
 
 
+# One problem of four attempts, each beside the others until one ends: 12.5 tokens/s of 4, 20 of 3, 25 of 2, 50 of 1.
+TIMES = (("0", 8.0, 100), ("1", 10.0, 140), ("2", 12.0, 190), ("3", 14.0, 290))
+TIMED = '{"kind":"run"}\n' + "".join(
+    f'{{"kind":"sample","problem":"p{place}:0123456789ab","number":{number},"finish":"stop","answer":7,'
+    f'"begun_s":{20 * place},"ended_s":{20 * place + ended_s},"seconds":{ended_s},"num_tokens":{num_tokens}}}\n'
+    for place in range(30)
+    for number, ended_s, num_tokens in TIMES
+)
+TIMED_GOLD = "id,problem,answer\n" + "".join(f"p{place},x,7\n" for place in range(30))
+
+
+def test_a_journals_own_speeds_are_told_and_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal, gold = written(tmp_path / "journal.jsonl", TIMED), written(tmp_path / "gold.csv", TIMED_GOLD)
+    few = ("--compare", "--recording", journal, "--gold", gold, "--policy", "kit", "--share", "0.6", "--replicates", 2)
+    assert simulate(*few, "--speeds-of", journal) == 0
+    by_its_own = capsys.readouterr().out
+    assert f"{journal}: the speed of a stream by streams at once, of 120 attempts" in by_its_own
+    rows = [line.split() for line in by_its_own.splitlines()[1:6]]
+    assert [row[0] for row in rows if row and row[0].isdigit()] == ["1", "2", "3", "4"]
+    assert [float(row[2]) for row in rows if row and row[0].isdigit()] == pytest.approx([50, 25, 20, 12.5], rel=1e-3)
+    assert "by a straight line each stream adds" in by_its_own
+    assert simulate(*few) == 0
+    assert capsys.readouterr().out != by_its_own
+
+
+def test_a_journal_that_cannot_tell_its_speeds_says_so_and_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal, gold = written(tmp_path / "journal.jsonl", JOURNAL), written(tmp_path / "gold.csv", GOLD)
+    few = ("--compare", "--recording", journal, "--gold", gold, "--policy", "kit", "--share", "1", "--replicates", 1)
+    assert simulate(*few) == 0
+    assert f"{journal}: tells no stream speeds: the journal holds no times" in capsys.readouterr().out
+    assert simulate(*few, "--speeds-of", journal) == 1
+    assert f"{journal}: tells no stream speeds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -202,6 +238,11 @@ def test_a_recording_without_gold_is_refused(tmp_path: Path, capsys: pytest.Capt
         (["--compare", "--per-replicate", "0"], "--per-replicate must be >= 1, got 0"),
         (["--compare", "--repeat", "1.5"], "--repeat must be in [0, 1], got 1.5"),
         (["--compare", "--stream-cost", "-1"], "--stream-cost must be >= 0, got -1"),
+        (["--compare", "--stream-cost", "0", "--speeds-of", "a.jsonl"], "two answers to one question"),
+        (["--compare", "--speeds-of", "absent.jsonl"], "absent.jsonl: no such journal"),
+        (["--compare", "--speeds-of", "run.csv"], "run.csv: tells no stream speeds; only a journal.jsonl has"),
+        (["--stream-cost", "0"], "--stream-cost is for comparisons; add --compare"),
+        (["--speeds-of", "a.jsonl"], "--speeds-of is for comparisons; add --compare"),
         (["--kept", "a.jsonl"], "--kept is for comparisons; add --compare"),
         (["--share", "1"], "--share is for comparisons; add --compare"),
         (["--policy", "kit"], "--policy is for comparisons; add --compare"),

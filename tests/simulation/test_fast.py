@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.budget import BudgetConfig
 from kit.simulation.engine import Fault, FaultKind
-from kit.simulation.fast import Played, is_plain, play
+from kit.simulation.fast import Draws, Played, is_plain, play
 from kit.simulation.policy import KIT, POLICIES, Policy
 from kit.simulation.recording import RecordedAttempt, Recording, made_up
 from kit.simulation.run import Outcome, Scenario, run
@@ -77,6 +77,12 @@ def test_attempts_that_end_together_all_count() -> None:
     played = play(asked)
     assert [each.num_samples for each in played.problems] == [8]
     assert_alike(played, run(asked))
+
+
+def test_policies_that_are_asked_the_same_draws_answer_as_each_alone() -> None:
+    asked = [scenario(policy, seed=3, share_s=80.0) for policy in POLICIES]
+    draws = Draws(asked[0])
+    assert [play(each, draws) for each in asked] == [play(each) for each in asked]
 
 
 def test_what_needs_the_event_loop_is_not_plain() -> None:

@@ -1,0 +1,187 @@
+"""`kit simulate --compare`: policies on a virtual clock, and what a stream costs where a journal was written."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.commands.progress import count_bar
+from kit.config import nested
+from kit.errors import InputError
+
+if TYPE_CHECKING:
+    from kit.simulation.comparison import Interval, Row
+    from kit.simulation.own_speeds import OwnSpeeds
+    from kit.simulation.recording import Recording
+    from kit.simulation.shares import ComparisonPlan, ShareResult
+    from kit.simulation.speeds import StreamSpeeds
+    from kit.solver.journal import Journal
+
+SHARES = (0.6, 0.8, 0.9, 1.0, 1.1, 1.3, math.inf)
+"""Of the baseline's natural time; the competition's own is about 1, or more."""
+_WIDTH = 140
+
+
+def print_own_speeds(paths: Sequence[Path]) -> None:
+    """Of each journal the speeds of a stream on its machine, or why it cannot tell them."""
+    from kit.simulation.own_speeds import speeds_in
+
+    for path in paths:
+        if path.suffix == ".csv":  # which has no times at which attempts began
+            continue
+        try:
+            own = speeds_in(path)
+        except InputError as error:
+            print(error)
+            continue
+        _print_speeds(path, own)
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Policies under shares of time, a table for each recording and share."""
+    from rich.console import Console
+
+    from kit.simulation.shares import draw_last, time_at_equal_score
+
+    plan = _plan(args)
+    print_own_speeds(args.recording)
+    print(plan, flush=True)
+    with _kept(args.kept, plan) as journal:
+        results = _results(plan, journal)
+    if (times := time_at_equal_score(plan, results)) is not None:
+        Console(width=_WIDTH).print(_equal_score_table(times))
+    if args.plot:
+        draw_last(results[-1], args.plot)
+        print(f"drawn: {args.plot}")
+    return 0
+
+
+def _results(plan: ComparisonPlan, journal: Journal | None) -> list[ShareResult]:
+    """The shares in turn, each printed as it is done."""
+    from rich.console import Console
+
+    from kit.simulation.shares import compare_under
+
+    results = []
+    for number, share in enumerate(plan.shares, start=1):
+        with count_bar(f"share {number} of {len(plan.shares)}", plan.num_replicates_a_share) as on_count:
+            results.append(compare_under(share, plan, journal=journal, on_progress=on_count))
+        for name, rows in results[-1].rows.items():
+            Console(width=_WIDTH).print(_table(name, rows))
+    return results
+
+
+def _kept(path: Path | None, plan: ComparisonPlan) -> AbstractContextManager[Journal | None]:
+    """Where replicates are kept."""
+    from kit.solver.journal import Journal
+
+    return nullcontext() if path is None else Journal.open(path, run=plan.head)
+
+
+def _plan(args: argparse.Namespace) -> ComparisonPlan:
+    from kit.simulation.comparison import Setting, with_mixture
+    from kit.simulation.policy import chosen_policies
+    from kit.simulation.recording import made_up_run
+    from kit.simulation.shares import ComparisonPlan
+
+    speeds = _speeds(args)
+    policies = chosen_policies(args.policy, nested(args.set))
+    pools = [
+        Setting(
+            name=name,
+            recordings=recordings,
+            share_s=math.inf,
+            speeds=speeds,
+            repeat=args.repeat,
+            num_scenarios=args.per_replicate,
+        )
+        for name, recordings in (_comparable(args) or {"made up": made_up_run(args.seed)}).items()
+    ]
+    return ComparisonPlan(
+        policies=policies,
+        pools=tuple(with_mixture(pools, policies[0])),
+        shares=tuple(sorted(args.share or SHARES)),
+        num_replicates=args.replicates,
+        num_processes=args.processes,
+        seed=args.seed,
+    )
+
+
+def _speeds(args: argparse.Namespace) -> StreamSpeeds:
+    from kit.simulation.own_speeds import speeds_in
+    from kit.simulation.speeds import MEASURED, linear
+
+    if args.speeds_of:
+        return speeds_in(args.speeds_of).stream_speeds
+    return MEASURED if args.stream_cost is None else linear(args.stream_cost)
+
+
+def _comparable(args: argparse.Namespace) -> Mapping[str, tuple[Recording, ...]]:
+    """The recorded runs; says which problems are left out."""
+    from kit.simulation.recording import LEAST_ATTEMPTS, comparable, read_runs
+
+    runs = read_runs(args.recording, gold=args.gold, needs_gold=True)
+    kept = comparable(runs)
+    for name, run in runs.items():
+        if len(kept[name]) < len(run):
+            print(f"{name}: {len(run) - len(kept[name])} problems of under {LEAST_ATTEMPTS} attempts are left out")
+    return kept
+
+
+def _table(name: str, rows: Sequence[Row]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    table.add_column("policy")
+    for head in ("score %", "gain (95 %)", "time ratio (95 %)", "seconds", "samples", "tokens", "left %"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        table.add_row(
+            row.policy,
+            f"{100 * row.score.mean:.1f}",
+            f"{100 * row.gain.mean:+.1f} [{100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f}]",
+            f"{row.pace.mean:.2f} [{row.pace.low:.2f}, {row.pace.high:.2f}]",
+            f"{row.seconds.mean:.2f}" if name.startswith("all") else f"{row.seconds.mean:.0f}",
+            f"{row.num_samples:.1f}",
+            f"{row.num_tokens:,.0f}",
+            "" if name.endswith("no limit") else f"{100 * row.unspent:.0f}",
+        )
+    return table
+
+
+def _equal_score_table(times: Mapping[str, Interval | None]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        title="time to the baseline's score under the longest share", title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column("policy")
+    table.add_column("time ratio (95 %)", justify="right")
+    for name, time in times.items():
+        table.add_row(name, "not reached" if time is None else f"{time.mean:.2f} [{time.low:.2f}, {time.high:.2f}]")
+    return table
+
+
+def _print_speeds(path: Path, own: OwnSpeeds) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    print(f"{path}: the speed of a stream by streams at once, of {own.num_attempts:,} attempts")
+    table = Table(box=None, pad_edge=False)
+    for head in ("streams", "attempts", "tokens/s of each (95 %)"):
+        table.add_column(head, justify="right")
+    for each in own.figures:
+        streams = f"{each.first}" if each.first == each.last else f"{each.first}–{each.last}"
+        speed = f"{each.speed:.4g} [{each.low:.4g}, {each.high:.4g}]"
+        table.add_row(streams, f"{each.num_attempts:.0f}", speed)
+    Console(width=_WIDTH).print(table)
+    relative = ", ".join(f"{speed:.2f}" for speed in own.stream_speeds.relative)
+    print(
+        f"by a straight line each stream adds {own.cost:.2f} [{own.cost_low:.2f}, {own.cost_high:.2f}] of a lone "
+        "stream's step"
+    )
+    print(f"--speeds-of takes, for 1 to 8 streams, over the speed of one of 8: {relative}")
