@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, Protocol, Self
@@ -223,17 +224,25 @@ async def call_engine(
     except BaseException as error:  # native libraries panic with what is no Exception
         if asks_to_end(error):
             raise
-        log.exception("an engine broke")
-        raise EngineError(f"the engine broke: {shown(error)}") from error
+        told = shown(error)
+        with suppress(BaseException):  # of an error whose traceback cannot be told either, what is shown has to do
+            log.exception("an engine broke")
+    raise EngineError(f"the engine broke: {told}")
 
 
 def asks_to_end(error: BaseException) -> bool:
-    """Whether it is a cancellation or Ctrl-C, alone or among what a nursery raised."""
+    """Whether it is a cancellation or Ctrl-C, alone or among what a nursery raised.
+
+    A cancellation that is over, since nothing here is cancelled, is none: an engine has kept and raised it again.
+    """
     import trio  # here, since vLLM's environment, which reads this module for its numbers, has none
 
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(asks_to_end, error.exceptions))
-    return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
+    kind = type(error)  # isinstance would ask the error itself, which may break as well
+    if issubclass(kind, BaseExceptionGroup):
+        return any(map(asks_to_end, error.exceptions))  # type: ignore[attr-defined]
+    if issubclass(kind, trio.Cancelled):
+        return trio.current_effective_deadline() == -math.inf
+    return issubclass(kind, KeyboardInterrupt)
 
 
 def shown(error: BaseException, *, form: Callable[[BaseException], str] = repr) -> str:

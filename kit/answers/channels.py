@@ -21,10 +21,13 @@ from itertools import pairwise
 THOUGHT_TAGS = (
     "think", "thinking", "thought", "thoughts", "reasoning", "longcat_think", "thought_process", "inner_thoughts",
     "internal_thoughts", "inner_monologue", "analysis", "reflection", "scratchpad", "cot", "reason", "chain_of_thought",
-    "reasoning_content", "internal", "brainstorm", "ponder",
+    "reasoning_content", "internal", "brainstorm", "ponder", "draft", "plan", "planning", "working", "workings",
 )  # fmt: skip
 # Any other name that has one of these in it is a thought's, too; and each name may stand in a token: `<|think|>`.
-_ANY_THOUGHT = r"[a-z_-]{0,20}?(?:think|reason|thought)[a-z_-]{0,20}|(?:[a-z]{1,20}[_-])?cot(?:[_-][a-z]{1,20})?"
+_ANY_THOUGHT = (
+    r"[a-z_-]{0,20}?(?:think|reason|thought|reflect|deliberat|contemplat|rationale|scratch)[a-z_-]{0,20}"
+    r"|(?:[a-z]{1,20}[_-])?cot(?:[_-][a-z]{1,20})?"
+)
 INNER_TAGS = frozenset({"reflection", "scratchpad", "inner_monologue"})
 """Tags that may stand within another thought, and do not end it."""
 # Special tokens around a thought: begin, end.
@@ -50,6 +53,11 @@ TURN_ENDS = (
 ).split()
 
 _CHANNEL = "<|channel|>"
+# A thought as a page folds it away.
+_FOLDED = re.compile(
+    r"<details>\s*+<summary>(?=[^<\n]{0,40}?(?:think|thought|reason))[^<\n]{0,80}+</summary>.*?(?:</details>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
 _FINAL = re.compile(r"<\|channel\|>\s*final\b(?:\s*<\|constrain\|>\s*\w*)?\s*<\|message\|>")
 BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])|(?s:analysis\b.*assistantfinal)")
 """How a text of gpt-oss begins whose special tokens were dropped; "assistantfinal" begins its answer."""
@@ -104,6 +112,8 @@ def _final_messages(text: str) -> list[str]:
 def _outside_thoughts(text: str) -> Said:
     if "<" not in text:
         return Said(text, not text.strip())
+    if "<summary>" in text:
+        text = _FOLDED.sub("\n", text)
     pieces: list[str] = []
     start = 0
     thought: str | None = None  # the name of the tag that opened the thought

@@ -124,12 +124,14 @@ def _is_integer(raw: str) -> bool:
 # ------------------------------------------------------------------------------------------ run-on
 
 _RUN_ON = re.compile(
-    r"""\n[ \t]*+(?=[#*hinqu]|a[nsu]|e[jx]|p[ru]|tas|fra|[вз问题題例문])(?:
+    r"""\n[ \t]*+(?=[#*\[hinqu]|a[nsu]|e[jx]|p[ru]|tas|fra|[вз问题題例문])(?:
     \#++[ \t]*+(?P<role>instruction|response|input|task|human|user|assistant)[ \t]*+:?[ \t]*+(?=\n)
+    |\[(?:question|problem|exercise|task)\]
     |(?P<marked>\#++[ \t]*+)?(?P<bold>\*\*)?(?:(?:new|next|another)[ \t]++)?
      (?:(?P<chat>human|user|assistant|instruction)|question|problem|exercise|q|task|puzzle|(?P<example>example)
       |probl[eè]me|problema|pregunta|ejercicio|exercice|aufgabe|frage|вопрос|задача|问题|題目|题目|例题|例題|問題|문제)
      (?:[ \t]*+\#?(?(example)\d|\d*)\d*+(?:\*\*)?[ \t]*+[:：]
+       |[ \t]++\#\d++(?=\s)|[ \t]++[A-Z](?:\*\*)?[ \t]*+:
        |[ \t]*+\#?\d++(?:[.)](?!\d)(?:\*\*)?(?=\s)|\*\*[.:]?(?=\s)|[ \t]*+(?=\n))
        |(?(marked)|(?(bold)\*\*|(?!)))[ \t]*+(?=\n)))""",
     re.IGNORECASE | re.VERBOSE,

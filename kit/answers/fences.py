@@ -77,6 +77,10 @@ _LOOKS_LIKE_CODE = re.compile(
     r"|console\.log\(|System\.out|std::|printf?\(|puts[ ])",
     re.MULTILINE | re.VERBOSE,
 )
+# Programs of one line outside of a block: at a prompt, or between single ticks.
+_PRINTS = re.compile(
+    r"`[^`\n]{0,200}\bprint\([^`\n]*+`|^[ \t]*+(?:>>>[ ]|In[ ]\[\d*+\]:[ ])?print\([^\n]*(?<=\))[ \t;]*$", re.MULTILINE
+)
 _TILDES = re.compile(r"^[ \t]*+~~~++[ \t]*+(?P<kind>\w*+)[^\n~]*+$", re.MULTILINE)
 # Tags around calls and results (not yet checked against the chat templates): Qwen, GLM, MiniMax, Nemotron, Gemma,
 # smolagents, OpenMath (llm-code); special tokens of Llama 3, Phi-4, Kimi-K2, DeepSeek, Command A and InternLM.
@@ -89,9 +93,9 @@ _CALL_TAGS = (
 _CALL = re.compile(
     rf"<(?![\d<>=])(?:(?:\w{{1,12}}:)?(?P<name>{_CALL_TAGS})(?:[\s=][^<>\n]{{0,80}})?|"
     rf"(?P<closes>/)(?:\w{{1,12}}:)?(?P<closed>{_CALL_TAGS}|function|code)\s?)>"
-    r"|<\|(?P<begin>python_tag|tool_call|tool_calls_section_begin|START_ACTION|action_start|tool_response)\|>"
+    r"|<\|(?P<begin>python_tag|tool_call|tool_call_begin|tool_calls_begin|tool_calls_section_begin|START_ACTION|action_start|tool_response)\|>"
     r"|<｜(?P<begin2>tool▁calls▁begin|tool▁outputs▁begin)｜>"
-    r"|<(?:\|(?P<end>eom_id|/tool_call|tool_calls_section_end|END_ACTION|action_end|/tool_response)\||｜tool▁(?:calls|outputs)▁end｜)>",
+    r"|<(?:\|(?P<end>eom_id|/tool_call|tool_call_end|tool_calls_end|tool_calls_section_end|END_ACTION|action_end|/tool_response)\||｜tool▁(?:calls|outputs)▁end｜)>",
     re.IGNORECASE,
 )
 
@@ -99,14 +103,17 @@ _CALL = re.compile(
 def without_code(text: str) -> str:
     """A transcript's words: without programs, calls of tools and what they gave, which say nothing in the model's name.
 
-    Blocks of code and of output in any language, in ``` or ~~~; unnamed ones that read like a program;
-    and the tags and tokens in which the families call tools. A call left open takes the rest of the text with it.
+    Blocks of code and of output in any language, in ``` or ~~~; unnamed ones that read like a program; lines that
+    print; and the tags and tokens in which the families call tools. A call left open takes the rest of the text with
+    it.
     """
     # single characters first: they are looked for ten times as fast
     if "`" in text and "```" in text:
         text = _without_blocks(text)
     if "~" in text and "~~~" in text:
         text = _without_tildes(text)
+    if "print(" in text:
+        text = _PRINTS.sub("", text)
     if "<" in text and _CALL.search(text):
         text = _without_calls(text)
     return text

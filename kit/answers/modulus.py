@@ -13,11 +13,14 @@ from kit.answers.normalisation import integer
 
 _ASKS = (
     r"\b(?:find|determine|compute|calculate|evaluate|give|report|output|submit|state|enter|return|provide"
-    r"|what(?:\s+is|\s+are|'s))\s+"
+    r"|what(?:\s+is|\s+are|'s|\s+will\s+be))\s+"
 )
 _SUBMITS = r"\b(?:give|report|submit|enter|express)\s+(?:your|the)\s+(?:final\s+)?answer\s+as\s+"
 _MODULO = r"(?:\\?[bp]?mod(?:ulo)?(?![A-Za-z]))"
-_AMOUNT = r"(?P<modulus>\$[^$]{1,40}\$|10\s*\^\s*(?:\{\s*\d\s*\}|\d)(?!\d)|[0-9][0-9,]*(?!\s*(?:\^|\*\*)))"
+_AMOUNT = (
+    r"(?P<modulus>\$[^$]{1,40}\$|10\s*\^\s*9\s*\+\s*7(?!\d)|10\s*\^\s*(?:\{\s*\d\s*\}|\d)(?!\d)"
+    r"|[0-9][0-9,]*(?!\s*(?:\^|\*\*)))"
+)
 _REMAINDER_WHEN = (
     r"the\s+remainder\s+(?:(?:that\s+is\s+)?(?:obtained|left|produced)\s+)?(?:when|if|of|after|upon|on|from)\s+"
     r"(?P<what>.{1,3000}?)\s+(?:is\s+|are\s+|gets\s+)?(?:divided|division)\s+by\s+" + _AMOUNT
@@ -31,7 +34,7 @@ _COUNTS = {
 }
 _REMAINDER = re.compile(_ASKS + _REMAINDER_WHEN, re.I | re.S)
 _REMAINDER_LEFT = re.compile(
-    rf"(?:\bwhat\s+remainder\s+(?:does|do|will|is\s+left\s+(?:when|if))"
+    rf"(?:\bwhat\s+remainder\s+(?:does|do|will|is\s+(?:left|obtained|given|produced)\s+(?:when|if))"
     r"|\bwhat\s+(?:does|do|will)(?=\s[^.?!]{1,200}?\s(?:leave|give|have)\s+as\s+(?:an?\s+|its\s+|the\s+)?remainder)"
     rf"|{_ASKS}the\s+remainder\s+(?:that|which)|{_ASKS}(?=[^.?!,]{{1,60}}?['’]s?\s+remainder\s))\s*(?P<what>.{{1,3000}}?)"
     r"\s+(?:is\s+|are\s+)?(?:divided|division)\s+by\s+" + _AMOUNT,
@@ -80,6 +83,14 @@ _REDUCED = re.compile(
 _MOD_REMAINDER = re.compile(
     _ASKS + r"the\s+" + _MODULO + r"\s+" + _AMOUNT + r"\s+(?:remainder|residue|value)\s+of\s+(?P<what>)", re.I
 )
+_SUM_MOD = re.compile(
+    _ASKS
+    + r"the\s+(?:sum|product)\s+of\s+all\s+(?:such|possible)\s+(?P<what>(?:values\s+of\s+)?\$?\w{1,12}\$?)\s*,?\s*"
+    + _MODULO
+    + r"\s+"
+    + _AMOUNT,
+    re.I,
+)
 _COMPUTE_MOD = re.compile(_ASKS + _BARE + r"\s*,?\s*\(?" + _MODULO + r"\s+" + _AMOUNT, re.I)
 _INLINE_MOD = re.compile(
     rf"(?:{_ASKS}|{_SUBMITS})" + r"(?:the\s+(?:value|remainder)\s+of\s+)?\$(?P<what>[^$]{1,500}?)"
@@ -89,11 +100,12 @@ _INLINE_MOD = re.compile(
 )
 _ANSWER_MOD = re.compile(r"\b(?:answer|result)\b(?P<what>[^.?!$]{0,60}?)\b" + _MODULO + r"\s+" + _AMOUNT, re.I)
 _LAST_DIGITS = re.compile(
-    _ASKS + r"(?:your\s+answer\s+as\s+)?the\s+"
-    r"(?:(?:(?P<before>[a-z]+|[1-9])\s+)?(?:last|final|rightmost|right-most|lowest"
+    _ASKS + r"(?:your\s+answer\s+as\s+)?(?:the|(?P<whose>[^.?!,]{1,60}?)['’]s?)\s+"
+    r"(?:(?:(?P<before>[a-z]+|[1-9])\s+)?(?:last|final|rightmost|right-most|lowest|trailing|ending"
     r"|least\s+significant)"
     r"\s+(?:(?P<count>[a-z]+|[1-9])\s+)?(?:decimal\s+)?digits?"
-    r"|(?P<units>units?|ones)\s+digits?)\s+of\b(?P<what>)",
+    r"|(?P<units>units?|ones)\s+digits?|(?P<at_end>[a-z]+|[1-9])\s+digits?\s+at\s+the\s+end)"
+    r"(?(whose)(?=\s*[.?!]|\s*\Z)|\s+of\b)(?P<what>)",
     re.I,
 )
 _ASKS_AGAIN = re.compile(
@@ -105,8 +117,8 @@ _ENDS_CLAUSE = re.compile(r"\s*[.;,](?!\d)")
 _NAME_QUESTION_CHARS = 60
 _STRICT = frozenset(
     (
-        _REMAINDER, _REMAINDER_DIVIDING, _REMAINDER_OF_DIVISION, _RESIDUE_OF, _REMAINDER_LEFT, _COMPUTE_MOD, _REDUCED,
-        _INLINE_MOD, _ANSWER_MOD,
+        _REMAINDER, _REMAINDER_DIVIDING, _REMAINDER_OF_DIVISION, _RESIDUE_OF, _REMAINDER_LEFT, _SUM_MOD, _COMPUTE_MOD,
+        _REDUCED, _INLINE_MOD, _ANSWER_MOD,
     )
 )  # fmt: skip
 _NO_REDUCTION = re.compile(
@@ -115,8 +127,8 @@ _NO_REDUCTION = re.compile(
 
 _QUESTIONS = (
     _REMAINDER, _REMAINDER_DIVIDING, _REMAINDER_OF_DIVISION, _RESIDUE_OF, _MOD_LAST, _MOD_COMMAND, _REDUCED,
-    _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _COMPUTE_MOD, _INLINE_MOD, _ANSWER_MOD,
-    _LAST_DIGITS,
+    _REMAINDER_LAST, _REMAINDER_LEFT, _REMAINDER_NAMED, _MOD_REMAINDER, _SUM_MOD, _COMPUTE_MOD, _INLINE_MOD,
+    _ANSWER_MOD, _LAST_DIGITS,
 )  # fmt: skip
 _TAIL_CHARS = 4000  # of a problem: its question stands last
 
@@ -140,7 +152,7 @@ def stated_modulus(problem_text: str) -> int | None:
 def _modulus_of(match: re.Match[str]) -> int | None:
     groups = match.groupdict()
     if match.re is _LAST_DIGITS:
-        said = groups["count"] or groups["before"]
+        said = groups["count"] or groups["before"] or groups["at_end"]
         count = 1 if groups["units"] or not said else _COUNTS.get(said.lower())
         return 10**count if count else None
     modulus = integer(groups["modulus"] or groups.get("bare", ""))

@@ -18,11 +18,11 @@ _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9,
 _SCALES |= {f"{word}s": scale for word, scale in _SCALES.items()}
 
 # What follows a number in a sentence without changing it: "42 (by symmetry)", but not "42 divided by".
-_JOINING = frozenset("by where to and for over through between but remainder points score".split())
+_JOINING = frozenset("by where to and for over through between but remainder score".split())
 # Words after a number that make it another number, or one of several, or a condition, or no answer.
 _ALTERING = _JOINING | frozenset(
     # other amounts
-    "dozen dozens ten tens scores lakh lakhs crore crores gross k half halves quarter quarters myriad myriads bn"
+    "dozen dozens ten tens scores lakh lakhs crore crores gross grand k half halves quarter quarters myriad myriads bn"
     # other operations
     " mod modulo base plus minus times less fewer more squared cubed factorial choose sqrt plusminus negative pi"
     " complement complemented conjugate conjugated opposite negation successor predecessor flipped shifted mirrored"

@@ -166,8 +166,12 @@ def _every_answer_is_on_record(outcome: CompetitionOutcome) -> Iterator[str]:
     """What was answered and not guessed is what some sample in the journal says, and nothing is there twice."""
     for problem in PROBLEMS:
         own = [record for record in outcome.records if record.get("problem") == problem.key]
-        if not any(record["kind"] == "solution" for record in own):
+        num_solutions = sum(record["kind"] == "solution" for record in own)
+        num_asked = sum(each.solution.problem_id == problem.id for each in outcome.answered)
+        if not num_solutions:
             yield f"problem {problem.id} has no solution in the journal"
+        if num_solutions > num_asked:
+            yield f"problem {problem.id} was asked {num_asked} times and has {num_solutions} solutions in the journal"
         whole = [record for record in own if record["kind"] == "sample" and record["finish"] != FinishReason.FAILED]
         for number, count in Counter(record["number"] for record in whole).items():
             if count > 1:

@@ -362,6 +362,37 @@ def test_reads_or_refuses_what_a_box_holds(inside: str, expected: int | None) ->
 
 
 STATEMENTS: dict[str, list[tuple[str, int | None]]] = {
+    "thoughts under further names, and folded away": [
+        *[
+            (rf"<{name}>\boxed{{1}}</{name}>Answer: 2", 2)
+            for name in "reflect deliberation draft plan working scratch rationale self_reflection".split()
+        ],
+        (r"<details><summary>Reasoning</summary>\boxed{1}</details>Answer: 2", 2),
+        ("<details>\n<summary>My thought process</summary>\n\\boxed{1}\n</details>\nAnswer: 2", 2),
+        (r"<details><summary>Solution</summary>\boxed{2}</details>", 2),
+        (r"\boxed{2} <details><summary>Check</summary>It holds.</details> Done.", 2),
+        (r"<solution>\boxed{2}</solution>", 2),
+    ],
+    "programs of one line": [
+        ("\\boxed{7}\n`print('\\boxed{8}')`", 7),
+        ("\\boxed{7}\n>>> print('\\boxed{8}')", 7),
+        ("\\boxed{7}\nIn [3]: print('\\boxed{8}')", 7),
+        ("\\boxed{7}\n    print('\\boxed{8}')", 7),
+        ("\\boxed{7}\n<|tool_call_begin|>\\boxed{8}<|tool_call_end|>", 7),
+        ("`\\boxed{7}`", 7),
+        ("print(42) gives it: \\boxed{42}", 42),
+    ],
+    "further headings that run on": [
+        ("\\boxed{42}\n\n[Question] Find \\boxed{5}", 42),
+        ("\\boxed{42}\n\nQuestion #2 Find \\boxed{5}", 42),
+        ("\\boxed{42}\n\nProblem B: Find \\boxed{5}", 42),
+        ("\\boxed{3}\n\nProblem: that misses a case. So \\boxed{4}", 4),
+    ],
+    "points, which are counted, and a grand, which is a thousand": [
+        ("The answer is 17 points.", 17),
+        ("The answer is 17 lattice points.", 17),
+        ("The answer is 3 grand.", None),
+    ],
     "a statement within a quotation": [
         ('He notes: "the answer is 42."', 42),
         ('"The answer is 42"', 42),

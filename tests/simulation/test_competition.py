@@ -90,6 +90,7 @@ def test_what_breaks_the_promise_is_told() -> None:
     later = dataclasses.replace(first.solution, guess="no engine", begun_s=60.0)
     guessed_by_the_next = dataclasses.replace(first, life=9, solution=later)
     unsolved = tuple(record for record in outcome.records if record["kind"] != "solution")
+    solved = tuple(record for record in outcome.records if record["kind"] == "solution")
     broken = {
         "was answered 100000": with_first(outcome, answer=100_000),
         "was answered 4.0": with_first(outcome, answer=4.0),
@@ -98,6 +99,7 @@ def test_what_breaks_the_promise_is_told() -> None:
         "problems were asked": dataclasses.replace(outcome, answered=outcome.answered[1:]),
         "the limit and the slack": dataclasses.replace(outcome, seconds=40.0),
         "is in the journal 2 times": dataclasses.replace(outcome, records=(*outcome.records, *samples)),
+        "solutions in the journal": dataclasses.replace(outcome, records=outcome.records + solved * 3),
         "has no solution": dataclasses.replace(outcome, records=unsolved),
         "and the journal held": dataclasses.replace(outcome, answered=(*outcome.answered, guessed_by_the_next)),
         "by a process before it": dataclasses.replace(

@@ -8,16 +8,17 @@ Source: OpenAI's API reference, chat completions; `reasoning_content` as DeepSee
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kit.engines.openai.abilities import Abilities
 from kit.engines.vllm.client.faults import BrokenError
-from kit.engines.vllm.client.wire import Piece, token_stats_of
+from kit.engines.vllm.client.wire import Piece, finish_word, is_unknown, text_of, token_stats_of
 from kit.json_text import read_json
 from kit.models.family import TAGS
-from kit.sampling import Message, Prompt, SamplingParams, Tool, ToolCall
+from kit.sampling import Message, Prompt, SamplingParams, TokenStats, Tool, ToolCall
 
 JsonObject = Mapping[str, Any]
 
@@ -129,10 +130,10 @@ class ChatReader:
         choices = event.get("choices") or [{}]
         choice = choices[0]
         delta = choice.get("delta") or choice.get("message") or {}
-        for told in delta.get("tool_calls") or ():
-            self._add_call(told)
-        text = self._text(delta) or str(choice.get("text") or "")
-        finish = choice.get("finish_reason") or ""
+        told = delta.get("tool_calls") or ()
+        for fragment in (told,) if isinstance(told, Mapping) else told:
+            self._add_call(fragment)
+        text, finish = self._text(delta) or text_of(choice.get("text")), finish_word(choice.get("finish_reason"))
         if finish and self._is_thinking:
             text += self._turn(thinks=False)
         token_stats = _token_stats(choice.get("logprobs"))
@@ -140,10 +141,8 @@ class ChatReader:
         return Piece(text=text, num_tokens=num_tokens, token_stats=token_stats or (None,) * num_tokens, finish=finish)
 
     def _text(self, delta: JsonObject) -> str:
-        thought = next((delta[name] for name in _THOUGHTS if delta.get(name)), "")
-        said = delta.get("content") or ""
-        if not isinstance(thought, str) or not isinstance(said, str):
-            raise TypeError("expected texts as content and reasoning")
+        thought = next((each for name in _THOUGHTS if (each := text_of(delta.get(name)))), "")
+        said = text_of(delta.get("content"))
         text = self._turn(thinks=True) + thought if thought else ""
         return text + (self._turn(thinks=False) + said if said else "")
 
@@ -154,16 +153,39 @@ class ChatReader:
         return _THINK if thinks else f"{_END_OF_THOUGHT}\n"
 
     def _add_call(self, told: JsonObject) -> None:
-        call = self._calls.setdefault(int(told.get("index", len(self._calls))), _Call())
+        """Add a fragment of a call. Some servers number none, tell the name in each, or arguments as an object."""
         function = told.get("function") or {}
+        name, arguments = function.get("name") or "", function.get("arguments") or ""
+        index = told.get("index")
+        place = self._place(told.get("id"), name) if index is None else int(index)
+        call = self._calls.setdefault(place, _Call())
         call.id = told.get("id") or call.id
-        call.name += function.get("name") or ""
-        call.arguments += function.get("arguments") or ""
+        call.name += name if name != call.name else ""
+        call.arguments += arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+    def _place(self, id_: str | None, name: str) -> int:
+        """Where a fragment belongs that has no index: to the last call, or where it begins another, behind it."""
+        if not self._calls:
+            return 0
+        place = max(self._calls)
+        last = self._calls[place]
+        is_another = id_ not in (None, "", last.id) if last.id else bool(name) and _is_whole(last.arguments)
+        return place + is_another
 
 
-def _token_stats(logprobs: Any) -> tuple[Any, ...]:
+def _is_whole(arguments: str) -> bool:
+    try:
+        return isinstance(read_json(arguments), dict)
+    except ValueError:
+        return False
+
+
+def _token_stats(logprobs: Any) -> tuple[TokenStats | None, ...]:
+    """One entry a token; None for a token of which nothing is told."""
     content: Sequence[JsonObject] = (logprobs or {}).get("content") or ()
-    return tuple(
-        token_stats_of(float(token["logprob"]), [float(each["logprob"]) for each in token.get("top_logprobs") or ()])
-        for token in content
-    )
+    return tuple(None if is_unknown(token.get("logprob")) else _stats_of(token) for token in content)
+
+
+def _stats_of(token: JsonObject) -> TokenStats:
+    top = [each.get("logprob") for each in token.get("top_logprobs") or ()]
+    return token_stats_of(float(token["logprob"]), [float(each) for each in top if each is not None])

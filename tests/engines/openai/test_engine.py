@@ -74,6 +74,66 @@ def test_calls_come_in_pieces_and_several_in_one_turn() -> None:
     assert (sample.text, sample.finish) == ("Let me see.", FinishReason.STOP)
 
 
+TWICE = [{"name": "python", "arguments": '{"code": "6*7"}'}, {"name": "python", "arguments": '{"code": "1"}'}]
+
+
+@pytest.mark.parametrize(
+    "fragments",
+    [
+        [{"id": "a", "function": TWICE[0]}, {"id": "b", "function": TWICE[1]}],
+        [{"function": each} for each in TWICE],
+        [{"index": None, "function": each} for each in TWICE],
+        [
+            {"id": "a", "function": {"name": "python", "arguments": '{"code": '}},
+            {"function": {"arguments": '"6*7"}'}},
+            {"id": "b", "function": TWICE[1]},
+        ],
+        [
+            {"index": 0, "id": "a", "function": {"name": "python", "arguments": '{"code": '}},
+            {"index": 0, "id": "a", "function": {"name": "python", "arguments": '"6*7"}'}},
+            {"index": 1, "function": {"name": "py", "arguments": ""}},
+            {"index": 1, "function": {"name": "thon", "arguments": '{"code": "1"}'}},
+        ],
+        [
+            {"index": place, "function": {"name": "python", "arguments": {"code": code}}}
+            for place, code in ((0, "6*7"), (1, "1"))
+        ],
+    ],
+    ids=["no index", "neither index nor id", "index null", "no index, in pieces", "the name in each", "objects"],
+)
+def test_calls_are_read_as_servers_really_tell_them(fragments: list[dict[str, Any]]) -> None:
+    """Bugs of an earlier version: a call a fragment, `pythonpython`, and arguments that broke the stream."""
+    says = [*(delta(tool_calls=[each]) for each in fragments), delta("tool_calls")]
+    assert called(sampled(Served(says=says), WITH_TOOLS)) == [("python", {"code": "6*7"}), ("python", {"code": "1"})]
+
+
+def test_one_call_that_is_in_no_list_is_read() -> None:
+    says = [delta(tool_calls={"index": 0, "function": TWICE[0]}), delta("tool_calls")]
+    assert called(sampled(Served(says=says), WITH_TOOLS)) == [("python", {"code": "6*7"})]
+
+
+def test_content_in_parts_and_words_for_no_end_are_read() -> None:
+    """Bugs of an earlier version: parts broke the stream, and a finish "null" ended the thought and the text."""
+    parts = [{"type": "text", "text": "It is "}, {"type": "text", "text": r"\boxed{2}."}]
+    says = [delta("null", reasoning="hm"), delta("NONE", reasoning=" so"), delta(content=parts), delta("STOP")]
+    sample = sampled(Served(says=says))
+    assert (sample.text, sample.finish) == ("<think>hm so</think>\n" + r"It is \boxed{2}.", FinishReason.STOP)
+
+
+def test_what_is_not_told_of_one_token_costs_that_token_alone() -> None:
+    told = {"token": "a", "logprob": -1.0, "top_logprobs": [{"logprob": -1.0}, {"logprob": None}]}
+    untold = {"token": "b", "logprob": None, "top_logprobs": None}
+    says = [
+        {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [told]}}]},
+        {"choices": [{"delta": {"content": "b"}, "logprobs": {"content": [untold]}}]},
+        {"choices": [{"delta": {"content": "c"}, "logprobs": None}]},
+        {"choices": [{"delta": {"content": "d"}, "logprobs": {"content": [told]}}]},
+        delta("stop"),
+    ]
+    sample = sampled(Served(says=says))
+    assert (sample.text, len(sample.token_stats), sample.mean_logprob) == ("abcd", 2, -1.0)
+
+
 @pytest.mark.parametrize(
     "text",
     [

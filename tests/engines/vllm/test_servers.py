@@ -130,8 +130,14 @@ def sampled(
         event([{"type": "text", "text": "4"}], tokens=ids("4")) + event(end="stop", tokens=[EOS]) + DONE,
         event("4") + event(tokens=[EOS]) + DONE,
         event(None, tokens=ids("4")) + event(end="eos", tokens=[EOS]) + DONE,
+        *[f"data: {said}\n\n".encode() + WHOLE for said in ("null", "[]", "{}", "ping", "keep-alive", "Heartbeat")],
+        event({"type": "text", "text": "4"}, tokens=ids("4")) + event(end="stop", tokens=[EOS]) + DONE,
+        event("4", end=False) + event(end={"type": "stop", "matched": EOS}, tokens=[EOS]) + DONE,
     ],
-    ids=["empty data", "space and ping", "done with a space", "error null", "parts", "finish null", "text null"],
+    ids=[
+        *("empty data", "space and ping", "done with a space", "error null", "parts", "finish null", "text null"),
+        *("null", "empty list", "empty object", "ping", "keep-alive", "heartbeat", "one part", "a finish of SGLang's"),
+    ],
 )
 def test_a_text_that_is_whole_is_read_as_such(stream: bytes) -> None:
     with emulation(reply(stream)) as server:
@@ -154,8 +160,8 @@ def test_a_text_that_the_server_ended_for_its_own_reasons_is_kept(end: str) -> N
     assert (sample.text, sample.finish, len(server.requests)) == ("42", FinishReason.LENGTH, 1)
 
 
-@pytest.mark.parametrize("end", ["NULL", "none", "in_progress", ""])
-def test_a_word_for_no_end_is_no_end(end: str) -> None:
+@pytest.mark.parametrize("end", ["NULL", "none", "in_progress", "", "NaN", "RUNNING", "not finished", "pending", False])
+def test_a_word_for_no_end_is_no_end(end: Any) -> None:
     with emulation(reply(event("4", end=end) + event("2", end=end) + event(end="stop", tokens=[EOS]) + DONE)) as server:
         sample, _ = sampled(server)
     assert (sample.text, sample.finish, len(server.requests)) == ("42", FinishReason.STOP, 1)
@@ -183,9 +189,15 @@ def test_a_token_that_is_text_is_not_taken_for_the_end_token(stream: bytes, is_f
 
 
 @pytest.mark.parametrize(
-    "end", "abort error aborted Canceled cancelled engine_error preempted shutdown timeout".split()
+    "end",
+    [
+        *"abort error aborted Canceled cancelled engine_error preempted shutdown timeout internal_error failed".split(),
+        *"killed evicted out_of_memory insufficient_system_resource DEADLINE_EXCEEDED unavailable rejected".split(),
+        {"type": "abort", "message": "the scheduler gave it up"},
+    ],
+    ids=str,
 )
-def test_a_text_that_the_server_lost_goes_on_after_its_tokens(end: str) -> None:
+def test_a_text_that_the_server_lost_goes_on_after_its_tokens(end: Any) -> None:
     with emulation(reply(event("4") + event("2", end=end) + DONE), reply(event("3", end="length"))) as server:
         sample, _ = sampled(server)
     assert (sample.text, sample.num_tokens, sample.finish) == ("423", 3, FinishReason.LENGTH)

@@ -266,6 +266,50 @@ class MutePanic(Panic):
         raise RuntimeError("even its text breaks")
 
 
+class Faceless(Exception):
+    """Breaks whoever asks it for anything, its class included."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise SystemExit(3)
+
+
+def stale() -> BaseException:
+    """A cancellation of a scope that was left."""
+    kept: list[BaseException] = []
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.lowlevel.checkpoint()
+            except trio.Cancelled as error:
+                kept.append(error)
+                raise
+
+    thread = threading.Thread(target=trio.run, args=(main,))  # as this one may be in a loop
+    thread.start()
+    thread.join()
+    return kept[0]
+
+
+@pytest.mark.parametrize("make", [Faceless, stale], ids=["faceless", "a cancellation that is over"])
+def test_an_error_that_cannot_be_asked_costs_its_attempt_and_no_other(make: Callable[[], BaseException]) -> None:
+    """Bug of an earlier version: each cost the problem all its attempts."""
+    numbers = itertools.count()
+
+    class BreaksOnce(ScriptedEngine):
+        async def sample(
+            self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
+        ) -> Sample:
+            if next(numbers) == 0:
+                raise make()
+            return await super().sample(prompt, params, timeout_s=timeout_s)
+
+    with competition(opened(BreaksOnce(lambda prompt, params: Script(text="\\boxed{7}", seconds=0.01)))) as running:
+        assert running.answer(PROBLEM).answer == 7
+    assert running.num_faults == 0
+
+
 @pytest.mark.parametrize("panic", [Panic(), MutePanic(), BaseExceptionGroup("many", [Panic()])], ids=type)
 def test_a_panic_in_one_attempt_costs_that_attempt(panic: BaseException) -> None:
     """Bug of an earlier version: predict raised, and every later problem was a guess."""

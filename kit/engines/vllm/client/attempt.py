@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -26,10 +27,11 @@ _FINISHES = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls"), FinishReason.STOP),
     **dict.fromkeys(("length", "max_tokens", "model_length"), FinishReason.LENGTH),
 }
-_BREAKS = frozenset("abort aborted canceled cancelled engine_error error preempted shutdown timeout".split())
-"""What a server says of a text that it lost; such a text goes on elsewhere (vllm-project/vllm issue 57082)."""
-_GOES_ON = frozenset({"", "null", "none", "in_progress"})
-"""What a server says while there is more to come."""
+_BREAK = re.compile(
+    r"abort|cancel|error|fail|kill|crash|lost|shut_?down|preempt|evict|disconnect|interrupt|oom\b|memory|unavailable"
+    r"|timed?_?out|deadline|resource|reject|overload|by_server"
+)
+"""In what a server says of a text that it lost; such a text goes on elsewhere (vllm-project/vllm issue 57082)."""
 _TAIL_PIECES = 16  # in which the text of an end token may lie
 _REPLAY_STRIDE = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio: neighbouring seeds stay apart
 
@@ -154,7 +156,7 @@ class Attempt:
                 self.finish = self._follower(id_, ends if is_end else None, ends_in_text=not self._has_end_token)
             if self.finish is not None:
                 return self.finish
-        if piece.finish in _BREAKS:
+        if _BREAK.search(piece.finish):
             raise BrokenError(f"the server ended the text with {piece.finish!r}")
         if ends is not None:
             self._end(ends)
@@ -204,7 +206,7 @@ class Attempt:
         return text
 
     def _finish_of(self, word: str) -> FinishReason | None:
-        if word in _GOES_ON or word in _BREAKS:
+        if not word or _BREAK.search(word):
             return None
         if word not in _FINISHES:  # "repetition", "content_filter": what there is stands
             log.warning("the server ended a text with %r, which is taken for a limit", word)

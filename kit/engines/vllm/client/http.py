@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
@@ -33,6 +33,8 @@ _OK = 200
 _LEAST_ERROR = 300
 _STATUS_DIGITS = 3
 _DONE = "[DONE]"
+_SAYS_NOTHING = frozenset({"", "null", "[]", "ping", "pong", "keep-alive", "keepalive", "heartbeat"})
+"""What servers send as the data of an event so that the connection stays open, in small letters."""
 _ERROR_WORDS = frozenset({"message", "detail"})
 _BROKE = frozenset({408, 409})  # 4xx that do not say "no"
 _LATER = frozenset({425, 429, 503, 529})
@@ -166,8 +168,8 @@ class Reply:
 class Events:
     """The events of a streamed answer, up to the server's `[DONE]`.
 
-    Keep-alives, which hold no data, are passed over. An answer that is one JSON object and no stream, as some servers
-    send their errors, is one event. The last event may lack its empty line.
+    Keep-alives, which hold no data or say nothing, are passed over. An answer that is one JSON object and no stream, as
+    some servers send their errors, is one event. The last event may lack its empty line.
     """
 
     def __init__(self, reply: Reply) -> None:
@@ -197,7 +199,7 @@ class Events:
 
         Raises: BrokenError if there is none.
         """
-        last = [data.strip() for data in self._decoder.feed(b"\n\n") if data.strip()]
+        last = _told(self._decoder.feed(b"\n\n"))
         if not last:
             told = f"; it began with {self._start.decode(errors='replace')!r}" if self._start.strip() else ""
             raise BrokenError(f"the stream ended before its time{told}")
@@ -208,7 +210,7 @@ class Events:
             self._has_begun = True
             if received.lstrip().startswith(b"{"):
                 return [await self._whole(received), _DONE]
-        found = [data.strip() for data in self._decoder.feed(received) if data.strip()]
+        found = _told(self._decoder.feed(received))
         self._start = b"" if found else (self._start + received)[:_SHOWN_BYTES]
         return found
 
@@ -221,6 +223,11 @@ class Events:
         if "choices" not in event or _is_error(event):
             raise RefusedError(f"the server answered: {_message_of(text)}")
         return text
+
+
+def _told(events: Iterable[str]) -> list[str]:
+    """The data of those that are no keep-alives."""
+    return [data for each in events if (data := each.strip()).lower() not in _SAYS_NOTHING]
 
 
 async def _connected(target: SplitResult, url: str) -> trio.abc.Stream:

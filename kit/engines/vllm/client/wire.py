@@ -18,6 +18,11 @@ from kit.sampling import CONFIDENCE_TOP_K, SamplingParams, TokenStats
 
 JsonObject = Mapping[str, Any]
 
+_GOES_ON = frozenset(
+    "null none nan undefined unspecified finish_reason_unspecified in_progress running pending continue continuing"
+    " generating streaming not_finished unfinished".split()
+)
+"""What a server says of a text of which there is more to come."""
 _END_OF_IDS = 1 << 31  # tokenizers take no larger ones
 _LEAST_LOGPROB = -9999.0  # what vLLM writes for minus infinity, which JSON cannot say
 
@@ -102,7 +107,7 @@ def completion_piece(event: JsonObject) -> Piece:
 
 
 def _piece(choice: JsonObject) -> Piece:
-    text, ids = _text(choice.get("text")), _ids(choice.get("token_ids"))
+    text, ids = text_of(choice.get("text")), _ids(choice.get("token_ids"))
     token_stats = _token_stats(choice.get("logprobs"))
     num_tokens = len(ids) if ids is not None else len(token_stats) or bool(text)
     return Piece(
@@ -110,15 +115,28 @@ def _piece(choice: JsonObject) -> Piece:
         token_ids=ids,
         num_tokens=num_tokens,
         token_stats=token_stats if len(token_stats) == num_tokens else (None,) * num_tokens,
-        finish=_word(choice.get("finish_reason")).lower(),
+        finish=finish_word(choice.get("finish_reason")),
     )
 
 
-def _text(value: Any) -> str:
-    """A text, or the parts of one."""
+def text_of(value: Any) -> str:
+    """A text, or the parts of one. Raises: TypeError for what is neither."""
     if isinstance(value, list):
-        return "".join(_text(part.get("text") if isinstance(part, dict) else part) for part in value)
+        return "".join(map(text_of, value))
+    if isinstance(value, dict) and ("text" in value or "type" in value):  # a part of another type has no text
+        value = value.get("text")
     return _word(value)
+
+
+def finish_word(value: Any) -> str:
+    """Why a text ended, in the server's word and in small letters; empty while it goes on.
+
+    Raises: TypeError for what is no word.
+    """
+    if isinstance(value, dict):  # as SGLang itself tells it
+        value = value.get("type")
+    word = "" if value is False else _word(value).strip().lower().replace(" ", "_").replace("-", "_")
+    return "" if word in _GOES_ON else word
 
 
 def _word(value: Any) -> str:
@@ -163,13 +181,14 @@ def _token_stats(logprobs: Any) -> tuple[TokenStats | None, ...]:
         return ()
     return tuple(
         None
-        if _is_unknown(one) or top is None
+        if is_unknown(one) or top is None
         else token_stats_of(one, [each for each in top.values() if each is not None])
         for one, top in zip(chosen, tops, strict=True)
     )
 
 
-def _is_unknown(logprob: float | None) -> bool:
+def is_unknown(logprob: float | None) -> bool:
+    """Whether a server tells nothing of a token."""
     return logprob is None or math.isnan(logprob)
 
 
