@@ -1,10 +1,10 @@
-"""What drawing a step's tokens costs, beside an older checkout's way: CPU milliseconds, and whether the tokens are equal.
+"""What drawing a step's tokens costs, beside an older checkout's way; and whether the tokens are equal.
 
     git show b6657ec:kit/engines/hf/drawing.py > /tmp/before.py
     python -m benchmarks.token_sampling --before /tmp/before.py
 
 Random logits, peaked (scale 4) or flat (scale 0.5), one torch thread. Both ways take turns in one process; the least of
-them counts, since others may use the machine. Prints Markdown.
+CPU times counts, since others may use the machine. Prints Markdown.
 """
 
 from __future__ import annotations

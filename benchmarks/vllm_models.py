@@ -22,8 +22,8 @@ CONTEXT = 4096
 WIDTH = 32  # attempts that decode at once
 BLOCK_TOKENS = 32  # the least of the CPU build; by default no prompt here would fill a block, and none be shared
 
-# Of backbones over single characters whose texts never end, by their parameters. A vocabulary of 44 leaves the head next
-# to nothing, so what is measured of the larger ones are their layers.
+# Of backbones over single characters whose texts never end. A vocabulary of 44 leaves the head next to nothing, so what
+# is measured of the larger ones are their layers.
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2},
     "3m": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4},

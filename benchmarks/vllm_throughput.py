@@ -20,7 +20,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ from kit.engines.vllm.server.supervisor import open_server
 
 SUPERVISION = SupervisorConfig(start_timeout_s=1800, hang_s=600)  # however busy the machine
 BASELINE = "LLM.generate, core in its own process"
+INSIDE = "LLM.generate, core inside"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +86,10 @@ def core_under(process: psutil.Process) -> psutil.Process:
     return core
 
 
+def is_wanted(name: str, args: argparse.Namespace) -> bool:
+    return any(word in name for word in args.only)
+
+
 def served(args: argparse.Namespace) -> ServerSettings:
     """As many rows as a problem has attempts."""
     return replace(SETTINGS, dtype=args.dtype, max_num_seqs=args.width)
@@ -94,11 +99,13 @@ def served(args: argparse.Namespace) -> ServerSettings:
 async def offline_cases(launch: Launch, work: Work, args: argparse.Namespace) -> AsyncIterator[list[Case]]:
     job = launch.scratch / "job.json"
     job.write_text(json.dumps({"arguments": llm_arguments(served(args)), "requests": work.requests(0)}))
-    with open_offline(launch, job, "own") as own, open_offline(launch, job, "inside") as inside:
+    places = {BASELINE: "own", INSIDE: "inside"} if is_wanted(INSIDE, args) else {BASELINE: "own"}
+    with ExitStack() as stack:
+        opened = {name: stack.enter_context(open_offline(launch, job, place)) for name, place in places.items()}
         cases = []
-        for name, llm in ((BASELINE, own), ("LLM.generate, core inside", inside)):
+        for name, llm in opened.items():
             await llm.told("READY")
-            core, feeder = (core_under(llm.process), llm.process) if llm is own else (llm.process, None)
+            core, feeder = (core_under(llm.process), llm.process) if name == BASELINE else (llm.process, None)
             for num in args.num_logprobs:
                 run = partial(llm.run, num)
                 of: dict[str, Any] = {"core": core, "feeder": feeder}
@@ -164,7 +171,7 @@ async def run(args: argparse.Namespace, folder: Path) -> None:
         for interval in args.stream_intervals:
             for tokenizer in args.tokenizers:
                 cases += await stack.enter_async_context(served_cases(launch, work, args, interval, tokenizer))
-        cases = [case for case in cases if case.name == BASELINE or any(word in case.name for word in args.only)]
+        cases = [case for case in cases if case.name == BASELINE or is_wanted(case.name, args)]
         for case in {case.core.pid: case for case in cases}.values():
             await case.run()  # each engine's first run is slower, and fills its prefix cache
         for turn in range(args.num_turns):
@@ -186,9 +193,7 @@ def main() -> None:
     parser.add_argument("--num-logprobs", type=int, nargs="+", default=[0, 20])
     parser.add_argument("--stream-intervals", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--tokenizers", choices=("own", "none"), nargs="+", default=["own", "none"])
-    parser.add_argument(
-        "--skip-offline", action="store_true", help="no LLM.generate, and so no ratio: two engines fewer"
-    )
+    parser.add_argument("--skip-offline", action="store_true", help="no LLM.generate, so no ratio: two engines fewer")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="runs with one of these in their name")
     args = parser.parse_args()
     print_machine()

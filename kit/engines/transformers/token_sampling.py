@@ -155,13 +155,8 @@ def _nucleus_cutoff(scaled_RV: Tensor, weight_RV: Tensor, settings: Settings) ->
     if bool(cut.is_settled_R.all()):
         return cut.cutoff_R1
     rows_Q = (~cut.is_settled_R).nonzero()[:, 0]
-    whole = _cut(
-        _descending(scaled_RV[rows_Q]),
-        top_k_R1[rows_Q],
-        top_p_R1[rows_Q],
-        sum_R1[rows_Q],
-        vocab_size=scaled_RV.shape[-1],
-    )
+    sorted_QV = _descending(scaled_RV[rows_Q])
+    whole = _cut(sorted_QV, top_k_R1[rows_Q], top_p_R1[rows_Q], sum_R1[rows_Q], vocab_size=scaled_RV.shape[-1])
     return cut.cutoff_R1.index_copy(0, rows_Q, whole.cutoff_R1)
 
 
