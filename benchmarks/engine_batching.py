@@ -10,7 +10,10 @@ each once, after the same solved ones:
     python benchmarks/engine_batching.py [--device cuda --hidden-size 2048 --num-layers 24 ...]
     python benchmarks/engine_batching.py --model FOLDER --problems FILE --num-problems 64 --num-shots 8 --skip-singles
 
-`--dtype float32 bfloat16` runs it all in both.
+`--dtype float32 bfloat16` runs it all in both. `--url` asks a server on this machine as well: `/v1/completions` with
+token ids and `ignore_eos`, as llama.cpp and vLLM take them; the server's own CPU seconds count.
+
+    llama-server -m MODEL.gguf --port 8080 --threads 1 --parallel 16 --ctx-size 32768
 
 Runs take turns, each second time in reverse. CPU seconds tell more than seconds where others use the machine. An older
 kit is compared with PYTHONPATH=ITS_CHECKOUT.
@@ -30,7 +33,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil  # type: ignore[import-untyped]
 import torch
 import transformers
 import trio
@@ -40,6 +45,7 @@ from transformers.generation.continuous_batching.utils import WorkloadHints
 
 from kit.engines.transformers.engine import TransformersEngine
 from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.vllm.client.http import HttpClient
 from kit.sampling import Message, Prompt, SamplingParams
 from tests.engines import tiny
 
@@ -130,12 +136,7 @@ def with_continuous(model: Any, tokenizer: Any, requests: Sequence[Request], *, 
     """Run all requests through transformers' own continuous batching, `max_batch` at a time."""
     model.set_attn_implementation("sdpa")
     config = GenerationConfig(do_sample=True, temperature=0.8, top_p=0.95, top_k=0, eos_token_id=-1, pad_token_id=0)
-    prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": m.role, "content": m.content} for m in request.prompt.messages], add_generation_prompt=True
-        )["input_ids"]
-        for request in requests
-    ]
+    prompts = [prompt_ids_of(tokenizer, request) for request in requests]
     limits = [request.params.max_new_tokens for request in requests]
     hints = WorkloadHints(max_prompt_length=max(map(len, prompts)), max_generated_length=max(limits))
     batching = ContinuousBatchingConfig(
@@ -150,21 +151,70 @@ def with_continuous(model: Any, tokenizer: Any, requests: Sequence[Request], *, 
     return sum(len(output.generated_tokens) for output in outputs if output is not None)
 
 
+def with_url(tokenizer: Any, requests: Sequence[Request], *, url: str, max_batch: int) -> int:
+    """Run all requests through a server, `max_batch` at a time."""
+    num_tokens, limit = 0, trio.CapacityLimiter(max_batch)
+
+    async def one(prompt_ids: list[int], params: SamplingParams) -> None:
+        nonlocal num_tokens
+        body = {
+            "prompt": prompt_ids,
+            "max_tokens": params.max_new_tokens,
+            "seed": params.seed,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": 0,
+            "ignore_eos": True,
+        }
+        async with limit:
+            reply = await HttpClient().post_json(f"{url}/v1/completions", body, timeout_s=3600)
+        num_tokens += reply["usage"]["completion_tokens"]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for request in requests:
+                nursery.start_soon(one, prompt_ids_of(tokenizer, request), request.params)
+
+    trio.run(main)
+    return num_tokens
+
+
+def prompt_ids_of(tokenizer: Any, request: Request) -> list[int]:
+    """The prompt as the model's chat template writes it."""
+    messages = [{"role": message.role, "content": message.content} for message in request.prompt.messages]
+    ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    return ids
+
+
+def server_at(url: str) -> psutil.Process:
+    """The process that listens there."""
+    port = urlsplit(url).port
+    (pid,) = {each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port}
+    return psutil.Process(pid)
+
+
+def cpu_s_of(process: psutil.Process) -> float:
+    """User and system time so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 @dataclass(slots=True)
 class Timing:
-    """Of one run: wall and CPU seconds of each repeat."""
+    """Of one run: wall and CPU seconds of each repeat. cpu_clock: of the process that computes."""
 
     run: Callable[[], int]
+    cpu_clock: Callable[[], float] = time.process_time
     num_tokens: int = 0
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
     def repeat(self) -> None:
         """Run once."""
-        begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+        begun_s, begun_cpu_s = time.perf_counter(), self.cpu_clock()
         self.num_tokens = self.run()
         self.seconds.append(time.perf_counter() - begun_s)
-        self.cpu_seconds.append(time.process_time() - begun_cpu_s)
+        self.cpu_seconds.append(self.cpu_clock() - begun_cpu_s)
 
 
 def make_model(args: argparse.Namespace, dtype: str) -> Any:
@@ -220,6 +270,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", nargs="+", default=["float32"])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--problems", type=Path)
+    parser.add_argument("--url", help="of a server of the same model on this machine")
     parser.add_argument("--skip-singles", action="store_true", help="no run one by one")
     parser.add_argument("--skip-generate", action="store_true", help="no run of transformers' generate")
     parser.add_argument("--skip-continuous", action="store_true", help="no run of transformers' continuous batching")
@@ -240,6 +291,10 @@ def runs(args: argparse.Namespace, dtype: str, requests: Sequence[Request]) -> d
             if rows > 1 or way is not with_continuous:
                 run = partial(way, model, tokenizer, requests, max_batch=rows)
                 timings[f"{name}, {rows} rows, {dtype}"] = Timing(run)
+        if args.url and rows > 1:
+            run = partial(with_url, tokenizer, requests, url=args.url, max_batch=rows)
+            server = server_at(args.url)
+            timings[f"{server.name()}, {rows} rows"] = Timing(run, cpu_clock=partial(cpu_s_of, server))
     with_engine(model, tokenizer, requests[:1], max_batch=1)
     return timings
 

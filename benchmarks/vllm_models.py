@@ -22,10 +22,12 @@ CONTEXT = 4096
 WIDTH = 32  # attempts that decode at once
 BLOCK_TOKENS = 32  # the least of the CPU build; by default no prompt here would fill a block, and none be shared
 
-# Of two backbones over single characters whose texts never end. A vocabulary of 44 leaves the head next to nothing,
-# so what is measured of the larger one are its layers.
+# Of backbones over single characters whose texts never end. A vocabulary of 44 leaves the head next to nothing, so what
+# is measured of the larger ones are their layers.
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "3m": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "25m": {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 8, "num_attention_heads": 8},
     "100m": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
 

@@ -60,11 +60,12 @@ class Work:
 
     config: SolverConfig
     tokenizer: Any
+    problems: Sequence[Problem] = PROBLEMS
 
     @property
     def draws(self) -> list[tuple[Problem, SamplingParams]]:
         numbers = range(self.config.stop.num_samples)
-        return [(problem, self.config.params_of(problem, number)) for problem in PROBLEMS for number in numbers]
+        return [(problem, self.config.params_of(problem, number)) for problem in self.problems for number in numbers]
 
     @property
     def num_tokens(self) -> int:
@@ -129,10 +130,10 @@ async def solve(server: Supervisor, work: Work, config: ClientConfig) -> Made:
     """The problems one after another, with a journal that is synced as in a competition."""
     with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "journal.jsonl", run={}) as journal:
         async with open_openai(server, tokenizer=work.tokenizer, config=config) as engine:
-            budget = Budget(BudgetConfig(num_problems=len(PROBLEMS)), lambda: 0.0)
+            budget = Budget(BudgetConfig(num_problems=len(work.problems)), lambda: 0.0)
             solver = Solver(engine, budget, journal, work.config)
             begun_s = trio.current_time()
-            num_tokens = sum([(await solver.solve(problem)).num_tokens for problem in PROBLEMS])
+            num_tokens = sum([(await solver.solve(problem)).num_tokens for problem in work.problems])
             return Made(trio.current_time() - begun_s, num_tokens)
 
 

@@ -20,7 +20,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -42,11 +42,13 @@ from benchmarks.vllm_models import (
 from benchmarks.vllm_runs import PROBLEMS, Made, Work, ask_bare, ask_engine, open_offline, solve, solver_config
 from kit.engines.transformers.loading import load_tokenizer
 from kit.engines.vllm.client.engine import ClientConfig
+from kit.engines.vllm.server.settings import ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import open_server
 
-SUPERVISION = SupervisorConfig(start_timeout_s=300, hang_s=120)
+SUPERVISION = SupervisorConfig(start_timeout_s=1800, hang_s=600)  # however busy the machine
 BASELINE = "LLM.generate, core in its own process"
+INSIDE = "LLM.generate, core inside"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,17 +86,26 @@ def core_under(process: psutil.Process) -> psutil.Process:
     return core
 
 
+def is_wanted(name: str, args: argparse.Namespace) -> bool:
+    return any(word in name for word in args.only)
+
+
+def served(args: argparse.Namespace) -> ServerSettings:
+    """As many rows as a problem has attempts."""
+    return replace(SETTINGS, dtype=args.dtype, max_num_seqs=args.width)
+
+
 @asynccontextmanager
 async def offline_cases(launch: Launch, work: Work, args: argparse.Namespace) -> AsyncIterator[list[Case]]:
     job = launch.scratch / "job.json"
-    job.write_text(
-        json.dumps({"arguments": llm_arguments(replace(SETTINGS, dtype=args.dtype)), "requests": work.requests(0)})
-    )
-    with open_offline(launch, job, "own") as own, open_offline(launch, job, "inside") as inside:
+    job.write_text(json.dumps({"arguments": llm_arguments(served(args)), "requests": work.requests(0)}))
+    places = {BASELINE: "own", INSIDE: "inside"} if is_wanted(INSIDE, args) else {BASELINE: "own"}
+    with ExitStack() as stack:
+        opened = {name: stack.enter_context(open_offline(launch, job, place)) for name, place in places.items()}
         cases = []
-        for name, llm in ((BASELINE, own), ("LLM.generate, core inside", inside)):
+        for name, llm in opened.items():
             await llm.told("READY")
-            core, feeder = (core_under(llm.process), llm.process) if llm is own else (llm.process, None)
+            core, feeder = (core_under(llm.process), llm.process) if name == BASELINE else (llm.process, None)
             for num in args.num_logprobs:
                 run = partial(llm.run, num)
                 of: dict[str, Any] = {"core": core, "feeder": feeder}
@@ -106,9 +117,7 @@ async def offline_cases(launch: Launch, work: Work, args: argparse.Namespace) ->
 async def served_cases(
     launch: Launch, work: Work, args: argparse.Namespace, interval: int, tokenizer: str
 ) -> AsyncIterator[list[Case]]:
-    settings = replace(
-        SETTINGS, dtype=args.dtype, stream_interval=interval, own_tokenizer=tokenizer == "own", num_logprobs=20
-    )
+    settings = replace(served(args), stream_interval=interval, own_tokenizer=tokenizer == "own", num_logprobs=20)
     launch = replace(launch, scratch=launch.scratch / f"every-{interval}-{tokenizer}")
     async with open_server(launch, settings, SUPERVISION) as server:
         await server.ready()
@@ -135,14 +144,15 @@ def print_rows(cases: Sequence[Case]) -> None:
     columns = ("run", "stream interval", "tokenizer", "log-probs", "tokens/s, median", "best", "ratio", "same texts")
     print_head((*columns, "tokens per CPU s: core", "feeder", "client"))
     for case in cases:
-        (base,) = [each for each in cases if each.name == BASELINE and each.num_logprobs == case.num_logprobs]
-        pairs = list(zip(case.made[-1].texts, base.made[-1].texts, strict=False))
+        bases = [each for each in cases if each.name == BASELINE and each.num_logprobs == case.num_logprobs]
+        against = f"{ratio(case.rates, bases[0].rates):.2f}" if bases else ""
+        pairs = [pair for base in bases for pair in zip(case.made[-1].texts, base.made[-1].texts, strict=False)]
         same = f"{sum(one == other for one, other in pairs) / len(pairs):.0%}" if pairs else ""
         each_s = [statistics.median(spent) for spent in zip(*case.cpu_s, strict=True)]
         shown = (f"{case.made[-1].num_tokens / spent:.0f}" if spent else "" for spent in each_s)
         print(
             f"| {case.name} | {case.interval or ''} | {case.tokenizer} | {case.num_logprobs} "
-            f"| {statistics.median(case.rates):.0f} | {max(case.rates):.0f} | {ratio(case.rates, base.rates):.2f} "
+            f"| {statistics.median(case.rates):.0f} | {max(case.rates):.0f} | {against} "
             f"| {same} | {' | '.join(shown)} |"
         )
 
@@ -151,13 +161,17 @@ async def run(args: argparse.Namespace, folder: Path) -> None:
     save_backbone(folder / "model", args.size)
     (folder / "scratch").mkdir()
     launch = Launch(python=args.python.absolute(), model=folder / "model", scratch=folder / "scratch")
-    work = Work(config=solver_config(WIDTH, args.num_tokens), tokenizer=load_tokenizer(launch.model))
+    work = Work(
+        config=solver_config(args.width, args.num_tokens),
+        tokenizer=load_tokenizer(launch.model),
+        problems=PROBLEMS[: args.num_problems],
+    )
     async with AsyncExitStack() as stack:
-        cases = await stack.enter_async_context(offline_cases(launch, work, args))
+        cases = [] if args.skip_offline else await stack.enter_async_context(offline_cases(launch, work, args))
         for interval in args.stream_intervals:
             for tokenizer in args.tokenizers:
                 cases += await stack.enter_async_context(served_cases(launch, work, args, interval, tokenizer))
-        cases = [case for case in cases if case.name == BASELINE or any(word in case.name for word in args.only)]
+        cases = [case for case in cases if case.name == BASELINE or is_wanted(case.name, args)]
         for case in {case.core.pid: case for case in cases}.values():
             await case.run()  # each engine's first run is slower, and fills its prefix cache
         for turn in range(args.num_turns):
@@ -172,15 +186,18 @@ def main() -> None:
     parser.add_argument("--python", type=Path, required=True, help="the interpreter of vLLM's environment")
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--num-problems", type=int, choices=range(1, len(PROBLEMS) + 1), default=len(PROBLEMS))
+    parser.add_argument("--width", type=int, default=WIDTH, help="attempts at each problem, and rows of the engine")
     parser.add_argument("--num-tokens", type=int, default=100, help="of each attempt")
     parser.add_argument("--num-turns", type=int, default=3)
     parser.add_argument("--num-logprobs", type=int, nargs="+", default=[0, 20])
     parser.add_argument("--stream-intervals", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--tokenizers", choices=("own", "none"), nargs="+", default=["own", "none"])
+    parser.add_argument("--skip-offline", action="store_true", help="no LLM.generate, so no ratio: two engines fewer")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="runs with one of these in their name")
     args = parser.parse_args()
     print_machine()
-    num_attempts = f"{len(PROBLEMS)} problems x {WIDTH} attempts x {args.num_tokens} tokens"
+    num_attempts = f"{args.num_problems} problems x {args.width} attempts x {args.num_tokens} tokens"
     print(f"{args.size} model, {args.dtype}, {num_attempts}, {args.num_turns} turns")
     with tempfile.TemporaryDirectory() as folder:
         trio.run(run, args, Path(folder))

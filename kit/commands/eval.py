@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -13,7 +14,7 @@ from kit.commands.choosing import add_server, server_of
 from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import Shown, score_bar
 from kit.errors import InputError
-from kit.evaluation.opening import ENGINES, FoundModel, ModelChoice, found_model, open_found
+from kit.evaluation.opening import ENGINES, FoundModel, ModelChoice, fitting_batch_size, found_model, open_found
 
 if TYPE_CHECKING:
     from kit.evaluation.cluster import Cluster
@@ -96,7 +97,10 @@ def _add_sampling(evaluate: argparse.ArgumentParser) -> None:
         "--num-samples", type=int, default=1, metavar="N", help="samples a problem and depth (default: %(default)s)"
     )
     evaluate.add_argument("--depth", metavar="T,T...", help="depths of recursion to sweep, such as 3,5,10")
-    evaluate.add_argument("--batch-size", type=int, default=16, metavar="N", help="samples at once (default: 16)")
+    evaluate.add_argument(
+        "--batch-size", type=int, metavar="N",
+        help="samples at once (default: 16; on a CPU as many as its memory holds, 64 at most)",
+    )  # fmt: skip
     evaluate.add_argument("--max-new-tokens", type=int, default=1024, metavar="N", help="(default: %(default)s)")
     evaluate.add_argument(
         "--temperature", type=float, metavar="X", help="(default: 0, or 0.8 for several samples a problem)"
@@ -141,6 +145,8 @@ def eval_command(args: argparse.Namespace) -> int:
     score = RunningScore(total=plan.num_cells)
     shown = Shown.WRONG if args.wrong_only else Shown.ALL if args.verbose else Shown.NONE
     cluster = None if args.ray is None else Cluster(address=args.ray, num_workers=args.workers)
+    if args.batch_size is None and cluster is None:  # a cluster's workers may share a machine
+        plan = dataclasses.replace(plan, batch_size=fitting_batch_size(found, plan))
     try:
         run = drawn(plan, found, score, out=out, shown=shown, tracker=args.track, cluster=cluster)
     except KeyboardInterrupt:
@@ -230,13 +236,12 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
         sampling=sampling,
         depths=depths,
         num_samples=args.num_samples,
-        batch_size=args.batch_size,
         seed=args.seed,
         keeps_token_stats=args.token_stats,
         shard=shard,
     )
     check_askable(plan)
-    return plan
+    return plan if args.batch_size is None else dataclasses.replace(plan, batch_size=args.batch_size)
 
 
 def _sampling(args: argparse.Namespace) -> SamplingParams:

@@ -149,6 +149,22 @@ def _engine_config(engine: str, assignments: Sequence[str], depths: Sequence[int
     return settings.engine
 
 
+def fitting_batch_size(found: FoundModel, plan: EvalPlan) -> int:
+    """How many samples to draw at once where nobody said: on a CPU as many as its memory holds, else the plan's."""
+    from kit.cuda import driver_cuda
+    from kit.engines.text.model_folder import read_facts
+    from kit.evaluation.memory import num_at_once
+    from kit.machine_memory import memory_available_bytes
+
+    config = found.config
+    is_on_cpu = config.device == "cpu" or (config.device == "auto" and driver_cuda() is None)
+    if found.is_remote or config.kind not in ("transformers", "trm") or not is_on_cpu:
+        return plan.batch_size
+    facts, available_bytes = read_facts(found.model.folder), memory_available_bytes()
+    fitting = num_at_once(facts, max_new_tokens=plan.sampling.max_new_tokens, available_bytes=available_bytes)
+    return fitting or plan.batch_size
+
+
 @asynccontextmanager
 async def open_found(found: FoundModel, *, batch_size: int) -> AsyncIterator[Engine]:
     """The engine, from its first token until it is left.

@@ -70,6 +70,17 @@ def test_completions_are_printed_on_demand_all_or_only_wrong_ones(
     assert all(", sample 1: " in line and " tokens, " in line for line in every)
 
 
+@pytest.mark.parametrize(("named", "expected"), [([], 64), (["--batch-size", "5"], 5)])
+def test_a_cpu_draws_as_many_at_once_as_its_memory_holds_unless_a_number_is_named(
+    named: list[str], expected: int, tmp_path: Path
+) -> None:
+    """The toy's 64 need 300 MB."""
+    asked = ["eval", "--data", str(gsm8k_file(tmp_path, 2)), "--set", "engine.device=cpu", *named, *SHORT]
+    assert cli.main([*asked, "--out", str(tmp_path / "out")]) == 0
+    records = [json.loads(line) for line in (tmp_path / "out" / JOURNAL_NAME).read_text().splitlines()]
+    assert [each["batch_size"] for each in records if each["kind"] == "session"] == [expected]
+
+
 def test_depths_are_swept_with_the_same_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An untrained TRM changes nothing, so every depth says the same."""
     save_untrained(tmp_path / "trm", backbone_folder=TINY_MODEL)

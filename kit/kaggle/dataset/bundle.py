@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kit
+from kit import assets
 from kit.checkout import build_wheel, commit
 from kit.engines.text.adapter_folder import check_adapter
 from kit.engines.text.model_folder import check_model_folder, check_tokenizer_files
@@ -196,9 +197,12 @@ def _check_adapter(adapter: Path, plan: _Plan) -> None:
 def check_trm(trm: Path, model: Path) -> None:
     """Refuse what the engine would refuse at the competition's start: a damaged TRM, or one of another model.
 
-    Reads all weights. Raises: MissingError or InputError.
+    Reads all weights; torch, which takes seconds, is imported for any but the shipped pair.
+    Raises: MissingError or InputError.
     """
     check_model_folder(trm)
+    if assets.is_shipped_pair(trm, model):
+        return
     try:
         from kit.trm.checkpoint import check_backbone, load_alone  # here, because it loads torch
     except ModuleNotFoundError as error:

@@ -6,8 +6,11 @@ In: a DryRun and the golds, if any are known. Out: an Outcome. Prints nothing.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from kit.engines.vllm.server.diagnosis import read_capacity
@@ -36,6 +39,8 @@ def execute(run: DryRun, *, on_progress: Callable[[Sequence[Record]], None]) -> 
 
     Raises: InputError with the last lines of what it printed, if it failed.
     """
+    # The picture's library takes a second to import, and nobody waits for it while the notebook runs.
+    threading.Thread(target=_import_picture, daemon=True).start()
     if perform(run, on_progress=on_progress):
         raise InputError(f"the notebook failed; what it printed is in {run.output}:\n{_tail(run.output)}")
 
@@ -69,6 +74,11 @@ def check_sampled(outcomes: Sequence[Outcome]) -> None:
     if not all(outcome.report.num_samples for outcome in outcomes):
         log = outcomes[0].run.log
         raise EngineError(f"no sample was ever drawn: every answer is a guess; the log is {log}")
+
+
+def _import_picture() -> None:
+    with suppress(ImportError):  # told when it is drawn
+        import_module("kit.plots.timeline_picture")
 
 
 def _drawn(run: DryRun, gold: Mapping[str, int]) -> Path | None:

@@ -3,14 +3,15 @@
 Run by the notebook's first cell as `python -m kit.kaggle.notebook.bootstrap DATASET TARGET`, from inside the kit's
 wheel, in a process of its own, so that the notebook imports nothing but what is installed. In: the mounted dataset.
 Out: the folder, with the kit and the pure Python that it needs, of the locked versions, whatever the image has of
-them: nothing, or others. No installer and no package is asked. What the model needs is installed later, while the
-server listens already (`notebook.startup`).
+them: nothing, others, or the very same, which are linked. No installer and no package is asked. What the model needs is
+installed later, while the server listens already (`notebook.startup`).
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import site
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,10 +26,10 @@ from kit.kaggle.wheels.unpack import unpack_wheel
 _MARK = "kit-installed.txt"  # in a finished folder: of which dataset
 
 
-def install_kit(dataset: Path, target: Path) -> None:
+def install_kit(dataset: Path, target: Path, *, image: Sequence[Path] = ()) -> None:
     """Put the kit and its own needs into `target`; what is there already of this very dataset is kept.
 
-    Every wheel is hashed. They lie restored beside `target`.
+    Every wheel is hashed. They lie restored beside `target`. image: as `unpack_wheel` takes it.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     manifest, mark = load_manifest(dataset), target / _MARK
@@ -43,7 +44,7 @@ def install_kit(dataset: Path, target: Path) -> None:
         target.mkdir(parents=True)
     for path in own.paths():
         if path.endswith(".whl"):
-            unpack_wheel(wheels / path, target)
+            unpack_wheel(wheels / path, target, image=image)
     with storing(mark):
         mark.write_text(digest, encoding="utf-8")
 
@@ -68,7 +69,7 @@ def main() -> int:
     parser.add_argument("target", type=Path)
     args = parser.parse_args()
     try:
-        install_kit(args.dataset, args.target)
+        install_kit(args.dataset, args.target, image=tuple(map(Path, site.getsitepackages())))
     except KitError as error:
         sys.stderr.write(f"the kit is used from its wheels: {error}\n")
         return 1

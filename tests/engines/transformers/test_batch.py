@@ -288,6 +288,20 @@ def test_a_nucleus_is_that_of_the_full_sort_on_peaked_and_on_flat_logits(
         assert drawn == torch.searchsorted(running_V, uniform * running_V[-1], right=True)
 
 
+def test_a_flat_row_is_drawn_as_without_a_broken_one_beside_it() -> None:
+    """Both are sorted whole, in which NaN has to have a place."""
+    flat_V = torch.randn(3 * NUM_LIKELIEST, generator=torch.Generator().manual_seed(0)) / 2
+    broken_V = flat_V.clone()
+    broken_V[7] = math.nan
+    rows = [SamplingParams(top_p=0.95)] * 2
+    uniform_B = torch.tensor([0.3, 0.3], dtype=torch.float64)
+    common = {"vocab_size": len(flat_V), "device": CPU}
+    alone = draw(flat_V[None], settings_of(rows[:1], **common), uniform_B[:1])
+    beside = draw(torch.stack([flat_V, broken_V]), settings_of(rows, **common), uniform_B)
+    assert beside.token_B[0] == alone.token_B[0]
+    assert not beside.logprob_B[1].isfinite()
+
+
 @settings(max_examples=50)
 @given(logits=st.lists(st.floats(-30, 30), min_size=2, max_size=60), temperature=st.sampled_from([0.0, 3.0]))
 def test_logprob_and_entropy_are_those_of_the_unwarped_model(logits: list[float], temperature: float) -> None:

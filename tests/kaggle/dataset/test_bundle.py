@@ -619,3 +619,14 @@ def test_an_adapter_of_another_model_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(InputError, match="belongs to another model"):
         build(tmp_path / "out", model=make_model(tmp_path / "model"), adapter=adapter)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_recursive_model_is_checked_without_torch(tmp_path: Path) -> None:
+    """Else a dry run imports torch and transformers twice, in the command and in the notebook: 7 of its 24 seconds."""
+    code = (
+        "import sys; from pathlib import Path; from kit.assets import TINY_MODEL, TINY_TRM;"
+        "from kit.kaggle.dataset.bundle import build;"
+        f"build(Path({str(tmp_path / 'out')!r}), model=TINY_MODEL, trm=TINY_TRM);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,59 @@ def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.whl").write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"a\.whl: not a wheel"):
         unpack_wheel(tmp_path / "a.whl", tmp_path / "into")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A folder of packages with one that has bytecode."""
+    package = tmp_path / "image" / "a" / "inner"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("one = 1")
+    (package / "__init__.py").write_text("two = 2")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "__init__.pyc").write_bytes(b"bytecode")
+    return tmp_path / "image"
+
+
+A = {"a/__init__.py": "one = 1", "a/inner/__init__.py": "two = 2", "a-1.dist-info/METADATA": "", "b.py": ""}
+
+
+def test_a_package_that_the_image_has_to_the_last_byte_is_linked_with_its_bytecode(image: Path, tmp_path: Path) -> None:
+    """sympy's took two seconds of each start, since torch imports it."""
+    into = tmp_path / "into"
+    unpack_wheel(wheel_of(tmp_path / "a.whl", **A), into, image=(tmp_path / "nothing", image))
+    assert (into / "a").resolve() == image / "a"
+    assert (into / "a" / "inner" / "__pycache__" / "__init__.pyc").is_file()
+    assert {path.name for path in into.iterdir() if not path.is_symlink()} == {"a-1.dist-info", "b.py"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"a/__init__.py": "one = 7"}, {"a/inner/__init__.py": "two = 22"}, {"a/more.py": ""}, {"a/inner/data": ""}],
+)
+def test_a_package_that_the_image_has_otherwise_is_unpacked(
+    change: dict[str, str], image: Path, tmp_path: Path
+) -> None:
+    unpack_wheel(wheel_of(tmp_path / "a.whl", **{**A, **change}), tmp_path / "into", image=(image,))
+    assert not (tmp_path / "into" / "a").is_symlink()
+    assert all((tmp_path / "into" / name).read_text() == text for name, text in {**A, **change}.items())
+
+
+def test_a_package_of_which_the_image_has_more_is_unpacked(image: Path, tmp_path: Path) -> None:
+    (image / "a" / "stale.py").touch()
+    unpack_wheel(wheel_of(tmp_path / "a.whl", **A), tmp_path / "into", image=(image,))
+    assert not (tmp_path / "into" / "a" / "stale.py").exists()
+
+
+def test_nothing_is_written_into_the_image_where_two_wheels_share_a_package(image: Path, tmp_path: Path) -> None:
+    unpack_wheel(wheel_of(tmp_path / "a.whl", **A), tmp_path / "into", image=(image,))
+    unpack_wheel(wheel_of(tmp_path / "b.whl", **{"a/b.py": "b"}), tmp_path / "into", image=(image,))
+    assert not (image / "a" / "b.py").exists()
+    found = {str(path.relative_to(tmp_path / "into")) for path in (tmp_path / "into").rglob("*.py")}
+    assert found == {"a/__init__.py", "a/inner/__init__.py", "a/b.py", "b.py"}
+
+
+def test_a_folder_with_linked_packages_is_made_anew_without_harm_to_them(image: Path, tmp_path: Path) -> None:
+    unpack_wheel(wheel_of(tmp_path / "a.whl", **A), tmp_path / "into", image=(image,))
+    shutil.rmtree(tmp_path / "into")
+    assert (image / "a" / "inner" / "__init__.py").read_text() == "two = 2"

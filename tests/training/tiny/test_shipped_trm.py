@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from kit.assets import TINY_MODEL, TINY_TRM
+from kit.assets import TINY_MODEL, TINY_TRM, is_shipped_pair
 from kit.training.tiny.evaluation import load as load_tiny
 from kit.training.tiny.evaluation import unseen
 from kit.training.tiny.families import WORKED, Exercise
 from kit.training.tiny.tokenizer import render_prompt
-from kit.trm.checkpoint import load
+from kit.trm.checkpoint import check_backbone, load, load_alone
 from kit.trm.language_model import RecursiveLM
 
 OPENING = r"\boxed{"
@@ -45,6 +47,30 @@ def num_right(
     logits_BV = model(**prompts(exercises, tokenizer), depth=depth, logits_to_keep=1).logits[:, -1]
     said = tokenizer.convert_ids_to_tokens(logits_BV.argmax(-1).tolist())
     return sum(token == str(exercise.answer) for token, exercise in zip(said, exercises, strict=True))
+
+
+def test_the_pair_that_is_taken_unchecked_passes_every_check() -> None:
+    trm = load_alone(TINY_TRM)
+    check_backbone(trm.config, TINY_MODEL)
+    assert trm.config.cache == "exact"
+    assert is_shipped_pair(TINY_TRM, TINY_MODEL)
+
+
+@pytest.mark.parametrize("file", ["trm/config.json", "trm/model.safetensors", "model/model.safetensors"])
+def test_a_pair_with_one_byte_changed_is_not_the_shipped_one(file: str, tmp_path: Path) -> None:
+    shutil.copytree(TINY_TRM, tmp_path / "trm")
+    shutil.copytree(TINY_MODEL, tmp_path / "model")
+    assert is_shipped_pair(tmp_path / "trm", tmp_path / "model")
+    content = bytearray((tmp_path / file).read_bytes())
+    content[-2] ^= 1
+    (tmp_path / file).write_bytes(content)
+    assert not is_shipped_pair(tmp_path / "trm", tmp_path / "model")
+
+
+def test_the_shipped_pair_with_a_further_file_of_weights_is_checked_like_any_other(tmp_path: Path) -> None:
+    shutil.copytree(TINY_MODEL, tmp_path / "model")
+    shutil.copyfile(TINY_TRM / "model.safetensors", tmp_path / "model" / "model-2.safetensors")
+    assert not is_shipped_pair(TINY_TRM, tmp_path / "model")
 
 
 def test_all_weights_together_are_under_twenty_megabytes() -> None:
