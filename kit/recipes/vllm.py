@@ -151,9 +151,7 @@ def with_cache(settings: ServerSettings, facts: ModelFacts, *, free_bytes: int) 
     return dataclasses.replace(settings, kv_cache_bytes=max(settings.kv_cache_bytes or 0, min(room, wanted)))
 
 
-def on_gpus(
-    settings: ServerSettings, facts: ModelFacts, gpus: Sequence[Gpu], *, makes_fp8: bool
-) -> ServerSettings:
+def on_gpus(settings: ServerSettings, facts: ModelFacts, gpus: Sequence[Gpu], *, makes_fp8: bool) -> ServerSettings:
     """Settings for as many of these GPUs as divide the model's heads, in numbers that they can compute with.
 
     makes_fp8: whether weights of 16 bits may be served as FP8 where they would fill half the memory or more.

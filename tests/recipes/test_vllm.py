@@ -63,7 +63,9 @@ class TestChoice:
         """`--quantization fp8` over a GPTQ or AWQ checkpoint is refused by vLLM."""
         model = model_folder(tmp_path / "model", model_type="qwen3", **QWEN3_32B)
         assert VllmChoice().config(model, gpus=(H100,)).settings.quantization == "fp8"
-        told = model_folder(tmp_path / "awq", model_type="qwen3", quantization_config={"quant_method": "awq"}, **QWEN3_32B)
+        told = model_folder(
+            tmp_path / "awq", model_type="qwen3", quantization_config={"quant_method": "awq"}, **QWEN3_32B
+        )
         assert VllmChoice().config(told, gpus=(H100,)).settings.quantization is None
 
     def test_the_cache_on_a_cpu_follows_the_model_and_the_machine(self, tmp_path: Path) -> None:

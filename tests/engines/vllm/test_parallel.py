@@ -50,9 +50,7 @@ def test_what_is_chosen_is_what_vllm_accepts(counts: tuple[int, int], num_gpus: 
         return attention % size == 0 and fits
 
     assert sizes(facts, num_gpus=num_gpus) == tuple(size for size in range(1, num_gpus + 1) if accepts(size))
-    check_tensor_parallel(
-        tensor_parallel_size(facts, num_gpus=num_gpus), facts, model=Path("model"), num_gpus=num_gpus
-    )
+    check_tensor_parallel(tensor_parallel_size(facts, num_gpus=num_gpus), facts, model=Path("model"), num_gpus=num_gpus)
 
 
 def test_a_refusal_names_the_heads_and_the_sizes_that_fit() -> None:
