@@ -56,8 +56,8 @@ def add(commands: Any) -> None:
 def _add_model(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--model", metavar="DIR|HUB_ID",
-        help="a Hugging Face causal LM: its folder, or its id on the hub (default: the TRM's backbone, or the shipped "
-        "tiny model)",
+        help="a Hugging Face causal LM: its folder, or its id on the hub (default: the TRM's backbone, the server's "
+        "own model with --url, or the shipped tiny one)",
     )  # fmt: skip
     evaluate.add_argument("--trm", type=Path, metavar="DIR", help="a recursive model (TRM) for this very model")
     evaluate.add_argument(
@@ -65,7 +65,8 @@ def _add_model(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument(
         "--engine", metavar="ENGINE",
-        help=f"{', '.join(ENGINES)}, or openai: a server at --url that serves --model; its address says the same "
+        help=f"{', '.join(ENGINES)}, or openai: a server at --url, which serves --model if that is given; its "
+        "address says the same "
         "(default: trm with --trm, else transformers)",
     )  # fmt: skip
     add_server(evaluate)

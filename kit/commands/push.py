@@ -54,7 +54,8 @@ def add_session(parser: argparse.ArgumentParser) -> None:
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """The options that say on which machine it runs."""
-    shapes = "; ".join(f"{name}: {words}" for name, words in facts.ACCELERATORS.items())
+    aliases = {alias: f"another name for {name}" for alias, name in facts.ACCELERATOR_ALIASES.items()}
+    shapes = "; ".join(f"{name}: {words}" for name, words in {**facts.ACCELERATORS, **aliases}.items())
     parser.add_argument(
         "--accelerator", default=facts.ACCELERATOR, metavar="NAME",
         help=f"the GPU, as Kaggle names it (default: %(default)s). {shapes}",

@@ -25,12 +25,12 @@ from kit.solver.journal import Record
 class EvalModel:
     """What is evaluated, and how it is run.
 
-    name: as the report calls it: the hub's id, or the folder's name. folder: the model's own. trm, adapter: folders of
-    what lies on top. engine: as `kit eval --engine` names it. device, dtype, num_threads: as engines take them.
+    name: as the report calls it: the hub's id, the folder's name, or what a server calls it. folder: the model's own;
+    None where only a server has it. trm, adapter: folders of what lies on top. engine: as `kit eval --engine` names it. device, dtype, num_threads: as engines take them.
     """
 
     name: str
-    folder: Path
+    folder: Path | None
     trm: Path | None = None
     adapter: Path | None = None
     engine: str = "transformers"
@@ -44,6 +44,8 @@ class EvalModel:
 
         Raises: MissingError or InputError for folders without whole weights.
         """
+        if self.folder is None:
+            return {"model": {"name": self.name}, "engine": {"kind": "server", "dtype": None}}
         trm, adapter = (None if part is None else _weights(part, part.name) for part in (self.trm, self.adapter))
         on_top = trm or adapter
         provenances = filter(None, map(read_provenance, filter(None, (self.folder, self.trm, self.adapter))))
@@ -67,7 +69,7 @@ class EvalModel:
     @property
     def _dtype(self) -> str:
         """What `auto` stands for is told; texts depend on it."""
-        if self.dtype != "auto":
+        if self.dtype != "auto" or self.folder is None:
             return self.dtype
         is_on_cpu = self.device == "cpu" or (self.device == "auto" and not machine_facts()["gpus"])
         return auto_dtype(self.folder, device="cpu" if is_on_cpu else "cuda")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kit.recipes.attempts import EngineConfig
     from kit.sampling import Engine
 
+log = logging.getLogger(__name__)
+
 ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
 
 
@@ -28,7 +31,7 @@ ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
 class ModelChoice:
     """What the user names.
 
-    model: a folder or a hub's id; None: the TRM's backbone, else the shipped toy. engine: one of ENGINES or a server's
+    model: a folder or a hub's id; None: the TRM's backbone, what the server has, or else the shipped toy. engine: one of ENGINES or a server's
     address; None: as the rest asks for. server: what else is to be known of that server. settings: of the engine, such
     as `engine.dtype=float32`.
     """
@@ -69,8 +72,9 @@ def is_address(engine: str) -> bool:
 def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
     """The model that is named, for what the plan asks of it.
 
+    Where a server is named and no model, the server is asked what it calls its own; nothing else is known of it.
     Raises: InputError for a choice that does not go together, an unknown engine, or a model without chat template that
-        is to be asked in chats; MissingError for folders or a vLLM that are not there.
+        is to be asked in chats; MissingError for folders or a vLLM that are not there; as `open_remote` for a server.
     """
     from kit.engines.text.model_folder import check_chat_template, check_model_folder, check_tokenizer_files
     from kit.evaluation.head import EvalModel
@@ -78,11 +82,15 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
     depths = [depth for depth in plan.depths if depth is not None]
     engine = choice.engine or ("trm" if choice.trm else "transformers")
     _check_together(engine, choice, depths)
-    name, folder = _model_of(choice)
-    check_model_folder(folder)
-    check_tokenizer_files(folder)
-    if plan.style.is_chat:
-        check_chat_template(folder)
+    server = dataclasses.replace(choice.server, url=engine) if is_address(engine) else choice.server
+    if is_address(engine) and choice.model is None:
+        name, folder = _served_name(server, plan), None
+    else:
+        name, folder = _model_of(choice)
+        check_model_folder(folder)
+        check_tokenizer_files(folder)
+        if plan.style.is_chat:
+            check_chat_template(folder)
     config = _engine_config(engine, choice.settings, depths)
     model = EvalModel(
         name=name,
@@ -94,7 +102,6 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
         dtype=config.dtype,
         num_threads=config.num_threads,
     )
-    server = dataclasses.replace(choice.server, url=engine) if is_address(engine) else choice.server
     return FoundModel(model=model, config=config, depths=tuple(depths), only_raw=not plan.style.is_chat, server=server)
 
 
@@ -129,6 +136,24 @@ def _model_of(choice: ModelChoice) -> tuple[str, Path]:
     if choice.adapter is not None:
         raise InputError("--adapter needs --model, the model that it was trained on")
     return "kit-tiny", TINY_MODEL
+
+
+def _served_name(server: OpenAIChoice, plan: EvalPlan) -> str:
+    """What the server calls its model, which is all that is known of it."""
+    import trio
+
+    from kit.engines.openai.opening import served_name
+
+    if not plan.style.is_chat:
+        raise InputError(f"--prompt {plan.style.value} completes raw texts, which needs the model's tokenizer: --model DIR")
+    name = trio.run(served_name, server)
+    log.warning(
+        "%s: no --model given, so guessed: the server has the model %r and its chat template; weights, tokenizer and "
+        "precision are unknown, and the report names none",
+        server.base,
+        name,
+    )
+    return name
 
 
 def _engine_config(engine: str, assignments: Sequence[str], depths: Sequence[int]) -> EngineConfig:
@@ -198,6 +223,7 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
     from kit.solver.vote_state import VotingConfig
 
     model = found.model
+    assert model.folder is not None
     if model.trm is not None:
         from kit.trm.checkpoint import check_backbone, load_config
 
@@ -220,6 +246,7 @@ def _load_here(found: FoundModel, batch_size: int) -> AbstractAsyncContextManage
     from kit.evaluation.memory import explained_loading
 
     model, config = found.model, found.config
+    assert model.folder is not None
     with explained_loading():
         return load_engine(
             model.folder,

@@ -32,12 +32,15 @@ ACCELERATORS = {
     "NvidiaRtxPro6000": "one RTX PRO 6000",
     "NvidiaL4": "four L4 with 24 GB each",
     "NvidiaL4X1": "one L4 with 24 GB",
-    "NvidiaTeslaT4Highmem": "two T4 with 16 GB each",
-    "NvidiaTeslaT4": "one T4 with 16 GB; two by the words of the client itself",
+    "NvidiaTeslaT4": "two T4 with 16 GB each, the default GPU",
 }
-"""What `machine_shape` may be on a GPU (Kaggle/kaggle-cli at 13dad8e: kernels.md, "as of Sep 2026", and
-kernels_metadata.md). There is no NvidiaL4X4 and no NvidiaTeslaT4X2: that NvidiaL4 is four of them is seen in
-notebooks of AIMO2, whose machine it was."""
+"""What `machine_shape` may be on a GPU that is given to contestants (Kaggle/kaggle-cli, docs/kernels.md "as of Sep
+2026", and pull request 1198, which says that NvidiaTeslaT4 is T4 x2 and that NvidiaTeslaT4Highmem is Kaggle's own).
+That NvidiaL4 is four of them is seen in notebooks of AIMO2, whose machine it was."""
+ACCELERATOR_ALIASES = {"NvidiaL4X4": "NvidiaL4", "NvidiaTeslaT4X2": "NvidiaTeslaT4"}
+"""Names after the words of the notebook editor, which Kaggle itself does not know: it takes any name without an error,
+and gives one P100 for one that it does not know, on which its own torch fails (seen in public repositories from 2025
+and 2026, and kaggle-cli issues 821, 1151 and 1196). So the kit sends the name on the right."""
 TEST_NAME = "test.csv"  # the problems, as the competition mounts them: id,problem
 SUBMISSION_NAME = "submission.parquet"
 """What the gateway writes and Kaggle scores (gateway)."""

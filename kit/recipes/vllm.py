@@ -11,17 +11,18 @@ import dataclasses
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kit.config import nested, replaced
-from kit.cuda import driver_cuda
+from kit.cuda import UNTOLD_GPU, Gpu, driver_cuda, visible_gpus
 from kit.engines.text.adapter_folder import check_adapter
 from kit.engines.text.model_folder import read_facts
 from kit.engines.vllm.server.lora import lora_arguments
+from kit.engines.vllm.server.parallel import check_tensor_parallel, tensor_parallel_size
 from kit.engines.vllm.server.settings import PRESETS, ServerSettings
 from kit.engines.vllm.server.supervision import Launch, OnNews, SupervisorConfig, nobody
 from kit.errors import InputError, MissingError, SettingError, check_fields
@@ -40,7 +41,9 @@ SERVER_FOLDER = "vllm-server"
 CPU_PRESET = "cpu"
 _PLUGIN = "kit_trm"
 _PROBE_TIMEOUT_S = 60.0
-_FP8_ABOVE_BYTES = 40e9  # of weights in 16 bits: on 80 GB they would leave the cache little room
+_FP8_ABOVE_SHARE = 0.5  # of the GPUs' memory: more weights in 16 bits would leave the cache little room
+_UNTOLD_MEMORY_BYTES = 80 << 30  # of a GPU of which nothing is told: an H100's
+_FP8_CAPABILITY = (8, 9)  # Ada: older GPUs have no FP8 arithmetic, and no attention over a cache of it
 _LARGEST_CPU_CACHE = 2 << 30
 _CPU_CACHE_SHARE = 0.25  # of the memory that the weights leave
 
@@ -91,23 +94,24 @@ class VllmChoice:
         """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
         return Path(self.python) if self.python else made
 
-    def config(self, model: Path, *, has_gpu: bool, num_logprobs: int | None = None) -> VllmConfig:
+    def config(self, model: Path, *, gpus: Sequence[Gpu], num_logprobs: int | None = None) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
-        num_logprobs: that the votes read; where the settings name a number it is that. The context is the model's own,
-        or what of it fits into memory: vLLM finds that out.
+        gpus: that it may take; it is spread over as many of them as divide its heads. num_logprobs: that the votes
+        read; where the settings name a number it is that. The context is the model's own, or what of it fits into
+        memory: vLLM finds that out.
         Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
-            without a GPU.
+            without a GPU, or for a number of GPUs that are not there or do not divide the heads.
         """
         facts = read_facts(model)
         family = recognise(facts)
-        preset = self._preset_for(family, has_gpu=has_gpu)
+        preset = self._preset_for(family, has_gpu=bool(gpus))
         log.info("vLLM: preset %s for a %s", preset or "none", family.name if family else facts.model_type)
         settings = PRESETS.get(preset, ServerSettings())
         if preset == CPU_PRESET:
             settings = with_cache(settings, facts, free_bytes=memory_available_bytes())
-        elif self.preset == "auto" and not facts.quantisation and 2 * (facts.num_parameters or 0) > _FP8_ABOVE_BYTES:
-            settings = dataclasses.replace(settings, quantization="fp8")
+        else:
+            settings = on_gpus(settings, facts, gpus, makes_fp8=self.preset == "auto")
         settings = dataclasses.replace(settings, num_logprobs=num_logprobs)
         if any(model.glob("*.tiktoken")):
             # gpt-oss's encoding; else vLLM fetches it, minutes after its start (vllm-project/vllm issue 22525)
@@ -115,8 +119,11 @@ class VllmChoice:
             settings = dataclasses.replace(settings, extra_environment=(*settings.extra_environment, told))
         from kit.engines.vllm.server.engine import VllmConfig
 
+        settings = self.changed(settings)
+        if gpus:
+            check_tensor_parallel(settings.tensor_parallel_size, facts, model=model, num_gpus=len(gpus))
         template = {**(family.template_values if family else {}), **nested(self.template)}
-        return VllmConfig(settings=self.changed(settings), supervisor=self.supervisor, template=tuple(template.items()))
+        return VllmConfig(settings=settings, supervisor=self.supervisor, template=tuple(template.items()))
 
     def _preset_for(self, family: ModelFamily | None, *, has_gpu: bool) -> str:
         """The preset's name; empty for vLLM's own defaults."""
@@ -142,6 +149,24 @@ def with_cache(settings: ServerSettings, facts: ModelFacts, *, free_bytes: int) 
     if facts.cache_bytes_a_token is not None and facts.context_tokens is not None:
         wanted = settings.max_num_seqs * facts.context_tokens * facts.cache_bytes_a_token
     return dataclasses.replace(settings, kv_cache_bytes=max(settings.kv_cache_bytes or 0, min(room, wanted)))
+
+
+def on_gpus(settings: ServerSettings, facts: ModelFacts, gpus: Sequence[Gpu], *, makes_fp8: bool) -> ServerSettings:
+    """Settings for as many of these GPUs as divide the model's heads, in numbers that they can compute with.
+
+    makes_fp8: whether weights of 16 bits may be served as FP8 where they would fill half the memory or more.
+    """
+    size = tensor_parallel_size(facts, num_gpus=len(gpus))
+    if size < len(gpus):
+        log.warning("vLLM: %d of %d GPUs are used, the most that divide the model's heads", size, len(gpus))
+    settings = dataclasses.replace(settings, tensor_parallel_size=size)
+    if any(UNTOLD_GPU.capability < gpu.capability < _FP8_CAPABILITY for gpu in gpus):
+        return dataclasses.replace(settings, kv_cache_dtype="auto")
+    memory_bytes = sum(gpu.memory_bytes or _UNTOLD_MEMORY_BYTES for gpu in gpus[:size])
+    is_large = 2 * (facts.num_parameters or 0) > _FP8_ABOVE_SHARE * memory_bytes
+    if makes_fp8 and is_large and not facts.quantisation:
+        return dataclasses.replace(settings, quantization="fp8")
+    return settings
 
 
 @asynccontextmanager
@@ -187,7 +212,10 @@ def prepare_server(
     if adapter is not None:
         check_adapter(adapter, model)
         lora_arguments(adapter)  # refuse here what the server would refuse after its start
-    config = choice.config(model, has_gpu=driver_cuda() is not None, num_logprobs=num_logprobs)
+    gpus = visible_gpus(driver=driver_cuda)
+    if trm is not None:
+        gpus = gpus[:1]  # the plugin keeps its states on one
+    config = choice.config(model, gpus=gpus, num_logprobs=num_logprobs)
     if trm is None:
         return launch, config
     from kit.engines.vllm.plugin.serving import with_recursion

@@ -18,6 +18,7 @@ from kit.evaluation.reading import JOURNAL_NAME, read_run
 from kit.evaluation.records import EvalRun
 from kit.sampling import FinishReason
 from kit.trm.checkpoint import save_untrained
+from tests.engines.openai.chat_server import Served, serving
 from tests.engines.vllm.test_contract import served
 from tests.evaluation.asked import gsm8k_file
 
@@ -116,10 +117,26 @@ def test_a_server_of_somebody_elses_is_evaluated_by_its_address(
 ) -> None:
     with served() as url:
         asked = ["eval", "--data", str(gsm8k_file(tmp_path)), "--out", str(tmp_path / "out"), "--engine", url]
-        assert cli.main([*asked, "--max-new-tokens", "8"]) == 0
+        assert cli.main([*asked, "--model", str(TINY_MODEL), "--max-new-tokens", "8"]) == 0
     run = read_run(tmp_path / "out")
     assert [len(each.sample.text) for each in run.completions] == [8] * 4
     assert run.head["engine"]["kind"] == "server"
+
+
+def test_a_server_is_evaluated_without_the_models_folder_and_what_is_guessed_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    says = [{"choices": [{"delta": {"content": r"So \boxed{7}."}, "finish_reason": "stop"}]}]
+    asked = ["eval", "--data", str(gsm8k_file(tmp_path, 2)), "--out", str(tmp_path / "out"), "--max-new-tokens", "8"]
+    with serving(Served(says=says, models=("his-model",))) as url:
+        assert cli.main([*asked, "--engine", "openai", "--url", url]) == 0
+        assert cli.main([*asked, "--engine", "openai", "--url", url, "--prompt", "lm-eval"]) == 1
+    assert "guessed: the server has the model 'his-model'" in caplog.text
+    assert "needs the model's tokenizer: --model DIR" in capsys.readouterr().err
+    run = read_run(tmp_path / "out")
+    assert (run.head["model"], run.head["engine"]["kind"]) == ({"name": "his-model"}, "server")
+    assert [each.sample.text for each in run.completions] == [r"So \boxed{7}."] * 2
+    assert "his-model" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -84,8 +84,8 @@ def test_one_command_leads_to_a_submission_and_goes_on_where_it_was(
 def test_it_begins_with_nothing_that_cannot_be_finished(
     ship: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert ship("--accelerator", "NvidiaL4X4") == 1
-    assert "did you mean 'NvidiaL4X1'" in capsys.readouterr().err
+    assert ship("--accelerator", "NvidiaH10") == 1
+    assert "did you mean 'NvidiaH100'" in capsys.readouterr().err
     monkeypatch.delenv("KAGGLE_KEY")
     assert ship() == 1
     assert "no Kaggle credentials" in capsys.readouterr().err

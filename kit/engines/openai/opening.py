@@ -73,6 +73,11 @@ async def open_remote(choice: OpenAIChoice, *, model: Path | None) -> AsyncItera
     yield ChatEngine(http, address, abilities)
 
 
+async def served_name(choice: OpenAIChoice) -> str:
+    """What the server calls the model that would be asked. Raises: as `open_remote`."""
+    return (await find_server(HttpClient(key=choice.key()), choice)).address.model
+
+
 async def find_server(http: HttpClient, choice: OpenAIChoice) -> Found:
     """The server, and the model that is asked for by its name.
 

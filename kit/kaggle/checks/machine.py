@@ -6,12 +6,13 @@ In: what the machine has (`Machine.here` asks it) and what the dataset needs. Ou
 
 from __future__ import annotations
 
-import subprocess
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from kit.cuda import VISIBLE_VARIABLE, Gpu, chosen_gpus, listed_gpus
 from kit.errors import KitError
 from kit.kaggle import facts
 from kit.kaggle.evaluation_double.listening import speaks_http2
@@ -24,17 +25,6 @@ from kit.machine_memory import memory_available_bytes
 _MIN_CAPABILITY = (7, 5)  # Turing: CUDA 13 builds for nothing older (NVIDIA's CUDA 13.0 release notes, 2.4)
 _WEIGHTS_SHARE = 0.9  # of a GPU's memory; vLLM's own default for all it takes (gpu_memory_utilization)
 _SMALL_BYTES = 4 << 30  # weights that a CPU runs in tolerable time
-_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits")
-_QUERY_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """capability: NVIDIA's compute capability, (9, 0) for an H100."""
-
-    name: str
-    memory_bytes: int
-    capability: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +46,7 @@ class Machine:
             host=Host.here(),
             free_memory_bytes=memory_available_bytes(),
             free_disk_bytes=free_bytes(scratch),
-            gpus=_gpus(),
+            gpus=chosen_gpus(listed_gpus(), os.environ.get(VISIBLE_VARIABLE)),
             busy_ports=tuple(port for port in facts.EVALUATION_PORTS if speaks_http2(port)),
         )
 
@@ -97,18 +87,6 @@ def check_machine(machine: Machine, needed: Needs) -> tuple[Check, ...]:
         _check("Python", f"{python}, glibc {libc}", _check_python(machine.host, needed.target)),
         _check("ports", f"in use: {ports}", _check_ports(machine.busy_ports)),
     )
-
-
-def parsed_gpus(text: str) -> tuple[Gpu, ...]:
-    """What nvidia-smi answers: a line a GPU, `name, MiB, major.minor`; lines that are not such are left out."""
-    gpus = []
-    for line in text.splitlines():
-        name, _, rest = line.partition(", ")
-        memory, _, capability = rest.partition(", ")
-        major, _, minor = capability.partition(".")
-        if memory.isdecimal() and major.isdecimal() and minor.isdecimal():
-            gpus.append(Gpu(name, int(memory) << 20, (int(major), int(minor))))
-    return tuple(gpus)
 
 
 def _check(name: str, detail: str, findings: Iterator[Finding]) -> Check:
@@ -163,14 +141,6 @@ def _check_ports(busy: Sequence[int]) -> Iterator[Finding]:
     if busy:
         problem = f"a server listens at {', '.join(map(str, busy))}, and would answer in place of the notebook's"
         yield error("ports", problem, "restart the kernel, which ends the server that an earlier run left")
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    try:
-        done = subprocess.run(_QUERY, capture_output=True, text=True, check=False, timeout=_QUERY_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return parsed_gpus(done.stdout)
 
 
 def _installed_bytes(wheel: Path) -> int:

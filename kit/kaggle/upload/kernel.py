@@ -52,7 +52,8 @@ class Kernel:
     """A notebook as Kaggle knows it.
 
     dataset: `owner/slug` of the kit's; None for the owner's own by its usual name. model_sources: Kaggle Models,
-    `owner/model/framework/variation/version`. accelerator: one of `facts.ACCELERATORS`. image: by digest,
+    `owner/model/framework/variation/version`. accelerator: one of `facts.ACCELERATORS` or
+    `facts.ACCELERATOR_ALIASES`. image: by digest,
     `…/python@sha256:…`; None keeps the one that the notebook was first run with. slug: its title is its words, because
     Kaggle makes the address from the title.
     further_datasets, kernel_sources: datasets and outputs of notebooks, `owner/slug`, to attach besides. holds_kit:
@@ -83,10 +84,11 @@ class Kernel:
                 ("image", self.image is None or facts.IMAGE.fullmatch(self.image) is not None, "NAME@sha256:DIGEST"),
             ),
         )
-        if self.accelerator not in facts.ACCELERATORS:
-            question = did_you_mean(self.accelerator, facts.ACCELERATORS)
+        known = (*facts.ACCELERATORS, *facts.ACCELERATOR_ALIASES)
+        if self.accelerator not in known:
+            question = did_you_mean(self.accelerator, known)
             raise SettingError(
-                f"accelerator must be one of {', '.join(facts.ACCELERATORS)}, got {self.accelerator!r}; {question}",
+                f"accelerator must be one of {', '.join(known)}, got {self.accelerator!r}; {question}",
                 name="accelerator",
             )
         for ref in self.model_sources:
@@ -114,7 +116,7 @@ class Kernel:
             "kernel_type": "notebook",
             "is_private": True,
             "enable_gpu": True,
-            "machine_shape": self.accelerator,
+            "machine_shape": facts.ACCELERATOR_ALIASES.get(self.accelerator, self.accelerator),
             "enable_tpu": False,
             "enable_internet": False,
             "competition_sources": [facts.COMPETITION],

@@ -14,10 +14,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kit import assets, cli
+from kit.cuda import Gpu
 from kit.errors import InputError
 from kit.kaggle.checks.dataset import Site, verify
 from kit.kaggle.checks.listing import check_ref_built_for
-from kit.kaggle.checks.machine import Gpu, Machine, Needs, check_machine, parsed_gpus
+from kit.kaggle.checks.machine import Machine, Needs, check_machine
 from kit.kaggle.checks.model import check_adapter, check_chat, check_model, check_trm
 from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.integrity import check_dataset
@@ -474,15 +475,6 @@ def test_what_this_machine_lacks_does_not_fail_a_dataset_elsewhere(without_wheel
     assert not all(check.is_passed for check in on_kaggle)
     assert all(check.is_passed for check in elsewhere)
     assert len(findings(elsewhere)) == len(findings(on_kaggle)) == 1
-
-
-def test_the_machines_gpus_are_read_from_what_nvidia_says() -> None:
-    text = "NVIDIA H100 80GB HBM3, 81559, 9.0\nTesla T4, 15360, 7.5\nNVIDIA-SMI has failed\nGPU, [N/A], 8.0\n"
-    assert [(gpu.name, gpu.memory_bytes >> 30, gpu.capability) for gpu in parsed_gpus(text)] == [
-        ("NVIDIA H100 80GB HBM3", 79, (9, 0)),
-        ("Tesla T4", 15, (7, 5)),
-    ]
-    assert parsed_gpus("No devices were found\n") == ()
 
 
 def test_this_machine_can_be_asked(tmp_path: Path) -> None:

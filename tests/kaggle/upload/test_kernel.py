@@ -129,7 +129,7 @@ def test_no_internet_the_competitions_gpu_and_a_pinned_image_whatever_is_attache
         ({"dataset": "mathllm-kit"}, "dataset must be OWNER/SLUG"),
         ({"image": "gcr.io/kaggle/python:latest"}, "image must be NAME@sha256:DIGEST"),
         ({"model_sources": ("qwen2.5-math",)}, "model source must be owner/model"),
-        ({"accelerator": "NvidiaL4X4"}, "accelerator must be one of NvidiaH100, .* did you mean 'NvidiaL4X1'"),
+        ({"accelerator": "NvidiaL4X2"}, "accelerator must be one of NvidiaH100, .* did you mean 'NvidiaL4X"),
         ({"further_datasets": ("mine",)}, "further_datasets must be a list of OWNER/SLUG"),
         ({"kernel_sources": ("bob/his", "his")}, "kernel_sources must be a list of OWNER/SLUG"),
     ],
@@ -142,6 +142,12 @@ def test_names_that_kaggle_would_refuse_are_refused_before_anything_is_sent(fiel
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
 def test_another_gpu_is_asked_for_by_kaggles_own_name(accelerator: str) -> None:
     assert Kernel(owner="ada", accelerator=accelerator).metadata("n.ipynb")["machine_shape"] == accelerator
+
+
+@pytest.mark.parametrize(("alias", "name"), [("NvidiaL4X4", "NvidiaL4"), ("NvidiaTeslaT4X2", "NvidiaTeslaT4")])
+def test_the_editors_words_for_several_gpus_are_sent_as_the_name_that_kaggle_knows(alias: str, name: str) -> None:
+    """Kaggle takes any name, and gives a P100 for one that it does not know."""
+    assert Kernel(owner="ada", accelerator=alias).metadata("n.ipynb")["machine_shape"] == name
 
 
 ASKED = Kernel(owner="ada", model_sources=(MODEL,), image=IMAGE).metadata("n.ipynb")

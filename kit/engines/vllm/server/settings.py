@@ -68,7 +68,8 @@ class ServerSettings:
     num_logprobs: likeliest tokens told of each token, the one setting of it; None: as many as the votes' weighing reads
         (kit.voting.weights). Each costs the API server, which one thread serves, more than the token itself.
     own_tokenizer: whether the server loads one; the kit sends ids and reads ids, and without one the API server takes
-        half the time for a token. tensor_parallel_size: GPUs.
+        half the time for a token. tensor_parallel_size: GPUs that share the model;
+        kit.recipes.vllm takes as many as divide its heads.
     omp_threads: of the CPU build; without a limit 0.32 made 15 tokens a second instead of 550. None on a GPU.
     extra_args: flags that have no field here. extra_environment: variables likewise.
     Raises: InputError for a value outside its range.
