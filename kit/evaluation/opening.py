@@ -31,9 +31,9 @@ ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
 class ModelChoice:
     """What the user names.
 
-    model: a folder or a hub's id; None: the TRM's backbone, what the server has, or else the shipped toy. engine: one of ENGINES or a server's
-    address; None: as the rest asks for. server: what else is to be known of that server. settings: of the engine, such
-    as `engine.dtype=float32`.
+    model: a folder or a hub's id; None: the TRM's backbone, what the server has, or else the shipped toy. engine: one
+    of ENGINES or a server's address; None: as the rest asks for. server: what else is to be known of that server.
+    settings: of the engine, such as `engine.dtype=float32`.
     """
 
     model: str | None = None
@@ -145,7 +145,9 @@ def _served_name(server: OpenAIChoice, plan: EvalPlan) -> str:
     from kit.engines.openai.opening import served_name
 
     if not plan.style.is_chat:
-        raise InputError(f"--prompt {plan.style.value} completes raw texts, which needs the model's tokenizer: --model DIR")
+        raise InputError(
+            f"--prompt {plan.style.value} completes raw texts, which needs the model's tokenizer: --model DIR"
+        )
     name = trio.run(served_name, server)
     log.warning(
         "%s: no --model given, so guessed: the server has the model %r and its chat template; weights, tokenizer and "
@@ -181,11 +183,11 @@ def fitting_batch_size(found: FoundModel, plan: EvalPlan) -> int:
     from kit.evaluation.memory import num_at_once
     from kit.machine_memory import memory_available_bytes
 
-    config = found.config
+    config, folder = found.config, found.model.folder
     is_on_cpu = config.device == "cpu" or (config.device == "auto" and driver_cuda() is None)
-    if found.is_remote or config.kind not in ("transformers", "trm") or not is_on_cpu:
+    if folder is None or config.kind not in ("transformers", "trm") or not is_on_cpu:
         return plan.batch_size
-    facts, available_bytes = read_facts(found.model.folder), memory_available_bytes()
+    facts, available_bytes = read_facts(folder), memory_available_bytes()
     fitting = num_at_once(facts, max_new_tokens=plan.sampling.max_new_tokens, available_bytes=available_bytes)
     return fitting or plan.batch_size
 
