@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, Protocol, Self
@@ -224,10 +223,17 @@ async def call_engine(
     except BaseException as error:  # native libraries panic with what is no Exception
         if asks_to_end(error):
             raise
-        told = shown(error)
-        with suppress(BaseException):  # of an error whose traceback cannot be told either, what is shown has to do
-            log.exception("an engine broke")
-    raise EngineError(f"the engine broke: {told}")
+        told, cause = shown(error), _loggable(error)
+    raise EngineError(f"the engine broke: {told}") from cause
+
+
+def _loggable(error: BaseException) -> BaseException | None:
+    """The error, logged with its traceback; None for one whose traceback breaks whoever tells it."""
+    try:
+        log.exception("an engine broke")
+    except BaseException:  # noqa: BLE001  # as in `shown`
+        return None
+    return error
 
 
 def asks_to_end(error: BaseException) -> bool:
