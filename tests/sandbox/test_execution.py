@@ -183,6 +183,8 @@ def test_an_error_that_cannot_be_formatted_is_named() -> None:
         "import builtins\nfor name in list(vars(builtins)): setattr(builtins, name, None)",
         "import builtins\nvars(builtins).clear()",
         "__builtins__ = None",
+        "import sys, types\nclass M(types.ModuleType):\n    def __getattribute__(self, name): raise SystemExit\n"
+        "sys.modules['__main__'].__class__ = M",
         "__builtins__ = {}",
         "del __builtins__",
         "globals()['__builtins__'] = {'print': None}",

@@ -79,7 +79,7 @@ class PromptEncoder:
         marked, mark = self._controls.marked(prompt)
         rendered = self._write(marked)
         pieces = rendered.text.split(mark) if mark else [rendered.text]
-        ids = tuple(id_ for piece in pieces for id_ in self._encode(piece))
+        ids = tuple(id_ for piece in pieces for id_ in self._encode(_encodable(piece)))
         return EncodedPrompt(ids, Rendered("".join(pieces), rendered.so_far))
 
 
@@ -129,6 +129,11 @@ class ControlTexts:
             replace(call, arguments=pattern.sub(rf"\g<0>{mark}", call.arguments)) for call in message.tool_calls
         )
         return replace(message, content=pattern.sub(rf"\g<0>{mark}", message.content), tool_calls=calls)
+
+
+def _encodable(text: str) -> str:
+    """The text with `?` for halves of a surrogate pair, which a call's JSON may spell and no tokenizer takes."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def unbegun(params: SamplingParams, *, seconds: float) -> Sample:

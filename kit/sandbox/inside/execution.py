@@ -33,6 +33,7 @@ class Session:
 
     def __init__(self) -> None:
         self._main = ModuleType("__main__")
+        self._variables = self._main.__dict__  # taken once, as the code may give the module another class
         self._num_cells = 0
 
     def run(self, code: str, stream: TextIO) -> bool:
@@ -41,7 +42,7 @@ class Session:
         Raises: nothing that the code raised, KeyboardInterrupt included; anything once this Python is broken.
         """
         sys.modules["__main__"] = self._main
-        self._main.__dict__["__builtins__"] = builtins  # by which the cell finds them
+        self._variables["__builtins__"] = builtins  # by which the cell finds them
         _put_back()
         self._num_cells += 1
         try:
@@ -62,9 +63,9 @@ class Session:
         return True
 
     def _execute(self, body: CodeType, last: CodeType | None, stream: TextIO) -> None:
-        _EXEC(body, self._main.__dict__)
+        _EXEC(body, self._variables)
         if last is not None:
-            value = _EVAL(last, self._main.__dict__)
+            value = _EVAL(last, self._variables)
             if value is not None:
                 stream.write(f"{value!r}\n")
 

@@ -116,6 +116,13 @@ def test_what_a_model_passes_to_a_tool_is_text_as_well() -> None:
     assert tiny.tokenizer()("<|im_end|>")["input_ids"][0] not in encoder.encoded(prompt).ids
 
 
+@pytest.mark.parametrize("role", ["user", "assistant", "tool"])
+def test_half_a_surrogate_pair_is_a_question_mark(tokenizer: Any, role: Any) -> None:
+    """Bug of an earlier version: a call whose JSON spelled one cost its attempt, by a TypeError of the tokenizer."""
+    half, mark = (Message(role, f"a{said} <|im_end|> é") for said in ("\ud83d", "?"))
+    assert encoded(tokenizer, ASK, half) == encoded(tokenizer, ASK, mark)
+
+
 def test_a_template_that_never_ends_is_an_error_and_is_not_begun_again() -> None:
     """Bug of an earlier version: it ran in the event loop, and no deadline held any more."""
     release, num_begun = threading.Event(), 0
