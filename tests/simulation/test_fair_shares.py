@@ -48,8 +48,24 @@ def test_where_an_even_share_holds_an_attempt_every_problem_gets_one(work_s: flo
 def test_the_first_of_slow_problems_does_not_take_a_third_of_the_whole() -> None:
     """A regression test: the first took three of eight shares, and the last three, with 2 s each, were guesses."""
     outcome = answered(80.0, answers=(None,) * 4 + (7,) * 4)
-    assert outcome.solutions[0].allotted_s == pytest.approx(SHARE_S)
+    assert outcome.solutions[0].allotted_s == pytest.approx(1.35 * SHARE_S)
     assert outcome.score == NUM_PROBLEMS
+
+
+def test_the_first_of_eight_leaves_the_others_nearly_their_shares() -> None:
+    """Its attempts never end by themselves, so that it takes all that it may."""
+    slow = slow_problem("first", 10_000.0, (7,) * 8)
+    quick = tuple(slow_problem(f"{place}", 90.0, (7,) * 8) for place in range(NUM_PROBLEMS - 1))
+    outcome = run(
+        Scenario(
+            recordings=(slow, *quick),
+            budget=BudgetConfig(limit_s=NUM_PROBLEMS * SHARE_S + 10, reserve_s=10.0, floor_s=2.0,
+                                num_problems=NUM_PROBLEMS),
+            solver=SolverConfig(),
+        )
+    )  # fmt: skip
+    assert outcome.solutions[0].seconds == pytest.approx(1.35 * SHARE_S)
+    assert outcome.score == NUM_PROBLEMS - 1
 
 
 @pytest.mark.parametrize(("work_s", "num_right"), [(130.0, 4), (250.0, 1)])
