@@ -145,12 +145,12 @@ def _clean(raw: str) -> str:
         text = text.replace("$", " ") if "\\" not in text else text.replace("\\$", " ").replace("$", " ")
     if ("'" in text or '"' in text) and (quoted := _QUOTED.fullmatch(text)):
         text = quoted[1]
-    text = _WRAPPERS.sub(" ", text.replace(r"\_", "_"))
+    if "\\" in text or "*" in text or "`" in text:
+        text = _WRAPPERS.sub(" ", text.replace(r"\_", "_"))
     if "\\" in text or "~" in text or "&" in text:
         text = _QUANTITY.sub(r"\1", _DROPPED.sub(" ", _THIN_SPACE.sub(" ", _NO_SPACE.sub("", text))))
-    text = _THOUSANDS.sub("_", text).replace("{,}", ",")
-    if "," in text:
-        text = _SAYS_AGAIN.sub(" = ", text)
+    if "," in text or "'" in text or "  " in text:
+        text = _SAYS_AGAIN.sub(" = ", _THOUSANDS.sub("_", text).replace("{,}", ","))
     if "=" in text and ("s " in text or "y " in text):
         text = _operations(text)
     if "base" in text:
@@ -216,6 +216,8 @@ def _label_width(tokens: list[Token]) -> int:
     """How many tokens before a number only announce it: `\\text{Answer: }42`, `\\textbf{(C) }42`, `C. 42`."""
     if len(tokens) > 1 and tokens[0].kind is Kind.TEXT and _LEAD.fullmatch(tokens[0].text):
         return 2 if tokens[1].text == ":" else 1
+    if tokens and tokens[0].text[:1] not in "(ABCDE":  # which is asked of most answers
+        return 0
     for width in range(1, min(4, len(tokens))):
         if _CHOICE.fullmatch("".join(token.text for token in tokens[:width])):
             follows = tokens[width]

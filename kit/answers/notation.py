@@ -158,7 +158,8 @@ def tokenise(text: str) -> list[Token]:
     """Split a cleaned expression. Raises: Rejected if it is too long."""
     if len(text) > MAX_CHARS:
         reject(Rejection.TOO_COMPLEX)
-    text = _TEXT_WITH_DIGITS.sub(r" \1 ", text)  # `\text{42 ways}` is no group
+    if "\\" in text:
+        text = _TEXT_WITH_DIGITS.sub(r" \1 ", text)  # `\text{42 ways}` is no group
     if "," in text:  # `\gcd(12,180)` has two arguments and no thousands
         text = _FUNCTION_CALL.sub(lambda call: call[0].replace(",", ", "), text)
     tokens: list[Token] = []
@@ -183,7 +184,8 @@ def _token(name: str, match: re.Match[str], *, spaced: bool) -> Token | None:
         return _text_token(match["text"].strip(), spaced=spaced)
     if name == "function":
         return Token(Kind.COMMAND, _FUNCTION_NAMES.get(match["function"], "\\" + match["function"]), spaced)
-    lexeme = _SAME_AS.get(match[0], match[0])
+    written = match[0]
+    lexeme = _SAME_AS.get(written, written)
     if lexeme in _INVISIBLE:
         return None
     kind = Kind.SYMBOL if len(lexeme) == 1 and name == "command" else _KINDS[name]
