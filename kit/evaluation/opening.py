@@ -145,7 +145,9 @@ def _served_name(server: OpenAIChoice, plan: EvalPlan) -> str:
     from kit.engines.openai.opening import served_name
 
     if not plan.style.is_chat:
-        raise InputError(f"--prompt {plan.style.value} completes raw texts, which needs the model's tokenizer: --model DIR")
+        raise InputError(
+            f"--prompt {plan.style.value} completes raw texts, which needs the model's tokenizer: --model DIR"
+        )
     name = trio.run(served_name, server)
     log.warning(
         "%s: no --model given, so guessed: the server has the model %r and its chat template; weights, tokenizer and "
