@@ -26,7 +26,8 @@ class EvalModel:
     """What is evaluated, and how it is run.
 
     name: as the report calls it: the hub's id, the folder's name, or what a server calls it. folder: the model's own;
-    None where only a server has it. trm, adapter: folders of what lies on top. engine: as `kit eval --engine` names it. device, dtype, num_threads: as engines take them.
+    None where only a server has it. trm, adapter: folders of what lies on top. engine: as `kit eval --engine` names it.
+    device, dtype, num_threads: as engines take them.
     """
 
     name: str

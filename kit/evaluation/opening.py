@@ -31,9 +31,9 @@ ENGINES = ("transformers", "trm", "vllm", "vllm-trm")
 class ModelChoice:
     """What the user names.
 
-    model: a folder or a hub's id; None: the TRM's backbone, what the server has, or else the shipped toy. engine: one of ENGINES or a server's
-    address; None: as the rest asks for. server: what else is to be known of that server. settings: of the engine, such
-    as `engine.dtype=float32`.
+    model: a folder or a hub's id; None: the TRM's backbone, what the server has, or else the shipped toy. engine: one
+    of ENGINES or a server's address; None: as the rest asks for. server: what else is to be known of that server.
+    settings: of the engine, such as `engine.dtype=float32`.
     """
 
     model: str | None = None

@@ -27,13 +27,15 @@ def run(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_line_that_a_machine_cannot_show_is_not_run_and_says_why(tmp_path: Path) -> None:
     assert line("compiled", bench(tmp_path), left_s=1) == ("not run", "needs a GPU")
     assert line("plugin", bench(tmp_path), left_s=1) == ("not run", "no vLLM here: give a folder of wheels")
-    assert line("machine", bench(tmp_path), left_s=0) == ("not run", "the 540 s are over")
+    assert line("machine", bench(tmp_path, device="cuda"), left_s=0) == ("not run", "the 540 s are over")
 
 
 def test_a_line_fails_with_what_its_process_said_last(tmp_path: Path) -> None:
-    outcome, words = line("machine", bench(tmp_path, device="meta"), left_s=1)
-    assert outcome == "FAILED"
-    assert "Error" in words
+    broken = Bench(device="cpu", python=Path(sys.executable), vllm=None, scratch=tmp_path)
+    with pytest.raises(AssertionError, match="ValueError: why"):
+        broken.run("-c", "raise ValueError('why')")
+    with_none = Bench(device="cpu", python=tmp_path / "python", vllm=None, scratch=tmp_path)
+    assert line("machine", with_none, left_s=1)[0] == "FAILED"
 
 
 def test_texts_that_differ_are_counted(tmp_path: Path) -> None:
