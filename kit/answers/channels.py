@@ -39,10 +39,11 @@ THOUGHT_TOKENS = (
     ("<|channel>thought", "<channel|>"),  # Gemma 4
     ("<unused94>thought", "<unused95>"),  # MedGemma
 )
-# Marks that do not begin with "<", and what is read for them.
+# Marks of another form than the tags and tokens above, and what is read for them.
 _SPELLED = (
     ("[THINK]", "<think>"), ("[/THINK]", "</think>"),  # Magistral
     ("◁think▷", "<think>"), ("◁/think▷", "</think>"),  # Kimi-VL, Kimina
+    (r"<\think>", "</think>"),  # Phi-4-reasoning, as its own system prompt writes it
     ("[INST]", "<|user|>"), ("[TOOL_CALLS]", "<|tool_call|>"),  # Mistral
     ("[TOOL_RESULTS]", "<|tool_response|>"), ("[/TOOL_RESULTS]", "<|/tool_response|>"),
     ("<|begin_of_box|>", r"\boxed{"), ("<|end_of_box|>", "}"),  # GLM-4.1V, GLM-4.5V
@@ -83,10 +84,11 @@ class Said:
 
 
 def spelled_out(text: str) -> str:
-    """The text, with the marks that do not begin with "<" written as those that do."""
+    """The text, with the marks of another form written as tags and tokens."""
     # written out, single characters first: this is asked of every text, and a loop takes ten times as long
     is_bracketed = "[" in text and ("THINK]" in text or "[INST]" in text or "TOOL_" in text)
-    if not (is_bracketed or "◁" in text or ("<" in text and "_of_box|>" in text)):
+    is_tagged = "<" in text and ("_of_box|>" in text or r"<\think>" in text)
+    if not (is_bracketed or is_tagged or "◁" in text):
         return text
     for mark, reading in _SPELLED:
         text = text.replace(mark, reading)

@@ -34,7 +34,7 @@ ACCELERATORS = {
     "NvidiaL4X1": "one L4 with 24 GB",
     "NvidiaTeslaT4": "two T4 with 16 GB each, the default GPU",
 }
-"""What `machine_shape` may be on a GPU that is given to contestants (Kaggle/kaggle-cli, docs/kernels.md "as of Sep
+"""What `machine_shape` may be on a GPU that is given to contestants (Kaggle/kaggle-cli, kernels.md "as of Sep
 2026", and pull request 1198, which says that NvidiaTeslaT4 is T4 x2 and that NvidiaTeslaT4Highmem is Kaggle's own).
 That NvidiaL4 is four of them is seen in notebooks of AIMO2, whose machine it was."""
 ACCELERATOR_ALIASES = {"NvidiaL4X4": "NvidiaL4", "NvidiaTeslaT4X2": "NvidiaTeslaT4"}

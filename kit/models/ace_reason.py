@@ -18,5 +18,6 @@ ACE_REASON = ModelFamily(
     ),
     sampling=CardSampling(temperature=0.6, top_p=0.95),
     max_new_tokens=32_768,
+    turn_tokens=32_768,
     preset=ServingPreset(name="acereason-h100", settings={"max_num_seqs": 64, "stream_interval": 10}),
 )

@@ -1,5 +1,6 @@
 """GLM-4.5 to 5, GLM-4.7-Flash among them: calls in tags of their own (kit.models.calls.xml).
 
+The card's values are those without tools; with them it advises T = 0.7 and top_p = 1.0, to be set by hand.
 Source: the card of zai-org/GLM-4.7-Flash (context 202752; output to 131,072 tokens).
 """
 

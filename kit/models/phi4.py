@@ -1,4 +1,5 @@
-"""Phi-4-reasoning and -plus: of the architecture phi3, with a long system prompt of the template's own.
+"""Phi-4-reasoning and -plus: of the architecture phi3, with a long system prompt of the template's own,
+by which a thought ends with a backslash in its tag (kit.answers.channels).
 
 Source: the card of microsoft/Phi-4-reasoning-plus.
 """

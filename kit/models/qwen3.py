@@ -18,6 +18,7 @@ QWEN3 = ModelFamily(
     ),
     sampling=CardSampling(temperature=0.6, top_p=0.95, top_k=20, min_p=0.0),
     max_new_tokens=38_912,
+    turn_tokens=32_768,
     template_values={"enable_thinking": True},
     # what the weights are in stays the checkpoint's own choice: vLLM refuses `fp8` over GPTQ and AWQ
     preset=ServingPreset(name="qwen3-h100", settings={"max_num_seqs": 64, "stream_interval": 10}),

@@ -650,6 +650,7 @@ MARKS = [
     *THOUGHT_TOKENS,
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
+    ("<think>", r"<\think>"),
     ("<Think>", "</THINK>"),
     ("<seed:think>", "</seed:think>"),
     ('<think time="3">', "</think>"),

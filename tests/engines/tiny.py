@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ SPECIAL = ("<|im_start|>", "<|im_end|>", "<eos>")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 \n+-=?"
 EOS_ID = len(CHARACTERS) + 2
 VOCAB_SIZE = EOS_ID + 1
+
+DEVICE = os.environ.get("KIT_TEST_DEVICE", "cpu")
+"""Where the engine contract is run: benchmarks/gpu/check.sh says `cuda`."""
 
 
 def chat(text: str) -> Prompt:

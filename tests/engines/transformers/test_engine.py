@@ -41,7 +41,7 @@ def _no_thread_is_left() -> Iterator[None]:
 class TestContract(EngineContract):
     @pytest.fixture
     async def subject(self) -> AsyncIterator[Subject]:
-        model = tiny.build(endless=True, context=CONTEXT)
+        model = tiny.build(endless=True, context=CONTEXT).to(tiny.DEVICE)
         async with TransformersEngine(model, tiny.tokenizer(), max_batch=4) as engine:
             too_long = tiny.chat("x" * CONTEXT)
             subject = Subject(engine=engine, prompt=PROMPT, bad_prompt=too_long, num_slots=4, goes_on=True)

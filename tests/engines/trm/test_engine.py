@@ -47,7 +47,7 @@ def build(*, seed: int = 0, endless: bool = False, context: int = 512, **config:
 class TestContract(EngineContract):
     @pytest.fixture(params=tiny_trm.FORMS)
     async def subject(self, request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-        model = build(endless=True, context=CONTEXT, form=request.param, depth=2)
+        model = build(endless=True, context=CONTEXT, form=request.param, depth=2).to(tiny.DEVICE)
         async with TRMEngine(model, tiny.tokenizer(), max_batch=3, max_depth=3) as engine:
             bad = tiny.chat("a" * (CONTEXT + 1))
             subject = Subject(engine=engine, prompt=PROMPT, bad_prompt=bad, num_slots=3, goes_on=True)

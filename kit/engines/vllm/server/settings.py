@@ -1,6 +1,6 @@
 """How one vLLM server is run: its settings in, its command line and environment out; pure.
 
-The flags are those of vLLM 0.19 to 0.32. Off by default: speculative decoding (on MXFP4 models it gave wrong or empty
+The flags are those of vLLM 0.19 to 0.33. Off by default: speculative decoding (on MXFP4 models it gave wrong or empty
 texts: https://github.com/vllm-project/vllm/issues 26328, 30401 and 27626), the model's own sampling defaults (Qwen2.5's
 would add a repetition penalty; hence `--generation-config vllm`), and a log line for each request.
 """
