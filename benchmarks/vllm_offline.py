@@ -34,7 +34,8 @@ def generate(llm: Any, requests: list[dict[str, Any]], num_logprobs: int) -> dic
 
     names = ("max_tokens", "seed", "temperature", "top_p", "top_k", "min_p", "skip_special_tokens")
     params = [
-        SamplingParams(logprobs=num_logprobs or None, **{name: request[name] for name in names}) for request in requests
+        SamplingParams(logprobs=num_logprobs or None, **{name: request[name] for name in names if name in request})
+        for request in requests
     ]
     prompts = [{"prompt_token_ids": request["prompt"]} for request in requests]
     begun_s = time.perf_counter()
