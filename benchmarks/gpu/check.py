@@ -61,7 +61,9 @@ class Bench:
         told = {**os.environ, "PYTHONPATH": str(REPO), "KIT_TEST_DEVICE": self.device, **environ}
         argv = [str(python or self.python), *command]
         try:
-            done = subprocess.run(argv, cwd=REPO, env=told, capture_output=True, text=True, check=False, timeout=LINE_S)
+            done = subprocess.run(
+                argv, cwd=REPO, env=told, capture_output=True, text=True, check=False, timeout=limit_s
+            )
         except subprocess.TimeoutExpired as late:
             raise AssertionError(f"not done after {limit_s:.0f} s") from late
         if done.returncode:
@@ -182,8 +184,8 @@ LINES: Mapping[str, Callable[[Bench], str]] = {
 
 
 def _pytest(bench: Bench, path: str, **environ: str) -> str:
-    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", path, "-k", "TestContract")
-    return bench.run(*command, **environ).strip().splitlines()[-1]
+    options = ("-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-k", "TestContract")
+    return bench.run("-m", "pytest", *options, path, **environ).strip().splitlines()[-1].strip("= ")
 
 
 def _needs_gpu(bench: Bench) -> None:
