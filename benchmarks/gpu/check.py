@@ -52,16 +52,18 @@ class Bench:
         """Whether this is the real thing."""
         return self.device == "cuda"
 
-    def run(self, *command: str, python: Path | None = None, **environ: str) -> str:
+    def run(self, *command: str, python: Path | None = None, environ: Mapping[str, str] | None = None) -> str:
         """What a child prints.
 
         Raises: AssertionError with the end of what it printed, if it fails or takes too long.
         """
         limit_s = LINE_S[self.device]
-        told = {**os.environ, "PYTHONPATH": str(REPO), "KIT_TEST_DEVICE": self.device, **environ}
+        told = {**os.environ, "PYTHONPATH": str(REPO), "KIT_TEST_DEVICE": self.device, **(environ or {})}
         argv = [str(python or self.python), *command]
         try:
-            done = subprocess.run(argv, cwd=REPO, env=told, capture_output=True, text=True, check=False, timeout=LINE_S)
+            done = subprocess.run(
+                argv, cwd=REPO, env=told, capture_output=True, text=True, check=False, timeout=limit_s
+            )
         except subprocess.TimeoutExpired as late:
             raise AssertionError(f"not done after {limit_s:.0f} s") from late
         if done.returncode:
@@ -114,7 +116,7 @@ def vllm_contract(bench: Bench) -> str:
     """The engine contract over a supervised vLLM."""
     if bench.vllm is None:
         raise NotRunError("no vLLM here: give a folder of wheels")
-    return _pytest(bench, "tests/engines/vllm/test_real.py", KIT_VLLM_PYTHON=str(bench.vllm))
+    return _pytest(bench, "tests/engines/vllm/test_real.py", environ={"KIT_VLLM_PYTHON": str(bench.vllm)})
 
 
 def identity(bench: Bench) -> str:
@@ -181,9 +183,9 @@ LINES: Mapping[str, Callable[[Bench], str]] = {
 }
 
 
-def _pytest(bench: Bench, path: str, **environ: str) -> str:
-    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", path, "-k", "TestContract")
-    return bench.run(*command, **environ).strip().splitlines()[-1]
+def _pytest(bench: Bench, path: str, *, environ: Mapping[str, str] | None = None) -> str:
+    options = ("-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-k", "TestContract")
+    return bench.run("-m", "pytest", *options, path, environ=environ).strip().splitlines()[-1].strip("= ")
 
 
 def _needs_gpu(bench: Bench) -> None:

@@ -94,12 +94,14 @@ class VllmChoice:
         """Whose vLLM is run: the one that is named, else that of the environment `made` from wheels, if any."""
         return Path(self.python) if self.python else made
 
-    def config(self, model: Path, *, gpus: Sequence[Gpu], num_logprobs: int | None = None) -> VllmConfig:
+    def config(
+        self, model: Path, *, gpus: Sequence[Gpu], is_spread: bool = True, num_logprobs: int | None = None
+    ) -> VllmConfig:
         """All that is to be said of a server for this model folder.
 
-        gpus: that it may take; it is spread over as many of them as divide its heads. num_logprobs: that the votes
-        read; where the settings name a number it is that. The context is the model's own, or what of it fits into
-        memory: vLLM finds that out.
+        gpus: that there are. is_spread: whether it takes as many of them as divide its heads, or one; the settings may
+        say otherwise. num_logprobs: that the votes read; where the settings name a number it is that. The context is
+        the model's own, or what of it fits into memory: vLLM finds that out.
         Raises: MissingError or InputError for a folder whose config.json cannot be read; InputError for a GPU's preset
             without a GPU, or for a number of GPUs that are not there or do not divide the heads.
         """
@@ -111,7 +113,7 @@ class VllmChoice:
         if preset == CPU_PRESET:
             settings = with_cache(settings, facts, free_bytes=memory_available_bytes())
         else:
-            settings = on_gpus(settings, facts, gpus, makes_fp8=self.preset == "auto")
+            settings = on_gpus(settings, facts, gpus if is_spread else gpus[:1], makes_fp8=self.preset == "auto")
         settings = dataclasses.replace(settings, num_logprobs=num_logprobs)
         if any(model.glob("*.tiktoken")):
             # gpt-oss's encoding; else vLLM fetches it, minutes after its start (vllm-project/vllm issue 22525)
@@ -212,10 +214,10 @@ def prepare_server(
     if adapter is not None:
         check_adapter(adapter, model)
         lora_arguments(adapter)  # refuse here what the server would refuse after its start
-    gpus = visible_gpus(driver=driver_cuda)
-    if trm is not None:
-        gpus = gpus[:1]  # the plugin keeps its states on one
-    config = choice.config(model, gpus=gpus, num_logprobs=num_logprobs)
+    # the plugin serves a TRM on one GPU
+    config = choice.config(
+        model, gpus=visible_gpus(driver=driver_cuda), is_spread=trm is None, num_logprobs=num_logprobs
+    )
     if trm is None:
         return launch, config
     from kit.engines.vllm.plugin.serving import with_recursion

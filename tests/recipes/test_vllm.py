@@ -117,6 +117,12 @@ class TestChoice:
         model = model_folder(tmp_path / "model", model_type="qwen3", **heads)
         assert VllmChoice().config(model, gpus=gpus).settings.tensor_parallel_size == size
 
+    def test_a_model_under_a_trm_stays_on_one_gpu(self, tmp_path: Path) -> None:
+        model = model_folder(tmp_path / "model", model_type="qwen3", num_attention_heads=64, num_key_value_heads=8)
+        assert VllmChoice().config(model, gpus=L4X4, is_spread=False).settings.tensor_parallel_size == 1
+        two = VllmChoice(settings=("tensor_parallel_size=2",))
+        assert two.config(model, gpus=L4X4, is_spread=False).settings.tensor_parallel_size == 2  # the plugin refuses
+
     def test_a_number_of_gpus_that_is_set_wins_if_it_can_be_had(self, tmp_path: Path) -> None:
         model = model_folder(
             tmp_path / "model", model_type="llama", num_attention_heads=9, num_key_value_heads=3, hidden_size=576
