@@ -1,4 +1,4 @@
-"""The families' values against the table of cards that the project's field notes keep, written out a second time."""
+"""The families' values against those of their cards, written out a second time."""
 
 from __future__ import annotations
 
