@@ -258,7 +258,8 @@ def margins_by(folder: Path) -> Margins:
     """The model of a folder, as what measures margins: one forward pass of one row for each pair of texts."""
     import torch
 
-    from kit.engines.transformers.loading import load_model, load_tokenizer
+    from kit.engines.text.tokenizer import load_tokenizer
+    from kit.engines.transformers.loading import load_model
 
     model, tokenizer = load_model(folder, device="cpu", dtype="float32"), load_tokenizer(folder)
 

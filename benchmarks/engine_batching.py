@@ -43,8 +43,9 @@ from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from transformers.generation.continuous_batching.utils import WorkloadHints
 
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.engine import TransformersEngine
-from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.transformers.loading import load_model
 from kit.engines.vllm.client.http import HttpClient
 from kit.sampling import Message, Prompt, SamplingParams
 from tests.engines import tiny

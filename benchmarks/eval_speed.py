@@ -256,7 +256,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _counter(model: Path) -> Callable[[str], int]:
-    from kit.engines.transformers.loading import load_tokenizer
+    from kit.engines.text.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.vllm.client.admission import read_metrics
 from kit.engines.vllm.client.engine import ClientConfig, OpenAIEngine, open_openai
 from kit.engines.vllm.client.http import HttpClient

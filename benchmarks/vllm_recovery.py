@@ -26,7 +26,7 @@ import psutil  # type: ignore[import-untyped]
 import trio
 
 from benchmarks.vllm_models import SETTINGS, print_head, print_machine, save_backbone
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.vllm.client.engine import OpenAIEngine, open_openai
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig
 from kit.engines.vllm.server.supervisor import Supervisor, open_server

@@ -40,7 +40,7 @@ from benchmarks.vllm_models import (
     save_backbone,
 )
 from benchmarks.vllm_runs import PROBLEMS, Made, Work, ask_bare, ask_engine, open_offline, solve, solver_config
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.vllm.client.engine import ClientConfig
 from kit.engines.vllm.server.settings import ServerSettings
 from kit.engines.vllm.server.supervision import Launch, SupervisorConfig

@@ -18,6 +18,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("kit")
+# Before torch is imported, and for all child processes: two workers on two cores, and tiny matrices, for which a second
+# thread costs more than it brings.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPO = Path(__file__).parent.parent
 

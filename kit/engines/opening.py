@@ -119,9 +119,10 @@ def load_engine(
 
 
 def _load_adapted(model: Path, adapter: Path, *, device: Device, dtype: str, max_batch: int) -> TransformersEngine:
+    from kit.engines.text.tokenizer import load_tokenizer
     from kit.engines.transformers.adapter import merge_adapter
     from kit.engines.transformers.engine import TransformersEngine
-    from kit.engines.transformers.loading import load_model, load_tokenizer
+    from kit.engines.transformers.loading import load_model
 
     merged = merge_adapter(load_model(model, device=device, dtype=dtype), adapter)
     log.info("the LoRA adapter in %s is merged into the model", adapter)

@@ -23,7 +23,8 @@ from kit.config import machine_facts
 from kit.data.examples import DataSet
 from kit.data.provenance import write_provenance
 from kit.data.sets import load
-from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
+from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, TrainingError, is_out_of_memory
 from kit.lock import held
 from kit.training.batches import Batches, RecursiveBatches, kept_layers, states_of

@@ -11,7 +11,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kit.assets import TINY_MODEL
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.training.settings import TrainSettings
 
 

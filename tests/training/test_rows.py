@@ -11,7 +11,7 @@ import torch
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import AnswerForm, MathExample
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.training.objective import IGNORED

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from kit.data.provenance import PROVENANCE, read_provenance
-from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
+from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, MissingError, SettingError, TrainingError
 from kit.evaluation.description import described
 from kit.evaluation.head import EvalModel

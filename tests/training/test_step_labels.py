@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import AnswerForm, MathExample
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.problem import Problem
 from kit.training.objective import IGNORED
 from kit.training.rows import Rows, rows_of

@@ -17,7 +17,7 @@ from kit.trm.language_model import RecursiveLM
 from tests.trm import tiny_trm
 from tests.trm.decoding_error import decoding_error
 
-DEPTHS = (0, 1, 2, 3, 5, 10)
+DEPTHS = (0, 1, 3, 10)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
@@ -57,7 +57,7 @@ def test_the_prefills_chunks_do_not_matter(form: str, chunks: tuple[int, ...]) -
     assert max((error := decoding_error(model, [3] * 3, chunks=chunks)).y, error.logits) <= 1e-9
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_whatever_the_rows_chunks_and_depths_the_cache_changes_nothing(data: st.DataObject) -> None:
     model = tiny_trm.language_model(form=data.draw(st.sampled_from(tiny_trm.FORMS)), num_latent=1)

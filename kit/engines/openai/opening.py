@@ -53,7 +53,7 @@ async def open_remote(choice: OpenAIChoice, *, model: Path | None) -> AsyncItera
     http = HttpClient(key=choice.key())
     found = await find_server(http, choice)
     if model is not None and await _takes_ids(http, found.address):
-        from kit.engines.transformers.loading import load_tokenizer  # torch and transformers take seconds
+        from kit.engines.text.tokenizer import load_tokenizer  # transformers takes seconds
 
         tokenizer = await trio.to_thread.run_sync(load_tokenizer, model)
         config = ClientConfig() if found.is_vllm else ClientConfig(tells_ids=False, poll_s=None, num_logprobs=0)

@@ -72,7 +72,7 @@ def _begin(step: Step) -> None:
 def _main(folder: Path, *, limit_s: float) -> None:
     _begin(Step.IMPORT)
     from kit.engines.text.chat import render  # here, because jinja2 comes with transformers
-    from kit.engines.transformers.loading import load_tokenizer
+    from kit.engines.text.tokenizer import load_tokenizer
 
     _begin(Step.LOAD)
     tokenizer = load_tokenizer(folder)

@@ -21,9 +21,10 @@ import trio
 
 from kit.engines.text.chat import Rendered
 from kit.engines.text.encoding import PromptEncoder, unbegun
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.text.transcript import Detokenizer, Follower, Transcript
 from kit.engines.transformers.decoding import Attempt, Decoder
-from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.transformers.loading import load_model
 from kit.engines.transformers.worker import Worker
 from kit.errors import EngineError, InputError
 from kit.models.calls.splitting import form_of, with_tool_calls

@@ -1,6 +1,6 @@
 """Opening a local model folder, whose files are checked first.
 
-In: a folder in Hugging Face's layout. Out: a model and a tokenizer. No network, no remote code, no pickles: weights are
+In: a folder in Hugging Face's layout. Out: a model. No network, no remote code, no pickles: weights are
 safetensors only.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from kit.engines.text.model_folder import auto_dtype, check_model_folder, check_tokenizer_files
+from kit.engines.text.model_folder import auto_dtype, check_model_folder
 from kit.errors import InputError, did_you_mean
 
 DEVICES = ("cpu", "cuda", "auto")
@@ -55,23 +55,6 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
             f"them {min(info['missing_keys'])!r}; copy the whole model again"
         )
     return model.to(target).eval()
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer of a model folder, exactly as its tokenizer.json says.
-
-    AutoTokenizer (5.19) goes by the model's type: it silently gives every qwen2 folder Qwen2's normaliser and
-    pre-tokenizer, which changes the token ids.
-    Raises: MissingError, InputError.
-    """
-    check_tokenizer_files(folder)
-    has_whole = (folder / "tokenizer.json").is_file()
-    kind = PreTrainedTokenizerFast if has_whole else AutoTokenizer
-    try:
-        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # broad, since tokenizers raises a bare Exception for a damaged tokenizer.json
-    except Exception as error:
-        raise InputError(f"transformers cannot load the tokenizer in {folder}: {error}") from error
 
 
 def _resolve_device(device: str) -> torch.device:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.text.transcript import Transcript
 from kit.engines.transformers.decoding import Attempt, Decoder
 from kit.engines.transformers.engine import TransformersEngine
-from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.transformers.loading import load_model
 from kit.engines.trm.decoding import RecursiveAttempt, RecursiveDecoder
 from kit.errors import EngineError, InputError
 from kit.sampling import Sample, SamplingParams, TokenStats

@@ -116,6 +116,7 @@ def build(
     wheels: Wheelhouse | None = None,
     needs: Wheelhouse | None = None,
     metadata: DatasetHandle = PLACEHOLDER,
+    kit_wheel: Path | None = None,
     on_bytes: Callable[[int, int], None] = lambda num_bytes, total_bytes: None,
 ) -> Bundle:
     """Write the dataset into `out`, replacing an earlier build.
@@ -129,6 +130,7 @@ def build(
     both.
     needs: what the kit itself needs, of pure Python; without it the image must have it, which Kaggle's has not.
     metadata: what dataset-metadata.json says, for whoever uploads with Kaggle's own command.
+    kit_wheel: the kit's own wheel, for who has it; else it is built.
     on_bytes: told, from any thread, how many more bytes are there, and of how many in all.
     Raises: MissingError or InputError for a model or wheel that could not be used, a secret, or what is too large for
     Kaggle; InputError if `out` holds anything but a build; StorageError if it cannot be written.
@@ -147,7 +149,7 @@ def build(
     _check_plan(plan)
     _check_out(out)
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = build_wheel(Path(scratch))
+        wheel = kit_wheel or build_wheel(Path(scratch))
         check_kit_wheel(wheel)
         contents = Contents((source_of(wheel.name, wheel),)) + _contents(plan)
         pieces = pack(contents.sources)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kit.assets import TINY_MODEL
 from kit.engines.text.chat import Rendered, render
 from kit.engines.text.encoding import PromptEncoder
-from kit.engines.transformers.loading import load_tokenizer
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.errors import EngineError
 from kit.sampling import Message, Prompt, ToolCall
 from tests.engines import tiny

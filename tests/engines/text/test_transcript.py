@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.assets import TINY_MODEL
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.text.transcript import Detokenizer, Follower, Transcript
-from kit.engines.transformers.loading import load_tokenizer
 from kit.errors import EngineError
 from kit.sampling import FinishReason, TokenStats
 from tests.engines import tiny

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.decoding import Attempt, Decoder
-from kit.engines.transformers.loading import load_model, load_tokenizer
+from kit.engines.transformers.loading import load_model
 from kit.sampling import SamplingParams
 
 NUM_NEW = 8

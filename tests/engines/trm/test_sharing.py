@@ -135,11 +135,16 @@ def test_a_trm_goes_to_the_hub_and_comes_back_on_the_backbone_of_its_id(folder: 
     shutil.copytree(tmp_path / "backbone", root / "owner" / "backbone")
     pushed = root / "owner" / "trm"
     with serving(root) as url:
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf")}
+        environ = {
+            "PATH": "/usr/bin:/bin",
+            "OMP_NUM_THREADS": "1",
+            "HOME": str(tmp_path),
+            "HF_HOME": str(tmp_path / "hf"),
+        }
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", _PUSHED, str(folder), str(pushed)],
             capture_output=True, text=True, check=False,
-            env={**environ, "HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1"},
+            env={**environ, "HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "owner/absent: no such folder here" in done.stdout

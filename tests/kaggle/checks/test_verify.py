@@ -20,7 +20,7 @@ from kit.kaggle.checks.dataset import Site, verify
 from kit.kaggle.checks.listing import check_ref_built_for
 from kit.kaggle.checks.machine import Machine, Needs, check_machine
 from kit.kaggle.checks.model import check_adapter, check_chat, check_model, check_trm
-from kit.kaggle.dataset.bundle import Bundle, build
+from kit.kaggle.dataset.bundle import Bundle
 from kit.kaggle.dataset.integrity import check_dataset
 from kit.kaggle.dataset.manifest import (
     MANIFEST_NAME,
@@ -39,7 +39,7 @@ from kit.kaggle.wheels.lockfile import Lock, load_lock
 from kit.kaggle.wheels.target import Target
 from kit.trm.checkpoint import save_untrained
 from tests.engines.lora import save_adapter
-from tests.kaggle.dataset.datasets import make_model, make_needs, make_wheelhouse
+from tests.kaggle.dataset.datasets import build, make_model, make_needs, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, mangled
 from tests.kaggle.wheels.simple_index import make_wheel
 

@@ -1,11 +1,18 @@
-"""Models and wheelhouses small enough to bundle in a moment, and a build of both."""
+"""Models and wheelhouses small enough to bundle in a moment, and `build` with one wheel of the kit for all tests."""
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from kit.kaggle.dataset.bundle import Wheelhouse
+from kit.checkout import build_wheel
+from kit.kaggle.dataset import bundle
+from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
 from kit.kaggle.wheels.committed import KIT_TARGET
 from kit.kaggle.wheels.fetch import save_requirements
 from kit.kaggle.wheels.lockfile import Lock
@@ -18,6 +25,19 @@ TOKENIZER = {
     "added_tokens": [{"id": 3, "content": "<end>", "special": True, **_FLAGS}],
     "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 2}, "unk_token": "a"},
 }
+
+
+@cache
+def kit_wheel() -> Path:
+    """The kit's own wheel, built once in this process: hatchling takes a second for it."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build_wheel(folder)
+
+
+def build(out: Path, **settings: Any) -> Bundle:
+    """As the kit builds a dataset, but for its wheel, which is there already."""
+    return bundle.build(out, **{"kit_wheel": kit_wheel(), **settings})
 
 
 def make_shard(path: Path, num_bytes: int, *, content: bytes | None = None) -> None:

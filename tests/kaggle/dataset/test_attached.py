@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build
+from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
 from kit.kaggle.dataset.manifest import WHEELS_MANIFEST_NAME, ListedFile, ModelSource, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, restore
 from kit.kaggle.dataset.wheel_output import fetch_output
 from kit.kaggle.wheels.index import Index
-from tests.kaggle.dataset.datasets import make_model, make_needs, make_wheelhouse
+from tests.kaggle.dataset.datasets import build, make_model, make_needs, make_wheelhouse
 from tests.kaggle.wheels.simple_index import SimpleIndex, served
 
 REF = "someone/qwen/transformers/7b/3"

@@ -21,7 +21,7 @@ from kit import assets, cli
 from kit.commands import build as build_command
 from kit.engines.text import adapter_folder
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build, check_limits
+from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, check_limits
 from kit.kaggle.dataset.contents import Followed, Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, ListedFile, is_intact, load_manifest
@@ -32,7 +32,7 @@ from kit.kaggle.transfer import SPARE_BYTES, check_space, free_bytes, sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
 from tests.engines.lora import save_adapter
-from tests.kaggle.dataset.datasets import make_model, make_shard, make_wheelhouse
+from tests.kaggle.dataset.datasets import build, make_model, make_shard, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, kept, mangled
 
 REF = "someone/qwen/transformers/7b/3"
@@ -240,7 +240,7 @@ def test_two_builds_with_wheels_have_the_same_bytes(packed: Bundle, model: Path,
 def test_only_what_has_changed_is_written_again(model: Path, tmp_path: Path) -> None:
     own = shutil.copytree(model, tmp_path / "model")
     out = tmp_path / "out"
-    first = build(out, model=own)
+    first = build(out, model=own, kit_wheel=None)
     inodes = {path.name: path.stat().st_ino for path in out.iterdir()}
     assert first.num_reused == 0
     shard = own / "model-00002-of-00003.safetensors"
@@ -249,7 +249,7 @@ def test_only_what_has_changed_is_written_again(model: Path, tmp_path: Path) -> 
     content[-1] ^= 1
     shard.write_bytes(content)
     os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))  # as rsync and cp -p may leave it
-    second = build(out, model=own)
+    second = build(out, model=own, kit_wheel=None)
     changed = {
         name for name, inode in inodes.items() if name.startswith("model__") and (out / name).stat().st_ino != inode
     }
@@ -497,13 +497,14 @@ def test_a_disk_that_refuses_to_take_more_leaves_the_build_before_untouched(mode
     before = build(tmp_path / "out", model=model).manifest
     larger = make_model(tmp_path / "larger", num_shards=2, shard_bytes=4 << 20)
     code = (
-        "import resource, sys; from pathlib import Path; from kit.cli import main\n"
+        "import resource, sys; from pathlib import Path; from kit.kaggle.dataset.bundle import build\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))\n"
-        "sys.exit(main(['build', '--out', sys.argv[1], '--model', sys.argv[2]]))"
+        "build(Path(sys.argv[1]), model=Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out"), str(larger)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
+    assert "StorageError" in done.stderr
     assert "cannot write (File too large); free some disk" in done.stderr
     assert load_manifest(tmp_path / "out") == before
 

@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from kit import assets
 from kit.errors import InputError, KitError, MissingError, StorageError
-from kit.kaggle.dataset.bundle import Bundle, build
+from kit.kaggle.dataset.bundle import Bundle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, restore
 from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.transfer import sha256_of
 from kit.trm.checkpoint import save_untrained
+from tests.kaggle.dataset.datasets import build, make_model
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +201,10 @@ def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_the_root_script_builds_and_lists_what_entered(tmp_path: Path, repo: Path) -> None:
-    command = [sys.executable, "build_dataset.py", "--out", str(tmp_path / "out")]
+    model = make_model(tmp_path / "model")
+    command = [sys.executable, "build_dataset.py", "--out", str(tmp_path / "out"), "--model", str(model)]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=True)
-    assert "model__model.safetensors" in done.stdout
+    assert "model__model-00001-of-00003.safetensors" in done.stdout
     assert json.loads((tmp_path / "out" / MANIFEST_NAME).read_text())["entries"]
 
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from kit import cli
 from kit.assets import TINY_MODEL
 from kit.errors import InputError, MissingError
 from kit.kaggle.dry_run.mounting import as_csv
@@ -94,19 +95,17 @@ def test_the_scored_rerun_is_run_offline_from_the_dataset_alone(csv: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_a_dry_run_answers_by_the_adapter_that_its_dataset_holds(csv: Path, tmp_path: Path) -> None:
+def test_a_dry_run_answers_by_the_adapter_that_its_dataset_holds(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = command(csv, tmp_path / "out", "--adapter", str(save_adapter(tmp_path / "adapter")))
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "out" / "run-0001"
     restored = run / "kaggle" / "tmp" / "kit-dataset" / "adapter"
     assert f"the LoRA adapter in {restored} is merged" in (run / "kaggle" / "working" / "kit.log").read_text()
-    verified = subprocess.run(
-        [sys.executable, "-m", "kit.cli", "verify", str(tmp_path / "out" / "dataset")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert verified.returncode == 0, verified.stderr
-    assert "adapter" in verified.stdout
+    assert cli.main(["verify", str(tmp_path / "out" / "dataset")]) == 0
+    assert "adapter" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -244,7 +243,7 @@ def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_no_process_outlives_a_dry_run_that_is_killed(csv: Path, tmp_path: Path, ending: signal.Signals) -> None:
     """Bug of an earlier version: the kernel went on writing the journal that the next run resumed."""
     process = subprocess.Popen(command(csv, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

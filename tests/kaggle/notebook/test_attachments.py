@@ -20,10 +20,9 @@ import polars as pl
 import pytest
 
 from kit import assets
-from kit.checkout import build_wheel
 from kit.config import merged
 from kit.errors import MissingError
-from kit.kaggle.dataset.bundle import Wheelhouse, build
+from kit.kaggle.dataset.bundle import Wheelhouse
 from kit.kaggle.dry_run.mounting import Layout
 from kit.kaggle.environment import SETTINGS_VARIABLE
 from kit.kaggle.offline import without_network
@@ -37,6 +36,7 @@ from kit.kaggle.wheels.lockfile import Lock, lock_path
 from kit.kaggle.wheels.target import Target
 from kit.recipes.choices import SQUEEZED
 from kit.solver.journal import read_records
+from tests.kaggle.dataset.datasets import build, kit_wheel
 from tests.kaggle.notebook.image import make_image, pip_settings
 from tests.kaggle.wheels.simple_index import SimpleIndex, make_wheel, served
 
@@ -183,7 +183,7 @@ def fetched_output(folder: Path, environ: dict[str, str], *, needs: Wheelhouse, 
     """What the notebook of `kit push-wheels` leaves, executed with an index that has just the wheels."""
     at = Place(folder, Layout.NEW)
     notebook = folder / "wheels.ipynb"
-    write_wheels_notebook(notebook, wheels.lock, kit_wheel=build_wheel(folder / "wheel"), needs=needs)
+    write_wheels_notebook(notebook, wheels.lock, kit_wheel=kit_wheel(), needs=needs)
     with served(SimpleIndex(wheels.folder)) as index:
         nbformat.validate(nbformat.read(notebook, as_version=4))
         pip_settings(environ).write_text(f"[global]\nindex-url = {index.url}\n")

@@ -12,11 +12,11 @@ from zipfile import ZipFile
 import pytest
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.dataset.bundle import Bundle, build
+from kit.kaggle.dataset.bundle import Bundle
 from kit.kaggle.dataset.restoring import NEEDS_FOLDER
 from kit.kaggle.notebook.bootstrap import install_kit
 from kit.kaggle.wheels.unpack import unpack_wheel
-from tests.kaggle.dataset.datasets import make_model, make_needs, make_wheelhouse
+from tests.kaggle.dataset.datasets import build, make_model, make_needs, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, mangled
 
 pytestmark = pytest.mark.slow

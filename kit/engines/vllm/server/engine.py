@@ -80,7 +80,7 @@ def with_values(chat_template: str, values: Mapping[str, Any]) -> str:
 
 def _load_tokenizer(launch: Launch, template: Mapping[str, Any]) -> Any:
     # imported here, while the server starts: torch and transformers take seconds
-    from kit.engines.transformers.loading import load_tokenizer
+    from kit.engines.text.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(launch.model)
     if template and tokenizer.chat_template:
