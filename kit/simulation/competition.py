@@ -38,20 +38,19 @@ PROBLEMS = tuple(Problem(f"{place}", f"What is {place} + {place}?") for place in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One predict. allowed_s: its share, and the slack that the boundary states. waited_s: as `waited_for_a_core_s`."""
+    """One predict. allowed_s: its share, and the slack that the boundary states."""
 
     life: int
     solution: Solution
     seconds: float
     allowed_s: float
-    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompetitionOutcome:
     """How a competition went. seconds: all of it. records: the journal of all its processes.
 
-    waited_s: as `waited_for_a_core_s`, over all of it.
+    waited_s: as `waited_for_a_core_s`, over all of it; whichever predict it was that had to wait.
     """
 
     plan: CompetitionPlan
@@ -90,7 +89,7 @@ def check_competition(seed: int) -> CheckedCompetition:
 
 def play(plan: CompetitionPlan) -> CompetitionOutcome:
     """Let one process after another answer, in threads of this one, over one journal."""
-    begun_s, waited_s = time.monotonic(), waited_for_a_core_s()
+    begun_s, waited_before_s = time.monotonic(), waited_for_a_core_s()
     release = threading.Event()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
@@ -100,14 +99,14 @@ def play(plan: CompetitionPlan) -> CompetitionOutcome:
                 for number in range(len(plan.lives))
                 for each in play_life(plan, number, path, clock=lambda: time.monotonic() - begun_s, release=release)
             ]
-            seconds, waited_s = time.monotonic() - begun_s, waited_for_a_core_s() - waited_s
+            seconds, waited_s = time.monotonic() - begun_s, max(0.0, waited_for_a_core_s() - waited_before_s)
         finally:
             release.set()
         return CompetitionOutcome(
             plan=plan,
             answered=tuple(answered),
             seconds=seconds,
-            waited_s=max(0.0, waited_s),
+            waited_s=waited_s,
             records=tuple(read_records(path)),
         )
 
@@ -126,15 +125,9 @@ def play_life(
     competition = Competition(load, budget=budget, journal=journal, config=plan.solver)
     competition.start()
     for place, problem in enumerate(PROBLEMS[: life.end]):
-        allowed_s, begun_s, waited_s = _allowed_s(plan, budget, place), clock(), waited_for_a_core_s()
+        allowed_s, begun_s = _allowed_s(plan, budget, place), clock()
         solution = competition.answer(problem)
-        yield Answered(
-            life=number,
-            solution=solution,
-            seconds=clock() - begun_s,
-            allowed_s=allowed_s,
-            waited_s=max(0.0, waited_for_a_core_s() - waited_s),
-        )
+        yield Answered(life=number, solution=solution, seconds=clock() - begun_s, allowed_s=allowed_s)
     competition.close(timeout_s=_CLOSE_S)
     is_over.set()
     while not journal.is_on_disk:  # as the next process, which is a thread of this one, has to find it free
@@ -178,7 +171,7 @@ def _every_predict_is_a_valid_answer(outcome: CompetitionOutcome) -> Iterator[st
 
 def _every_predict_is_in_time(outcome: CompetitionOutcome) -> Iterator[str]:
     for each in outcome.answered:
-        if each.seconds > each.allowed_s + MACHINE_S + each.waited_s:
+        if each.seconds > each.allowed_s + MACHINE_S + outcome.waited_s:
             yield f"{_name(each)} took {each.seconds:.3f} s; its share and the slack are {each.allowed_s:.3f} s"
 
 
