@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,26 +37,21 @@ PROBLEMS = tuple(Problem(f"{place}", f"What is {place} + {place}?") for place in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One predict. allowed_s: its share, and the slack that the boundary states. waited_s: as `waited_for_a_core_s`."""
+    """One predict. allowed_s: its share, and the slack that the boundary states."""
 
     life: int
     solution: Solution
     seconds: float
     allowed_s: float
-    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompetitionOutcome:
-    """How a competition went. seconds: all of it. records: the journal of all its processes.
-
-    waited_s: as `waited_for_a_core_s`, over all of it.
-    """
+    """How a competition went. seconds: all of it. records: the journal of all its processes."""
 
     plan: CompetitionPlan
     answered: tuple[Answered, ...]
     seconds: float
-    waited_s: float = 0.0
     records: tuple[Record, ...]
 
 
@@ -90,7 +84,7 @@ def check_competition(seed: int) -> CheckedCompetition:
 
 def play(plan: CompetitionPlan) -> CompetitionOutcome:
     """Let one process after another answer, in threads of this one, over one journal."""
-    begun_s, waited_s = time.monotonic(), waited_for_a_core_s()
+    begun_s = time.monotonic()
     release = threading.Event()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
@@ -100,15 +94,11 @@ def play(plan: CompetitionPlan) -> CompetitionOutcome:
                 for number in range(len(plan.lives))
                 for each in play_life(plan, number, path, clock=lambda: time.monotonic() - begun_s, release=release)
             ]
-            seconds, waited_s = time.monotonic() - begun_s, waited_for_a_core_s() - waited_s
+            seconds = time.monotonic() - begun_s
         finally:
             release.set()
         return CompetitionOutcome(
-            plan=plan,
-            answered=tuple(answered),
-            seconds=seconds,
-            waited_s=max(0.0, waited_s),
-            records=tuple(read_records(path)),
+            plan=plan, answered=tuple(answered), seconds=seconds, records=tuple(read_records(path))
         )
 
 
@@ -126,15 +116,9 @@ def play_life(
     competition = Competition(load, budget=budget, journal=journal, config=plan.solver)
     competition.start()
     for place, problem in enumerate(PROBLEMS[: life.end]):
-        allowed_s, begun_s, waited_s = _allowed_s(plan, budget, place), clock(), waited_for_a_core_s()
+        allowed_s, begun_s = _allowed_s(plan, budget, place), clock()
         solution = competition.answer(problem)
-        yield Answered(
-            life=number,
-            solution=solution,
-            seconds=clock() - begun_s,
-            allowed_s=allowed_s,
-            waited_s=max(0.0, waited_for_a_core_s() - waited_s),
-        )
+        yield Answered(life=number, solution=solution, seconds=clock() - begun_s, allowed_s=allowed_s)
     competition.close(timeout_s=_CLOSE_S)
     is_over.set()
     while not journal.is_on_disk:  # as the next process, which is a thread of this one, has to find it free
@@ -146,18 +130,6 @@ def _allowed_s(plan: CompetitionPlan, budget: Budget, place: int) -> float:
     left_s = max(0.0, plan.budget.limit_s - budget.clock())
     waiting_s = 0.0 if place else LOAD_S
     return min(budget.allot_s(place) + plan.solver.grace_s + SLACK_S + _LOOKS_S + waiting_s, left_s + ANSWER_S)
-
-
-def waited_for_a_core_s() -> float:
-    """How long the threads of this process have been ready to run while others had the cores; 0.0 where nobody tells.
-
-    Beside a dozen busy processes a predict was seen to take 15 s more, none of which the boundary had waited for.
-    """
-    waited_ns = 0
-    for told in Path("/proc/self/task").glob("*/schedstat"):
-        with suppress(OSError, ValueError, IndexError):  # of a thread that has ended
-            waited_ns += int(told.read_text().split()[1])
-    return waited_ns / 1e9
 
 
 def competition_violations(outcome: CompetitionOutcome) -> Iterator[str]:
@@ -178,7 +150,7 @@ def _every_predict_is_a_valid_answer(outcome: CompetitionOutcome) -> Iterator[st
 
 def _every_predict_is_in_time(outcome: CompetitionOutcome) -> Iterator[str]:
     for each in outcome.answered:
-        if each.seconds > each.allowed_s + MACHINE_S + each.waited_s:
+        if each.seconds > each.allowed_s + MACHINE_S:
             yield f"{_name(each)} took {each.seconds:.3f} s; its share and the slack are {each.allowed_s:.3f} s"
 
 
@@ -186,7 +158,7 @@ def _the_whole_is_in_time(outcome: CompetitionOutcome) -> Iterator[str]:
     """Each process may find its loop stuck once, after the limit too; closing it looks at loop and disk again."""
     each_s = ANSWER_S + _LOOKS_S + ANSWER_S + _CLOSE_S + DISK_S
     due_s = outcome.plan.budget.limit_s + len(outcome.plan.lives) * each_s + MACHINE_S
-    if outcome.seconds > due_s + outcome.waited_s:
+    if outcome.seconds > due_s:
         yield f"the competition took {outcome.seconds:.3f} s; the limit and the slack are {due_s:.3f} s"
 
 
