@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kit import cli
-from kit.assets import TINY_MODEL
+from kit.assets import TINY_MODEL, TINY_TRM
 from kit.config import nested
 from kit.errors import InputError
 
@@ -302,12 +302,16 @@ sys.exit(main(sys.argv[1:]))
     ("command", "says"),
     [
         ("dry-run", "kit: no dry run: polars is not installed; pip install 'mathllm-kit[kaggle]'"),
-        ("build", "torch is not installed; pip install 'mathllm-kit[torch]'"),
+        ("build --trm {trm}", "torch is not installed; pip install 'mathllm-kit[torch]'"),
     ],
 )
 def test_on_a_bare_install_a_command_names_the_extra_that_it_needs(command: str, says: str, tmp_path: Path) -> None:
     """Regression: it was a traceback."""
-    line = [sys.executable, "-c", BARE, command, "--out", str(tmp_path / "out")]
+    trm = tmp_path / "a trm of one's own"  # the shipped one is known by its bytes, without torch
+    shutil.copytree(TINY_TRM, trm)
+    trm.joinpath("config.json").write_text(TINY_TRM.joinpath("config.json").read_text() + " ")
+    words = [word.format(trm=trm) for word in command.split()]
+    line = [sys.executable, "-c", BARE, *words, "--out", str(tmp_path / "out")]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert says in done.stderr
