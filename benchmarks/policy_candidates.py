@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import fmean
 
 from kit.config import nested, replaced
-from kit.simulation.comparison import MIXTURE, Replicate, Row, Setting, rows_of, run_all, settings_under, with_mixture
+from kit.simulation.comparison import MIXTURE, Replicate, Row, rows_of, settings_under
 from kit.simulation.policy import BASELINE, KIT, POLICIES, Policy
 from kit.simulation.recording import comparable, read_runs
 from kit.simulation.run import quiet
-from kit.simulation.shares import ComparisonPlan
+from kit.simulation.shares import ComparisonPlan, pools_of, replicates_under
 from kit.simulation.speeds import MEASURED, linear
 from kit.solver.journal import Journal
 
@@ -47,13 +47,19 @@ def main() -> None:
     policies = (BASELINE, *(each for each in POLICIES if each.name in args.policy), *map(candidate, args.candidate))
     plan = ComparisonPlan(
         policies=policies,
-        pools=pools_of(args),
+        pools=pools_of(
+            comparable(read_runs(args.runs, needs_gold=True)),
+            BASELINE,
+            speeds=MEASURED if args.stream_cost is None else linear(args.stream_cost),
+            repeat=args.repeat,
+            num_scenarios=args.per_replicate,
+        ),
         shares=tuple(args.share),
         num_replicates=args.replicates,
         num_processes=args.processes,
     )
     with Journal.open(args.kept, run=plan.head) if args.kept else nullcontext() as journal:
-        by_share = {share: replicates_under(share, plan, journal) for share in plan.shares}
+        by_share = {share: by_pool_under(share, plan, journal) for share in plan.shares}
     by_pool = {
         name: {share: replicates[name] for share, replicates in by_share.items()}
         for name in next(iter(by_share.values()))
@@ -71,34 +77,11 @@ def candidate(text: str) -> Policy:
     return Policy(name=name.strip(), solver=replaced(KIT.solver, nested(settings.split())))
 
 
-def pools_of(args: argparse.Namespace) -> tuple[Setting, ...]:
-    speeds = MEASURED if args.stream_cost is None else linear(args.stream_cost)
-    runs = comparable(read_runs(args.runs, needs_gold=True))
-    pools = [
-        Setting(
-            name=name,
-            recordings=recordings,
-            share_s=math.inf,
-            speeds=speeds,
-            repeat=args.repeat,
-            num_scenarios=args.per_replicate,
-        )
-        for name, recordings in runs.items()
-    ]
-    return tuple(with_mixture(pools, BASELINE))
-
-
-def replicates_under(share: float, plan: ComparisonPlan, journal: Journal | None) -> Mapping[str, list[Replicate]]:
+def by_pool_under(share: float, plan: ComparisonPlan, journal: Journal | None) -> Mapping[str, list[Replicate]]:
     """By the pool's name, `all` for the mean over the recorded runs."""
     settings = settings_under(share, plan.pools, BASELINE)
-    found = run_all(
-        plan.policies,
-        settings,
-        num_replicates=plan.num_replicates,
-        num_processes=plan.num_processes,
-        journal=journal,
-    )
     names = dict(zip([setting.name for setting in settings], [pool.name for pool in plan.pools], strict=True))
+    found = replicates_under(share, plan, journal=journal)
     return {names.get(name, name): replicates for name, replicates in found.items()}
 
 

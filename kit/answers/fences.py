@@ -122,7 +122,7 @@ def without_code(text: str) -> str:
 def _without_blocks(text: str) -> str:
     words, start = [], 0
     for fence in fences(text):
-        if fence.kind in _NO_WORDS or _LOOKS_LIKE_CODE.search(text[fence.inside]):
+        if _is_no_words(fence.kind, text[fence.inside]):
             words.append(text[start : fence.start])
             start = fence.end
     return "\n".join([*words, text[start:]]) if words else text

@@ -14,7 +14,8 @@ from kit.config import nested
 from kit.errors import InputError
 
 if TYPE_CHECKING:
-    from kit.simulation.comparison import Interval, Row
+    from kit.simulation.comparison import Row
+    from kit.simulation.intervals import Interval
     from kit.simulation.own_speeds import OwnSpeeds
     from kit.simulation.recording import Recording
     from kit.simulation.shares import ComparisonPlan, ShareResult
@@ -83,27 +84,21 @@ def _kept(path: Path | None, plan: ComparisonPlan) -> AbstractContextManager[Jou
 
 
 def _plan(args: argparse.Namespace) -> ComparisonPlan:
-    from kit.simulation.comparison import Setting, with_mixture
     from kit.simulation.policy import chosen_policies
     from kit.simulation.recording import made_up_run
-    from kit.simulation.shares import ComparisonPlan
+    from kit.simulation.shares import ComparisonPlan, pools_of
 
     speeds = _speeds(args)
     policies = chosen_policies(args.policy, nested(args.set))
-    pools = [
-        Setting(
-            name=name,
-            recordings=recordings,
-            share_s=math.inf,
+    return ComparisonPlan(
+        policies=policies,
+        pools=pools_of(
+            _comparable(args) or {"made up": made_up_run(args.seed)},
+            policies[0],
             speeds=speeds,
             repeat=args.repeat,
             num_scenarios=args.per_replicate,
-        )
-        for name, recordings in (_comparable(args) or {"made up": made_up_run(args.seed)}).items()
-    ]
-    return ComparisonPlan(
-        policies=policies,
-        pools=tuple(with_mixture(pools, policies[0])),
+        ),
         shares=tuple(sorted(args.share or SHARES)),
         num_replicates=args.replicates,
         num_processes=args.processes,

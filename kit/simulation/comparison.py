@@ -17,6 +17,7 @@ from random import Random
 
 from kit.errors import InputError
 from kit.simulation.fast import Draws, Played, play
+from kit.simulation.intervals import Interval
 from kit.simulation.mixture import AIMO3, Target, mixed
 from kit.simulation.policy import Policy
 from kit.simulation.recording import Recording, resampled
@@ -64,24 +65,6 @@ Replicate = list[Run]
 """The same scenarios, answered by every policy in turn."""
 
 _Job = tuple[Sequence[Policy], Setting, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A mean over the replicates and the middle 95 % of them; of 40 or fewer, nearly their least and greatest."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Interval:
-        """Percentile bootstrap, one value a replicate."""
-        ranked = sorted(values)
-        last = len(ranked) - 1
-        return cls(
-            mean=math.fsum(ranked) / len(ranked), low=ranked[round(0.025 * last)], high=ranked[round(0.975 * last)]
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import InputError, MissingError
+from kit.simulation.intervals import middle
 from kit.simulation.overlaps import TimedAttempt, timed_attempts
 from kit.simulation.recording import journal_at
-from kit.simulation.speed_fit import SpeedFit, joined, middle, rows_of, thick_groups
+from kit.simulation.speed_fit import SpeedFit, joined, rows_of, thick_groups
 from kit.simulation.speeds import REFERENCE_STREAMS, StreamSpeeds
 from kit.simulation.straight_line import Line
 from kit.solver.journal import read_records

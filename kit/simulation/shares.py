@@ -6,13 +6,13 @@ In: policies, recorded runs and shares, in times of what the baseline takes with
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kit.checkout import commit
 from kit.simulation.comparison import (
-    Interval,
     Replicate,
     Row,
     Setting,
@@ -20,8 +20,12 @@ from kit.simulation.comparison import (
     rows_of,
     run_all,
     settings_under,
+    with_mixture,
 )
+from kit.simulation.intervals import Interval
 from kit.simulation.policy import Policy
+from kit.simulation.recording import Recording
+from kit.simulation.speeds import StreamSpeeds
 from kit.solver.journal import Journal, Record
 
 
@@ -74,15 +78,38 @@ class ShareResult:
     last: Sequence[Replicate]
 
 
-def compare_under(
+def pools_of(
+    runs: Mapping[str, tuple[Recording, ...]],
+    baseline: Policy,
+    *,
+    speeds: StreamSpeeds,
+    repeat: float,
+    num_scenarios: int,
+) -> tuple[Setting, ...]:
+    """A plan's pools: the recorded runs, under no limit yet, and where there are several their mixture."""
+    pools = [
+        Setting(
+            name=name,
+            recordings=recordings,
+            share_s=math.inf,
+            speeds=speeds,
+            repeat=repeat,
+            num_scenarios=num_scenarios,
+        )
+        for name, recordings in runs.items()
+    ]
+    return tuple(with_mixture(pools, baseline))
+
+
+def replicates_under(
     share: float,
     plan: ComparisonPlan,
     *,
     journal: Journal | None = None,
     on_progress: Callable[[int], object] = lambda num_done: None,
-) -> ShareResult:
-    """Run all scenarios of one share. journal: see `run_all`. on_progress: told how many replicates there are."""
-    replicates = run_all(
+) -> dict[str, list[Replicate]]:
+    """All scenarios of one share, by the name of the setting. journal: see `run_all`. on_progress: `compare_under`."""
+    return run_all(
         plan.policies,
         settings_under(share, plan.pools, plan.policies[0]),
         num_replicates=plan.num_replicates,
@@ -91,6 +118,17 @@ def compare_under(
         journal=journal,
         on_progress=on_progress,
     )
+
+
+def compare_under(
+    share: float,
+    plan: ComparisonPlan,
+    *,
+    journal: Journal | None = None,
+    on_progress: Callable[[int], object] = lambda num_done: None,
+) -> ShareResult:
+    """Run all scenarios of one share. journal: see `run_all`. on_progress: told how many replicates there are."""
+    replicates = replicates_under(share, plan, journal=journal, on_progress=on_progress)
     rows = {name: rows_of(plan.policies, each) for name, each in replicates.items()}
     return ShareResult(rows, list(replicates.values())[-1])
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from kit.simulation.intervals import middle
 from kit.simulation.overlaps import TimedAttempt, seconds_by_streams
 from kit.simulation.straight_line import Line, fitted_line, solved
 
@@ -164,12 +165,6 @@ def _speeds(equations: Sequence[_Equations]) -> list[float] | None:
     matrices, rights = zip(*equations, strict=True)
     matrix = [[math.fsum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*matrices, strict=True)]
     return solved(matrix, [math.fsum(values) for values in zip(*rights, strict=True)])
-
-
-def middle(values: Sequence[float]) -> tuple[float, float]:
-    """The ends of the middle 95 %."""
-    ranked, last = sorted(values), len(values) - 1
-    return ranked[round(0.025 * last)], ranked[round(0.975 * last)]
 
 
 def _spread(values: Sequence[float]) -> float:
