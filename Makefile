@@ -24,8 +24,9 @@ test: environment check-code
 	$(BIN)/pytest -n auto --dist worksteal -rsfE -m "not real_vllm and not long" $(ARGS)
 
 # What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 100
-# to 10,000 (`make test` runs those below 100), a picture of thousands of problems, dry runs of a recursive model and in a
-# folder with a space in its name, and two tests that fetch or install a whole wheelhouse.
+# to 10,000 (`make test` runs those below 100), processes killed at any moment of a simulated competition, a picture of
+# thousands of problems, dry runs of a recursive model and in a folder with a space in its name, and two tests that fetch
+# or install a whole wheelhouse.
 test-slow: environment
 	$(BIN)/pytest -n auto --dist load -rsfE -m long $(ARGS)
 

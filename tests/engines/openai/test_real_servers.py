@@ -1,12 +1,13 @@
 """Real servers that nobody here wrote: what they take and give, as it is.
 
 Each needs an interpreter of its own that has the server, and a real model; without it the test is skipped, loudly.
-KIT_TRANSFORMERS_SERVE: a Python with `transformers[serving]` and accelerate. KIT_LLAMA_SERVER: a Python with
-`llama-cpp-python[server]`; KIT_GGUF: the model's file for it.
+KIT_TRANSFORMERS_SERVE: a Python with `transformers[serving]` and accelerate. KIT_LLAMA_SERVER: llama.cpp's own
+`llama-server` (Debian's package llama.cpp-tools has it); KIT_GGUF: SmolLM2-135M-Instruct as a file for it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from random import Random
 import pytest
 import trio
 
+from kit import cli
 from kit.engines.openai.choice import OpenAIChoice
 from kit.engines.openai.opening import open_remote
 from kit.engines.vllm.client.faults import BrokenError
@@ -110,9 +112,37 @@ def test_transformers_serve_is_asked_in_chats_and_what_it_lacks_is_said(
     assert "all texts are the same" in caplog.text
 
 
-def test_llama_cpps_server_is_asked_in_chats(tmp_path: Path) -> None:
-    python, gguf = wanted("KIT_LLAMA_SERVER", "llama.cpp's server"), wanted("KIT_GGUF", "llama.cpp's server")
-    server = (python, "-m", "llama_cpp.server", "--model", gguf, "--port", "{port}", "--n_ctx", "2048")
+@pytest.fixture
+def llama_server(tmp_path: Path) -> Iterator[str]:
+    binary, gguf = wanted("KIT_LLAMA_SERVER", "llama.cpp's server"), wanted("KIT_GGUF", "llama.cpp's server")
+    server = (binary, "--model", gguf, "--port", "{port}", "--ctx-size", "2048", "--threads", "1")
     with started(server, environ={}, log=tmp_path / "log") as url:
-        (sample,) = drawn(OpenAIChoice(url=url), GREEDY)
+        yield url
+
+
+def test_llama_cpps_server_is_asked_in_chats(llama_server: str) -> None:
+    (sample,) = drawn(OpenAIChoice(url=llama_server), GREEDY)
     assert (sample.num_tokens, sample.finish) == (12, FinishReason.LENGTH)
+
+
+def test_llama_cpps_server_completes_the_kits_own_token_ids(llama_server: str, real_model: Path) -> None:
+    seeded = SamplingParams(seed=5, temperature=1.0, max_new_tokens=12)
+    first, again = drawn(OpenAIChoice(url=llama_server), seeded, seeded, model=real_model)
+    assert first.finish in {FinishReason.STOP, FinishReason.LENGTH}
+    assert first.text
+    assert first.text == again.text
+
+
+@pytest.mark.slow
+def test_a_dry_run_is_answered_by_llama_cpps_server(
+    llama_server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    problems = tmp_path / "sums.csv"
+    problems.write_text("id,problem,answer\ns1,What is $4+7$?,11\ns2,What is $9+8$?,17\n")
+    asked = ("--engine", "openai", "--url", llama_server, "--problems", str(problems), "--out", str(tmp_path / "out"))
+    assert cli.main(["dry-run", *asked, "--set", "solver.width=2", "--set", "solver.stop.num_samples=2"]) == 0
+    (journal,) = (tmp_path / "out").rglob("journal.jsonl")
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [each["kind"] for each in records].count("solution") == 2
+    assert [each["kind"] for each in records].count("sample") >= 2
+    assert "OPEN" in capfd.readouterr().out
