@@ -3,8 +3,9 @@
     python -m benchmarks.small_model_prompts out/real-model --samples 4
 
 In: a model's folder. 24 sums such as 4 + 7, of two numbers from 2 to 12 and fixed by a seed, under each prompt that
-runs no code: greedy, and at T = 0.2 several samples each. Out: a table in Markdown: right samples with their
-95 % interval, samples without an answer, and tokens a sample. Strict: only a box or a stated answer counts.
+runs no code: greedy, and at T = 0.2 several samples each. Each is an attempt as the solver makes it: a text that has no
+box is asked for one by the last call. Out: a table in Markdown: right samples with their 95 % interval, samples without
+an answer, and tokens a sample. Strict: only a box or a stated answer counts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from kit.problem import Problem
 from kit.prompting import VARIANTS, PromptVariant, build_prompt
 from kit.sampling import Engine, Sample, SamplingParams
 from kit.solver.config import attempt_seed
+from kit.tools.formats import Plain
+from kit.tools.reasoner import ToolReasoner
 
 NUM_SUMS = 24
 GREATEST = 12
@@ -56,18 +59,21 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--samples", type=int, default=4, help="of each sum where T > 0 (default: %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=256)
+    worded = [each.name for each in VARIANTS.values() if each.tool_format == "plain"]
+    parser.add_argument("--prompts", nargs="+", default=worded, choices=worded)
     args = parser.parse_args()
     print("| prompt | T | right | 95 % | without an answer | tokens a sample |\n|---|---|---|---|---|---|", flush=True)
-    trio.run(_table, args.model, args.samples, args.max_new_tokens)
+    trio.run(_table, args.model, args.prompts, args.samples, args.max_new_tokens)
 
 
-async def _table(model: Path, num_samples: int, max_new_tokens: int) -> None:
+async def _table(model: Path, prompts: Sequence[str], num_samples: int, max_new_tokens: int) -> None:
     begun_s = time.monotonic()
-    async with open_engine(model, device="cpu", dtype="float32", max_batch=24, num_threads=1) as engine:
-        for variant in (each for each in VARIANTS.values() if each.tool_format == "plain"):
+    async with open_engine(model, device="cpu", dtype="float32", max_batch=48, num_threads=1) as engine:
+        attempts = ToolReasoner(engine=engine, tool_format=Plain())
+        for variant in map(VARIANTS.__getitem__, prompts):
             for temperature in TEMPERATURES:
                 params = SamplingParams(temperature=temperature, max_new_tokens=max_new_tokens)
-                row = await _row(engine, variant, params, num_samples=num_samples if temperature else 1)
+                row = await _row(attempts, variant, params, num_samples=num_samples if temperature else 1)
                 print(row, flush=True)
     print(f"\n{time.monotonic() - begun_s:.0f} s", flush=True)
 

@@ -19,6 +19,10 @@ INSTRUCTION = "Please reason step by step, and put your final answer within \\bo
 """Qwen2.5-Math's own instruction, word for word; the shipped tiny model is trained with it too.
 Source: model card of Qwen2.5-Math (arXiv 2409.12122)."""
 
+SHORT_INSTRUCTION = "Put your final answer in \\boxed{}."
+"""For models of some hundred million parameters: asked to reason step by step, SmolLM2-135M goes on past an answer that
+was right (benchmarks/results/small_model_prompts_2026-11-26.md)."""
+
 TIR_INSTRUCTION = (
     "Please integrate natural language reasoning with programs to solve the problem above, and put your final "
     "answer within \\boxed{}."
@@ -95,6 +99,7 @@ class PromptVariant:
 
 
 PLAIN = PromptVariant(name="plain", tool_format="plain", instruction=INSTRUCTION)
+SHORT = PromptVariant(name="short", tool_format="plain", instruction=SHORT_INSTRUCTION)
 BOXED = PromptVariant(
     name="boxed", tool_format="plain", instruction=f"{INSTRUCTION}\n\n{ANSWER_RULES}", modulus_rule=MODULUS_RULE
 )
@@ -116,7 +121,7 @@ TOOLS = PromptVariant(
     tools=(PYTHON_TOOL,),
 )
 VARIANTS: Mapping[str, PromptVariant] = MappingProxyType(
-    {variant.name: variant for variant in (PLAIN, BOXED, BRIEF, PYTHON, TOOLS)}
+    {variant.name: variant for variant in (PLAIN, SHORT, BOXED, BRIEF, PYTHON, TOOLS)}
 )
 
 

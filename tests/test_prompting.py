@@ -10,7 +10,7 @@ from kit.prompting import PLAIN, VARIANTS, build_prompt
 from kit.tools.formats import TOOL_FORMATS
 
 PROBLEM = Problem("p1", "What is $1+1$?")
-FULL = [name for name in VARIANTS if name != "plain"]
+FULL = [name for name in VARIANTS if name not in ("plain", "short")]
 
 
 def user_text(name: str, **more: int) -> str:
@@ -28,7 +28,7 @@ def test_the_default_is_the_prompt_that_the_tiny_model_was_trained_with() -> Non
 
 
 def test_every_variant_is_found_by_its_name_and_speaks_a_format_that_there_is() -> None:
-    assert {"plain", "boxed", "brief", "python", "tools"} == set(VARIANTS)
+    assert {"plain", "short", "boxed", "brief", "python", "tools"} == set(VARIANTS)
     assert all(VARIANTS[name].name == name for name in VARIANTS)
     assert {variant.tool_format for variant in VARIANTS.values()} == set(TOOL_FORMATS)
 

@@ -15,5 +15,5 @@ SMOLLM2 = ModelFamily(
     ),
     sampling=CardSampling(temperature=0.2, top_p=0.9),
     max_new_tokens=512,
-    prompt="plain",
+    prompt="short",
 )

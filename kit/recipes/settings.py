@@ -56,7 +56,7 @@ FIRST: Mapping[str, Mapping[str, str]] = {
     },
     "Attempts": {
         "solver.width": "attempts in flight at once; where time is short they are fewer, each faster",
-        "solver.prompt": "auto (the model's), boxed, brief, plain (words only), python (blocks), tools (calls)",
+        "solver.prompt": "auto (the model's), boxed, brief, plain, short (words), python (blocks), tools (calls)",
         "solver.sampling.temperature": "0 is greedy; more varies more; null is the model's own",
         "solver.sampling.top_p": "draws from the likeliest tokens of this mass; 1 is off; null: the model's",
         "solver.sampling.max_new_tokens": "length of one attempt, at most; null: the model's",

@@ -26,7 +26,7 @@ def sources(facts: ModelFacts) -> dict[str, str]:
 
 def test_the_models_own_file_comes_before_its_familys_card() -> None:
     facts = ModelFacts(config=SMOL, chat_template=CHATML, generation={"temperature": 0.4, "top_k": -1})
-    assert values(facts) == {"prompt": "plain", "temperature": 0.4, "top_p": 0.9, "top_k": 0, "max_new_tokens": 512}
+    assert values(facts) == {"prompt": "short", "temperature": 0.4, "top_p": 0.9, "top_k": 0, "max_new_tokens": 512}
     assert sources(facts)["temperature"] == sources(facts)["top_k"] == "generation_config.json"
     assert sources(facts)["top_p"] == "family SmolLM2"
 
