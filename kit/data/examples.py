@@ -57,9 +57,10 @@ class DataSet:
 
     @property
     def label(self) -> str:
-        """The name without folders, which differ between machines: `gsm8k` for `gsm8k=path/file.jsonl`."""
+        """The name without folders, which differ between machines: `gsm8k` for `gsm8k=folder` and `gsm8k=path.jsonl`."""
         named, is_read_as, place = self.name.partition("=")
-        if is_read_as and place == self.source:
+        places = (Path(self.source), Path(self.source).parent)
+        if is_read_as and Path(place) in places:
             return named
-        is_local = Path(self.source).suffix and Path(self.name) in (Path(self.source), Path(self.source).parent)
+        is_local = Path(self.source).suffix and Path(self.name) in places
         return Path(self.name).name if is_local else self.name

@@ -58,6 +58,7 @@ def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     [
         ("gsm8k", "openai/gsm8k", "gsm8k"),
         ("gsm8k=a/b.jsonl", "a/b.jsonl", "gsm8k"),
+        ("gsm8k=a", "a/test.jsonl", "gsm8k"),
         ("a/b.jsonl", "a/b.jsonl", "b.jsonl"),
         ("a/b", "a/b/train.jsonl", "b"),
         ("owner/set", "owner/set", "owner/set"),
