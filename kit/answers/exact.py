@@ -1,4 +1,4 @@
-"""Exact arithmetic under bounds: a syntax tree of `kit.answers.notation` in, a Fraction or a residue out.
+"""Exact arithmetic under bounds: a syntax tree of `kit.answers.parser` in, a Fraction or a residue out.
 
 Work is bounded by construction rather than by a clock: the bits of every intermediate number are limited
 before each operation, so that `10^{10^{10}}` is refused in microseconds. No large integer becomes text.
@@ -17,9 +17,8 @@ from fractions import Fraction
 from typing import Any
 
 from kit.answers.algebraic import equals, floor_root
-from kit.answers.notation import Apply, Node, Number, Op, Rejected, Rejection, reject
-
-__all__ = ["Rejected", "residue", "value"]
+from kit.answers.rejection import Rejection, reject
+from kit.answers.syntax_tree import Apply, Node, Number, Op
 
 MAX_BITS = 1 << 14  # of any numerator or denominator: 4,932 decimal digits
 MAX_FACTORIAL = 1500  # 1500! has 13,669 bits

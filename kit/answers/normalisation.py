@@ -19,23 +19,13 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from kit.answers.exact import residue, value
-from kit.answers.notation import (
-    MAX_CHARS,
-    TEXT_COMMANDS,
-    Kind,
-    Node,
-    Rejected,
-    Rejection,
-    Token,
-    parse_prefix,
-    reject,
-    tokenise,
-)
+from kit.answers.parser import parse_prefix
+from kit.answers.rejection import Rejected, Rejection, reject
+from kit.answers.syntax_tree import Node
+from kit.answers.tokens import MAX_CHARS, TEXT_COMMANDS, Kind, Token, tokenise
 from kit.answers.units import unit_factor, words_of
 from kit.errors import InputError
 from kit.problem import ANSWER_MAX
-
-__all__ = ["Rejection", "integer", "normalise"]
 
 
 def normalise(raw: str, *, modulus: int | None = None) -> int | Rejection:

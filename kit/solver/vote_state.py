@@ -14,7 +14,8 @@ from functools import lru_cache
 
 from kit.answers.extraction import extract
 from kit.answers.modulus import stated_modulus
-from kit.answers.normalisation import Rejection, normalise
+from kit.answers.normalisation import normalise
+from kit.answers.rejection import Rejection
 from kit.errors import InputError, SettingError, check_fields
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kit.answers.normalisation import Rejection, integer, normalise
+from kit.answers.normalisation import integer, normalise
+from kit.answers.rejection import Rejection
 from kit.errors import InputError
 
 

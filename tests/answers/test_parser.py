@@ -1,0 +1,35 @@
+import pytest
+
+from kit.answers.parser import parse_prefix
+from kit.answers.rejection import Rejected, Rejection
+from kit.answers.tokens import tokenise
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("5!!", Rejection.NOT_A_NUMBER),
+        ("2^{3}!", Rejection.NOT_A_NUMBER),
+        ("6/2(1+2)", Rejection.NOT_A_NUMBER),
+        ("10!/8!2!", Rejection.NOT_A_NUMBER),
+        ("3!4!!", Rejection.NOT_A_NUMBER),
+        ("2{3}", Rejection.NOT_A_NUMBER),
+        (r"{10 \choose }", Rejection.NOT_A_NUMBER),
+        (r"{10 \choose 3", Rejection.NOT_A_NUMBER),
+        (r"{5 \choose 3 \choose 2}", Rejection.NOT_A_NUMBER),
+        (r"\log_1e99", Rejection.NOT_A_NUMBER),
+        (r"\frac1.5", Rejection.NOT_A_NUMBER),
+        (r"\log 100", Rejection.NOT_A_NUMBER),
+        (r"\frac{1}", Rejection.NOT_A_NUMBER),
+        ("(7", Rejection.NOT_A_NUMBER),
+        ("(7]", Rejection.NOT_A_NUMBER),
+        ("", Rejection.NOT_A_NUMBER),
+        ("2+", Rejection.NOT_A_NUMBER),
+        (r"\unknown{7}", Rejection.NOT_A_NUMBER),
+        ("(1,2)", Rejection.SEVERAL_VALUES),
+    ],
+)
+def test_refuses_notation_that_is_broken_or_read_in_two_ways(text: str, reason: Rejection) -> None:
+    with pytest.raises(Rejected) as refused:
+        parse_prefix(tokenise(text))
+    assert refused.value.reason is reason
