@@ -32,7 +32,7 @@ from kit.plots.timeline import (
 )
 from kit.plots.timeline_picture import draw_timeline, summary
 from kit.solver.journal import Journal, read_records
-from kit.solver.vote_state import StopReason
+from kit.solver.stopping import StopReason
 
 Record = dict[str, Any]
 

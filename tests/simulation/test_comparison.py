@@ -26,7 +26,8 @@ from kit.simulation.recording import RecordedAttempt, Recording
 from kit.simulation.speeds import linear
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopConfig, VotingConfig
+from kit.solver.stopping import StopConfig
+from kit.voting.weights import VotingConfig
 
 
 def voting(name: str, num_samples: int) -> Policy:

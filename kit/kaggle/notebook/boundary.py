@@ -34,8 +34,9 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.records import solution_record
 from kit.solver.resuming import Past, contained
+from kit.solver.solution import Solution, blind_guess
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopReason, blind_guess
+from kit.solver.stopping import StopReason
 from kit.tasks import LoopThread, QueueThread
 
 log = logging.getLogger(__name__)

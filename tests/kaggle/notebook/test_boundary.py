@@ -23,7 +23,8 @@ from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, Sampling
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.records import sample_record
-from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState
+from kit.solver.stopping import StopConfig, StopReason
+from kit.solver.vote_state import ParsedAnswer, VoteState
 from kit.voting.tally import Vote
 from tests.waiting import PATIENCE_S, block_until
 
