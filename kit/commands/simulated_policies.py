@@ -85,8 +85,9 @@ def _kept(path: Path | None, plan: ComparisonPlan) -> AbstractContextManager[Jou
 
 def _plan(args: argparse.Namespace) -> ComparisonPlan:
     from kit.simulation.policy import chosen_policies
+    from kit.simulation.pools import pools_of
     from kit.simulation.recording import made_up_run
-    from kit.simulation.shares import ComparisonPlan, pools_of
+    from kit.simulation.shares import ComparisonPlan
 
     speeds = _speeds(args)
     policies = chosen_policies(args.policy, nested(args.set))
