@@ -71,6 +71,13 @@ _SAME_AS = {
     r"\dotsm": r"\dots", "...": r"\dots",
 }  # fmt: skip
 FUNCTION_NAMES = {"gcd": r"\gcd", "hcf": r"\gcd", "lcm": r"\lcm", "max": r"\max", "min": r"\min"}
+EXPRESSION_COMMANDS = frozenset(
+    {r"\frac", r"\binom", r"\sqrt", r"\log", r"\lfloor", r"\rfloor", r"\lceil", r"\rceil", r"\bmod"}
+)
+"""What an expression of numbers is made of; other commands are letters, signs or relations."""
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+DEPTH = {**dict.fromkeys(BRACKETS, 1), **dict.fromkeys(BRACKETS.values(), -1)}
+"""What a bracket adds to how deep the tokens after it are nested."""
 _FUNCTION_CALL = re.compile(
     r"(?<![A-Za-z])(?:gcd|hcf|lcm|max|min)\}?\s*+(?:\\(?:left|[bB]igg?l?)\s*+)?(?:\(|\\\{)[^()]*+"
 )

@@ -1,5 +1,6 @@
 import pytest
 
+from kit.answers.normalisation import normalise
 from kit.answers.parser import parse_prefix
 from kit.answers.rejection import Rejected, Rejection
 from kit.answers.tokens import tokenise
@@ -33,3 +34,15 @@ def test_refuses_notation_that_is_broken_or_read_in_two_ways(text: str, reason: 
     with pytest.raises(Rejected) as refused:
         parse_prefix(tokenise(text))
     assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("raw", ["2{3}", "{2}{3}", "2{3+4}", r"2\underline{3}", r"2\text{3}", r"2\textcolor{red}{3}"])
+def test_digits_that_look_like_one_number_are_not_multiplied(raw: str) -> None:
+    """Bug: `2{3}`, which TeX sets as 23, was read as 6."""
+    assert isinstance(normalise(raw), Rejection)
+
+
+@pytest.mark.parametrize("raw", [r"\log_1e99", r"\frac1e9", r"\binom1.5", r"\frac1,234", r"\log_2e5 7"])
+def test_an_argument_without_braces_leaves_a_number_or_is_refused(raw: str) -> None:
+    """Bug: `\\log_1e99` was cut into `1` and `e99`, and reading `e99` raised ValueError."""
+    assert normalise(raw) is Rejection.NOT_A_NUMBER
