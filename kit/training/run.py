@@ -125,10 +125,11 @@ class _Run:
         prepared = prepare(backbone, settings)
         sha256 = weights_sha256(settings.model)
         objective = objective_of(settings, prepared, rows)  # refuses what it cannot do before hidden states are made
-        batches: Batches | RecursiveBatches = _batches(settings, workers, rows)
+        plain = _batches(settings, workers, rows)
+        batches: Batches | RecursiveBatches = plain
         if settings.method == "trm":
             batches = with_states(
-                batches,
+                plain,
                 prepared.backbone,
                 feature_layers=settings.feature_layers,
                 backbone_sha256=sha256,
