@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.answers.extraction import extract
-from kit.answers.normalisation import Rejection, integer
+from kit.answers.normalisation import integer
+from kit.answers.rejection import Rejection
 
 OUTPUTS = ("gsm8k_openai_examples", "gsm8k_tora70b_first300", "math_nemo_rs3x50", "openmathinstruct2_sample")
 SOLUTIONS = {"gsm8k_train": "answer", "gsm8k_test": "answer", "math500_test": "solution"}  # by the field they are in

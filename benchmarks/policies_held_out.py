@@ -16,9 +16,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.fit_vote_model import fit, read_run
-from kit.simulation.comparison import Setting, natural_share_s, rows_of, run_all
+from kit.simulation.comparison import rows_of
 from kit.simulation.policy import BASELINE, KIT
+from kit.simulation.pools import natural_share_s
 from kit.simulation.recording import read_recordings
+from kit.simulation.replicates import Setting, run_all
 from kit.simulation.run import quiet
 from kit.solver import pacing
 from kit.voting import learned

@@ -18,11 +18,13 @@ from pathlib import Path
 from statistics import fmean
 
 from kit.config import nested, replaced
-from kit.simulation.comparison import MIXTURE, Replicate, Row, rows_of, settings_under
+from kit.simulation.comparison import Row, rows_of
 from kit.simulation.policy import BASELINE, KIT, POLICIES, Policy
+from kit.simulation.pools import MIXTURE, pools_of, settings_under
 from kit.simulation.recording import comparable, read_runs
+from kit.simulation.replicates import Replicate
 from kit.simulation.run import quiet
-from kit.simulation.shares import ComparisonPlan, pools_of, replicates_under
+from kit.simulation.shares import ComparisonPlan, replicates_under
 from kit.simulation.speeds import MEASURED, linear
 from kit.solver.journal import Journal
 

@@ -25,7 +25,7 @@ from kit.sampling import SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 WORKING = "We compute step by step: $3 \\cdot 4 = 12$, so the total is $12 + 5 = 17$ and we go on. " * 18
 

@@ -30,7 +30,7 @@ from kit.sampling import Chunk, OnChunk, Prompt, Sample, SamplingParams, TokenSt
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 from kit.voting.early_abort import EarlyAbortConfig
 
 NUM_ATTEMPTS = 64

@@ -83,7 +83,8 @@ def virtual_s(install_s: float, prefetch_s: float, *, waits: bool) -> float:
 def real(wheels: Path, model_mib: int, repeats: int) -> None:
     """Print medians of real starts."""
     from kit.checkout import SOURCE
-    from kit.kaggle.dataset.bundle import Wheelhouse, build
+    from kit.kaggle.dataset.bundle import build
+    from kit.kaggle.dataset.plan import DatasetPlan, Wheelhouse
     from kit.kaggle.wheels.lockfile import lock_path
 
     seconds: dict[str, list[Mapping[str, float]]] = {kind: [] for kind in KINDS}
@@ -93,7 +94,7 @@ def real(wheels: Path, model_mib: int, repeats: int) -> None:
         dataset = root / "kaggle" / "input" / "kit"
         dataset.parent.mkdir(parents=True)
         lock = lock_path(SOURCE / "wheels", "cpu")
-        build(dataset, model=root / "model", wheels=Wheelhouse(lock, wheels))
+        build(dataset, DatasetPlan(model=root / "model", wheels=Wheelhouse(lock, wheels)))
         (root / "kaggle" / "working").mkdir()
         for number in range(repeats):
             for kind in KINDS[number % 3 :] + KINDS[: number % 3]:

@@ -26,7 +26,7 @@ from kit.evaluation.metrics import Grading
 from kit.evaluation.reading import read_run
 from kit.evaluation.records import Completion, EvalRun
 from kit.evaluation.slices import samples_by_problem
-from kit.solver.vote_state import StopConfig, verdict_on
+from kit.solver.stopping import StopConfig, verdict_on
 from kit.voting.rules import RunningHistory
 from kit.voting.tally import Vote
 

@@ -29,7 +29,7 @@ from kit.solver.config import SamplingChoice, SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.pacing import PacingConfig
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 PROBLEMS = (Problem("p1", "What is 12+30?"), Problem("p2", "What is 7*8-5?"))
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from kit.recipes.one_problem import solve
     from kit.sampling import SamplingParams
     from kit.solver.config import SolverConfig
+    from kit.solver.solution import Solution
     from kit.solver.solver import Solver
-    from kit.solver.vote_state import Solution
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,7 +39,7 @@ _MODULES = {
     "BudgetConfig": "kit.budget",
     "Problem": "kit.problem",
     "SamplingParams": "kit.sampling",
-    "Solution": "kit.solver.vote_state",
+    "Solution": "kit.solver.solution",
     "Solver": "kit.solver.solver",
     "SolverConfig": "kit.solver.config",
     "open_engine": "kit.engines.opening",

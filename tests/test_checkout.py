@@ -61,7 +61,8 @@ def test_an_installed_wheel_is_put_together_again_from_its_files_and_builds_a_da
     assert repacked_wheel(tmp_path / "third", path=[str(installed)]).read_bytes() == again.read_bytes()
     code = (
         "from pathlib import Path; from kit.kaggle.dataset.bundle import build; "
-        f"build(Path('dataset'), model=Path({str(assets.TINY_MODEL)!r}))"
+        "from kit.kaggle.dataset.plan import DatasetPlan; "
+        f"build(Path('dataset'), DatasetPlan(model=Path({str(assets.TINY_MODEL)!r})))"
     )
     environ = {**os.environ, "PYTHONPATH": str(installed)}
     argv = [sys.executable, "-P", "-c", code]

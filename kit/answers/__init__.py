@@ -2,6 +2,7 @@
 
 Top to bottom: extraction (the piece of a text that states the answer) over channels (what a model says rather than
 thinks), fences (blocks of code and output) and statements ("the answer is ..."); normalisation (that piece as an
-integer 0-99999) over units (the words behind a number), notation (its syntax tree), exact (its value) and algebraic
+integer 0-99999) over cleaning (what surrounds a number), names (sides of an equation that have no value), units (the
+words behind a number), parser (its syntax tree) over tokens, exact (its value) over arithmetic, decimals and algebraic
 (whether roots make an integer); modulus (what the problem asks its answer to be reduced by).
 """

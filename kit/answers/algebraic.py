@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from kit.answers.notation import Apply, Node, Op, Rejection, reject
+from kit.answers.rejection import Rejection, reject
+from kit.answers.syntax_tree import Apply, Node, Op
 
 MAX_BOUND_BITS = 1 << 11  # of the separation bound: 2000 bits allow degree 500 where the numbers are small
 MAX_ROOT_BITS = 1 << 16  # of a number whose root is taken

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from math import prod
 
-from kit.answers.notation import Kind, Token
+from kit.answers.tokens import Kind, Token
 
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALES |= {f"{word}s": scale for word, scale in _SCALES.items()}

@@ -19,8 +19,9 @@ from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.upload.faults import KaggleError
 
 if TYPE_CHECKING:
-    from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
+    from kit.kaggle.dataset.bundle import Bundle
     from kit.kaggle.dataset.manifest import Entry, ListedFile, Member
+    from kit.kaggle.dataset.plan import Wheelhouse
 
 NO_WHEELS = "none"
 _SHOWN_BYTES = 256 << 20  # a build that writes more shows its progress
@@ -68,7 +69,8 @@ def build_command(args: argparse.Namespace) -> int:
     from kit.engines.hub import find_model
     from kit.engines.text.model_folder import check_model_folder
     from kit.kaggle.checks.model import check_chat
-    from kit.kaggle.dataset.bundle import PLACEHOLDER, build
+    from kit.kaggle.dataset.bundle import build
+    from kit.kaggle.dataset.plan import PLACEHOLDER, DatasetPlan
     from kit.kaggle.findings import raise_first
     from kit.recipes.choices import trm_for
 
@@ -78,19 +80,18 @@ def build_command(args: argparse.Namespace) -> int:
         raise_first(each for each in check_chat(model))
     wheels = chosen_wheels(args, args.wheels_folder)
     with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
-        bundle = build(
-            args.out,
+        plan = DatasetPlan(
             model=model,
             model_source=args.model_source,
             listing=() if args.model_source is None else listing(args.model_source),
-            model_files=args.model_file,
+            model_files=tuple(args.model_file),
             trm=trm_for(model, trm=args.trm, adapter=args.adapter),
             adapter=args.adapter,
             wheels=wheels,
             needs=own_needs(),
             metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
-            on_bytes=on_bytes,
         )
+        bundle = build(args.out, plan, on_bytes=on_bytes)
     _print(bundle)
     if model == assets.TINY_MODEL:
         print(f"{'note':>14}  its model is the shipped toy, which solves no olympiad problem: name yours with --model")

@@ -17,7 +17,7 @@ from kit.errors import MissingError
 from kit.problem import read_gold, read_problems
 
 if TYPE_CHECKING:
-    from kit.kaggle.dataset.bundle import Wheelhouse
+    from kit.kaggle.dataset.plan import Wheelhouse
     from kit.kaggle.dry_run.outcome import Outcome
     from kit.kaggle.dry_run.report import Report
     from kit.kaggle.dry_run.run import DryRun

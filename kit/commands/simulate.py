@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.commands.progress import count_bar
-from kit.commands.simulated_policies import compare, print_own_speeds
+from kit.commands.simulated_policies import add_comparison, compare, print_own_speeds
 from kit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from kit.simulation.recording import Recording
     from kit.simulation.stress import Checked
 
+_DESCRIPTION = (
+    "Run the solver in virtual time. Without options: random scenarios of 1 to 200 problems with "
+    "faults (crashes, hangs, slow and empty answers, a clock near its end), each checked against what must "
+    "always hold; then random competitions of four seconds on a real clock, in which the boundary that Kaggle "
+    "calls meets blocked loops, loads that hang, panics and processes that are killed and resumed. A failure "
+    "prints its seed; --replay shows that scenario. With --compare: score, time, samples "
+    "and tokens of stopping policies on the same scenarios."
+)
+
 
 def add(commands: Any) -> None:
     """Declare the command."""
     simulate = commands.add_parser(
         "simulate",
         help="check solver and boundary in random scenarios, or compare policies on recorded runs",
-        description="Run the solver in virtual time. Without options: random scenarios of 1 to 200 problems with "
-        "faults (crashes, hangs, slow and empty answers, a clock near its end), each checked against what must "
-        "always hold; then random competitions of four seconds on a real clock, in which the boundary that Kaggle "
-        "calls meets blocked loops, loads that hang, panics and processes that are killed and resumed. A failure "
-        "prints its seed; --replay shows that scenario. With --compare: score, time, samples "
-        "and tokens of stopping policies on the same scenarios.",
+        description=_DESCRIPTION,
     )
     simulate.add_argument("--scenarios", type=int, default=1000, metavar="N", help="default: %(default)s")
     simulate.add_argument(
@@ -46,46 +50,7 @@ def add(commands: Any) -> None:
         "of the kit; may be given again (default: problems made up from the learned prior)",
     )  # fmt: skip
     simulate.add_argument("--gold", type=Path, metavar="CSV", help="an AIMO CSV with the answers, for journals")
-    simulate.add_argument(
-        "--share", type=float, action="append", default=[], metavar="X",
-        help="the scenario's time for each problem, in times of what the baseline takes without a limit; may be given "
-        "again (default: 0.6, 0.8, 0.9, 1, 1.1, 1.3 and no limit)",
-    )  # fmt: skip
-    simulate.add_argument(
-        "--replicates",
-        type=int,
-        default=40,
-        metavar="R",
-        help="bootstraps a recording and share (default: %(default)s)",
-    )
-    simulate.add_argument(
-        "--per-replicate", type=int, default=2, metavar="N",
-        help="scenarios whose mean is one replicate: more take the luck of a single one out of the intervals "
-        "(default: %(default)s)",
-    )  # fmt: skip
-    simulate.add_argument(
-        "--repeat", type=float, default=0.1, metavar="P",
-        help="how often a wrong answer that was given once is given again by another attempt (default: %(default)s)",
-    )  # fmt: skip
-    simulate.add_argument(
-        "--stream-cost", type=float, metavar="C",
-        help="what each stream adds to a step, as a share of a lone stream's (default: a table measured on an H100)",
-    )  # fmt: skip
-    simulate.add_argument(
-        "--speeds-of", type=Path, metavar="FILE",
-        help="a journal.jsonl or a run of `kit eval`: speeds of a stream as on its machine, which are printed for each "
-        "--recording that tells them",
-    )  # fmt: skip
-    simulate.add_argument(
-        "--kept", type=Path, metavar="FILE",
-        help="keep each replicate of a comparison in this file; the same command goes on from there",
-    )  # fmt: skip
-    simulate.add_argument("--policy", action="append", default=[], metavar="NAME", help="only these and the baseline")
-    simulate.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of the solver, such as width=6 or stop.rule=votes(3); adds the policy 'yours'",
-    )  # fmt: skip
-    simulate.add_argument("--plot", type=Path, metavar="FILE", help="draw score against time, as .svg or .png")
+    add_comparison(simulate)
     simulate.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: one for each core"
     )
@@ -94,6 +59,26 @@ def add(commands: Any) -> None:
 
 def simulate_command(args: argparse.Namespace) -> int:
     """Check, replay or compare."""
+    _check_options(args)
+    args.goes_on = args.kept is not None
+    from kit.simulation.run import quiet
+
+    quiet()
+    if args.compare:
+        return compare(args)
+    from kit.simulation.recording import read_runs
+
+    recordings = [recording for run in read_runs(args.recording, gold=args.gold).values() for recording in run]
+    print_own_speeds(args.recording)
+    if args.replay is not None:
+        return _replay(args.replay, recordings)
+    _check(args, recordings)
+    if args.competitions:
+        _check_competitions(range(args.seed, args.seed + args.competitions))
+    return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
     for name in ("scenarios", "replicates", "per_replicate", "processes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be >= 1, got {getattr(args, name)}")
@@ -111,22 +96,6 @@ def simulate_command(args: argparse.Namespace) -> int:
     idle = [name for name in needs_compare if getattr(args, name) not in (None, [])]
     if idle and not args.compare:
         raise InputError(f"--{idle[0].replace('_', '-')} is for comparisons; add --compare")
-    args.goes_on = args.kept is not None
-    from kit.simulation.run import quiet
-
-    quiet()
-    if args.compare:
-        return compare(args)
-    from kit.simulation.recording import read_runs
-
-    recordings = [recording for run in read_runs(args.recording, gold=args.gold).values() for recording in run]
-    print_own_speeds(args.recording)
-    if args.replay is not None:
-        return _replay(args.replay, recordings)
-    _check(args, recordings)
-    if args.competitions:
-        _check_competitions(range(args.seed, args.seed + args.competitions))
-    return 0
 
 
 def _check(args: argparse.Namespace, recordings: Sequence[Recording]) -> None:

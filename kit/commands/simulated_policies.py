@@ -27,6 +27,50 @@ SHARES = (0.6, 0.8, 0.9, 1.0, 1.1, 1.3, math.inf)
 _WIDTH = 140
 
 
+def add_comparison(simulate: argparse.ArgumentParser) -> None:
+    """Declare the options of `--compare`."""
+    simulate.add_argument(
+        "--share", type=float, action="append", default=[], metavar="X",
+        help="the scenario's time for each problem, in times of what the baseline takes without a limit; may be given "
+        "again (default: 0.6, 0.8, 0.9, 1, 1.1, 1.3 and no limit)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--replicates",
+        type=int,
+        default=40,
+        metavar="R",
+        help="bootstraps a recording and share (default: %(default)s)",
+    )
+    simulate.add_argument(
+        "--per-replicate", type=int, default=2, metavar="N",
+        help="scenarios whose mean is one replicate: more take the luck of a single one out of the intervals "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--repeat", type=float, default=0.1, metavar="P",
+        help="how often a wrong answer that was given once is given again by another attempt (default: %(default)s)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--stream-cost", type=float, metavar="C",
+        help="what each stream adds to a step, as a share of a lone stream's (default: a table measured on an H100)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--speeds-of", type=Path, metavar="FILE",
+        help="a journal.jsonl or a run of `kit eval`: speeds of a stream as on its machine, which are printed for each "
+        "--recording that tells them",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--kept", type=Path, metavar="FILE",
+        help="keep each replicate of a comparison in this file; the same command goes on from there",
+    )  # fmt: skip
+    simulate.add_argument("--policy", action="append", default=[], metavar="NAME", help="only these and the baseline")
+    simulate.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of the solver, such as width=6 or stop.rule=votes(3); adds the policy 'yours'",
+    )  # fmt: skip
+    simulate.add_argument("--plot", type=Path, metavar="FILE", help="draw score against time, as .svg or .png")
+
+
 def print_own_speeds(paths: Sequence[Path]) -> None:
     """Of each journal the speeds of a stream on its machine, or why it cannot tell them."""
     from kit.simulation.own_speeds import speeds_in
@@ -85,8 +129,9 @@ def _kept(path: Path | None, plan: ComparisonPlan) -> AbstractContextManager[Jou
 
 def _plan(args: argparse.Namespace) -> ComparisonPlan:
     from kit.simulation.policy import chosen_policies
+    from kit.simulation.pools import pools_of
     from kit.simulation.recording import made_up_run
-    from kit.simulation.shares import ComparisonPlan, pools_of
+    from kit.simulation.shares import ComparisonPlan
 
     speeds = _speeds(args)
     policies = chosen_policies(args.policy, nested(args.set))

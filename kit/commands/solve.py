@@ -10,7 +10,7 @@ from kit.commands.choosing import add_engine, add_model, add_settings, with_serv
 
 if TYPE_CHECKING:
     from kit.solver.journal import Record
-    from kit.solver.vote_state import Solution
+    from kit.solver.solution import Solution
 
 
 def add(commands: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kit.commands.progress import byte_bar
 
 if TYPE_CHECKING:
-    from kit.kaggle.dataset.bundle import Wheelhouse
+    from kit.kaggle.dataset.plan import Wheelhouse
 
 OUT = Path("out/wheels")
 
@@ -62,7 +62,7 @@ def check_command(args: argparse.Namespace) -> int:
 def wheelhouse(target: str, folder: Path | None = None) -> Wheelhouse:
     """The wheels of a target, in `folder` or where `kit wheels fetch` puts them."""
     from kit.checkout import PROJECT
-    from kit.kaggle.dataset.bundle import Wheelhouse
+    from kit.kaggle.dataset.plan import Wheelhouse
     from kit.kaggle.wheels.lockfile import lock_path
 
     return Wheelhouse(lock_path(PROJECT / "wheels", target), folder or OUT / target)

@@ -222,7 +222,7 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
     from kit.recipes.attempts import AttemptsConfig
     from kit.recipes.opening import open_model
     from kit.solver.config import SolverConfig
-    from kit.solver.vote_state import VotingConfig
+    from kit.voting.weights import VotingConfig
 
     model = found.model
     assert model.folder is not None

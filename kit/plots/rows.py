@@ -15,8 +15,9 @@ from matplotlib.patches import Patch
 
 from kit.plots import style
 from kit.plots.style import Sheet, clock_text
-from kit.plots.timeline import Attempt, Outcome, ProblemSpan, Timeline, Verdict, ranked_answers
-from kit.solver.vote_state import StopReason
+from kit.plots.timeline import Attempt, Outcome, ProblemSpan, Timeline, Verdict
+from kit.plots.votes import ranked_answers
+from kit.solver.stopping import StopReason
 
 WIDTH_IN = 13.9
 MARGIN_IN = 0.45

@@ -29,7 +29,8 @@ from kit.plots.rows import (
     reason_text,
 )
 from kit.plots.style import Sheet, clock_text
-from kit.plots.timeline import Limits, Outcome, ProblemSpan, Timeline, most_contested, vote_steps
+from kit.plots.timeline import Limits, Outcome, ProblemSpan, Timeline
+from kit.plots.votes import most_contested, vote_steps
 
 _BUDGET_TOP_IN = 1.95
 _VOTES_IN = 1.75

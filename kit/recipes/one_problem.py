@@ -32,8 +32,8 @@ from kit.recipes.opening import as_kind, open_model, open_sandboxes, resolved_ki
 from kit.recipes.settings import Settings
 from kit.sampling import Engine
 from kit.solver.journal import Record
+from kit.solver.solution import Solution
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution
 from kit.tasks import run_plainly
 from kit.tools.reasoner import ToolReasoner
 

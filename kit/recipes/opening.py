@@ -66,18 +66,7 @@ def open_model(
     check_no_recursion(config.kind, adapter)
     trm = trm if config.recurses else None
     if config.kind not in ("vllm", "vllm-trm"):
-        # torch and transformers are imported in there, so that the notebook's server listens before that
-        return load_engine(
-            model,
-            trm=trm,
-            adapter=adapter,
-            device=config.device,
-            dtype=config.dtype,
-            max_batch=config.max_batch,
-            num_threads=config.num_threads,
-            depths=(*solver.depths, solver.sampling.depth or 0),
-            check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the competition minutes
-        )
+        return _load_here(model, trm, attempts, adapter=adapter)
     launch, served = prepare_server(
         config.vllm,
         python=python,
@@ -90,6 +79,24 @@ def open_model(
         num_logprobs=solver.num_logprobs,
     )
     return open_served(launch, served, on_news=on_news)
+
+
+def _load_here(
+    model: Path, trm: Path | None, attempts: AttemptsConfig, *, adapter: Path | None
+) -> AbstractAsyncContextManager[Engine]:
+    """In this process; torch and transformers are imported in there, so that the notebook's server listens before."""
+    config, solver = attempts.engine, attempts.solver
+    return load_engine(
+        model,
+        trm=trm,
+        adapter=adapter,
+        device=config.device,
+        dtype=config.dtype,
+        max_batch=config.max_batch,
+        num_threads=config.num_threads,
+        depths=(*solver.depths, solver.sampling.depth or 0),
+        check_hash=False,  # checked when the dataset was built; hashing 14 GB would cost the competition minutes
+    )
 
 
 def open_sandboxes(tools: ToolsConfig, *, hidden: tuple[Path, ...] = ()) -> AbstractAsyncContextManager[Interpreters]:

@@ -10,5 +10,7 @@ stress            many random scenarios, each checked
 faulty            random competitions: loads, attempts and processes that fail
 competition       plays them at the boundary, on a real clock, and checks its promise
 policy            ways to stop and to share time, by name
-comparison        policies on the same scenarios, with paired bootstrap intervals
+replicates        the same scenarios for every policy, drawn from recorded runs
+pools             what they are drawn from: the recorded runs, their mixture, under a share of time
+comparison        policies side by side, with paired bootstrap intervals
 """

@@ -22,7 +22,8 @@ from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason
 from kit.simulation.faulty import NUM_PROBLEMS, CompetitionPlan, FaultyDisk, open_faulty, random_competition
 from kit.solver.journal import Journal, Record, read_records
-from kit.solver.vote_state import Solution, StopReason
+from kit.solver.solution import Solution
+from kit.solver.stopping import StopReason
 
 MACHINE_S = 5.0
 """What a busy machine may add to one answer, and to the whole."""

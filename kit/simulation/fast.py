@@ -17,10 +17,12 @@ from kit.sampling import FinishReason, Sample
 from kit.simulation.recording import RecordedAttempt
 from kit.simulation.run import Scenario, score_of
 from kit.solver.pacing import Pacer, Progress
-from kit.solver.vote_state import DEFAULT_GUESS, StopConfig, StopReason, VotingConfig, verdict_on, vote_for
+from kit.solver.solution import DEFAULT_GUESS
+from kit.solver.stopping import StopConfig, StopReason, verdict_on
 from kit.voting.learned import Shape
 from kit.voting.rules import RunningHistory
 from kit.voting.tally import Vote, tally
+from kit.voting.weights import VotingConfig, vote_for
 
 _ROUNDING = 1e-9  # as kit.simulation.engine's
 

@@ -22,7 +22,7 @@ from kit.errors import EngineError
 from kit.sampling import Engine, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.genselect import SelectionConfig
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 NUM_PROBLEMS = 6
 LIMIT_S = 4.0

@@ -21,7 +21,9 @@ from kit.simulation.story import Story, stories
 from kit.solver.attempts import LONGEST_PAUSE_S
 from kit.solver.journal import Record
 from kit.solver.records import sample_of, solution_record
-from kit.solver.vote_state import ParsedAnswer, Solution, StopReason, VoteState
+from kit.solver.solution import Solution
+from kit.solver.stopping import StopReason
+from kit.solver.vote_state import ParsedAnswer, VoteState
 from kit.tools.reasoner import ReasoningConfig
 from kit.voting.tally import Vote, tally
 

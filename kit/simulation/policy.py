@@ -16,7 +16,8 @@ from kit.config import replaced
 from kit.errors import InputError
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopConfig, VotingConfig
+from kit.solver.stopping import StopConfig
+from kit.voting.weights import VotingConfig
 
 _SHARE_S = 348.0  # of each of fifty problems in the 17,400 s that the winners' notebooks count with
 

@@ -15,7 +15,7 @@ from kit.simulation.tools import with_tools
 from kit.solver.config import SolverConfig
 from kit.solver.genselect import SelectionConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 RULES = (
     "learned(0.003)",

@@ -24,8 +24,8 @@ from kit.simulation.recording import RecordedAttempt, Recording, endless
 from kit.simulation.speeds import MEASURED, StreamSpeeds
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record, read_records
+from kit.solver.solution import Solution
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution
 from kit.voting.learned import LEARNED
 
 WrapEngine = Callable[[Engine], Engine]

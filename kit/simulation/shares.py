@@ -6,26 +6,16 @@ In: policies, recorded runs and shares, in times of what the baseline takes with
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kit.checkout import commit
-from kit.simulation.comparison import (
-    Replicate,
-    Row,
-    Setting,
-    at_equal_score,
-    rows_of,
-    run_all,
-    settings_under,
-    with_mixture,
-)
+from kit.simulation.comparison import Row, at_equal_score, rows_of
 from kit.simulation.intervals import Interval
 from kit.simulation.policy import Policy
-from kit.simulation.recording import Recording
-from kit.simulation.speeds import StreamSpeeds
+from kit.simulation.pools import settings_under
+from kit.simulation.replicates import Replicate, Setting, run_all
 from kit.solver.journal import Journal, Record
 
 
@@ -76,29 +66,6 @@ class ShareResult:
 
     rows: Mapping[str, Sequence[Row]]
     last: Sequence[Replicate]
-
-
-def pools_of(
-    runs: Mapping[str, tuple[Recording, ...]],
-    baseline: Policy,
-    *,
-    speeds: StreamSpeeds,
-    repeat: float,
-    num_scenarios: int,
-) -> tuple[Setting, ...]:
-    """A plan's pools: the recorded runs, under no limit yet, and where there are several their mixture."""
-    pools = [
-        Setting(
-            name=name,
-            recordings=recordings,
-            share_s=math.inf,
-            speeds=speeds,
-            repeat=repeat,
-            num_scenarios=num_scenarios,
-        )
-        for name, recordings in runs.items()
-    ]
-    return tuple(with_mixture(pools, baseline))
 
 
 def replicates_under(

@@ -13,7 +13,7 @@ from kit.sampling import FinishReason
 from kit.simulation.engine import marked
 from kit.simulation.run import Outcome
 from kit.solver.journal import Record
-from kit.solver.vote_state import Solution
+from kit.solver.solution import Solution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

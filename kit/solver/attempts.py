@@ -22,7 +22,8 @@ from kit.solver.journal import Record
 from kit.solver.pacing import Pacer, Progress
 from kit.solver.reading import TextReader
 from kit.solver.records import cancelled_record, sample_record
-from kit.solver.vote_state import ParsedAnswer, StopReason, VoteState
+from kit.solver.stopping import StopReason
+from kit.solver.vote_state import ParsedAnswer, VoteState
 from kit.tasks import background, nursery
 from kit.voting.early_abort import EarlyAbort
 

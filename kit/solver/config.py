@@ -12,9 +12,9 @@ from kit.prompting import BOXED, VARIANTS, PromptVariant
 from kit.sampling import CONFIDENCE_TOP_K, MAX_DEPTH, SamplingParams
 from kit.solver.genselect import SelectionConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopConfig, VotingConfig
+from kit.solver.stopping import StopConfig
 from kit.voting.early_abort import EarlyAbortConfig
-from kit.voting.weights import num_logprobs_of
+from kit.voting.weights import VotingConfig, num_logprobs_of
 
 UNTOLD = SamplingParams(max_new_tokens=32_768)
 """How attempts are drawn where neither the user nor the model says it."""

@@ -14,7 +14,8 @@ from typing import Any
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample, checked_sample
 from kit.solver.journal import Record
-from kit.solver.vote_state import Solution, StopReason
+from kit.solver.solution import Solution
+from kit.solver.stopping import StopReason
 from kit.voting.tally import TieBreak, Vote
 
 _NOT_KEPT = ("token_stats", "tool_calls")  # of each token: megabytes for a long thought; calls are in the text

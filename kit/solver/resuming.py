@@ -20,7 +20,9 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record
 from kit.solver.reading import TextReader
 from kit.solver.records import sample_of, solution_of
-from kit.solver.vote_state import Solution, StopReason, VoteState
+from kit.solver.solution import Solution
+from kit.solver.stopping import StopReason
+from kit.solver.vote_state import VoteState
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,9 @@ from kit.solver.pacing import Pacer
 from kit.solver.reading import TextReader
 from kit.solver.records import solution_record
 from kit.solver.resuming import Past, contained
-from kit.solver.vote_state import Solution, StopReason, VoteState, blind_guess
+from kit.solver.solution import Solution, blind_guess
+from kit.solver.stopping import StopReason
+from kit.solver.vote_state import VoteState
 from kit.tools.reasoner import ToolReasoner
 
 log = logging.getLogger(__name__)

@@ -9,130 +9,23 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from functools import lru_cache
 
 from kit.answers.extraction import extract
 from kit.answers.modulus import stated_modulus
-from kit.answers.normalisation import Rejection, normalise
-from kit.errors import InputError, SettingError, check_fields
+from kit.answers.normalisation import normalise
+from kit.answers.rejection import Rejection
 from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample
 from kit.solver.genselect import Candidate, summary_of
 from kit.solver.pacing import Worth
+from kit.solver.solution import DEFAULT_GUESS, Solution
+from kit.solver.stopping import StopConfig, StopReason, verdict_on
 from kit.voting.learned import LEARNED, Shape
-from kit.voting.parsing import parse_rule
 from kit.voting.rules import RunningHistory
-from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, TieBreak, Vote, is_decided
-from kit.voting.weights import Weighing, weigh
-
-_parsed = lru_cache(maxsize=64)(parse_rule)  # asked after every attempt that ends
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Tally, TieBreak, Vote
+from kit.voting.weights import VotingConfig, vote_for
 
 _TEXT_CHARS = 16_000  # kept of one solution for each answer, which may have to be compared with others
-
-DEFAULT_GUESS = 0
-"""The answer when nothing at all is known; 0 is as likely as any other and is always valid."""
-
-
-class StopReason(StrEnum):
-    """Why sampling for a problem stopped."""
-
-    DECIDED = "decided"  # no further sample could change the winner
-    CONFIDENT = "confident"  # the stop rule was met
-    NOT_WORTH = "time is worth more elsewhere"  # what further samples promise is less than the queue's price
-    ALL_SAMPLED = "all sampled"
-    OUT_OF_TIME = "out of time"
-    ENGINE_FAILED = "engine failed"
-    INTERRUPTED = "interrupted"  # something broke around the solver; answered from the votes so far
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopConfig:
-    """When the votes on a problem are enough.
-
-    num_samples: attempts, at most. rule: one of kit.voting.rules's as text, such as `adaptive(0.95)` or
-    `votes(4) | lead(3)`; `uncatchable` is always in force. max_failures: broken attempts after which the
-    problem is given up, once its even share of the time is spent: an engine may come back.
-    Raises: InputError for a value outside its range, or a rule that does not read.
-    """
-
-    num_samples: int = 8
-    rule: str = "votes(4)"
-    max_failures: int = 32
-
-    def __post_init__(self) -> None:
-        try:
-            parse_rule(self.rule)
-        except InputError as error:
-            raise SettingError(f"rule: {error}", name="rule") from None
-        check_fields(
-            self,
-            (
-                ("num_samples", self.num_samples >= 1, ">= 1"),
-                ("max_failures", self.max_failures >= 1, ">= 1"),
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VotingConfig:
-    """What a vote weighs, always within kit.voting.tally's bounds.
-
-    weighing: by what, see kit.voting.weights; on a real model none gained beyond its interval over `count`
-    (benchmarks/results/evaluation_2026-11-26.md). small_answer_prior: factor for an answer up to 20 or divisible by
-    100; 1 is off.
-    Raises: InputError for a value outside its range.
-    """
-
-    weighing: Weighing = "count"
-    small_answer_prior: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, (("small_answer_prior", 0 < self.small_answer_prior <= 1, "in (0, 1]"),))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Solution:
-    """One problem, answered.
-
-    answer: always an integer 0–99999. guess: empty if samples voted for it, else why it was guessed.
-    votes: (answer, votes) pairs, best first. seconds: wall time. num_tokens: new tokens of all samples.
-    begun_s: when it began, on the competition's clock. allotted_s: the most that it might have taken.
-    depth: the deepest recursion T that was drawn; None for an engine that does not recurse.
-    tie_break: what decided between equally many votes; empty where nothing had to.
-    posterior: how likely the leader is right by the learned prior. gain, price: what the next attempt promised when the
-    vote was last looked at, and what its time was worth elsewhere (`kit.solver.pacing.Worth`); None: never asked.
-    """
-
-    problem_id: str
-    answer: int
-    reason: StopReason
-    votes: tuple[tuple[int, int], ...]
-    num_samples: int
-    num_tokens: int
-    seconds: float
-    begun_s: float = 0.0
-    allotted_s: float = 0.0
-    guess: str = ""
-    depth: int | None = None
-    tie_break: TieBreak = TieBreak.NONE
-    posterior: float | None = None
-    gain: float | None = None
-    price: float | None = None
-
-
-def blind_guess(problem_id: str, reason: StopReason, *, why: str, seconds: float) -> Solution:
-    """The answer to a problem of which nothing is known."""
-    return Solution(
-        problem_id=problem_id,
-        answer=DEFAULT_GUESS,
-        reason=reason,
-        votes=(),
-        num_samples=0,
-        num_tokens=0,
-        seconds=seconds,
-        guess=why,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,25 +34,6 @@ class ParsedAnswer:
 
     vote: Vote | None = None
     wrapped: int | None = None
-
-
-def vote_for(answer: int, sample: Sample, voting: VotingConfig) -> Vote:
-    """What a sample that gives this answer counts."""
-    prior = voting.small_answer_prior
-    weight = weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior)
-    return Vote(answer, weight, sample.num_calls)
-
-
-def verdict_on(history: RunningHistory, rule: StopConfig) -> StopReason | None:
-    """Whether the votes of the attempts that ended are enough, and why; None to go on."""
-    num_left = rule.num_samples - len(history)
-    if num_left <= 0:
-        return StopReason.ALL_SAMPLED
-    if is_decided(history.tally, num_left):
-        return StopReason.DECIDED
-    if _parsed(rule.rule).is_enough(history.so_far(num_left)):
-        return StopReason.CONFIDENT
-    return None
 
 
 @dataclass(slots=True)
@@ -270,7 +144,7 @@ class VoteState:
         """
         if self._verdict is None and self._judged != (self.num_ended, self.num_failed):
             self._judged = self.num_ended, self.num_failed
-            self._verdict = self._judge(rule)
+            self._verdict = verdict_on(self._counted(), rule)
         return self._verdict
 
     def give_up(self, reason: StopReason) -> None:
@@ -306,9 +180,6 @@ class VoteState:
 
     def _summary(self, answer: int, max_chars: int) -> str:
         return summary_of(self._texts.get(answer, ""), max_chars=max_chars)
-
-    def _judge(self, rule: StopConfig) -> StopReason | None:
-        return verdict_on(self._counted(), rule)
 
     def _counted(self) -> RunningHistory:
         """The attempts so far, each counted when it is first asked for: from then on it does not change any more."""

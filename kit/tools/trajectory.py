@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 import trio
 
 from kit.answers.extraction import RawAnswer, Source, extract
-from kit.answers.normalisation import Rejection, normalise
+from kit.answers.normalisation import normalise
+from kit.answers.rejection import Rejection
 from kit.errors import EngineError
 from kit.models.thoughts import breaks_off_in_thought
 from kit.problem import ANSWER_MAX

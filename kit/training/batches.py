@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
 from kit.training.language import LanguageBatch
+from kit.training.launch import AcceleratedWorkers
 from kit.training.recursive import RecursiveBatch
 from kit.training.rows import Rows
 
@@ -94,6 +95,39 @@ class RecursiveBatches:
             mask_BT=tokens.mask_BT,
             num_steps_BK=None if steps is None else steps.num_steps_BK.to(device),
         )
+
+
+def with_states(
+    batches: Batches,
+    backbone: Any,
+    *,
+    feature_layers: tuple[int, ...],
+    backbone_sha256: str,
+    folder: Path,
+    workers: AcceleratedWorkers,
+    tell: Callable[[int], None],
+) -> RecursiveBatches:
+    """The batches with their hidden states: the first process computes them, the others read them.
+
+    folder, tell: see `states_of`. Raises: as `states_of`.
+    """
+    layers = kept_layers(feature_layers)
+    made = partial(
+        states_of,
+        batches.rows,
+        backbone,
+        backbone_sha256=backbone_sha256,
+        layers=layers,
+        batch_size=batches.batch_size,
+        folder=folder,
+        tell=tell,
+    )
+    if workers.rank == 0:
+        made()
+    workers.wait()
+    return RecursiveBatches(
+        batches=batches, states=made(), layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
+    )
 
 
 def kept_layers(feature_layers: tuple[int, ...]) -> tuple[int, ...]:

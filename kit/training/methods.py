@@ -1,10 +1,10 @@
-"""What each method trains in a backbone, and how its result is saved in the format that the field loads.
+"""What each method trains in a backbone, by which loss, and how its result is saved in the format that the field loads.
 
     trm       a Tiny Recursive Model over the frozen backbone      a folder of kit.trm.checkpoint
     finetune  the backbone's last layers                           a plain Hugging Face folder
     lora      low-rank adapters of all linear layers               a peft adapter
 
-In: a loaded backbone and settings. Out: a prepared method. It runs no training.
+In: a loaded backbone and settings. Out: a prepared method, and its objective. It runs no training.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from torch import nn
 
 from kit.engines.text.model_folder import told_dtype
 from kit.errors import InputError
+from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
+from kit.training.language import LanguageObjective
+from kit.training.loop import Objective
+from kit.training.recursive import RecursiveObjective, RecursiveWeights
+from kit.training.rows import Rows
 from kit.training.settings import TrainSettings
 from kit.trm import checkpoint as trm_checkpoint
 from kit.trm.config import TRMConfig
@@ -49,6 +54,38 @@ def prepare(backbone: Any, settings: TrainSettings) -> Prepared:
     torch.manual_seed(settings.seed)
     backbone.requires_grad_(False)
     return _PREPARE[settings.method](backbone, settings)
+
+
+def objective_of(settings: TrainSettings, prepared: Prepared, rows: Rows) -> Objective[Any]:
+    """The loss that the method lowers on these rows.
+
+    Raises: InputError for a curriculum where no row tells its steps.
+    """
+    if settings.method != "trm":
+        return LanguageObjective(module=prepared.module, language_model=prepared.backbone)
+    with_grad = None if settings.with_grad is None else min(settings.with_grad, settings.depths[1])
+    return RecursiveObjective(
+        trm=prepared.module,  # type: ignore[arg-type]  # the method trm's is one
+        lm_head=prepared.backbone.get_output_embeddings(),
+        depths=_depths(settings, rows),
+        weights=RecursiveWeights(kl=settings.kl, halting=settings.halting, with_grad=with_grad),
+        num_supervision=settings.N_supervision,
+        offload=settings.gradient_accumulation > 1,
+    )
+
+
+def _depths(settings: TrainSettings, rows: Rows) -> DepthSchedule:
+    least, most = settings.depths
+    if settings.T_spread != "curriculum":
+        return UniformDepth(least=least, most=most)
+    if rows.steps is None:
+        raise InputError(
+            f"--T_spread curriculum: no example of {settings.dataset} tells its steps; it needs a column `steps` or "
+            "GSM8K's calculator marks, and --answers at_once"
+        )
+    last = settings.T_recursion
+    afterwards = UniformDepth(least=last, most=most)
+    return Curriculum(first=1, last=last, measures=("reached/{t}", "held/{t}"), afterwards=afterwards)
 
 
 def _prepare_trm(backbone: Any, settings: TrainSettings) -> Prepared:

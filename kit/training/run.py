@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,14 @@ from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, TrainingError, is_out_of_memory
 from kit.lock import held
-from kit.training.batches import Batches, RecursiveBatches, kept_layers, states_of
+from kit.training.batches import Batches, RecursiveBatches, with_states
 from kit.training.checkpoint import CHECKPOINT
-from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.ema import averaged_weights
-from kit.training.hidden_states import HiddenStates
-from kit.training.language import LanguageObjective
 from kit.training.launch import AcceleratedWorkers
 from kit.training.loop import LoopRecipe, Objective, Training, Update
-from kit.training.methods import RESULTS, Prepared, prepare
+from kit.training.methods import RESULTS, Prepared, objective_of, prepare
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.records import RunRecord, draw_curves
-from kit.training.recursive import RecursiveObjective, RecursiveWeights
 from kit.training.rows import Rows, rows_of
 from kit.training.settings import MAY_DIFFER, TrainSettings
 from kit.trm.checkpoint import weights_sha256
@@ -64,6 +61,12 @@ class Watchers:
     states: Callable[[int, int], None] = lambda done, of: None
     update: Callable[[Update], None] = lambda update: None
     should_stop: Callable[[], bool] = lambda: False
+
+    def tell_states(self, done: int, *, of: int) -> None:
+        """Raises: KeyboardInterrupt if asked to stop; what is done is on disk."""
+        self.states(done, of)
+        if self.should_stop():
+            raise KeyboardInterrupt
 
 
 def train(
@@ -121,13 +124,26 @@ class _Run:
         backbone = load_model(settings.model, device=str(workers.device.type), dtype=dtype)
         prepared = prepare(backbone, settings)
         sha256 = weights_sha256(settings.model)
+        objective = objective_of(settings, prepared, rows)  # refuses what it cannot do before hidden states are made
+        plain = _batches(settings, workers, rows)
+        batches: Batches | RecursiveBatches = plain
+        if settings.method == "trm":
+            batches = with_states(
+                plain,
+                prepared.backbone,
+                feature_layers=settings.feature_layers,
+                backbone_sha256=sha256,
+                folder=cache / "hidden_states",
+                workers=workers,
+                tell=partial(watchers.tell_states, of=len(rows)),
+            )
         return cls(
             settings=settings,
             workers=workers,
             prepared=prepared,
-            objective=_objective(settings, prepared, rows),
+            objective=objective,
             rows=rows,
-            batches=_batches(settings, workers, prepared, rows, sha256, cache / "hidden_states", watchers),
+            batches=batches,
             data=data,
             backbone_sha256=sha256,
         )
@@ -224,45 +240,8 @@ class _Run:
         )
 
 
-def _objective(settings: TrainSettings, prepared: Prepared, rows: Rows) -> Objective[Any]:
-    if settings.method != "trm":
-        return LanguageObjective(module=prepared.module, language_model=prepared.backbone)
-    with_grad = None if settings.with_grad is None else min(settings.with_grad, settings.depths[1])
-    return RecursiveObjective(
-        trm=prepared.module,  # type: ignore[arg-type]  # the method trm's is one
-        lm_head=prepared.backbone.get_output_embeddings(),
-        depths=_depths(settings, rows),
-        weights=RecursiveWeights(kl=settings.kl, halting=settings.halting, with_grad=with_grad),
-        num_supervision=settings.N_supervision,
-        offload=settings.gradient_accumulation > 1,
-    )
-
-
-def _depths(settings: TrainSettings, rows: Rows) -> DepthSchedule:
-    least, most = settings.depths
-    if settings.T_spread != "curriculum":
-        return UniformDepth(least=least, most=most)
-    if rows.steps is None:
-        raise InputError(
-            f"--T_spread curriculum: no example of {settings.dataset} tells its steps; it needs a column `steps` or "
-            "GSM8K's calculator marks, and --answers at_once"
-        )
-    last = settings.T_recursion
-    afterwards = UniformDepth(least=last, most=most)
-    return Curriculum(first=1, last=last, measures=("reached/{t}", "held/{t}"), afterwards=afterwards)
-
-
-def _batches(
-    settings: TrainSettings,
-    workers: AcceleratedWorkers,
-    prepared: Prepared,
-    rows: Rows,
-    backbone_sha256: str,
-    folder: Path,
-    watchers: Watchers,
-) -> Batches | RecursiveBatches:
-    """A TRM's have hidden states: the first process computes them, the others read them."""
-    batches = Batches(
+def _batches(settings: TrainSettings, workers: AcceleratedWorkers, rows: Rows) -> Batches:
+    return Batches(
         rows=rows,
         batch_size=settings.batch_size,
         accumulated=settings.gradient_accumulation,
@@ -270,36 +249,6 @@ def _batches(
         rank=workers.rank,
         number=workers.number,
         device=workers.device,
-    )
-    if settings.method != "trm":
-        return batches
-    layers = kept_layers(settings.feature_layers)
-
-    def tell(num_done: int) -> None:
-        watchers.states(num_done, len(rows))
-        if watchers.should_stop():
-            raise KeyboardInterrupt  # what is done is on disk
-
-    def make() -> HiddenStates:
-        return states_of(
-            rows,
-            prepared.backbone,
-            backbone_sha256=backbone_sha256,
-            layers=layers,
-            batch_size=settings.batch_size,
-            folder=folder,
-            tell=tell,
-        )
-
-    if workers.rank == 0:
-        make()
-    workers.wait()
-    return RecursiveBatches(
-        batches=batches,
-        states=make(),
-        layers=layers,
-        feature_layers=settings.feature_layers,
-        dtype=prepared.backbone.dtype,
     )
 
 

@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import sub
 from types import MappingProxyType
 from typing import Final, Literal
 
-from kit.errors import InputError, did_you_mean
+from kit.errors import InputError, check_fields, did_you_mean
 from kit.sampling import CONFIDENCE_TOP_K, Sample, TokenStats
-from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, confidence_weight
+from kit.voting.tally import MAX_WEIGHT, MIN_WEIGHT, Vote, confidence_weight
 
 TAIL_ENTROPY_TOKENS = 256
 """Tokens whose entropy speaks for the end of a trace. Source: docs/peers.md#second-place-of-aimo3."""
@@ -58,6 +59,23 @@ Weighing = Literal[
     "halting",
 ]
 """The names of the ways to weigh, as a setting spells them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotingConfig:
+    """What a vote weighs, always within kit.voting.tally's bounds.
+
+    weighing: by what, one of WEIGHINGS; on a real model none gained beyond its interval over `count`
+    (benchmarks/results/evaluation_2026-11-26.md). small_answer_prior: factor for an answer up to 20 or divisible by
+    100; 1 is off.
+    Raises: InputError for a value outside its range.
+    """
+
+    weighing: Weighing = "count"
+    small_answer_prior: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, (("small_answer_prior", 0 < self.small_answer_prior <= 1, "in (0, 1]"),))
 
 
 # ----------------------------------------------------------------------------------------- readings
@@ -120,6 +138,13 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 # ------------------------------------------------------------------------------------------ weights
+
+
+def vote_for(answer: int, sample: Sample, voting: VotingConfig) -> Vote:
+    """What a sample that gives this answer counts."""
+    prior = voting.small_answer_prior
+    weight = weigh(sample, voting.weighing, answer=answer, small_answer_prior=prior)
+    return Vote(answer, weight, sample.num_calls)
 
 
 def weigh(

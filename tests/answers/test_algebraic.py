@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from kit.answers.algebraic import floor_root
 from kit.answers.exact import value
-from kit.answers.notation import Rejected, Rejection, parse_prefix, tokenise
+from kit.answers.parser import parse_prefix
+from kit.answers.rejection import Rejected, Rejection
+from kit.answers.tokens import tokenise
 
 
 def evaluated(text: str) -> Fraction | Rejection:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.answers.extraction import RawAnswer, Source, _openings, extract, last_boxed
-from kit.answers.normalisation import Rejection, normalise
+from kit.answers.normalisation import normalise
+from kit.answers.rejection import Rejection
 
 GOLDEN = [
     json.loads(line) for line in (Path(__file__).parent / "golden" / "answers.jsonl").read_text("utf-8").splitlines()

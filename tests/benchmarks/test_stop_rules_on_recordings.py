@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from benchmarks.stop_rules_on_recordings import BASELINE, RULES, RecordedSample, orders, rows_of, stopped
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 
 def sample(answer: int | None, *, right: int = 7, num_tokens: int = 10) -> RecordedSample:

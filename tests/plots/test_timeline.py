@@ -21,44 +21,12 @@ from matplotlib.textpath import TextPath
 from kit.errors import InputError, StorageError
 from kit.plots.rows import REASON_IN, reason_text
 from kit.plots.style import TEXT_PT, clock_axis, clock_text, count_text, drawing, duration_text, spread
-from kit.plots.timeline import (
-    Limits,
-    Outcome,
-    Timeline,
-    most_contested,
-    ranked_answers,
-    read_timeline,
-    vote_steps,
-)
+from kit.plots.timeline import Limits, Outcome, Timeline, read_timeline
 from kit.plots.timeline_picture import draw_timeline, summary
+from kit.plots.votes import ranked_answers, vote_steps
 from kit.solver.journal import Journal, read_records
-from kit.solver.vote_state import StopReason
-
-Record = dict[str, Any]
-
-RUN: Record = {"settings": {"budget": {"limit_s": 3600.0, "reserve_s": 600.0, "num_problems": 3}}}
-HEAD: Record = {"kind": "run", **RUN}
-
-
-def key_of(problem_id: str) -> str:
-    return f"{problem_id}:0123456789ab"
-
-
-def sample(problem_id: str, number: int, begun_s: float, ended_s: float, answer: int | None, **more: Any) -> Record:
-    record = {"kind": "sample", "problem": key_of(problem_id), "number": number, "finish": "stop", "num_tokens": 100}
-    return record | {"begun_s": begun_s, "ended_s": ended_s, "answer": answer, "weight": 1.0, "depth": None} | more
-
-
-def cut(problem_id: str, number: int, begun_s: float, ended_s: float) -> Record:
-    times = {"begun_s": begun_s, "ended_s": ended_s}
-    return {"kind": "cancelled", "problem": key_of(problem_id), "number": number, **times}
-
-
-def solution(problem_id: str, begun_s: float, ended_s: float, answer: int = 7, **more: Any) -> Record:
-    record = {"kind": "solution", "problem": key_of(problem_id), "problem_id": problem_id, "answer": answer}
-    record |= {"reason": "decided", "votes": [[answer, 2]], "num_samples": 2, "num_tokens": 200, "guess": ""}
-    times = {"begun_s": begun_s, "ended_s": ended_s, "allotted_s": 300.0, "seconds": ended_s - begun_s}
-    return record | times | more
+from kit.solver.stopping import StopReason
+from tests.plots.journal_records import HEAD, RUN, Record, cut, sample, solution
 
 
 def competition(
@@ -247,26 +215,6 @@ def test_lanes_hold_every_attempt_once_and_none_overlaps_another(spans: list[lis
     assert read == Counter((float(begun), float(ended)) for begun, ended in spans)
     for lane in span.lanes:
         assert all(one.ended_s <= other.begun_s for one, other in itertools.pairwise(lane))
-
-
-def test_the_submitted_answer_ranks_first_and_the_rest_by_weight_then_size() -> None:
-    records = [sample("a", number, 0.0, number + 1.0, answer) for number, answer in enumerate([3, 5, 5, 8, 9])]
-    (span,) = read_timeline([*records, solution("a", 0.0, 9.0, answer=3)]).spans
-    assert ranked_answers(span) == (3, 5, 9, 8)
-    (guessed,) = read_timeline([*records, solution("a", 0.0, 9.0, answer=3, guess="why")]).spans
-    assert ranked_answers(guessed) == (5, 9, 8, 3)
-
-
-def test_a_close_vote_of_many_is_more_contested_than_a_clear_one_or_one_of_few() -> None:
-    votes = {"clear": [7] * 6 + [9], "close": [7, 9] * 4, "few": [7, 9], "agreed": [7] * 4}
-    records = []
-    for order, (problem_id, answers) in enumerate(votes.items()):
-        at_s = 100.0 * order
-        records += [sample(problem_id, number, at_s, at_s + number, answer) for number, answer in enumerate(answers)]
-        records.append(solution(problem_id, at_s, at_s + 20))
-    contested = most_contested(read_timeline(records), 9)
-    assert [span.problem_id for span in contested] == ["close", "few", "clear"]
-    assert [span.problem_id for span in most_contested(read_timeline(records), 1)] == ["close"]
 
 
 def test_the_summary_tells_problems_right_answers_attempts_tokens_and_time() -> None:

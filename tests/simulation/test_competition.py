@@ -29,7 +29,7 @@ from kit.simulation.competition import (
 )
 from kit.simulation.faulty import AttemptFault, DiskFault, LoadFault, TemplateFault, random_competition
 from kit.solver.journal import Record, read_records
-from kit.solver.vote_state import StopReason
+from kit.solver.stopping import StopReason
 
 FEW = range(24)
 MANY = range(24, 400)

@@ -8,7 +8,7 @@ from kit.budget import BudgetConfig
 from kit.simulation.recording import RecordedAttempt, Recording
 from kit.simulation.run import Outcome, Scenario, run
 from kit.solver.config import SolverConfig
-from kit.solver.vote_state import Solution
+from kit.solver.solution import Solution
 
 NUM_PROBLEMS = 8
 SHARE_S = 100.0

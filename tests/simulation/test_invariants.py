@@ -20,7 +20,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Record
 from kit.solver.pacing import PacingConfig
 from kit.solver.records import solution_record
-from kit.solver.vote_state import StopConfig, StopReason
+from kit.solver.stopping import StopConfig, StopReason
 
 
 def recorded(*answers: int | None, gold: int = 7) -> Recording:

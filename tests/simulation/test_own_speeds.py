@@ -23,7 +23,7 @@ from kit.simulation.speeds import MEASURED, StreamSpeeds, linear
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Record, read_records
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 
 def journal_under(speeds: StreamSpeeds, *, num_problems: int = 30, width: int = 8, num_samples: int = 8,

@@ -30,7 +30,7 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, read_records
 from kit.solver.pacing import PacingConfig
 from kit.solver.solver import Solver
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 from kit.voting.learned import VoteKind, VoteModel
 
 HEADER = "problem_id,answer,gold,time_s,total_tokens\n"

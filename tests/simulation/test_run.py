@@ -19,7 +19,7 @@ from kit.simulation.recording import RecordedAttempt, Recording
 from kit.simulation.run import Scenario, run
 from kit.solver.config import SolverConfig
 from kit.solver.pacing import PacingConfig
-from kit.solver.vote_state import StopConfig
+from kit.solver.stopping import StopConfig
 
 SEEDS = range(8)
 

@@ -23,8 +23,10 @@ from kit.solver.config import SolverConfig, attempt_seed
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.pacing import Pacer, PacingConfig, Progress
 from kit.solver.reading import LARGE_CHARS
+from kit.solver.solution import Solution
 from kit.solver.solver import Solver
-from kit.solver.vote_state import ParsedAnswer, Solution, StopConfig, StopReason, VoteState
+from kit.solver.stopping import StopConfig, StopReason
+from kit.solver.vote_state import ParsedAnswer, VoteState
 from kit.voting.early_abort import EarlyAbortConfig
 from kit.voting.learned import Shape
 

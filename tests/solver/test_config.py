@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from kit.errors import InputError
 from kit.problem import Problem
 from kit.solver.config import SamplingChoice, SolverConfig, attempt_seed
-from kit.solver.vote_state import StopConfig, VotingConfig
+from kit.solver.stopping import StopConfig
+from kit.voting.weights import VotingConfig
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 SAMPLING = SamplingChoice(temperature=0.3, top_p=0.9, max_new_tokens=77, depth=4, stop=("END",))

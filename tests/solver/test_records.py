@@ -21,8 +21,9 @@ from kit.sampling import FinishReason, Sample, TokenStats, ToolCall
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record
 from kit.solver.records import cancelled_record, sample_of, sample_record, solution_of, solution_record
+from kit.solver.solution import Solution
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopConfig, StopReason
+from kit.solver.stopping import StopConfig, StopReason
 from kit.voting.tally import Vote
 
 PROBLEM = Problem("p1", "What is $1+1$?")

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.errors import InputError
 from kit.problem import Problem
 from kit.sampling import FinishReason, Sample
-from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState, VotingConfig, blind_guess
+from kit.solver.stopping import StopConfig, StopReason
+from kit.solver.vote_state import ParsedAnswer, VoteState
 from kit.voting.learned import Shape
 from kit.voting.parsing import parse_rule
 from kit.voting.rules import VoteHistory
 from kit.voting.tally import Vote, is_decided, tally
+from kit.voting.weights import VotingConfig
 
 PROBLEM = Problem("p1", "What is $1+1$?")
 RULE = StopConfig(num_samples=8, rule="votes(4)", max_failures=3)
@@ -281,16 +282,6 @@ def test_a_guess_says_why_it_is_one(samples: list[Sample], guess: str) -> None:
         made.count(sample)
     solution = made.solution(StopReason.OUT_OF_TIME, seconds=1)
     assert (solution.answer, solution.guess) == (0, guess)
-
-
-def test_a_blind_guess_is_an_answer_with_its_reason() -> None:
-    solution = blind_guess("p1", StopReason.INTERRUPTED, why="sampling never began", seconds=2.0)
-    assert (solution.answer, solution.votes, solution.guess) == (0, (), "sampling never began")
-
-
-def test_refuses_a_prior_out_of_range() -> None:
-    with pytest.raises(InputError, match="small_answer_prior"):
-        VotingConfig(small_answer_prior=0)
 
 
 # --------------------------------------------------------------------------------------------- many answers

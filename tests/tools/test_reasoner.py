@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from kit.answers.extraction import extract
-from kit.answers.normalisation import Rejection, normalise
+from kit.answers.normalisation import normalise
+from kit.answers.rejection import Rejection
 from kit.engines.scripted import Fault, Outcome, Script, ScriptedEngine
 from kit.errors import EngineError, InputError
 from kit.interpreter import Execution, ExecutionStatus, Interpreter

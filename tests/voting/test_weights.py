@@ -21,6 +21,7 @@ from kit.voting.weights import (
     SMALL_ANSWER_PRIOR,
     TAIL_ENTROPY_TOKENS,
     WEIGHINGS,
+    VotingConfig,
     Weighing,
     bottom_confidence,
     group_confidences,
@@ -239,3 +240,8 @@ def test_a_weighing_that_reads_no_log_probabilities_weighs_the_same_without_them
     untold = replace(told, mean_logprob=None, mean_entropy=None, token_stats=())
     assert (weigh(told, how) == weigh(untold, how)) == (num_logprobs_of(how) == 0)
     assert num_logprobs_of(how) in (0, 20)
+
+
+def test_refuses_a_prior_out_of_range() -> None:
+    with pytest.raises(InputError, match="small_answer_prior"):
+        VotingConfig(small_answer_prior=0)

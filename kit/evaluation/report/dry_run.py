@@ -16,7 +16,7 @@ from kit.problem import Problem
 from kit.sampling import Sample
 from kit.solver.journal import Record, read_records
 from kit.solver.records import sample_of, solution_of
-from kit.solver.vote_state import Solution
+from kit.solver.solution import Solution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from kit.engines.text.model_folder import check_model_folder, check_tokenizer_fi
 from kit.engines.text.rehearsal import LIMIT_S, Step, rehearse
 from kit.errors import KitError
 from kit.json_text import read_json
-from kit.kaggle.dataset import bundle
+from kit.kaggle.dataset import plan
 from kit.kaggle.findings import Finding, error, warning
 from kit.kaggle.transfer import sha256_of
 from kit.models.gpt_oss import VOCABULARY
@@ -66,7 +66,7 @@ def check_trm(trm: Path, model: Path) -> tuple[Finding, ...]:
         fix = "verify where torch is installed, as it is on Kaggle"
         return (warning(trm, "not looked at: there is no torch here", fix),)
     try:
-        bundle.check_trm(trm, model)
+        plan.check_trm(trm, model)
     except KitError as fault:
         return (Finding.of(fault, file=str(trm), fix="build the dataset again with the TRM of this very model"),)
     return ()

@@ -17,7 +17,7 @@ from kit.kaggle.notebook.outages import Outage, outages_during
 from kit.problem import ANSWER_MAX, Problem
 from kit.solver.journal import Record
 from kit.solver.records import solution_of
-from kit.solver.vote_state import Solution
+from kit.solver.solution import Solution
 from kit.voting.learned import LEARNED, Shape
 from kit.voting.tally import TieBreak
 

@@ -23,8 +23,9 @@ from kit.config import merged, replaced
 from kit.engines.text.model_folder import read_facts
 from kit.errors import InputError, cannot_write
 from kit.kaggle import facts
-from kit.kaggle.dataset.bundle import Wheelhouse, build
+from kit.kaggle.dataset.bundle import build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME
+from kit.kaggle.dataset.plan import DatasetPlan, Wheelhouse
 from kit.kaggle.dry_run.choices import dry_run_settings
 from kit.kaggle.dry_run.mounting import Layout, as_csv, mount, mount_model
 from kit.kaggle.environment import ROOT_VARIABLE, SETTINGS_VARIABLE
@@ -176,8 +177,7 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
         tell(guessed)
     tell(f"checking the input and building the dataset from {run.model} …")
     out = run.out.resolve()  # the notebook runs in another folder
-    bundle = build(
-        out / "dataset",
+    plan = DatasetPlan(
         model=run.model,
         model_source=run.model_source,
         model_files=run.model_files,
@@ -186,6 +186,7 @@ def lay_out(run: DryRunConfig, *, tell: Callable[[str], object] = lambda _: None
         wheels=run.wheels,
         needs=run.needs,
     )
+    bundle = build(out / "dataset", plan)
     description = {
         "problems": [problem.key for problem in problems],
         "settings": settings,

@@ -1,13 +1,13 @@
-"""The competition's boundary: `predict`, which never raises and always returns one row with an integer.
+"""The competition's boundary: an answer to every problem, in time and whatever happens; nothing is ever raised.
 
-kaggle_evaluation calls `predict` from a gRPC worker thread. The solver lives in a trio loop in a thread of its own,
-and each problem is a task there. The engine is loaded in the background from `start` on, because the first call alone
-has no deadline. Source: docs/kaggle.md#evaluation.
+kaggle_evaluation asks from a gRPC worker thread (`kit.kaggle.notebook.predict`). The solver lives in a trio loop in a
+thread of its own, and each problem is a task there. The engine is loaded in the background from `start` on, because the
+first call alone has no deadline. Source: docs/kaggle.md#evaluation.
 
-`predict` does not depend on that loop. It hands a problem over without waiting, waits no longer than the budget allows,
-and answers from the votes so far if nothing comes back: this process's own, or those that an earlier one left in the
-journal. A loop in which something blocks, and a load that does not end, are waited for once; the problems after that
-are answered at once, until the loop or the engine is there again. A disk that hangs is not waited for either.
+The boundary does not depend on that loop. It hands a problem over without waiting, waits no longer than the budget
+allows, and answers from the votes so far if nothing comes back: this process's own, or those that an earlier one left
+in the journal. A loop in which something blocks, and a load that does not end, are waited for once; the problems after
+that are answered at once, until the loop or the engine is there again. A disk that hangs is not waited for either.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
-import polars as pl
 import trio
 
 from kit.budget import Budget
@@ -34,8 +33,9 @@ from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal
 from kit.solver.records import solution_record
 from kit.solver.resuming import Past, contained
+from kit.solver.solution import Solution, blind_guess
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopReason, blind_guess
+from kit.solver.stopping import StopReason
 from kit.tasks import LoopThread, QueueThread
 
 log = logging.getLogger(__name__)
@@ -57,13 +57,6 @@ for after the limit too."""
 CLOSE_S = 30.0
 """How long closing waits for the engine to end."""
 _GLANCE_S = 0.05  # at a loop that was blocked
-
-
-class Predict(Protocol):
-    """What kaggle_evaluation wants: a plain function with this name and these arguments."""
-
-    def __call__(self, id_: pl.Series, problem: pl.Series, answer: pl.Series | None = None) -> pl.DataFrame:
-        """Answer one row."""
 
 
 class Competition:
@@ -294,25 +287,3 @@ def _nothing_but_exceptions() -> Iterator[None]:
         raise
     except BaseException as error:
         raise EngineError(f"something asked to end the process: {shown(error)}") from error
-
-
-def predict_function(competition: Competition) -> Predict:
-    """The function to hand to the inference server: a plain one named `predict`, as it demands."""
-
-    def predict(id_: pl.Series, problem: pl.Series, answer: pl.Series | None = None) -> pl.DataFrame:
-        """Answer one row; `answer` comes with the public reference file only and is not looked at."""
-        asked = Problem(_scalar(id_), _scalar(problem))
-        solution = competition.answer(asked)
-        log.info("%s: %d (%s, %.1f s)", asked.id, solution.answer, solution.reason.value, solution.seconds)
-        return pl.DataFrame(
-            {"id": [asked.id], "answer": [solution.answer]}, schema={"id": pl.String, "answer": pl.Int64}
-        )
-
-    return predict
-
-
-def _scalar(value: Any) -> str:
-    """The text in a series of length one; also takes a bare value, an empty series or a null."""
-    if isinstance(value, pl.Series):
-        value = value[0] if len(value) else None
-    return "" if value is None else str(value)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kit.solver.journal import Record
-from kit.solver.vote_state import Solution
+from kit.solver.solution import Solution
 
 RECORD_KIND = "engine"
 

@@ -35,9 +35,10 @@ from kit.kaggle.dataset.manifest import MANIFEST_NAME, load_manifest
 from kit.kaggle.dataset.model_facts import mounted_facts
 from kit.kaggle.environment import SETTINGS_VARIABLE, KaggleEnvironment, Mounts
 from kit.kaggle.evaluation_double.server import LocalInferenceServer
-from kit.kaggle.notebook.boundary import ANSWER_S, Competition, predict_function
+from kit.kaggle.notebook.boundary import ANSWER_S, Competition
 from kit.kaggle.notebook.log_file import PatientFileHandler
 from kit.kaggle.notebook.outages import EngineNews
+from kit.kaggle.notebook.predict import predict_function
 from kit.kaggle.notebook.startup import check_wheels, open_attempts
 from kit.kaggle.notebook.startup_graph import Timing
 from kit.kaggle.transfer import sha256_of

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from kit.errors import InputError
 from kit.json_text import read_json
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, build
+from kit.kaggle.dataset.bundle import Bundle, build
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, ListedFile
+from kit.kaggle.dataset.plan import DatasetPlan, Wheelhouse
 from kit.kaggle.embedding import DATASET_FOLDER, kit_code, write_notebook
 from kit.kaggle.wheels.lockfile import load_lock
 
@@ -40,23 +41,23 @@ def write_self_contained(
     wheels: Wheelhouse | None = None,
     needs: Wheelhouse,
 ) -> int:
-    """Write it; its size in bytes. notebook: whose cells come after the first. The others: as of `bundle.build`.
+    """Write it; its size in bytes. notebook: whose cells come after the first. The others: as of `DatasetPlan`.
 
     Raises: as `build`; InputError for wheels that are not attached, and for a notebook that Kaggle would not take.
     """
     if wheels is not None and wheels.source is None:
         raise InputError(WHEELS_DO_NOT_FIT)
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = build(
-            Path(scratch) / "dataset",
+        plan = DatasetPlan(
             model=model,
             model_source=model_source,
-            listing=listing,
-            model_files=model_files,
+            listing=tuple(listing),
+            model_files=tuple(model_files),
             trm=trm,
             adapter=adapter,
             wheels=wheels,
         )
+        bundle = build(Path(scratch) / "dataset", plan)
         kit_wheel = next(bundle.folder.glob("mathllm_kit-*.whl"))
         files = {**kit_code(kit_wheel, load_lock(needs.lock), needs.folder), **_dataset(bundle)}
     wanted = [f"the model {model_source}", *([] if wheels is None else [f"the output of {wheels.source}"])]

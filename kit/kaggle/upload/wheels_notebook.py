@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.kaggle import facts
-from kit.kaggle.dataset.bundle import Wheelhouse
+from kit.kaggle.dataset.plan import Wheelhouse
 from kit.kaggle.dataset.wheel_output import FOLDER
 from kit.kaggle.embedding import code_cell, kit_code, write_notebook
 from kit.kaggle.wheels.lockfile import load_lock

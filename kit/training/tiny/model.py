@@ -33,10 +33,13 @@ import torch
 import transformers
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kit.assets import SAMPLE_PROBLEMS, TINY_MODEL
-from kit.errors import InputError, MissingError
+from kit.errors import InputError
+from kit.training import checkpoint
+from kit.training.checkpoint import CHECKPOINT
+from kit.training.tiny.architecture import export, run_tokenizer, tiny_architecture
 from kit.training.tiny.command_line import add_recipe, append_line, asked_to_stop, run_command
 from kit.training.tiny.data import Batch, exercises, pack
 from kit.training.tiny.evaluation import (
@@ -50,7 +53,6 @@ from kit.training.tiny.evaluation import (
     write_problems,
 )
 from kit.training.tiny.families import FAMILIES
-from kit.training.tiny.tokenizer import MAX_LENGTH, corpus, save_tokenizer, train_tokenizer
 
 LOG_EVERY = 50  # steps
 
@@ -94,14 +96,14 @@ def train(
     """
     torch.set_num_threads(config.threads)
     config.run_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint = config.run_dir / "checkpoint.pt"
-    tokenizer = _run_tokenizer(config.run_dir)
+    path = config.run_dir / CHECKPOINT
+    tokenizer = run_tokenizer(config.run_dir)
     torch.manual_seed(config.seed)
     model = Qwen2ForCausalLM(architecture or tiny_architecture(tokenizer)).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
     )
-    step, earlier_s = _resume(checkpoint, model, optimizer)
+    step, earlier_s = _resume(path, model, optimizer)
     log = config.run_dir / "log.jsonl"
     append_line(log, {"config": _plain(config), "from_step": step, **machine()})
 
@@ -117,26 +119,9 @@ def train(
             if step % LOG_EVERY == 0:
                 append_line(log, {"step": step, "loss": loss, "seconds": round(seconds, 1)})
             if step % config.save_every == 0:
-                _save(checkpoint, model, optimizer, step=step, seconds=seconds)
-    _save(checkpoint, model, optimizer, step=step, seconds=earlier_s + time.monotonic() - began)
+                _save(path, model, optimizer, step=step, seconds=seconds)
+    _save(path, model, optimizer, step=step, seconds=earlier_s + time.monotonic() - began)
     return step
-
-
-def tiny_architecture(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
-    """Four layers of 256, heads of 64 (vLLM's CPU build takes none below 32), tied embeddings."""
-    return Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=MAX_LENGTH,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
 
 
 def learning_rate_at(step: int, config: TinyTraining) -> float:
@@ -145,30 +130,6 @@ def learning_rate_at(step: int, config: TinyTraining) -> float:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-def export(run_dir: Path, target: Path) -> None:
-    """Write the run's weights (in bfloat16), tokenizer and configs as a Hugging Face folder.
-
-    Raises: MissingError if the run has no checkpoint.
-    """
-    checkpoint = run_dir / "checkpoint.pt"
-    if not checkpoint.exists():
-        raise MissingError(f"no checkpoint at {checkpoint}; run `train --run-dir {run_dir}` first")
-    tokenizer = _run_tokenizer(run_dir)
-    model = Qwen2ForCausalLM(tiny_architecture(tokenizer))
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=TEMPERATURE,
-        top_k=0,
-        top_p=1.0,
-        eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id],
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model.to(torch.bfloat16).save_pretrained(target)
-    (target / "model.safetensors").chmod(0o644)  # safetensors creates it for its owner alone
-    save_tokenizer(tokenizer, target)
 
 
 def machine() -> dict[str, str | int]:
@@ -184,14 +145,6 @@ def machine() -> dict[str, str | int]:
         "cpus": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
     }
-
-
-def _run_tokenizer(run_dir: Path) -> PreTrainedTokenizerFast:
-    folder = run_dir / "tokenizer"
-    if not folder.exists():
-        save_tokenizer(train_tokenizer(corpus()), folder)
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder)
-    return tokenizer
 
 
 def _step(
@@ -224,7 +177,7 @@ def _step(
 def _resume(path: Path, model: Qwen2ForCausalLM, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
+    state = checkpoint.load(path)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["seconds"]
@@ -232,9 +185,7 @@ def _resume(path: Path, model: Qwen2ForCausalLM, optimizer: torch.optim.Optimize
 
 def _save(path: Path, model: Qwen2ForCausalLM, optimizer: torch.optim.Optimizer, *, step: int, seconds: float) -> None:
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)  # a kill while writing leaves the last whole checkpoint
+    checkpoint.save(path, state)
 
 
 def _plain(config: TinyTraining) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def train(config: TinyRecursion, *, should_stop: Callable[[], bool] = lambda: Fa
     trm = new_trm(backbone.config, seed=config.seed)
     begin_with_lookup(trm, data.tables)
     log = config.run_dir / "log.jsonl"
-    append_line(log, {"config": {name: str(value) for name, value in _settings(config).items()}, **machine()})
+    append_line(log, {"config": {name: str(value) for name, value in asdict(config).items()}, **machine()})
     for stage in _stages(config):
         objective = RecursiveObjective(trm=trm, lm_head=backbone.lm_head, depths=stage.schedule, weights=stage.weights)
         training = Training(
@@ -262,13 +262,9 @@ def _teller(log: Path, stage: _Stage) -> Callable[[Update], None]:
     return tell
 
 
-def _settings(config: TinyRecursion) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in fields(config)}
-
-
 def _fingerprint(config: TinyRecursion) -> str:
     """Of all that decides the weights."""
-    decides = {name: value for name, value in _settings(config).items() if name not in _MAY_DIFFER}
+    decides = {name: value for name, value in asdict(config).items() if name not in _MAY_DIFFER}
     return json.dumps([decides, weights_sha256(TINY_MODEL)], sort_keys=True)
 
 

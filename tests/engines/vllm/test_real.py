@@ -24,8 +24,9 @@ from kit.problem import ANSWER_MAX, Problem
 from kit.sampling import FinishReason, Sample, SamplingParams
 from kit.solver.config import SamplingChoice, SolverConfig
 from kit.solver.journal import Journal, Record, read_records
+from kit.solver.solution import Solution
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution, StopConfig
+from kit.solver.stopping import StopConfig
 from tests.engines import tiny
 from tests.engines.contract import EngineContract, Subject
 from tests.engines.vllm.portal import Portal, open_portal

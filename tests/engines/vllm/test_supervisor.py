@@ -33,8 +33,8 @@ from kit.errors import EngineError
 from kit.problem import Problem
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SamplingChoice, SolverConfig
+from kit.solver.solution import Solution
 from kit.solver.solver import Solver
-from kit.solver.vote_state import Solution
 from tests.engines import tiny
 from tests.engines.contract import quick
 from tests.engines.vllm import openai_server

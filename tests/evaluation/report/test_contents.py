@@ -16,7 +16,8 @@ from kit.problem import Problem
 from kit.sampling import FinishReason, Sample
 from kit.solver.journal import Journal
 from kit.solver.records import sample_record, solution_record
-from kit.solver.vote_state import Solution, StopReason
+from kit.solver.solution import Solution
+from kit.solver.stopping import StopReason
 from kit.voting.tally import Vote
 from tests.evaluation.runs import answered, completion, example, run
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from kit.checkout import build_wheel
 from kit.kaggle.dataset import bundle
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
+from kit.kaggle.dataset.bundle import Bundle
+from kit.kaggle.dataset.plan import DatasetPlan, Wheelhouse
 from kit.kaggle.wheels.committed import KIT_TARGET
 from kit.kaggle.wheels.fetch import save_requirements
 from kit.kaggle.wheels.lockfile import Lock
@@ -36,8 +37,9 @@ def kit_wheel() -> Path:
 
 
 def build(out: Path, **settings: Any) -> Bundle:
-    """As the kit builds a dataset, but for its wheel, which is there already."""
-    return bundle.build(out, **{"kit_wheel": kit_wheel(), **settings})
+    """As the kit builds a dataset, but for its wheel, which is there already. settings: of the plan and of `build`."""
+    given = {name: settings.pop(name) for name in ("kit_wheel", "on_bytes") if name in settings}
+    return bundle.build(out, DatasetPlan(**settings), **{"kit_wheel": kit_wheel(), **given})
 
 
 def make_shard(path: Path, num_bytes: int, *, content: bytes | None = None) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from kit.errors import InputError, MissingError
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse
+from kit.kaggle.dataset.bundle import Bundle
 from kit.kaggle.dataset.manifest import WHEELS_MANIFEST_NAME, ListedFile, ModelSource, load_manifest
+from kit.kaggle.dataset.plan import Wheelhouse
 from kit.kaggle.dataset.restoring import MODEL_FOLDER, restore
 from kit.kaggle.dataset.wheel_output import fetch_output
 from kit.kaggle.wheels.index import Index

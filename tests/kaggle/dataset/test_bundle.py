@@ -19,19 +19,18 @@ from hypothesis import strategies as st
 
 from kit import assets, cli
 from kit.commands import build as build_command
-from kit.engines.text import adapter_folder
 from kit.errors import InputError, MissingError, StorageError
-from kit.kaggle.dataset.bundle import Bundle, Wheelhouse, check_limits
+from kit.kaggle.dataset.bundle import Bundle, check_limits
 from kit.kaggle.dataset.contents import Followed, Source, check_kit_wheel, model_contents
 from kit.kaggle.dataset.handle import DatasetHandle
 from kit.kaggle.dataset.manifest import MANIFEST_NAME, ListedFile, is_intact, load_manifest
 from kit.kaggle.dataset.packing import MAX_PIECES, header, pack
-from kit.kaggle.dataset.restoring import ADAPTER_FOLDER, MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
+from kit.kaggle.dataset.plan import Wheelhouse
+from kit.kaggle.dataset.restoring import MODEL_FOLDER, TRM_FOLDER, WHEELS_FOLDER, restore
 from kit.kaggle.facts import DATASET_METADATA
 from kit.kaggle.transfer import SPARE_BYTES, check_space, free_bytes, sha256_of
 from kit.lock import held
 from kit.trm.checkpoint import save_untrained
-from tests.engines.lora import save_adapter
 from tests.kaggle.dataset.datasets import build, make_model, make_shard, make_wheelhouse
 from tests.kaggle.dataset.mangler import EVERY_HABIT, Habits, kept, mangled
 
@@ -214,15 +213,6 @@ def test_a_kaggle_model_that_the_builder_does_not_have_is_found_by_its_path(mode
     assert contents_of(restored / MODEL_FOLDER) == contents_of(model)
 
 
-def test_a_build_without_any_model_or_with_an_unclear_one_is_refused(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--model-source"):
-        build(tmp_path / "out")
-    with pytest.raises(InputError, match="owner/model/framework/variation/version"):
-        build(tmp_path / "out", model_source="someone/qwen")
-    with pytest.raises(InputError, match="checked against its model"):
-        build(tmp_path / "out", model_source=REF, trm=model)
-
-
 # Again, and again after a kill
 
 
@@ -270,13 +260,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from kit.kaggle.dataset.bundle import build
+from kit.kaggle.dataset.plan import DatasetPlan
 left = int(sys.argv[3])
 def on_bytes(num_bytes, total_bytes):
     global left
     left -= num_bytes
     if left <= 0:
         os.kill(os.getpid(), signal.SIGKILL)
-build(Path(sys.argv[1]), model=Path(sys.argv[2]), on_bytes=on_bytes)
+build(Path(sys.argv[1]), DatasetPlan(model=Path(sys.argv[2])), on_bytes=on_bytes)
 """
 
 
@@ -330,7 +321,8 @@ def test_memory_does_not_grow_with_the_largest_file(tmp_path: Path) -> None:
         make_shard(model / "model-00001-of-00001.safetensors", num_bytes)
         code = (
             "import sys; from pathlib import Path; from kit.kaggle.dataset.bundle import build\n"
-            "build(Path(sys.argv[1]), model=Path(sys.argv[2]))\n"
+            "from kit.kaggle.dataset.plan import DatasetPlan\n"
+            "build(Path(sys.argv[1]), DatasetPlan(model=Path(sys.argv[2])))\n"
             "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
         )
         command = [sys.executable, "-c", code, str(tmp_path / f"{name}-out"), str(model)]
@@ -498,8 +490,9 @@ def test_a_disk_that_refuses_to_take_more_leaves_the_build_before_untouched(mode
     larger = make_model(tmp_path / "larger", num_shards=2, shard_bytes=4 << 20)
     code = (
         "import resource, sys; from pathlib import Path; from kit.kaggle.dataset.bundle import build\n"
+        "from kit.kaggle.dataset.plan import DatasetPlan\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))\n"
-        "build(Path(sys.argv[1]), model=Path(sys.argv[2]))"
+        "build(Path(sys.argv[1]), DatasetPlan(model=Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out"), str(larger)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -600,34 +593,3 @@ def test_a_recursive_model_enters_with_wheels(wheels: Wheelhouse, tmp_path: Path
     built = build(tmp_path / "out", model=assets.TINY_MODEL, trm=tmp_path / "trm", wheels=wheels)
     restored = restore(built.folder, tmp_path / "scratch")
     assert (restored / TRM_FOLDER / "model.safetensors").is_file()
-
-
-def test_an_adapter_enters_beside_its_model_and_not_with_a_recursive_one(tmp_path: Path) -> None:
-    adapter = save_adapter(tmp_path / "adapter")
-    built = build(tmp_path / "out", model=assets.TINY_MODEL, adapter=adapter)
-    restored = restore(built.folder, tmp_path / "scratch")
-    for name in (adapter_folder.CONFIG, adapter_folder.WEIGHTS):
-        assert (restored / ADAPTER_FOLDER / name).read_bytes() == (adapter / name).read_bytes()
-    with pytest.raises(InputError, match="name either"):
-        build(tmp_path / "both", model=assets.TINY_MODEL, trm=tmp_path, adapter=adapter)
-    with pytest.raises(InputError, match="name that with --model, too"):
-        build(tmp_path / "alone", model_source=REF, adapter=adapter)
-    assert not (tmp_path / "both").exists()
-
-
-def test_an_adapter_of_another_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    adapter = save_adapter(tmp_path / "adapter")
-    with pytest.raises(InputError, match="belongs to another model"):
-        build(tmp_path / "out", model=make_model(tmp_path / "model"), adapter=adapter)
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_shipped_recursive_model_is_checked_without_torch(tmp_path: Path) -> None:
-    """Else a dry run imports torch and transformers twice, in the command and in the notebook: 7 of its 24 seconds."""
-    code = (
-        "import sys; from pathlib import Path; from kit.assets import TINY_MODEL, TINY_TRM;"
-        "from kit.kaggle.dataset.bundle import build;"
-        f"build(Path({str(tmp_path / 'out')!r}), model=TINY_MODEL, trm=TINY_TRM);"
-        "sys.exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

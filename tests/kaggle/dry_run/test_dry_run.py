@@ -39,7 +39,8 @@ from kit.lock import held
 from kit.problem import Problem
 from kit.solver.journal import read_records
 from kit.solver.records import solution_record
-from kit.solver.vote_state import Solution, StopReason
+from kit.solver.solution import Solution
+from kit.solver.stopping import StopReason
 from tests.engines.lora import save_adapter
 
 PROBLEMS = 'id,problem,answer\n007,"Compute the remainder when $17$ is divided by $5$.",2\nb,"What is $1+1$?",2\n'

@@ -22,7 +22,7 @@ import pytest
 from kit import assets
 from kit.config import merged
 from kit.errors import MissingError
-from kit.kaggle.dataset.bundle import Wheelhouse
+from kit.kaggle.dataset.plan import Wheelhouse
 from kit.kaggle.dry_run.mounting import Layout
 from kit.kaggle.environment import SETTINGS_VARIABLE
 from kit.kaggle.offline import without_network

@@ -14,34 +14,22 @@ import polars as pl
 import pytest
 import trio
 
-from kit.budget import Budget, BudgetConfig
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import EngineError, MissingError
-from kit.kaggle.notebook.boundary import ANSWER_S, Competition, OpenEngine, predict_function
+from kit.kaggle.notebook.boundary import ANSWER_S, OpenEngine
+from kit.kaggle.notebook.predict import predict_function
 from kit.problem import Problem
 from kit.sampling import Engine, FinishReason, OnChunk, Prompt, Sample, SamplingParams
 from kit.solver.config import SolverConfig
 from kit.solver.journal import Journal, Record, read_records
 from kit.solver.records import sample_record
-from kit.solver.vote_state import ParsedAnswer, StopConfig, StopReason, VoteState
+from kit.solver.stopping import StopConfig, StopReason
+from kit.solver.vote_state import ParsedAnswer, VoteState
 from kit.voting.tally import Vote
+from tests.kaggle.notebook.competitions import answering, competition, opened
 from tests.waiting import PATIENCE_S, block_until
 
 PROBLEM = Problem("a", "What is $1+1$?")
-RULE = StopConfig(num_samples=4, max_failures=4)
-
-
-def opened(engine: Engine) -> OpenEngine:
-    @asynccontextmanager
-    async def hold() -> AsyncIterator[Engine]:
-        yield engine
-
-    return hold
-
-
-def answering(answer: int = 2, **script: object) -> ScriptedEngine:
-    text = f"\\boxed{{{answer}}}"
-    return ScriptedEngine(lambda prompt, params: Script(text=text, **{"seconds": 0.01, **script}))  # type: ignore[arg-type]
 
 
 class Broken:
@@ -54,53 +42,6 @@ class Broken:
         self, prompt: Prompt, params: SamplingParams, *, timeout_s: float, on_chunk: OnChunk | None = None
     ) -> Sample:
         raise self.error
-
-
-def competition(
-    open_engine: OpenEngine, *, limit_s: float = 60, num_problems: int = 1, journal: Journal | None = None
-) -> Competition:
-    start = time.monotonic()
-    config = BudgetConfig(limit_s=limit_s, reserve_s=0, floor_s=0, num_problems=num_problems)
-    return Competition(
-        open_engine,
-        budget=Budget(config, lambda: time.monotonic() - start),
-        journal=journal,
-        config=SolverConfig(stop=RULE, retry_s=0, grace_s=0.1),
-    )
-
-
-def test_answers_with_one_row_of_the_right_types() -> None:
-    with competition(opened(answering(7))) as running:
-        frame = predict_function(running)(pl.Series(["a"]), pl.Series(["What is $3+4$?"]))
-    assert frame.to_dicts() == [{"id": "a", "answer": 7}]
-    assert frame.schema == {"id": pl.String, "answer": pl.Int64}
-
-
-def test_predict_is_what_kaggle_evaluation_takes_and_does_not_look_at_the_answer() -> None:
-    with competition(opened(answering(7))) as running:
-        predict = predict_function(running)
-        assert predict.__name__ == "predict"  # type: ignore[attr-defined]
-        assert type(predict).__name__ == "function"
-        frame = predict(pl.Series(["a"]), pl.Series(["?"]), pl.Series([336]))
-    assert frame["answer"].to_list() == [7]
-
-
-@pytest.mark.parametrize(
-    ("id_", "problem"),
-    [
-        (pl.Series([None], dtype=pl.String), pl.Series([None], dtype=pl.String)),
-        (pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String)),
-        (pl.Series([5]), pl.Series([3.5])),
-        (None, None),
-        ("a", "?"),
-        (pl.Series(["\x00‮"]), pl.Series(["\\boxed{" * 10_000])),
-    ],
-)
-def test_any_row_at_all_gets_an_answer(id_: object, problem: object) -> None:
-    with competition(opened(answering(7))) as running:
-        frame = predict_function(running)(id_, problem)  # type: ignore[arg-type]
-    assert frame["answer"].to_list() == [7]
-    assert frame.schema == {"id": pl.String, "answer": pl.Int64}
 
 
 def fails() -> OpenEngine:

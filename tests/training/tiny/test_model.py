@@ -24,10 +24,11 @@ from transformers import (
 
 from kit.assets import SAMPLE_PROBLEMS, TINY_MODEL
 from kit.errors import InputError, MissingError
+from kit.training.tiny.architecture import export
 from kit.training.tiny.data import Batch, exercises, pack
 from kit.training.tiny.evaluation import accuracy, by_family, load, markdown, sample_answers, write_problems
 from kit.training.tiny.families import FAMILIES, Exercise, Split, draw, split_of
-from kit.training.tiny.model import TinyTraining, export, learning_rate_at, main, train
+from kit.training.tiny.model import TinyTraining, learning_rate_at, main, train
 from kit.training.tiny.tokenizer import corpus, render_prompt, save_tokenizer, train_tokenizer
 
 # Problem 1 of the AIMO3 reference set has this shape: long, LaTeX, names, a hypothetical modulus.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
@@ -21,23 +21,25 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 import trio
 
-from kit.engines.vllm.client.faults import BrokenError, BusyError, RefusedError
+from kit.engines.vllm.client.answers import (
+    LEAST_ERROR,
+    JsonObject,
+    error_of,
+    is_error,
+    json_object,
+    message_of,
+    status_in,
+)
+from kit.engines.vllm.client.faults import BrokenError, RefusedError
 from kit.engines.vllm.client.sse import EventDecoder
-from kit.errors import EngineError, InputError
-from kit.json_text import read_json
-
-JsonObject = Mapping[str, Any]
+from kit.errors import InputError
 
 _PORTS = {"http": 80, "https": 443}
 _OK = 200
-_LEAST_ERROR = 300
-_STATUS_DIGITS = 3
+_OWN_FAULT = 500  # of the server: an error within a stream that tells no status
 _DONE = "[DONE]"
 _SAYS_NOTHING = frozenset({"", "null", "[]", "ping", "pong", "keep-alive", "keepalive", "heartbeat"})
 """What servers send as the data of an event so that the connection stays open, in small letters."""
-_ERROR_WORDS = frozenset({"message", "detail"})
-_BROKE = frozenset({408, 409})  # 4xx that do not say "no"
-_LATER = frozenset({425, 429, 503, 529})
 _RECEIVE_BYTES = 1 << 16
 _SHOWN_BYTES = 200  # of an answer that is no stream
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
@@ -61,14 +63,14 @@ class HttpClient:
 
         Raises: RefusedError, BrokenError.
         """
-        return _read_json(await self.get_text(url, timeout_s=timeout_s))
+        return json_object(await self.get_text(url, timeout_s=timeout_s))
 
     async def post_json(self, url: str, body: JsonObject, *, timeout_s: float) -> Any:
         """The JSON object that answers a request.
 
         Raises: RefusedError, BrokenError.
         """
-        return _read_json(await self._ask("POST", url, body, timeout_s=timeout_s))
+        return json_object(await self._ask("POST", url, body, timeout_s=timeout_s))
 
     @asynccontextmanager
     async def stream(self, url: str, body: JsonObject) -> AsyncIterator[Events]:
@@ -78,7 +80,7 @@ class HttpClient:
         """
         async with self._reply("POST", url, body) as reply:
             if reply.status != _OK:
-                raise _error_of(reply.status, await reply.text(), reply.retry_after_s)
+                raise error_of(reply.status, await reply.text(), reply.retry_after_s)
             yield Events(reply)
 
     async def _ask(self, method: str, url: str, body: JsonObject | None, *, timeout_s: float) -> str:
@@ -86,7 +88,7 @@ class HttpClient:
             async with self._reply(method, url, body) as reply:
                 text = await reply.text()
                 if reply.status != _OK:
-                    raise _error_of(reply.status, text, reply.retry_after_s)
+                    raise error_of(reply.status, text, reply.retry_after_s)
                 return text
         raise BrokenError(f"{url}: no answer within {timeout_s:.1f} s")
 
@@ -189,9 +191,9 @@ class Events:
         data = self._waiting.popleft()
         if data == _DONE:
             raise StopAsyncIteration
-        event = _read_json(data)
-        if _is_error(event):
-            raise _error_of(_code_of(event), data)
+        event = json_object(data)
+        if is_error(event):
+            raise error_of(status_in(event) or _OWN_FAULT, data)
         return event
 
     def _last(self) -> list[str]:
@@ -216,12 +218,12 @@ class Events:
 
     async def _whole(self, received: bytes) -> str:
         text = received.decode(errors="replace") + await self._reply.text()
-        event = _read_json(text)
-        status = _status_in(event) or 0
-        if status >= _LEAST_ERROR:
-            raise _error_of(status, text, self._reply.retry_after_s)
-        if "choices" not in event or _is_error(event):
-            raise RefusedError(f"the server answered: {_message_of(text)}")
+        event = json_object(text)
+        status = status_in(event) or 0
+        if status >= LEAST_ERROR:
+            raise error_of(status, text, self._reply.retry_after_s)
+        if "choices" not in event or is_error(event):
+            raise RefusedError(f"the server answered: {message_of(text)}")
         return text
 
 
@@ -256,56 +258,6 @@ def _request(method: str, target: SplitResult, body: JsonObject | None, *, key: 
     sender = h11.Connection(our_role=h11.CLIENT)
     parts = [h11.Request(method=method, target=path, headers=headers), h11.Data(data=data), h11.EndOfMessage()]
     return b"".join(sender.send(part) or b"" for part in parts)
-
-
-def _read_json(text: str) -> JsonObject:
-    try:
-        data = read_json(text)
-    except ValueError as error:
-        raise BrokenError(f"the server answered what is no JSON: {text[:200]!r}") from error
-    if not isinstance(data, dict):
-        raise BrokenError(f"the server answered a {type(data).__name__}, expected a JSON object: {text[:200]!r}")
-    return data
-
-
-def _error_of(status: int, text: str, retry_after_s: float | None = None) -> EngineError:
-    message = f"the server answered {status}: {_message_of(text)}"
-    if status in _LATER:
-        return BusyError(message, status=status, retry_after_s=retry_after_s)
-    is_ours = _LEAST_ERROR <= status < 500 and status not in _BROKE  # an address that has moved stays so
-    return RefusedError(message, status=status) if is_ours else BrokenError(message, status=status)
-
-
-def _message_of(text: str) -> str:
-    """The words of an error in OpenAI's form, or the beginning of another."""
-    try:
-        match read_json(text):
-            case {"error": {"message": str(message)}} | {"error": str(message)}:
-                return message
-            case {"message": str(message)} | {"detail": str(message)}:
-                return message
-    except ValueError:
-        pass
-    return text[:500]
-
-
-def _is_error(event: JsonObject) -> bool:
-    """Whether it tells of an error, in OpenAI's form, in vLLM's of old (`"object": "error"`), or in FastAPI's."""
-    return bool(event.get("error")) or ("choices" not in event and bool(_ERROR_WORDS & event.keys()))
-
-
-def _code_of(data: JsonObject) -> int:
-    """The status of an error within a stream; one without is the server's own fault."""
-    return _status_in(data) or 500
-
-
-def _status_in(data: JsonObject) -> int | None:
-    match data:
-        case {"error": {"code": int(code)}} | {"code": int(code)}:
-            return code
-        case {"error": {"code": str(code)}} if len(code) == _STATUS_DIGITS and code.isascii() and code.isdigit():
-            return int(code)
-    return None
 
 
 def _seconds(header: bytes) -> float | None:

@@ -1,7 +1,7 @@
-"""The notation of numbers: an expression in LaTeX or plain ASCII in, a bounded syntax tree out.
+"""The parser of numbers in LaTeX or plain ASCII: tokens in, a bounded syntax tree out.
 
-In: cleaned text such as `2\\cdot3^{4}`, `\\binom{10}{3}`, `5!`, `\\lfloor 7/2 \\rfloor`, `\\sqrt{144}`.
-Out: tokens (tokenise), and the longest expression they start with (parse_prefix); else `Rejected`.
+In: what `kit.answers.tokens` made of a text such as `2\\cdot3^{4}`, `\\binom{10}{3}`, `5!`, `\\lfloor 7/2 \\rfloor`.
+Out: the longest expression that they start with; else `Rejected`.
 It knows no variables and computes nothing: `kit.answers.exact` gives a tree its value.
 
 Where writers disagree the text is refused rather than guessed: `6/2(1+2)`, `2^{3}!`, `5!!`, `\\log 8`; so is
@@ -12,191 +12,14 @@ Where TeX and plain text disagree about digits, `2^10` and `\\sqrt12` are read a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
-from typing import NamedTuple, NoReturn
 
-MAX_CHARS = 2000  # below CPython's 4300-digit limit on int(text), so that int() never raises
-MAX_TOKENS = 400
+from kit.answers.rejection import Rejection, reject
+from kit.answers.syntax_tree import Apply, Node, Number, Op
+from kit.answers.tokens import FUNCTION_NAMES, Kind, Token
+
 MAX_DEPTH = 40
-
-
-class Rejection(StrEnum):
-    """Why a text is no answer."""
-
-    EMPTY = "empty"
-    NOT_A_NUMBER = "not a number"  # words, variables, broken or ambiguous notation
-    SEVERAL_VALUES = "several values"  # a list, a tuple, `1,22`, sides of `=` that differ
-    NOT_AN_INTEGER = "not an integer"
-    OUT_OF_RANGE = "out of range"
-    TOO_COMPLEX = "too complex"  # beyond the bounds here and in kit.answers.exact
-
-
-class Rejected(Exception):  # noqa: N818  a verdict on a text, told to the caller as a value
-    """Carries a Rejection out of a recursion; `kit.answers.normalisation` returns it as a value."""
-
-    def __init__(self, reason: Rejection) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
-def reject(reason: Rejection) -> NoReturn:
-    """Raise Rejected."""
-    raise Rejected(reason)
-
-
-class Op(StrEnum):
-    """What an inner node does with its arguments."""
-
-    ADD = "+"
-    SUB = "-"
-    MUL = "*"
-    DIV = "/"
-    POW = "^"
-    NEG = "neg"
-    FACTORIAL = "!"
-    BINOMIAL = "binomial"
-    ROOT = "root"  # (radicand, degree)
-    LOG = "log"  # (base, argument)
-    FLOOR = "floor"
-    CEIL = "ceil"
-    ABS = "abs"
-    MOD = "mod"
-    GCD = "gcd"
-    LCM = "lcm"
-    MAX = "max"
-    MIN = "min"
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A literal."""
-
-    value: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """An operation on sub-expressions."""
-
-    op: Op
-    args: tuple[Node, ...]
-
-
-Node = Number | Apply
-
-
-class Kind(StrEnum):
-    """What a token is."""
-
-    NUMBER = "number"
-    COMMAND = "command"  # \frac, \lfloor …
-    TEXT = "text"  # the inside of \text{…}, where it has no digit
-    WORD = "word"  # a run of letters outside \text
-    SYMBOL = "symbol"
-
-
-class Token(NamedTuple):  # a tuple, since it is built in a third of the time of a frozen dataclass
-    """One lexical unit; `spaced` tells whether white space came before it."""
-
-    kind: Kind
-    text: str
-    spaced: bool = False
-
-
-TEXT_COMMANDS = (
-    "text|textbf|textit|textrm|textnormal|textsf|texttt|textup|textsl|textsc|textmd|emph|mbox|hbox|mathrm|operatorname"
-)
-_TEXT_WITH_DIGITS = re.compile(rf"\\(?:{TEXT_COMMANDS})\s*+\{{([^{{}}\d]*+\d[^{{}}]*+)\}}", re.ASCII)
-_TOKEN = re.compile(
-    rf"""(?P<space>\s+)
-    |(?P<number>(?:[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:\ \d{{3}})+|(?:_\d{{3}})+)(?!\d)|\d+)(?:\.\d+)?
-        (?:[eE][+-]?\d{{1,3}}(?![A-Za-z\d]))?|\.\d+)
-    |\\operatorname\*?\s*\{{\s*(?P<function>gcd|hcf|lcm|max|min|sec|deg|rad)\s*\}}
-    |\\(?:{TEXT_COMMANDS})\s*\{{(?P<text>[^{{}}\d]*)\}}
-    |(?P<command>\\(?:[A-Za-z]+|.))
-    |(?P<word>[A-Za-z]+)
-    |(?P<symbol>\*\*|<=|>=|(?<![\d)}}\]])!=|\.\.\.|.)""",  # `3!=6` is a factorial, `x != 6` a comparison
-    re.VERBOSE | re.DOTALL | re.ASCII,
-)
-# Commands that change the look and not the value. A text command is here for `\text{\frac{84}{2}}`.
-_INVISIBLE = frozenset(
-    [f"\\{name}" for name in TEXT_COMMANDS.split("|")]
-    + r"\left \right \mleft \mright \big \Big \bigl \bigr \Bigl \Bigr \bigg \Bigg \biggl \biggr \Biggl \Biggr"
-    r" \displaystyle \textstyle \scriptstyle \scriptscriptstyle \limits \nolimits \rm \bf \it \sf \tt \sl \em"
-    r" \bfseries \itshape \upshape \rmfamily \sffamily \ttfamily \normalfont \boldmath \unboldmath"
-    r" \mathbf \mathit \mathsf \mathtt \mathnormal \boldsymbol \bm \pmb \mathop \mathord \ensuremath"
-    r" \smash \mathbin \mathrel \mathopen \mathclose \mathinner"
-    r" \underline \uline \boxed \fbox \framebox \frame \num \ang \quad \qquad \thinspace \enspace \enskip"
-    r" \medspace \thickspace \negthinspace \nobreakspace \space \strut \mathstrut \relax \nonumber \notag"
-    r" \pounds \euro \yen \EUR \texteuro \textdollar \textsterling \mathsterling \textyen"
-    r" \tiny \scriptsize \footnotesize \small \normalsize \large \Large \LARGE \huge \Huge".split()
-)
-_SAME_AS = {
-    r"\cdot": "*", r"\times": "*", r"\ast": "*", r"\div": "/", "**": "^", r"\%": "%",
-    r"\{": "[", r"\}": "]", r"\lbrace": "[", r"\rbrace": "]", r"\lbrack": "[", r"\rbrack": "]",
-    r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac",
-    r"\dbinom": r"\binom", r"\tbinom": r"\binom", r"\degree": r"\circ", r"\mod": r"\bmod",
-    r"\hcf": r"\gcd", r"\ldots": r"\dots", r"\cdots": r"\dots", r"\dotsc": r"\dots", r"\dotsb": r"\dots",
-    r"\dotsm": r"\dots", "...": r"\dots",
-}  # fmt: skip
-_FUNCTIONS = {r"\gcd": Op.GCD, r"\lcm": Op.LCM, r"\max": Op.MAX, r"\min": Op.MIN}
-_FUNCTION_NAMES = {"gcd": r"\gcd", "hcf": r"\gcd", "lcm": r"\lcm", "max": r"\max", "min": r"\min"}
-_FUNCTION_CALL = re.compile(
-    r"(?<![A-Za-z])(?:gcd|hcf|lcm|max|min)\}?\s*+(?:\\(?:left|[bB]igg?l?)\s*+)?(?:\(|\\\{)[^()]*+"
-)
-_OPERATORS = frozenset("+-*/^_!|()[]=,:;<>")
-
-
-_KINDS = {kind.value: kind for kind in Kind}
-
-
-def tokenise(text: str) -> list[Token]:
-    """Split a cleaned expression. Raises: Rejected if it is too long."""
-    if len(text) > MAX_CHARS:
-        reject(Rejection.TOO_COMPLEX)
-    if "\\" in text:
-        text = _TEXT_WITH_DIGITS.sub(r" \1 ", text)  # `\text{42 ways}` is no group
-    if "," in text:  # `\gcd(12,180)` has two arguments and no thousands
-        text = _FUNCTION_CALL.sub(lambda call: call[0].replace(",", ", "), text)
-    tokens: list[Token] = []
-    spaced = False
-    for match in _TOKEN.finditer(text):
-        name = str(match.lastgroup)
-        if name == "space":
-            spaced = True
-            continue
-        token = _token(name, match, spaced=spaced)
-        if token is not None:
-            tokens.append(token)
-            spaced = False
-    if len(tokens) > MAX_TOKENS:
-        reject(Rejection.TOO_COMPLEX)
-    return tokens
-
-
-def _token(name: str, match: re.Match[str], *, spaced: bool) -> Token | None:
-    """None for what only changes the look."""
-    if name == "text":
-        return _text_token(match["text"].strip(), spaced=spaced)
-    if name == "function":
-        return Token(Kind.COMMAND, _FUNCTION_NAMES.get(match["function"], "\\" + match["function"]), spaced)
-    written = match[0]
-    lexeme = _SAME_AS.get(written, written)
-    if lexeme in _INVISIBLE:
-        return None
-    kind = Kind.SYMBOL if len(lexeme) == 1 and name == "command" else _KINDS[name]
-    return Token(kind, lexeme, spaced)
-
-
-def _text_token(text: str, *, spaced: bool) -> Token | None:
-    r"""Text is no operator: `3\text{!}` is no factorial, and in `3\text{-}5` nothing is subtracted."""
-    if not text.strip(".!? ~"):
-        return None
-    return Token(Kind.TEXT, f" {text} " if text in _OPERATORS else text, spaced)
 
 
 def parse_prefix(tokens: Sequence[Token]) -> tuple[Node, list[Token]]:
@@ -209,6 +32,7 @@ def parse_prefix(tokens: Sequence[Token]) -> tuple[Node, list[Token]]:
     return node, parser.rest()
 
 
+_FUNCTIONS = {r"\gcd": Op.GCD, r"\lcm": Op.LCM, r"\max": Op.MAX, r"\min": Op.MIN}
 _CLOSER = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
 _GROUP_OP = {r"\lfloor": Op.FLOOR, r"\lceil": Op.CEIL, "|": Op.ABS}
 _INFIX = {r"\choose": Op.BINOMIAL, r"\over": Op.DIV}  # of a whole group: `{10 \choose 3}`
@@ -373,7 +197,7 @@ class _Parser:
                 return self._root()
             case r"\log":
                 return self._logarithm()
-        reject(Rejection.NOT_A_NUMBER)
+        return reject(Rejection.NOT_A_NUMBER)
 
     def _call(self, function: Op) -> Node:
         r"""A function of several numbers or of a set: `\gcd(12, 18)`, `\max\{3, 5\}`."""
@@ -434,7 +258,7 @@ class _Parser:
 
 
 def _function(token: Token) -> Op | None:
-    return _FUNCTIONS.get(_FUNCTION_NAMES.get(token.text, token.text))
+    return _FUNCTIONS.get(FUNCTION_NAMES.get(token.text, token.text))
 
 
 def _is(node: Node, op: Op) -> bool:
