@@ -35,7 +35,7 @@ TASKS: Mapping[str, tuple[DepthTask, DepthTask]] = {
     "table": (TableTask(num_symbols=12, max_steps=10), TableTask(num_symbols=12, max_steps=10, num_used=4)),
     "chain": (ChainTask(), ChainTask(num_chains=2, max_steps=3)),
 }
-NUM_UPDATES = 1000  # of a baseline; about as many as a recursing arm takes until its stages are over
+NUM_UPDATES = 4000  # of a baseline; twice as many as a recursing arm takes until its stages are over
 NUM_TEST_ROWS = 128
 SEEDS = (1, 2, 3)
 

@@ -15,6 +15,7 @@ from transformers import Qwen2ForCausalLM
 
 from benchmarks.recursion_toy_backbone import draw, language_batch, new_backbone, train
 from benchmarks.recursion_toy_training import (
+    LABELLED,
     TRAINED,
     WIDE,
     Bench,
@@ -43,7 +44,7 @@ from kit.trm.config import TRMConfig
 from kit.trm.layers import Net
 from kit.trm.model import TinyRecursiveModel
 
-RATES = (1e-3, 3e-3, 1e-2)  # tried by each baseline, on the first seed, for a sixth of the updates
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried by each baseline, on the first seed, for a sixth of the updates
 
 Arm = Callable[[Bench, Run], Trained]
 
@@ -84,9 +85,21 @@ def lora(bench: Bench, run: Run) -> Trained:
 
 def one_step(bench: Bench, run: Run) -> Trained:
     """The TRM's own block, applied once: the same parameters without recursion."""
-    stage = Stage(name="one", depths=UniformDepth(least=1, most=1), rate=run.rate, num_updates=run.num_updates,
-                  targets=answer_targets, decay_share=0.25)  # fmt: skip
-    return run_stages(bench, new_trm(bench, run.seed), run, [stage], depths=(0, 1))
+    once: Any = {"depths": UniformDepth(least=1, most=1), "rate": run.rate, "targets": answer_targets}
+    quarter = run.num_updates // 4
+    stages = [
+        Stage(name="small", num_updates=quarter, most=lambda: LABELLED, is_small=True, **once),
+        Stage(name="easy", num_updates=quarter, most=lambda: LABELLED, **once),
+        Stage(name="all", num_updates=run.num_updates - 2 * quarter, decay_share=0.5, **once),
+    ]
+    return run_stages(bench, new_trm(bench, run.seed), run, stages, depths=(0, 1))
+
+
+def eased(bench: Bench, run: Run, number: int) -> Tables:
+    """What a baseline sees in this update: short rows for a quarter of them, easy queries for a quarter, then all."""
+    quarter = run.num_updates // 4
+    task = bench.small if number < quarter else bench.task
+    return draw(task, f"{run.seed}/eased/{number}", most_steps=LABELLED if number < 2 * quarter else TRAINED)
 
 
 def _train_language(bench: Bench, module: nn.Module, model: Qwen2ForCausalLM, run: Run) -> Trained:
@@ -100,7 +113,7 @@ def _train_language(bench: Bench, module: nn.Module, model: Qwen2ForCausalLM, ru
     )
     train(
         objective,
-        lambda number: [language_batch(draw(bench.task, f"{run.seed}/wide/{number}", most_steps=TRAINED))],
+        lambda number: [language_batch(eased(bench, run, number))],
         recipe,
         run.folder / "model.pt",
     )

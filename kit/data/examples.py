@@ -57,7 +57,7 @@ class DataSet:
 
     @property
     def label(self) -> str:
-        """The name without folders, which differ between machines: `gsm8k` for `gsm8k=folder` and `gsm8k=path.jsonl`."""
+        """The name without folders, which differ between machines: `gsm8k` for `gsm8k=folder` and `gsm8k=a.jsonl`."""
         named, is_read_as, place = self.name.partition("=")
         places = (Path(self.source), Path(self.source).parent)
         if is_read_as and Path(place) in places:

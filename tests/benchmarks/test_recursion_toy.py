@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.recursion_toy_arms import eased
 from benchmarks.recursion_toy_backbone import draw, new_backbone, start_as_look_up
 from benchmarks.recursion_toy_report import groups_table
 from benchmarks.recursion_toy_training import (
+    LABELLED,
+    TRAINED,
     Bench,
+    Run,
     VariedObjective,
     late_answer_targets,
     new_trm,
@@ -51,6 +56,17 @@ def test_late_answer_targets_say_nothing_before_the_answer_can_be_known() -> Non
         is_early_BK = number < tables.num_steps_BK
         assert bool((targets_BK[is_early_BK] == IGNORED).all())
         assert torch.equal(targets_BK[~is_early_BK], tables.answers[~is_early_BK])
+
+
+def test_a_baseline_sees_short_rows_then_easy_queries_then_all(tmp_path: Path) -> None:
+    small = ChainTask(num_chains=2, max_steps=3)
+    bench = Bench(task=TASK, small=small, backbone=new_backbone(TASK))
+    run = Run(seed=1, rate=1e-3, num_updates=40, folder=tmp_path)
+    seen = [eased(bench, run, number) for number in range(40)]
+    assert [tables.ids_BT.shape[1] for tables in seen] == [small.num_columns] * 10 + [TASK.num_columns] * 30
+    most_steps = [int(tables.num_steps_BK.max()) for tables in seen]
+    assert max(most_steps[:20]) == LABELLED
+    assert max(most_steps[20:]) == TRAINED
 
 
 @pytest.mark.parametrize("variation", ["start_noise", "feature_noise", "settling"])
