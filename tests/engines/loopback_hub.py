@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
+
+from tests.serving import in_a_thread
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -109,9 +110,5 @@ def _etag(file: Path) -> str:
 def serving(root: Path) -> Iterator[str]:
     """The hub's address."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Hub, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with in_a_thread(server):
+        yield f"http://127.0.0.1:{server.server_port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from kit.errors import EngineError, InputError, KitError
 from kit.sampling import FinishReason, Message, Prompt, Sample, SamplingParams
 from tests.engines.openai.chat_server import Served, serving
 from tests.engines.vllm.test_contract import served
+from tests.serving import in_a_thread
 
 PROMPT = Prompt((Message("user", "What is $1+1$?"),))
 
@@ -60,12 +60,9 @@ def saying(body: bytes) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    with in_a_thread(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("body", [b'{"data": []}', b'{"data": [{"name": "x"}]}'])

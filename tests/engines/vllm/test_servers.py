@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import socketserver
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from kit.engines.vllm.client.wire import completion_piece
 from kit.errors import EngineError
 from kit.sampling import Chunk, FinishReason, Sample, SamplingParams
 from tests.engines import tiny
+from tests.serving import in_a_thread
 
 EOS = tiny.EOS_ID
 STREAM = "text/event-stream"
@@ -88,12 +88,9 @@ class Answering(socketserver.StreamRequestHandler):
 
 @contextmanager
 def emulation(*replies: bytes) -> Iterator[Emulation]:
-    with Emulation(replies) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    server = Emulation(replies)
+    with in_a_thread(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def sampled(

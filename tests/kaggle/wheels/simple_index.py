@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 
 from kit.kaggle.transfer import sha256_of
 from kit.kaggle.wheels.lockfile import Wheel
+from tests.serving import in_a_thread
 
 
 def make_wheel(
@@ -102,14 +102,8 @@ def served(index: SimpleIndex) -> Iterator[SimpleIndex]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     index.url = f"http://127.0.0.1:{server.server_address[1]}/simple"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with in_a_thread(server):
         yield index
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
