@@ -26,9 +26,9 @@ test: environment check-code
 # What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 100
 # to 10,000 (`make test` runs those below 100), processes killed at any moment of a simulated competition, a picture of
 # thousands of problems, dry runs of a recursive model and in a folder with a space in its name, and two tests that fetch
-# or install a whole wheelhouse.
+# or install a whole wheelhouse. Those that need vLLM are in `make test-vllm`: CI makes its environment beside these.
 test-slow: environment
-	$(BIN)/pytest -n auto --dist load -rsfE -m long $(ARGS)
+	$(BIN)/pytest -n auto --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 
 # The tests that `make test` skips where there is no real model: SmolLM2-135M-Instruct, 270 MB.
 test-real-model: environment

@@ -39,13 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def vllm_python() -> Path:
-    """The interpreter of vLLM's environment; whoever asks for it has the mark `real_vllm`.
-
-    The checkout's own counts once `make environment-vllm` has finished: CI makes it while other tests run.
-    """
-    named = os.environ.get("KIT_VLLM_PYTHON")
-    python = Path(named or REPO / ".venv-vllm/bin/python")
-    if not python.is_file() or not (named or (REPO / ".venv-vllm/.made-by-make").is_file()):
+    """The interpreter of vLLM's environment; whoever asks for it has the mark `real_vllm`."""
+    python = Path(os.environ.get("KIT_VLLM_PYTHON", REPO / ".venv-vllm/bin/python"))
+    if not python.is_file():
         pytest.skip(f"REAL vLLM IS NOT TESTED: no interpreter at {python}; `make environment-vllm` makes it")
     return python
 
