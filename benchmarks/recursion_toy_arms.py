@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,21 +85,41 @@ def lora(bench: Bench, run: Run) -> Trained:
 
 def one_step(bench: Bench, run: Run) -> Trained:
     """The TRM's own block, applied once: the same parameters without recursion."""
-    once: Any = {"depths": UniformDepth(least=1, most=1), "rate": run.rate, "targets": answer_targets}
-    quarter = run.num_updates // 4
-    stages = [
-        Stage(name="small", num_updates=quarter, most=lambda: LABELLED, is_small=True, **once),
-        Stage(name="easy", num_updates=quarter, most=lambda: LABELLED, **once),
-        Stage(name="all", num_updates=run.num_updates - 2 * quarter, decay_share=0.5, **once),
-    ]
+    stages = [_once(phase, run) for phase in phases(run.num_updates)]
     return run_stages(bench, new_trm(bench, run.seed), run, stages, depths=(0, 1))
 
 
+def _once(phase: Phase, run: Run) -> Stage:
+    is_last = phase.updates.stop == run.num_updates
+    return Stage(name=phase.name, depths=UniformDepth(least=1, most=1), rate=run.rate, targets=answer_targets,
+                 num_updates=len(phase.updates), most=lambda: phase.most, is_small=phase.is_small,
+                 decay_share=0.5 if is_last else 0.0)  # fmt: skip
+
+
+class Phase(NamedTuple):
+    """Part of a baseline's training. most: steps of its queries. is_small: on the bench's small task."""
+
+    name: str
+    updates: range
+    most: int
+    is_small: bool = False
+
+
+def phases(num_updates: int) -> tuple[Phase, ...]:
+    """A baseline's curriculum: short rows for a quarter of its updates, easy queries for a quarter, then all."""
+    quarter = num_updates // 4
+    return (
+        Phase("small", range(quarter), LABELLED, is_small=True),
+        Phase("easy", range(quarter, 2 * quarter), LABELLED),
+        Phase("all", range(2 * quarter, num_updates), TRAINED),
+    )
+
+
 def eased(bench: Bench, run: Run, number: int) -> Tables:
-    """What a baseline sees in this update: short rows for a quarter of them, easy queries for a quarter, then all."""
-    quarter = run.num_updates // 4
-    task = bench.small if number < quarter else bench.task
-    return draw(task, f"{run.seed}/eased/{number}", most_steps=LABELLED if number < 2 * quarter else TRAINED)
+    """What a baseline that is a language model sees in this update."""
+    (phase,) = (each for each in phases(run.num_updates) if number in each.updates)
+    task = bench.small if phase.is_small else bench.task
+    return draw(task, f"{run.seed}/eased/{number}", most_steps=phase.most)
 
 
 def _train_language(bench: Bench, module: nn.Module, model: Qwen2ForCausalLM, run: Run) -> Trained:
