@@ -27,6 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.serving import in_a_thread
+
 USERNAME = "ada"
 KEY = "0123456789abcdef0123456789abcdef"
 TOKEN = "KGAT_0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -113,7 +115,7 @@ class KaggleServer:
         self.lock = threading.RLock()
         self.broken: list[BaseException] = []
         self._http = _Http(self)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._serving = in_a_thread(self._http)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -125,13 +127,11 @@ class KaggleServer:
         }
 
     def __enter__(self) -> KaggleServer:
-        self._thread.start()
+        self._serving.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+    def __exit__(self, *error: Any) -> None:
+        self._serving.__exit__(*error)
 
     def count(self, where: str) -> int:
         return sum(seen.where == where for seen in self.seen)
