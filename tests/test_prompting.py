@@ -10,7 +10,7 @@ from kit.prompting import PLAIN, VARIANTS, build_prompt
 from kit.tools.formats import TOOL_FORMATS
 
 PROBLEM = Problem("p1", "What is $1+1$?")
-FULL = [name for name in VARIANTS if name not in ("plain", "short")]
+FULL = [name for name, variant in VARIANTS.items() if variant.modulus_rule]
 
 
 def user_text(name: str, **more: int) -> str:
