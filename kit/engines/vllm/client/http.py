@@ -21,7 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 import trio
 
-from kit.engines.vllm.client.answers import (
+from kit.engines.vllm.client.faults import BrokenError, RefusedError
+from kit.engines.vllm.client.replies import (
     LEAST_ERROR,
     JsonObject,
     error_of,
@@ -30,7 +31,6 @@ from kit.engines.vllm.client.answers import (
     message_of,
     status_in,
 )
-from kit.engines.vllm.client.faults import BrokenError, RefusedError
 from kit.engines.vllm.client.sse import EventDecoder
 from kit.errors import InputError
 

@@ -1,4 +1,4 @@
-"""What a server's answer says: a JSON object, or an error in one of the forms that servers have.
+"""What a server's reply says: a JSON object, or an error in one of the forms that servers have.
 
 In: status and text. Out: the object, or an error as `kit.engines.vllm.client.faults` knows them.
 """
