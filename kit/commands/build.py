@@ -79,18 +79,18 @@ def build_command(args: argparse.Namespace) -> int:
         check_model_folder(model)  # told before gigabytes of wheels are fetched
         raise_first(each for each in check_chat(model))
     wheels = chosen_wheels(args, args.wheels_folder)
+    plan = DatasetPlan(
+        model=model,
+        model_source=args.model_source,
+        listing=() if args.model_source is None else listing(args.model_source),
+        model_files=tuple(args.model_file),
+        trm=trm_for(model, trm=args.trm, adapter=args.adapter),
+        adapter=args.adapter,
+        wheels=wheels,
+        needs=own_needs(),
+        metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
+    )
     with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
-        plan = DatasetPlan(
-            model=model,
-            model_source=args.model_source,
-            listing=() if args.model_source is None else listing(args.model_source),
-            model_files=tuple(args.model_file),
-            trm=trm_for(model, trm=args.trm, adapter=args.adapter),
-            adapter=args.adapter,
-            wheels=wheels,
-            needs=own_needs(),
-            metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
-        )
         bundle = build(args.out, plan, on_bytes=on_bytes)
     _print(bundle)
     if model == assets.TINY_MODEL:
