@@ -252,6 +252,23 @@ def test_a_server_that_always_says_later_is_given_up_with_its_words() -> None:
         sampled(server, busy_s=0.2)
 
 
+@pytest.mark.parametrize("code", [429, 500, 503, 529])
+def test_a_server_without_ids_that_says_later_within_a_text_costs_no_more_than_its_rest(code: int) -> None:
+    """Bug of an earlier version: such a text cannot go on, and an assertion ended the attempt."""
+    later = f'data: {{"error": {{"message": "later", "code": {code}}}}}\n\n'.encode()
+    with emulation(reply(words("4") + later), reply(WHOLE)) as server:
+        sample, _ = sampled(server, tells_ids=False)
+    assert (sample.text, sample.finish, len(server.requests)) == ("4", FinishReason.FAILED, 1)
+    assert "later" in sample.error
+
+
+@pytest.mark.parametrize("tells_ids", [True, False])
+@pytest.mark.parametrize("status", ["100 Continue", "101 Switching", "103 Hints", "199 Odd", "000 None", "99 Short"])
+def test_an_answer_that_is_none_yet_is_a_break(status: str, tells_ids: bool) -> None:
+    with emulation(reply(WHOLE, status=status)) as server, pytest.raises(EngineError):
+        sampled(server, tells_ids=tells_ids)
+
+
 def test_what_is_not_told_of_one_token_costs_that_token_alone() -> None:
     """Bug of an earlier version: the statistics of all later tokens, and of the text, were lost."""
     with_null = {"a": -0.5, "b": None}
@@ -368,8 +385,10 @@ CHOICES = st.fixed_dictionaries(
         "logprobs": st.none() | STATISTICS | VALUES,
     },
 )
+CODES = st.sampled_from([400, 404, 429, 500, "503", 529]) | VALUES
+ERRORS = st.fixed_dictionaries({}, optional={"code": CODES, "message": st.text(max_size=3)}) | VALUES
 EVENTS = st.fixed_dictionaries(
-    {}, optional={"choices": st.lists(CHOICES, max_size=2) | VALUES, "error": VALUES, "code": VALUES, "message": VALUES}
+    {}, optional={"choices": st.lists(CHOICES, max_size=2) | VALUES, "error": ERRORS, "code": CODES, "message": VALUES}
 )
 DATA = st.one_of(
     EVENTS.map(json.dumps),
@@ -385,8 +404,9 @@ LINES = st.builds(
     ENDS_OF_LINE,
 )
 BLOCKS = st.builds(lambda lines, end: "".join(lines) + end, st.lists(LINES, min_size=1, max_size=2), ENDS_OF_LINE)
+WELL_FORMED = [event("4"), words("4"), WHOLE, *(b'data: {"error": {"code": %d}}\n\n' % code for code in (429, 500))]
 BODIES = st.one_of(
-    st.lists(BLOCKS | st.just(event("4").decode()) | st.just(WHOLE.decode()), max_size=4).map(
+    st.lists(BLOCKS | st.sampled_from([each.decode() for each in WELL_FORMED]), max_size=4).map(
         lambda blocks: "".join(blocks).encode("utf-8", "surrogatepass")
     ),
     EVENTS.map(lambda each: json.dumps(each).encode()),
@@ -411,7 +431,7 @@ REPLIES = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(replies=st.lists(REPLIES, min_size=1, max_size=3), tells_ids=st.booleans())
 def test_whatever_a_server_sends_the_client_ends_with_a_sample_or_an_error_of_its_own(
     replies: list[bytes], tells_ids: bool

@@ -169,7 +169,7 @@ class OpenAIEngine:
                         await self._stream(address, attempt, ticket)
             except BusyError as error:
                 busy_until = min(busy_until, trio.current_time() + self._config.busy_s)
-                if trio.current_time() >= busy_until:
+                if trio.current_time() >= busy_until or attempt.prefix_ids is None:
                     self._give_up(attempt, error)
                 else:  # a server may name tomorrow
                     left_s = busy_until - trio.current_time()
