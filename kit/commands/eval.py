@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
         "eval",
         help="say how good a model is on a set of problems",
         description="Draw samples for every problem of a set, grade each strictly (boxed or stated) and leniently "
-        "(else the last integer), and write figures with 95 %% intervals and a report with every completion. Killed "
+        "(else the last integer), and write figures with 95 % intervals and a report with every completion. Killed "
         "and started again, it goes on where it was.",
         epilog="example: kit eval --model path/to/model --data gsm8k --limit 200 --out out/eval/gsm8k. One run out of "
         "its shards: kit eval merge OUT SHARD...",
