@@ -587,18 +587,17 @@ def test_a_disk_that_hangs_costs_no_vote_and_gets_every_record_when_it_is_back(t
 
 
 def test_a_journal_without_patience_on_a_disk_that_hangs_is_a_blocked_loop(tmp_path: Path) -> None:
-    release, num_synced = threading.Event(), itertools.count()
+    release, num_synced, synced = threading.Event(), itertools.count(), threading.Event()
 
     def sync(descriptor: int) -> None:
         if next(num_synced):
-            release.wait(60)
+            release.wait(600)
+            synced.set()
 
     journal = Journal.open(tmp_path / "j", run={}, sync=sync)
-    begun = time.monotonic()
     with competition(opened(answering(7)), limit_s=1, journal=journal) as running:
         solutions = [running.answer(problem) for problem in problems("abc")]
-    assert time.monotonic() - begun < 15  # far below the disk's minute
-    assert not release.is_set()
+    assert not synced.is_set()  # nobody waited for the disk
     release.set()
     assert {solution.reason for solution in solutions} == {StopReason.INTERRUPTED}
 
