@@ -21,11 +21,8 @@ from kit.data import files, hub, reasoning_gym
 from kit.data.columns import LeftOut, Place, Row, Rules, example_of
 from kit.data.examples import DataSet, MathExample
 from kit.data.known import KNOWN
-from kit.data.solutions import clean_solution
 from kit.errors import InputError, MissingError, did_you_mean
 from kit.problem import read_gold, read_problems
-
-__all__ = ["clean_solution", "load"]
 
 log = logging.getLogger(__name__)
 

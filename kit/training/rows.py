@@ -25,7 +25,7 @@ from torch import Tensor
 
 from kit.answers.extraction import last_boxed
 from kit.data.examples import MathExample
-from kit.data.sets import clean_solution
+from kit.data.solutions import clean_solution
 from kit.engines.text.chat import render
 from kit.errors import InputError
 from kit.prompting import build_prompt

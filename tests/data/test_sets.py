@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.data.examples import AnswerForm
-from kit.data.sets import clean_solution, load
+from kit.data.sets import load
+from kit.data.solutions import clean_solution
 from kit.errors import InputError, MissingError
 
 
