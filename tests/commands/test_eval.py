@@ -141,7 +141,8 @@ def test_a_server_is_evaluated_without_the_models_folder_and_what_is_guessed_is_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "ending", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+    "ending",
+    [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGKILL, signal.SIGTERM))],
 )
 def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(
     tmp_path: Path, ending: signal.Signals
@@ -171,6 +172,7 @@ def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_under_nohup_a_run_outlives_its_terminal(tmp_path: Path) -> None:
     """SIGHUP was given a handler though it was ignored, so that a night's run ended with the terminal."""
     out = tmp_path / "out"

@@ -245,7 +245,11 @@ class TestFewerLayers:
 
     @pytest.fixture(
         scope="class",
-        params=[*(frozenset(Layer) - {layer} for layer in Layer), {Layer.SECCOMP}, {Layer.LANDLOCK}, set()],
+        params=[
+            *(pytest.param(frozenset(Layer) - {layer}, marks=pytest.mark.long) for layer in Layer),
+            *(pytest.param({layer}, marks=pytest.mark.long) for layer in (Layer.SECCOMP, Layer.LANDLOCK)),
+            set(),
+        ],
         ids=[*(f"without-{layer}" for layer in Layer), "only-seccomp", "only-landlock", "none"],
     )
     async def ground(self, host: Host, request: pytest.FixtureRequest) -> AsyncIterator[Ground]:

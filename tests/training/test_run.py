@@ -235,6 +235,7 @@ def test_truncated_gradients_and_several_feature_layers_train(folder: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_have_the_losses_and_weights_of_one(folder: Path) -> None:
     """torchrun with gloo: `accelerate launch --cpu` would silently run one."""
     small_model.write_data(folder / "train.jsonl", num_rows=13)

@@ -96,6 +96,7 @@ def test_the_scored_rerun_is_run_offline_from_the_dataset_alone(csv: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_dry_run_answers_by_the_adapter_that_its_dataset_holds(
     csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,7 +282,9 @@ def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--interactive",)], ids=["rerun", "unscored"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), marks=pytest.mark.long), ("--interactive",)], ids=["rerun", "unscored"]
+)
 def test_an_engine_that_cannot_load_still_answers_and_the_run_fails_before_it_is_submitted(
     csv: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:

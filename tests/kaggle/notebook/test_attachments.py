@@ -152,6 +152,7 @@ def test_a_dataset_alone_stands_alone_whatever_the_image_has(
     at.check_answered(code="kit-install")
 
 
+@pytest.mark.long
 def test_a_dataset_with_a_kaggle_model_that_lacks_a_file_and_the_output_of_push_wheels(
     place: tuple[Place, bool], bare: dict[str, str], needs: Wheelhouse, wheels: Wheelhouse, tmp_path: Path
 ) -> None:
@@ -193,6 +194,7 @@ def fetched_output(folder: Path, environ: dict[str, str], *, needs: Wheelhouse, 
     return at.root / "working"
 
 
+@pytest.mark.long
 def test_a_notebook_that_holds_the_kit_with_a_kaggle_model_and_nothing_else(
     place: tuple[Place, bool], bare: dict[str, str], needs: Wheelhouse, tmp_path: Path
 ) -> None:
