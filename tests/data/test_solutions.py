@@ -3,8 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.data.sets import clean_solution
-from kit.data.solutions import hashed_gold, repaired, straight_quotes
+from kit.data.solutions import clean_solution, hashed_gold, repaired, straight_quotes
 
 
 def test_calculator_marks_go_and_the_hashed_answer_is_boxed() -> None:
