@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from kit.training.language import LanguageBatch, LanguageObjective
 from kit.training.loop import LoopRecipe, Objective, Training
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective
+from kit.training.upper_layers import upper_layers
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
@@ -73,7 +75,15 @@ def recursive_batch(model: Qwen2ForCausalLM) -> RecursiveBatch:
 
 def fine_tune(model: Qwen2ForCausalLM) -> LanguageObjective:
     model.model.layers[-1].requires_grad_(True)
-    return LanguageObjective(module=model, language_model=model)
+    return LanguageObjective(module=model, language_model=model, upper=upper_layers(model.model, 1))
+
+
+@torch.no_grad()
+def batch_above(model: Qwen2ForCausalLM) -> LanguageBatch:
+    """What the last layer is given, computed before."""
+    batch = language_batch()
+    states = model.model(input_ids=batch.ids_BT, use_cache=False, output_hidden_states=True).hidden_states
+    return replace(batch, below_BTD=states[-2])
 
 
 def recursion(model: Qwen2ForCausalLM, *, depth: int, num_supervision: int = 1) -> RecursiveObjective:
@@ -121,8 +131,10 @@ def print_speed() -> None:
     model = backbone()
     cached = recursive_batch(model)
     tuned = fine_tune(backbone())
+    below = batch_above(backbone())
     rows: list[tuple[str, nn.Module, Callable[[], object]]] = [
-        ("last layer fine-tuned", tuned.module, update(tuned, language_batch))
+        ("last layer fine-tuned, states computed", tuned.module, update(tuned, language_batch)),
+        ("last layer fine-tuned, states cached", tuned.module, update(tuned, lambda: below)),
     ]
     for depth in DEPTHS:
         objective = recursion(model, depth=depth)

@@ -30,7 +30,7 @@ Ctrl-C saves; `kit train METHOD --resume DIR` goes on. Several processes:
 _METHODS = {
     "trm": "a Tiny Recursive Model on the frozen backbone",
     "finetune": "the backbone's last layers",
-    "lora": "low-rank adapters of all linear layers (peft)",
+    "lora": "low-rank adapters of the linear layers (peft)",
 }
 
 
@@ -100,6 +100,7 @@ def _add_finetune(method: argparse.ArgumentParser) -> None:
 
 def _add_lora(method: argparse.ArgumentParser) -> None:
     method.add_argument("--rank", type=int, metavar="R", help="(64)")
+    method.add_argument("--lora_layers", type=int, metavar="N", help="only in the backbone's last so many (all)")
 
 
 _ADD_OWN = {"trm": _add_trm, "finetune": _add_finetune, "lora": _add_lora}

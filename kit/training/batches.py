@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,25 @@ class RecursiveBatches:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpperBatches:
+    """The same rows with the hidden state that goes into the layers which are trained."""
+
+    batches: Batches
+    states: HiddenStates
+    dtype: torch.dtype
+
+    def of_group(self, group: int) -> list[LanguageBatch]:
+        """This process's share of each of a group's batches."""
+        return [self._batch(rows_B) for rows_B in self.batches.rows_of_group(group)]
+
+    def _batch(self, rows_B: Sequence[int]) -> LanguageBatch:
+        device = self.batches.device
+        batch = on_device(self.batches.rows.batch(rows_B), device)
+        (below_BTD,) = self.states.batch(rows_B, num_columns=batch.ids_BT.shape[1])
+        return replace(batch, below_BTD=below_BTD.to(device, self.dtype))
+
+
 def with_states(
     batches: Batches,
     backbone: Any,
@@ -112,6 +131,46 @@ def with_states(
     folder, tell: see `states_of`. Raises: as `states_of`.
     """
     layers = kept_layers(feature_layers)
+    states = _shared_states(
+        batches, backbone, backbone_sha256=backbone_sha256, layers=layers, folder=folder, workers=workers, tell=tell
+    )
+    return RecursiveBatches(
+        batches=batches, states=states, layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
+    )
+
+
+def with_states_below(
+    batches: Batches,
+    backbone: Any,
+    *,
+    num_upper: int,
+    backbone_sha256: str,
+    folder: Path,
+    workers: AcceleratedWorkers,
+    tell: Callable[[int], None],
+) -> UpperBatches:
+    """The batches with the state that goes into the backbone's last `num_upper` layers.
+
+    folder, tell: see `states_of`. Raises: as `states_of`.
+    """
+    layer = len(backbone.base_model.layers) - num_upper
+    states = _shared_states(
+        batches, backbone, backbone_sha256=backbone_sha256, layers=(layer,), folder=folder, workers=workers, tell=tell
+    )
+    return UpperBatches(batches=batches, states=states, dtype=backbone.dtype)
+
+
+def _shared_states(
+    batches: Batches,
+    backbone: Any,
+    *,
+    backbone_sha256: str,
+    layers: tuple[int, ...],
+    folder: Path,
+    workers: AcceleratedWorkers,
+    tell: Callable[[int], None],
+) -> HiddenStates:
+    """The states that the first process computes and the others read."""
     made = partial(
         states_of,
         batches.rows,
@@ -122,12 +181,12 @@ def with_states(
         folder=folder,
         tell=tell,
     )
-    if workers.rank == 0:
-        made()
-    workers.wait()
-    return RecursiveBatches(
-        batches=batches, states=made(), layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
-    )
+    try:
+        if workers.rank == 0:
+            made()
+    finally:
+        workers.wait()  # the others wait, whatever came of it
+    return made()
 
 
 def kept_layers(feature_layers: tuple[int, ...]) -> tuple[int, ...]:
@@ -147,7 +206,7 @@ def states_of(
 ) -> HiddenStates:
     """The backbone's hidden states of all rows, on disk under `folder`. tell: given the rows that are done.
 
-    Raises: InputError, StorageError; whatever `tell` raises, with what is done on disk.
+    Raises: TooLargeError, StorageError; whatever `tell` raises, with what is done on disk.
     """
     key = StatesKey(
         backbone_sha256=backbone_sha256, tokens_sha256=rows.sha256, layers=layers, width=backbone.config.hidden_size

@@ -25,6 +25,11 @@ from kit.errors import InputError, cannot_write
 from kit.lock import held
 from kit.whole_file import written_whole
 
+
+class TooLargeError(InputError):
+    """A state that float16 does not hold."""
+
+
 ROWS_AT_ONCE = 64  # computed between two notes of how far it is
 
 
@@ -74,7 +79,7 @@ def hidden_states(
 ) -> HiddenStates:
     """Those on disk, or computed now. lengths: of the rows, in columns. tell: given the rows that are done.
 
-    Raises: InputError if a state does not fit into float16; StorageError.
+    Raises: TooLargeError if a state does not fit into float16; StorageError.
     """
     offsets = tuple(int(offset) for offset in np.cumsum([0, *lengths]))
     path, note = folder / f"{key.name}.f16", folder / f"{key.name}.json"
@@ -118,7 +123,7 @@ def _half(states_TLD: Tensor, layers: Sequence[int]) -> Any:
     if not bool(finite_L.all()):
         layer = layers[int(finite_L.int().argmin())]
         largest = float(states_TLD.abs().max())
-        raise InputError(
+        raise TooLargeError(
             f"hidden state {layer} reaches {largest:.3g}, which float16 does not hold; leave it out of the feature "
             "layers, or train without the cache of hidden states"
         )

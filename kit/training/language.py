@@ -23,7 +23,8 @@ from kit.training.objective import TokenSum, answer_loss, is_right
 class LanguageBatch:
     """Rows of tokens. columns_BK: those whose next token is a target; targets_BK: it, or IGNORED.
 
-    mask_BT: 0 on padding; None: none. position_BT: None: 0, 1, 2 …
+    mask_BT: 0 on padding; None: none. position_BT: None: 0, 1, 2 … below_BTD: the hidden state that goes into the
+    layers which are trained, where it is known; None: it is computed.
     """
 
     ids_BT: Tensor
@@ -31,6 +32,7 @@ class LanguageBatch:
     targets_BK: Tensor
     mask_BT: Tensor | None = None
     position_BT: Tensor | None = None
+    below_BTD: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +40,12 @@ class LanguageObjective:
     """Next-token cross-entropy; kit.training.loop's Objective.
 
     module: what is trained and averaged; language_model: the Hugging Face model that runs, the same one, or the one
-    that peft has wrapped.
+    that peft has wrapped. upper: see kit.training.upper_layers, for batches that have the state below it.
     """
 
     module: nn.Module
     language_model: Any
+    upper: Any = None
     num_supervision: int = 1
 
     def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
@@ -54,8 +57,12 @@ class LanguageObjective:
 
     def logits(self, batch: LanguageBatch) -> Tensor:
         """Logits of the answering columns, [B, K, V]; the head runs on those alone."""
-        hidden_BTD = self.language_model.base_model(
-            input_ids=batch.ids_BT, attention_mask=batch.mask_BT, position_ids=batch.position_BT, use_cache=False
+        given: dict[str, Any] = {"input_ids": batch.ids_BT}
+        runs = self.language_model.base_model
+        if batch.below_BTD is not None:
+            given, runs = {"inputs_embeds": batch.below_BTD}, self.upper
+        hidden_BTD = runs(
+            **given, attention_mask=batch.mask_BT, position_ids=batch.position_BT, use_cache=False
         ).last_hidden_state
         index_BKD = batch.columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1])
         logits_BKV: Tensor = self.language_model.get_output_embeddings()(hidden_BTD.gather(1, index_BKD))

@@ -26,6 +26,7 @@ from kit.training.loop import Objective
 from kit.training.recursive import RecursiveObjective, RecursiveWeights
 from kit.training.rows import Rows
 from kit.training.settings import TrainSettings
+from kit.training.upper_layers import upper_layers
 from kit.trm import checkpoint as trm_checkpoint
 from kit.trm.config import TRMConfig
 from kit.trm.language_model import RecursiveLM
@@ -39,11 +40,15 @@ _BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model")  # tokenizer and tem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """module: what is trained. backbone: the Hugging Face model that runs. save: writes the result into a folder."""
+    """module: what is trained. backbone: the Hugging Face model that runs. save: writes the result into a folder.
+
+    upper: the backbone's last layers, where nothing below them is trained; see kit.training.upper_layers.
+    """
 
     module: nn.Module
     backbone: Any
     save: Callable[[Path], None]
+    upper: Any = None
 
 
 def prepare(backbone: Any, settings: TrainSettings) -> Prepared:
@@ -62,7 +67,7 @@ def objective_of(settings: TrainSettings, prepared: Prepared, rows: Rows) -> Obj
     Raises: InputError for a curriculum where no row tells its steps.
     """
     if settings.method != "trm":
-        return LanguageObjective(module=prepared.module, language_model=prepared.backbone)
+        return LanguageObjective(module=prepared.module, language_model=prepared.backbone, upper=prepared.upper)
     with_grad = None if settings.with_grad is None else min(settings.with_grad, settings.depths[1])
     return RecursiveObjective(
         trm=prepared.module,  # type: ignore[arg-type]  # the method trm's is one
@@ -107,10 +112,7 @@ def _prepare_trm(backbone: Any, settings: TrainSettings) -> Prepared:
 
 
 def _prepare_finetune(backbone: Any, settings: TrainSettings) -> Prepared:
-    layers = backbone.base_model.layers
-    if settings.n_layers > len(layers):
-        raise InputError(f"n_layers must be at most {len(layers)}, the backbone's, got {settings.n_layers}")
-    for layer in layers[-settings.n_layers :]:
+    for layer in _last_layers(backbone, "n_layers", settings.n_layers):
         _trainable_in_float32(layer)
     if not settings.freeze_lm_head:
         _trainable_in_float32(backbone.get_output_embeddings())
@@ -122,15 +124,24 @@ def _prepare_finetune(backbone: Any, settings: TrainSettings) -> Prepared:
                 if not (folder / file.name).exists() and not file.name.endswith(".index.json"):
                     shutil.copyfile(file, folder / file.name)
 
-    return Prepared(module=backbone, backbone=backbone, save=save)
+    is_frozen_below = settings.freeze_lm_head  # a trained head may be the embedding, too
+    upper = upper_layers(backbone.base_model, settings.n_layers) if is_frozen_below else None
+    return Prepared(module=backbone, backbone=backbone, save=save, upper=upper)
 
 
 def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(
-        r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
+    chosen: dict[str, Any] = {"target_modules": "all-linear"}
+    if settings.lora_layers is not None:
+        last = _last_layers(backbone, "lora_layers", settings.lora_layers)
+        linear = {name for name, module in last[0].named_modules() if isinstance(module, nn.Linear)}
+        num_layers = len(backbone.base_model.layers)
+        chosen = {
+            "target_modules": sorted({name.rpartition(".")[2] for name in linear}),
+            "layers_to_transform": list(range(num_layers - settings.lora_layers, num_layers)),
+        }
+    config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, task_type="CAUSAL_LM", **chosen)
     wrapped = get_peft_model(backbone, config)
     wrapped.peft_config["default"].base_model_name_or_path = settings.model.name  # a path of this machine leaks
 
@@ -138,7 +149,17 @@ def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
         wrapped.save_pretrained(folder, save_embedding_layers=False)  # "auto" asks the hub for the base's config
         (folder / "README.md").unlink(missing_ok=True)  # template text of peft's
 
-    return Prepared(module=wrapped, backbone=wrapped.get_base_model(), save=save)
+    adapted = wrapped.get_base_model()
+    upper = upper_layers(adapted.base_model, settings.lora_layers) if settings.lora_layers else None
+    return Prepared(module=wrapped, backbone=adapted, save=save, upper=upper)
+
+
+def _last_layers(backbone: Any, name: str, number: int) -> Any:
+    """So many of the backbone's last layers. Raises: InputError where it has fewer."""
+    layers = backbone.base_model.layers
+    if number > len(layers):
+        raise InputError(f"{name} must be at most {len(layers)}, the backbone's, got {number}")
+    return layers[-number:]
 
 
 _PREPARE: dict[str, Callable[[Any, TrainSettings], Prepared]] = {

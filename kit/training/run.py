@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -28,9 +29,10 @@ from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, TrainingError, is_out_of_memory
 from kit.lock import held
-from kit.training.batches import Batches, RecursiveBatches, with_states
+from kit.training.batches import Batches, RecursiveBatches, UpperBatches, with_states, with_states_below
 from kit.training.checkpoint import CHECKPOINT
 from kit.training.ema import averaged_weights
+from kit.training.hidden_states import TooLargeError
 from kit.training.launch import AcceleratedWorkers
 from kit.training.loop import LoopRecipe, Objective, Training, Update
 from kit.training.methods import RESULTS, Prepared, objective_of, prepare
@@ -41,6 +43,9 @@ from kit.training.settings import MAY_DIFFER, TrainSettings
 from kit.trm.checkpoint import weights_sha256
 
 CACHE = Path("out/cache/training")
+AnyBatches = Batches | RecursiveBatches | UpperBatches
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,7 @@ class _Run:
     prepared: Prepared
     objective: Objective[Any]
     rows: Rows
-    batches: Batches | RecursiveBatches
+    batches: AnyBatches
     data: DataSet
     backbone_sha256: str
 
@@ -125,18 +130,13 @@ class _Run:
         prepared = prepare(backbone, settings)
         sha256 = weights_sha256(settings.model)
         objective = objective_of(settings, prepared, rows)  # refuses what it cannot do before hidden states are made
-        plain = _batches(settings, workers, rows)
-        batches: Batches | RecursiveBatches = plain
-        if settings.method == "trm":
-            batches = with_states(
-                plain,
-                prepared.backbone,
-                feature_layers=settings.feature_layers,
-                backbone_sha256=sha256,
-                folder=cache / "hidden_states",
-                workers=workers,
-                tell=partial(watchers.tell_states, of=len(rows)),
-            )
+        made = {
+            "backbone_sha256": sha256,
+            "folder": cache / "hidden_states",
+            "workers": workers,
+            "tell": partial(watchers.tell_states, of=len(rows)),
+        }
+        batches = _with_frozen_states(settings, prepared, _batches(settings, workers, rows), made)
         return cls(
             settings=settings,
             workers=workers,
@@ -238,6 +238,25 @@ class _Run:
             num_rows=len(self.rows),
             curves=curves,
         )
+
+
+def _with_frozen_states(
+    settings: TrainSettings, prepared: Prepared, batches: Batches, made: Mapping[str, Any]
+) -> AnyBatches:
+    """The batches with what never changes in this run: what the backbone's frozen layers make of them.
+
+    made: how the states are made, see kit.training.batches.
+    """
+    backbone = prepared.backbone
+    if settings.method == "trm":
+        return with_states(batches, backbone, feature_layers=settings.feature_layers, **made)
+    if prepared.upper is None:
+        return batches
+    try:
+        return with_states_below(batches, backbone, num_upper=len(prepared.upper.layers), **made)
+    except TooLargeError as error:
+        log.warning("%s; so the frozen layers run in each update", error)
+        return batches
 
 
 def _batches(settings: TrainSettings, workers: AcceleratedWorkers, rows: Rows) -> Batches:

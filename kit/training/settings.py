@@ -44,7 +44,8 @@ class TrainSettings:
     which no other T works later; "curriculum" begins at 1, goes one deeper whenever a step is learned up to T, and then
     draws from T…2T - 1, for examples whose steps are known; "fixed" is the paper's. with_grad: the last recursions with
     a gradient; None: all.
-    n_layers: of the fine-tune, the backbone's last. rank: LoRA's.
+    n_layers: of the fine-tune, the backbone's last. rank: LoRA's. lora_layers: the backbone's last so many get one;
+    None: all.
     """
 
     method: Method
@@ -77,6 +78,7 @@ class TrainSettings:
     halting: float = 0.5
     n_layers: int = 1
     rank: int = 64
+    lora_layers: int | None = None
 
     def __post_init__(self) -> None:
         deepest = self.T_recursion if self.T_spread == "fixed" else 2 * self.T_recursion - 1
@@ -85,6 +87,7 @@ class TrainSettings:
             ("lr", self.lr is None or (self.lr > 0 and math.isfinite(self.lr)), "> 0"),
             ("ema", 0 <= self.ema < 1, "in [0, 1)"),
             ("T_recursion", self.T_recursion >= 1 and deepest <= MAX_DEPTH, f">= 1, its draws <= {MAX_DEPTH}"),
+            ("lora_layers", self.lora_layers is None or self.lora_layers >= 1, ">= 1"),
             ("answers", self.answers in ("worked", "at_once"), "worked or at_once"),
             ("freeze_lm_head", self.freeze_lm_head or self.method == "finetune",
              "true for a TRM or a LoRA, which are saved without the backbone's head"),
@@ -124,7 +127,8 @@ class TrainSettings:
                 head = "" if self.freeze_lm_head else " and the head"
                 return f"last {self.n_layers} layers{head}"
             case "lora":
-                return f"LoRA of rank {self.rank}"
+                where = "" if self.lora_layers is None else f" in the last {self.lora_layers} layers"
+                return f"LoRA of rank {self.rank}{where}"
 
     def write(self) -> None:
         """Write the settings into the run's folder.

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from kit.data.provenance import PROVENANCE, read_provenance
 from kit.engines.text.tokenizer import load_tokenizer
@@ -76,6 +77,72 @@ def test_a_fine_tune_is_a_plain_folder_of_which_the_last_layer_alone_has_changed
     assert all(name.startswith("model.layers.1.") for name in changed)
     assert load_tokenizer(trained.result).chat_template
     assert losses(folder / "finetune")[-1] < losses(folder / "finetune")[0] - 0.2
+
+
+def test_the_layers_below_those_that_are_trained_run_once_for_each_row_in_all_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_rows = 0
+
+    def counted(self: Any, hidden: torch.Tensor, *args: Any, **more: Any) -> Any:
+        nonlocal num_rows
+        if self.self_attn.layer_idx == 0 and len(hidden) > 1:  # but for the one that is tried
+            num_rows += len(hidden)
+        return forward(self, hidden, *args, **more)
+
+    forward = Qwen2DecoderLayer.forward
+    monkeypatch.setattr(Qwen2DecoderLayer, "forward", counted)
+    run(small_model.settings(folder, "finetune"), folder)
+    run(small_model.settings(folder, "lora", lora_layers=1), folder)
+    assert num_rows == 12
+    run(small_model.settings(folder, "lora", output_dir=folder / "all"), folder)
+    assert num_rows == 12 + 2 * 12
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("finetune", {}), ("finetune", {"n_layers": 2}), ("lora", {"lora_layers": 1})],
+    ids=["last layer", "both layers", "LoRA"],
+)
+def test_what_is_known_of_the_frozen_layers_changes_no_weight(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, more: dict[str, Any]
+) -> None:
+    """But for the float16 that it is kept in."""
+    run(small_model.settings(folder, method, output_dir=folder / "known", **more), folder)
+    monkeypatch.setattr("kit.training.methods.upper_layers", lambda *_: None)
+    run(small_model.settings(folder, method, output_dir=folder / "computed", **more), folder)
+    assert losses(folder / "known") == pytest.approx(losses(folder / "computed"), rel=1e-3)
+    known, computed = weights(folder, method, "known"), weights(folder, method, "computed")
+    assert known.keys() == computed.keys()
+    flat = [torch.cat([each[name].flatten() for name in sorted(computed)]) for each in (known, computed)]
+    assert (flat[0] - flat[1]).norm() < 2e-2 * flat[1].norm()  # Adam makes steps of equal size of small gradients
+
+
+def test_states_that_float16_does_not_hold_are_computed_in_each_update(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward = Qwen2DecoderLayer.forward
+
+    def huge(self: Any, *args: Any, **more: Any) -> Any:
+        out = forward(self, *args, **more)
+        return out + 1e6 if self.self_attn.layer_idx == 0 else out
+
+    monkeypatch.setattr(Qwen2DecoderLayer, "forward", huge)
+    assert run(small_model.settings(folder, "finetune"), folder).is_whole
+    assert "which float16 does not hold" in caplog.text
+    assert "so the frozen layers run in each update" in caplog.text
+
+
+def test_a_lora_of_the_last_layers_leaves_the_others_alone(folder: Path) -> None:
+    from peft import PeftModel
+
+    trained = run(small_model.settings(folder, "lora", lora_layers=1), folder)
+    assert trained.result is not None
+    assert {name.split("layers.")[1][0] for name in weights(folder, "lora")} == {"1"}
+    backbone = load_model(folder / "backbone", device="cpu", dtype="float32")
+    PeftModel.from_pretrained(backbone, trained.result)
+    with pytest.raises(InputError, match="lora_layers must be at most 2"):
+        run(small_model.settings(folder, "lora", output_dir=folder / "more", lora_layers=3), folder)
 
 
 def test_a_lora_is_an_adapter_that_peft_loads_and_names_no_path_of_this_machine(folder: Path) -> None:
