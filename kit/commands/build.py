@@ -74,6 +74,8 @@ def build_command(args: argparse.Namespace) -> int:
     from kit.kaggle.findings import raise_first
     from kit.recipes.choices import trm_for
 
+    metadata = PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id)
+    check_wheels(args, args.wheels_folder)
     model = find_model(args.model) if args.model else None if args.model_source else assets.TINY_MODEL
     if model is not None:
         check_model_folder(model)  # told before gigabytes of wheels are fetched
@@ -88,7 +90,7 @@ def build_command(args: argparse.Namespace) -> int:
         adapter=args.adapter,
         wheels=wheels,
         needs=own_needs(),
-        metadata=PLACEHOLDER if args.id is None else DatasetHandle.parse(args.id),
+        metadata=metadata,
     )
     with byte_bar("writing", least_bytes=_SHOWN_BYTES) as on_bytes:
         bundle = build(args.out, plan, on_bytes=on_bytes)
@@ -111,18 +113,29 @@ def listing(ref: str) -> tuple[ListedFile, ...]:
         return ()
 
 
-def chosen_wheels(args: argparse.Namespace, folder: Path | None = None) -> Wheelhouse | None:
-    """The wheels of a target, those that are missing fetched; of wheels that are attached the lock alone."""
+def check_wheels(args: argparse.Namespace, folder: Path | None = None) -> None:
+    """Raises: InputError or MissingError for options that no wheels can have, before anything takes time."""
+    from kit.kaggle.wheels.lockfile import locked_target
+
     source: str | None = args.wheels_source
     if args.wheels == NO_WHEELS:
         for option, value in (("--wheels-folder", folder), ("--wheels-source", source)):
             if value is not None:
                 raise InputError(f"{option} needs --wheels TARGET")
+        return
+    locked_target(wheelhouse(args.wheels).lock)
+    if source is not None:
+        DatasetHandle.parse(source)  # a notebook's name is of the same form
+
+
+def chosen_wheels(args: argparse.Namespace, folder: Path | None = None) -> Wheelhouse | None:
+    """The wheels of a target, those that are missing fetched; of wheels that are attached the lock alone."""
+    check_wheels(args, folder)
+    if args.wheels == NO_WHEELS:
         return None
-    if source is None:
+    if args.wheels_source is None:
         return fetched_wheelhouse(args.wheels, folder or WHEELS / args.wheels)
-    DatasetHandle.parse(source)  # a notebook's name is of the same form
-    return replace(wheelhouse(args.wheels), source=source)
+    return replace(wheelhouse(args.wheels), source=args.wheels_source)
 
 
 def _print(bundle: Bundle) -> None:
