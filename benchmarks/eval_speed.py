@@ -10,7 +10,8 @@ and one token is the tare of each: what it takes to start and load is subtracted
 tokenizer in the text that came out, for all three; none for what is generated behind the end of a row.
 
 CPU seconds, of the process and its children, tell more than seconds where others use the machine. `--lm-eval-python`
-is an interpreter with lm-evaluation-harness; without it that row is left out.
+is an interpreter with lm-evaluation-harness; without it that row is left out. `--vllm-python` is one with vLLM: it adds
+`kit eval --engine vllm` and vLLM's own `LLM.generate` with the same settings. `--only-vllm` leaves the others out.
 """
 
 from __future__ import annotations
@@ -71,13 +72,13 @@ Harness = Callable[[Workload, Path], tuple[list[str], Callable[[], list[str]]]]
 # ------------------------------------------------------------------------------------------- harnesses
 
 
-def kit_eval(load: Workload, scratch: Path) -> tuple[list[str], Callable[[], list[str]]]:
-    """`kit eval` of this very environment."""
+def kit_eval(load: Workload, scratch: Path, *more: str) -> tuple[list[str], Callable[[], list[str]]]:
+    """`kit eval` of this very environment, with `more` options."""
     command = [
         str(Path(sys.executable).parent / "kit"), "eval", "--model", str(load.model),
         "--data", f"gsm8k={load.problems}", "--limit", str(load.num_problems), "--batch-size", str(load.batch_size),
         "--max-new-tokens", str(load.max_new_tokens), "--out", str(scratch / "run"),
-        "--set", "engine.dtype=float32", "--set", f"engine.num_threads={load.num_threads}",
+        "--set", "engine.dtype=float32", "--set", f"engine.num_threads={load.num_threads}", *more,
     ]  # fmt: skip
 
     def texts() -> list[str]:
@@ -86,6 +87,57 @@ def kit_eval(load: Workload, scratch: Path) -> tuple[list[str], Callable[[], lis
         return [completion.sample.text for completion in read_run(scratch / "run").completions]
 
     return command, texts
+
+
+def kit_eval_over_vllm(python: Path) -> Harness:
+    """`kit eval --engine vllm`: a server of its own, started and ended in its time."""
+
+    def harness(load: Workload, scratch: Path) -> tuple[list[str], Callable[[], list[str]]]:
+        chosen = json.dumps([f"{name}={value}" for name, value in vllm_settings(load).items()])
+        engine = ("--engine", "vllm", "--set", f"engine.vllm.python={python}", "--set", "engine.vllm.preset=cpu")
+        return kit_eval(load, scratch, *engine, "--set", f"engine.vllm.settings={chosen}")
+
+    return harness
+
+
+def llm_generate(python: Path) -> Harness:
+    """This file as a child of vLLM's interpreter: `LLM.generate`, all prompts in one call."""
+
+    def harness(load: Workload, scratch: Path) -> tuple[list[str], Callable[[], list[str]]]:
+        command, texts = plain_generate(load, scratch)
+        return [str(python), *command[1:], "--with-vllm"], texts
+
+    return harness
+
+
+def vllm_settings(load: Workload) -> dict[str, int]:
+    """What both ways over vLLM are told beside the preset of a CPU."""
+    return {"max_model_len": 1024, "max_num_seqs": load.batch_size, "kv_cache_bytes": 1 << 30}
+
+
+def llm_generate_into(load: Workload, out: Path) -> None:
+    """With the server's settings, in vLLM's own process."""
+    from benchmarks.vllm_offline import open_llm
+    from kit.engines.vllm.server.settings import CPU
+
+    os.environ.update(dict(CPU.extra_environment), VLLM_CPU_OMP_THREADS_BIND="nobind")
+    chosen = vllm_settings(load)
+    arguments = {
+        "max_model_len": chosen["max_model_len"],
+        "max_num_seqs": chosen["max_num_seqs"],
+        "kv_cache_memory_bytes": chosen["kv_cache_bytes"],
+        "dtype": CPU.dtype,
+        "enforce_eager": CPU.eager,
+        "enable_prefix_caching": CPU.prefix_caching,
+        "generation_config": "vllm",
+        "enable_chunked_prefill": False,
+    }
+    llm = open_llm(str(load.model), arguments, has_own_process=True)
+    from vllm import SamplingParams
+
+    params = SamplingParams(temperature=0, max_tokens=load.max_new_tokens)
+    outputs = llm.chat([[{"role": "user", "content": asked}] for asked in contents(load)], params, use_tqdm=False)
+    out.write_text(json.dumps([output.outputs[0].text for output in outputs]))
 
 
 def lm_eval(python: Path) -> Harness:
@@ -146,12 +198,11 @@ def generate_into(load: Workload, out: Path) -> None:
     torch.set_num_threads(load.num_threads)
     tokenizer = AutoTokenizer.from_pretrained(load.model, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(load.model, dtype=torch.float32)
-    questions = [row["question"] for row in islice(rows(load.problems), load.num_problems)]
+    asked = contents(load)
     texts: list[str] = []
-    for start in range(0, len(questions), load.batch_size):
-        asked = [f"{question}\n{INSTRUCTION}" for question in questions[start : start + load.batch_size]]
+    for start in range(0, len(asked), load.batch_size):
         inputs = tokenizer.apply_chat_template(
-            [[{"role": "user", "content": content}] for content in asked],
+            [[{"role": "user", "content": content}] for content in asked[start : start + load.batch_size]],
             add_generation_prompt=True,
             padding=True,
             return_dict=True,
@@ -160,6 +211,11 @@ def generate_into(load: Workload, out: Path) -> None:
         made = model.generate(**inputs, do_sample=False, max_new_tokens=load.max_new_tokens)
         texts += tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     out.write_text(json.dumps(texts))
+
+
+def contents(load: Workload) -> list[str]:
+    """What a user would ask: the kit's boxed prompt."""
+    return [f"{row['question']}\n{INSTRUCTION}" for row in islice(rows(load.problems), load.num_problems)]
 
 
 # --------------------------------------------------------------------------------------------- timing
@@ -218,11 +274,9 @@ def main() -> None:
         num_threads=args.num_threads,
     )
     if args.generate_into is not None:
-        generate_into(load, args.generate_into)
+        (llm_generate_into if args.with_vllm else generate_into)(load, args.generate_into)
         return
-    harnesses: dict[str, Harness] = {"kit eval": kit_eval, "model.generate, static batches": plain_generate}
-    if args.lm_eval_python is not None:
-        harnesses["lm_eval --model hf"] = lm_eval(args.lm_eval_python)
+    harnesses = _harnesses(args)
     print(f"{load}, {args.num_rounds} rounds, load average {os.getloadavg()[0]:.1f}", flush=True)
     tares = {name: timed(harness, _tare(load)) for name, harness in harnesses.items()}
     runs: dict[str, list[Timed]] = {name: [] for name in harnesses}
@@ -238,6 +292,19 @@ def main() -> None:
     _show_equal(runs)
 
 
+def _harnesses(args: argparse.Namespace) -> dict[str, Harness]:
+    """By name; the first is the one that the others are compared with."""
+    found: dict[str, Harness] = {}
+    if not args.only_vllm:
+        found |= {"kit eval": kit_eval, "model.generate, static batches": plain_generate}
+        if args.lm_eval_python is not None:
+            found["lm_eval --model hf"] = lm_eval(args.lm_eval_python)
+    if args.vllm_python is not None:
+        python = args.vllm_python.absolute()  # a link that leads to a bare Python is not followed
+        found |= {"kit eval --engine vllm": kit_eval_over_vllm(python), "vLLM's LLM.generate": llm_generate(python)}
+    return found
+
+
 def _tare(load: Workload) -> Workload:
     return replace(load, num_problems=1, max_new_tokens=1)
 
@@ -247,12 +314,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--problems", type=Path, required=True)
     parser.add_argument("--lm-eval-python", type=Path)
+    parser.add_argument("--vllm-python", type=Path)
+    parser.add_argument("--only-vllm", action="store_true")
     for name, default in (("num-problems", 64), ("batch-size", 16), ("max-new-tokens", 256)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--num-rounds", type=int, default=2)
     parser.add_argument("--num-threads", type=int, default=1)
     parser.add_argument("--generate-into", type=Path, help=argparse.SUPPRESS)  # the child that runs generate
-    return parser.parse_args()
+    parser.add_argument("--with-vllm", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only_vllm and args.vllm_python is None:
+        parser.error("--only-vllm needs --vllm-python")
+    return args
 
 
 def _counter(model: Path) -> Callable[[str], int]:
@@ -263,7 +336,7 @@ def _counter(model: Path) -> Callable[[str], int]:
 
 
 def _show(speeds: Mapping[str, Speed | None], tares: Mapping[str, Timed]) -> None:
-    """A row a harness; the ratio is that of the kit's tokens a CPU second to the row's."""
+    """A row a harness; the ratio is that of the first row's tokens a second to the row's."""
     columns = (
         "harness",
         "tokens",
@@ -271,12 +344,12 @@ def _show(speeds: Mapping[str, Speed | None], tares: Mapping[str, Timed]) -> Non
         "CPU s",
         "tokens/s",
         "tokens/CPU s",
-        "kit is × (wall)",
-        "kit is × (CPU)",
+        "first is × (wall)",
+        "first is × (CPU)",
         "tare s",
     )
     print(f"\n| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}")
-    kit = speeds["kit eval"]
+    first = next(iter(speeds.values()))
     for name, each in speeds.items():
         if each is None:
             print(f"| {name} | no longer than its tare: ask for more |")
@@ -284,18 +357,19 @@ def _show(speeds: Mapping[str, Speed | None], tares: Mapping[str, Timed]) -> Non
         wall, cpu = each.num_tokens / each.wall_s, each.num_tokens / each.cpu_s
         ratios = (
             "- | -"
-            if kit is None
-            else f"{kit.num_tokens / kit.wall_s / wall:.2f} | {kit.num_tokens / kit.cpu_s / cpu:.2f}"
+            if first is None
+            else f"{first.num_tokens / first.wall_s / wall:.2f} | {first.num_tokens / first.cpu_s / cpu:.2f}"
         )
         figures = f"{each.num_tokens} | {each.wall_s:.1f} | {each.cpu_s:.1f} | {wall:.1f} | {cpu:.1f}"
         print(f"| {name} | {figures} | {ratios} | {tares[name].wall_s:.1f} |")
 
 
 def _show_equal(runs: Mapping[str, Sequence[Timed]]) -> None:
-    ours = runs["kit eval"][0].texts
+    first, *_ = runs
+    ours = runs[first][0].texts
     for name, of in runs.items():
         equal = sum(a.strip() == b.strip() for a, b in zip(ours, of[0].texts, strict=True))
-        print(f"{name}: {equal} of {len(ours)} texts are `kit eval`'s")
+        print(f"{name}: {equal} of {len(ours)} texts are those of {first}")
 
 
 if __name__ == "__main__":
