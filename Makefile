@@ -28,9 +28,11 @@ test: environment check-code
 
 # What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 100
 # to 10,000 (`make test` runs those below 100), processes killed at any moment of a simulated competition, a picture of
-# thousands of problems, dry runs of a recursive model, with an adapter and in a folder with a space in its name, hostile
-# programs in a sandbox that lacks a layer, training in two processes, the GPU's check on a CPU, and two tests that fetch or
-# install a whole wheelhouse. Those that need vLLM are in `make test-vllm`: CI makes its environment beside these.
+# thousands of problems, dry runs of a recursive model, with an adapter, with an engine that cannot load and in a folder
+# with a space in its name, notebooks with all that may be attached, hostile programs in a sandbox that lacks a layer
+# other than the filter, training in two processes, `kit eval` killed and hung up on, the GPU's check on a CPU, and two
+# tests that fetch or install a whole wheelhouse. Those that need vLLM are in `make test-vllm`: CI makes its environment
+# beside these.
 test-slow: environment
 	$(BIN)/pytest -n auto --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 

@@ -7,7 +7,7 @@ each with the same boxed prompt, batch and limit, in three processes of their ow
 and static left-padded batches of `model.generate` in the order of the file. Prompts are as ragged as the file, and
 completions end where the model ends them. The runs take turns, each second round in reverse. A round of one problem
 and one token is the tare of each: what it takes to start and load is subtracted. A token is one of the model's
-tokenizer in the text that came out, for all three; none for what is generated behind the end of a row.
+tokenizer in the text that came out, for all; none for what is generated behind the end of a row.
 
 CPU seconds, of the process and its children, tell more than seconds where others use the machine. `--lm-eval-python`
 is an interpreter with lm-evaluation-harness; without it that row is left out. `--vllm-python` is one with vLLM: it adds
@@ -111,8 +111,14 @@ def llm_generate(python: Path) -> Harness:
 
 
 def vllm_settings(load: Workload) -> dict[str, int]:
-    """What both ways over vLLM are told beside the preset of a CPU."""
-    return {"max_model_len": 1024, "max_num_seqs": load.batch_size, "kv_cache_bytes": 1 << 30}
+    """What both ways over vLLM are told beside the preset of a CPU; left alone they choose differently."""
+    return {
+        "max_model_len": 1024 + load.max_new_tokens,
+        "max_num_seqs": load.batch_size,
+        "max_num_batched_tokens": 4096,
+        "kv_cache_bytes": 1 << 30,
+        "omp_threads": load.num_threads,
+    }
 
 
 def llm_generate_into(load: Workload, out: Path) -> None:
@@ -120,11 +126,12 @@ def llm_generate_into(load: Workload, out: Path) -> None:
     from benchmarks.vllm_offline import open_llm
     from kit.engines.vllm.server.settings import CPU
 
-    os.environ.update(dict(CPU.extra_environment), VLLM_CPU_OMP_THREADS_BIND="nobind")
+    os.environ.update(CPU.extra_environment)
     chosen = vllm_settings(load)
     arguments = {
         "max_model_len": chosen["max_model_len"],
         "max_num_seqs": chosen["max_num_seqs"],
+        "max_num_batched_tokens": chosen["max_num_batched_tokens"],
         "kv_cache_memory_bytes": chosen["kv_cache_bytes"],
         "dtype": CPU.dtype,
         "enforce_eager": CPU.eager,

@@ -25,12 +25,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from kit.training.cut_backbone import cut
 from kit.training.depth_schedule import UniformDepth
 from kit.training.language import LanguageBatch, LanguageObjective
 from kit.training.loop import LoopRecipe, Objective, Training
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective
-from kit.training.upper_layers import upper_layers
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
@@ -75,7 +75,7 @@ def recursive_batch(model: Qwen2ForCausalLM) -> RecursiveBatch:
 
 def fine_tune(model: Qwen2ForCausalLM) -> LanguageObjective:
     model.model.layers[-1].requires_grad_(True)
-    return LanguageObjective(module=model, language_model=model, upper=upper_layers(model.model, 1))
+    return LanguageObjective(module=model, language_model=model, cut=cut(model.model, 1))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kit.commands.build import NO_WHEELS, add_wheels, chosen_wheels, listing
+from kit.commands.build import NO_WHEELS, add_wheels, check_wheels, chosen_wheels, listing
 from kit.commands.choosing import add_model_additions, add_model_source
 from kit.commands.wheels import own_needs
 from kit.errors import InputError
@@ -71,9 +71,11 @@ def _check_options(args: argparse.Namespace) -> None:
         }
         if wrong := next((name for name, value in given.items() if value), None):
             raise InputError(f"{wrong} needs --self-contained; the notebook of the project is always the same")
-    elif args.model_source is None:
+        return
+    check_wheels(args)
+    if args.model_source is None:
         raise InputError("--model-source is missing: a model does not fit into a notebook, so name the one to attach")
-    elif args.wheels != NO_WHEELS and args.wheels_source is None:
+    if args.wheels != NO_WHEELS and args.wheels_source is None:
         from kit.kaggle.upload.self_contained import WHEELS_DO_NOT_FIT
 
         raise InputError(WHEELS_DO_NOT_FIT)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kit.training.cut_backbone import CutBackbone
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
 from kit.training.language import LanguageBatch
 from kit.training.launch import AcceleratedWorkers
@@ -131,46 +132,6 @@ def with_states(
     folder, tell: see `states_of`. Raises: as `states_of`.
     """
     layers = kept_layers(feature_layers)
-    states = _shared_states(
-        batches, backbone, backbone_sha256=backbone_sha256, layers=layers, folder=folder, workers=workers, tell=tell
-    )
-    return RecursiveBatches(
-        batches=batches, states=states, layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
-    )
-
-
-def with_states_below(
-    batches: Batches,
-    backbone: Any,
-    *,
-    num_upper: int,
-    backbone_sha256: str,
-    folder: Path,
-    workers: AcceleratedWorkers,
-    tell: Callable[[int], None],
-) -> UpperBatches:
-    """The batches with the state that goes into the backbone's last `num_upper` layers.
-
-    folder, tell: see `states_of`. Raises: as `states_of`.
-    """
-    layer = len(backbone.base_model.layers) - num_upper
-    states = _shared_states(
-        batches, backbone, backbone_sha256=backbone_sha256, layers=(layer,), folder=folder, workers=workers, tell=tell
-    )
-    return UpperBatches(batches=batches, states=states, dtype=backbone.dtype)
-
-
-def _shared_states(
-    batches: Batches,
-    backbone: Any,
-    *,
-    backbone_sha256: str,
-    layers: tuple[int, ...],
-    folder: Path,
-    workers: AcceleratedWorkers,
-    tell: Callable[[int], None],
-) -> HiddenStates:
-    """The states that the first process computes and the others read."""
     made = partial(
         states_of,
         batches.rows,
@@ -181,12 +142,36 @@ def _shared_states(
         folder=folder,
         tell=tell,
     )
-    try:
-        if workers.rank == 0:
-            made()
-    finally:
-        workers.wait()  # the others wait, whatever came of it
-    return made()
+    if workers.rank == 0:
+        made()
+    workers.wait()
+    return RecursiveBatches(
+        batches=batches, states=made(), layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
+    )
+
+
+def with_states_below(
+    batches: Batches, backbone: CutBackbone, *, backbone_sha256: str, folder: Path, tell: Callable[[int], None]
+) -> UpperBatches:
+    """The batches with the state that goes into the layers which are trained; of a single process.
+
+    folder, tell: see `states_of`. Raises: as `states_of`.
+    """
+    lower = backbone.lower
+    key = StatesKey(
+        backbone_sha256=backbone_sha256,
+        tokens_sha256=batches.rows.sha256,
+        layers=(backbone.num_lower,),
+        width=lower.config.hidden_size,
+        dtype=str(lower.dtype),
+    )
+
+    def read(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        return backbone.below(ids_BT, mask_BT)[:, :, None]
+
+    compute = _in_batches(batches.rows, read, batch_size=batches.batch_size, device=batches.device)
+    states = hidden_states(folder, key, batches.rows.lengths, compute, tell=tell)
+    return UpperBatches(batches=batches, states=states, dtype=lower.dtype)
 
 
 def kept_layers(feature_layers: tuple[int, ...]) -> tuple[int, ...]:
@@ -209,8 +194,27 @@ def states_of(
     Raises: TooLargeError, StorageError; whatever `tell` raises, with what is done on disk.
     """
     key = StatesKey(
-        backbone_sha256=backbone_sha256, tokens_sha256=rows.sha256, layers=layers, width=backbone.config.hidden_size
+        backbone_sha256=backbone_sha256,
+        tokens_sha256=rows.sha256,
+        layers=layers,
+        width=backbone.config.hidden_size,
+        dtype=str(backbone.dtype),
     )
+
+    def read(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        hidden = backbone.base_model(
+            input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, output_hidden_states=True
+        ).hidden_states
+        return torch.stack([hidden[layer] for layer in layers], 2)
+
+    compute = _in_batches(rows, read, batch_size=batch_size, device=backbone.device)
+    return hidden_states(folder, key, rows.lengths, compute, tell=tell)
+
+
+def _in_batches(
+    rows: Rows, read: Callable[[Tensor, Tensor], Tensor], *, batch_size: int, device: torch.device
+) -> Callable[[range], list[Tensor]]:
+    """What computes the states of some rows. read: ids and mask, [B, T], to states, [B, T, L, D]."""
     lengths = rows.lengths
 
     @torch.no_grad()
@@ -218,21 +222,14 @@ def states_of(
         found: list[Tensor] = []
         for first in range(some.start, some.stop, batch_size):
             chosen = range(first, min(first + batch_size, some.stop))
-            tokens = on_device(rows.batch(chosen), backbone.device)
-            assert tokens.mask_BT is not None
+            tokens = on_device(rows.batch(chosen), device)
             longest = max(lengths[row] for row in chosen)  # a batch's shape is fixed, and may be half padding
             assert tokens.mask_BT is not None  # of rows there always is one
-            hidden = backbone.base_model(
-                input_ids=tokens.ids_BT[:, :longest],
-                attention_mask=tokens.mask_BT[:, :longest],
-                use_cache=False,
-                output_hidden_states=True,
-            ).hidden_states
-            states_BTLD = torch.stack([hidden[layer] for layer in layers], 2)
+            states_BTLD = read(tokens.ids_BT[:, :longest], tokens.mask_BT[:, :longest])
             found += [states_BTLD[place, : lengths[row]].cpu() for place, row in enumerate(chosen)]
         return found
 
-    return hidden_states(folder, key, lengths, compute, tell=tell)
+    return compute
 
 
 def on_device(batch: LanguageBatch, device: torch.device) -> LanguageBatch:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,12 +36,16 @@ ROWS_AT_ONCE = 64  # computed between two notes of how far it is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatesKey:
-    """What the states depend on. layers: indices into the backbone's hidden states, as kit.trm.config has them."""
+    """What the states depend on. layers: indices into the backbone's hidden states, as kit.trm.config has them.
+
+    dtype: what they were computed in; they are kept in float16 whatever that is.
+    """
 
     backbone_sha256: str
     tokens_sha256: str
     layers: tuple[int, ...]
     width: int
+    dtype: str
 
     @property
     def name(self) -> str:
@@ -91,6 +96,10 @@ def hidden_states(
                 _make(path, note, key, offsets, shape, compute, begin=begin, tell=tell)
             except OSError as error:
                 raise cannot_write(path, error) from error
+            except TooLargeError:
+                path.unlink(missing_ok=True)
+                note.unlink(missing_ok=True)
+                raise
     return HiddenStates(flat=np.memmap(path, np.float16, "r", shape=shape), offsets=offsets)
 
 
@@ -105,7 +114,9 @@ def _make(
     begin: int,
     tell: Callable[[int], None],
 ) -> None:
-    flat = np.memmap(path, np.float16, "r+" if begin else "w+", shape=shape)
+    if not begin:
+        _allocate(path, 2 * int(np.prod(shape)))
+    flat = np.memmap(path, np.float16, "r+", shape=shape)
     num_rows = len(offsets) - 1
     for first in range(begin, num_rows, ROWS_AT_ONCE):
         rows = range(first, min(first + ROWS_AT_ONCE, num_rows))
@@ -117,6 +128,16 @@ def _make(
         tell(rows.stop)
 
 
+def _allocate(path: Path, num_bytes: int) -> None:
+    """All of the file now: a disk that fills up under a memory map ends the process by a signal."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _half(states_TLD: Tensor, layers: Sequence[int]) -> Any:
     half_TLD = states_TLD.to(torch.float16)
     finite_L = half_TLD.isfinite().all(-1).all(0)
@@ -124,8 +145,7 @@ def _half(states_TLD: Tensor, layers: Sequence[int]) -> Any:
         layer = layers[int(finite_L.int().argmin())]
         largest = float(states_TLD.abs().max())
         raise TooLargeError(
-            f"hidden state {layer} reaches {largest:.3g}, which float16 does not hold; leave it out of the feature "
-            "layers, or train without the cache of hidden states"
+            f"hidden state {layer} reaches {largest:.3g}, which float16 does not hold; leave it out of --feature_layers"
         )
     return half_TLD.cpu().numpy()
 

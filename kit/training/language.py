@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kit.training.cut_backbone import CutBackbone
 from kit.training.loop import Loss
 from kit.training.objective import TokenSum, answer_loss, is_right
 
@@ -40,12 +41,12 @@ class LanguageObjective:
     """Next-token cross-entropy; kit.training.loop's Objective.
 
     module: what is trained and averaged; language_model: the Hugging Face model that runs, the same one, or the one
-    that peft has wrapped. upper: see kit.training.upper_layers, for batches that have the state below it.
+    that peft has wrapped. cut: for batches that have the state below the trained layers.
     """
 
     module: nn.Module
     language_model: Any
-    upper: Any = None
+    cut: CutBackbone | None = None
     num_supervision: int = 1
 
     def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
@@ -57,13 +58,12 @@ class LanguageObjective:
 
     def logits(self, batch: LanguageBatch) -> Tensor:
         """Logits of the answering columns, [B, K, V]; the head runs on those alone."""
-        given: dict[str, Any] = {"input_ids": batch.ids_BT}
-        runs = self.language_model.base_model
-        if batch.below_BTD is not None:
-            given, runs = {"inputs_embeds": batch.below_BTD}, self.upper
-        hidden_BTD = runs(
-            **given, attention_mask=batch.mask_BT, position_ids=batch.position_BT, use_cache=False
-        ).last_hidden_state
+        if batch.below_BTD is not None and self.cut is not None:
+            hidden_BTD = self.cut.above(batch.below_BTD, batch.mask_BT, batch.position_BT)
+        else:
+            hidden_BTD = self.language_model.base_model(
+                input_ids=batch.ids_BT, attention_mask=batch.mask_BT, position_ids=batch.position_BT, use_cache=False
+            ).last_hidden_state
         index_BKD = batch.columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1])
         logits_BKV: Tensor = self.language_model.get_output_embeddings()(hidden_BTD.gather(1, index_BKD))
         return logits_BKV

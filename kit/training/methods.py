@@ -2,7 +2,7 @@
 
     trm       a Tiny Recursive Model over the frozen backbone      a folder of kit.trm.checkpoint
     finetune  the backbone's last layers                           a plain Hugging Face folder
-    lora      low-rank adapters of all linear layers               a peft adapter
+    lora      low-rank adapters of the linear layers               a peft adapter
 
 In: a loaded backbone and settings. Out: a prepared method, and its objective. It runs no training.
 """
@@ -20,13 +20,13 @@ from torch import nn
 
 from kit.engines.text.model_folder import told_dtype
 from kit.errors import InputError
+from kit.training.cut_backbone import CutBackbone, cut
 from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.language import LanguageObjective
 from kit.training.loop import Objective
 from kit.training.recursive import RecursiveObjective, RecursiveWeights
 from kit.training.rows import Rows
 from kit.training.settings import TrainSettings
-from kit.training.upper_layers import upper_layers
 from kit.trm import checkpoint as trm_checkpoint
 from kit.trm.config import TRMConfig
 from kit.trm.language_model import RecursiveLM
@@ -42,13 +42,13 @@ _BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.txt", "*.model")  # tokenizer and tem
 class Prepared:
     """module: what is trained. backbone: the Hugging Face model that runs. save: writes the result into a folder.
 
-    upper: the backbone's last layers, where nothing below them is trained; see kit.training.upper_layers.
+    cut: the backbone, where its last layers alone are trained and can run alone.
     """
 
     module: nn.Module
     backbone: Any
     save: Callable[[Path], None]
-    upper: Any = None
+    cut: CutBackbone | None = None
 
 
 def prepare(backbone: Any, settings: TrainSettings) -> Prepared:
@@ -67,7 +67,7 @@ def objective_of(settings: TrainSettings, prepared: Prepared, rows: Rows) -> Obj
     Raises: InputError for a curriculum where no row tells its steps.
     """
     if settings.method != "trm":
-        return LanguageObjective(module=prepared.module, language_model=prepared.backbone, upper=prepared.upper)
+        return LanguageObjective(module=prepared.module, language_model=prepared.backbone, cut=prepared.cut)
     with_grad = None if settings.with_grad is None else min(settings.with_grad, settings.depths[1])
     return RecursiveObjective(
         trm=prepared.module,  # type: ignore[arg-type]  # the method trm's is one
@@ -112,7 +112,10 @@ def _prepare_trm(backbone: Any, settings: TrainSettings) -> Prepared:
 
 
 def _prepare_finetune(backbone: Any, settings: TrainSettings) -> Prepared:
-    for layer in _last_layers(backbone, "n_layers", settings.n_layers):
+    last = _last_layers(backbone, "n_layers", settings.n_layers)
+    # a trained head may be the embedding, too
+    in_two = cut(backbone.base_model, settings.n_layers) if settings.freeze_lm_head else None
+    for layer in last:
         _trainable_in_float32(layer)
     if not settings.freeze_lm_head:
         _trainable_in_float32(backbone.get_output_embeddings())
@@ -124,9 +127,7 @@ def _prepare_finetune(backbone: Any, settings: TrainSettings) -> Prepared:
                 if not (folder / file.name).exists() and not file.name.endswith(".index.json"):
                     shutil.copyfile(file, folder / file.name)
 
-    is_frozen_below = settings.freeze_lm_head  # a trained head may be the embedding, too
-    upper = upper_layers(backbone.base_model, settings.n_layers) if is_frozen_below else None
-    return Prepared(module=backbone, backbone=backbone, save=save, upper=upper)
+    return Prepared(module=backbone, backbone=backbone, save=save, cut=in_two)
 
 
 def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
@@ -135,7 +136,7 @@ def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
     chosen: dict[str, Any] = {"target_modules": "all-linear"}
     if settings.lora_layers is not None:
         last = _last_layers(backbone, "lora_layers", settings.lora_layers)
-        linear = {name for name, module in last[0].named_modules() if isinstance(module, nn.Linear)}
+        linear = {name for layer in last for name, each in layer.named_modules() if isinstance(each, nn.Linear)}
         num_layers = len(backbone.base_model.layers)
         chosen = {
             "target_modules": sorted({name.rpartition(".")[2] for name in linear}),
@@ -150,8 +151,8 @@ def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
         (folder / "README.md").unlink(missing_ok=True)  # template text of peft's
 
     adapted = wrapped.get_base_model()
-    upper = upper_layers(adapted.base_model, settings.lora_layers) if settings.lora_layers else None
-    return Prepared(module=wrapped, backbone=adapted, save=save, upper=upper)
+    in_two = cut(adapted.base_model, settings.lora_layers) if settings.lora_layers else None
+    return Prepared(module=wrapped, backbone=adapted, save=save, cut=in_two)
 
 
 def _last_layers(backbone: Any, name: str, number: int) -> Any:

@@ -27,7 +27,7 @@ from kit.data.provenance import write_provenance
 from kit.data.sets import load
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
-from kit.errors import InputError, TrainingError, is_out_of_memory
+from kit.errors import InputError, StorageError, TrainingError, is_out_of_memory
 from kit.lock import held
 from kit.training.batches import Batches, RecursiveBatches, UpperBatches, with_states, with_states_below
 from kit.training.checkpoint import CHECKPOINT
@@ -133,10 +133,9 @@ class _Run:
         made = {
             "backbone_sha256": sha256,
             "folder": cache / "hidden_states",
-            "workers": workers,
             "tell": partial(watchers.tell_states, of=len(rows)),
         }
-        batches = _with_frozen_states(settings, prepared, _batches(settings, workers, rows), made)
+        batches = _with_frozen_states(settings, prepared, _batches(settings, workers, rows), workers, made)
         return cls(
             settings=settings,
             workers=workers,
@@ -241,21 +240,22 @@ class _Run:
 
 
 def _with_frozen_states(
-    settings: TrainSettings, prepared: Prepared, batches: Batches, made: Mapping[str, Any]
+    settings: TrainSettings, prepared: Prepared, batches: Batches, workers: AcceleratedWorkers, made: Mapping[str, Any]
 ) -> AnyBatches:
     """The batches with what never changes in this run: what the backbone's frozen layers make of them.
 
     made: how the states are made, see kit.training.batches.
     """
-    backbone = prepared.backbone
     if settings.method == "trm":
-        return with_states(batches, backbone, feature_layers=settings.feature_layers, **made)
-    if prepared.upper is None:
+        feature_layers = settings.feature_layers
+        return with_states(batches, prepared.backbone, feature_layers=feature_layers, workers=workers, **made)
+    # one epoch reads each row once, and several processes share out the rows that one of them would compute alone
+    if prepared.cut is None or settings.epochs == 1 or workers.number > 1:
         return batches
     try:
-        return with_states_below(batches, backbone, num_upper=len(prepared.upper.layers), **made)
-    except TooLargeError as error:
-        log.warning("%s; so the frozen layers run in each update", error)
+        return with_states_below(batches, prepared.cut, **made)
+    except (TooLargeError, StorageError) as error:
+        log.warning("hidden states are not kept (%s), so the frozen layers run in each update", error)
         return batches
 
 

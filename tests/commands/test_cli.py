@@ -192,7 +192,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
             "--with_grad",
         ],
         "train finetune": [*TRAINING_FLAGS, "--freeze_lm_head", "--n_layers"],
-        "train lora": [*TRAINING_FLAGS, "--rank"],
+        "train lora": [*TRAINING_FLAGS, "--lora_layers", "--rank"],
     }
     for command, expected in flags.items():
         with pytest.raises(SystemExit):

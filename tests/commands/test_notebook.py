@@ -16,6 +16,8 @@ REF = "someone/qwen/transformers/7b/3"
     [
         (("--self-contained", "--model-source", REF, "--wheels", "kaggle-cp312"), "wheels do not fit into a notebook"),
         (("--self-contained",), "--model-source is missing"),
+        (("--self-contained", "--model-source", REF, "--wheels-source", "ada/w"), "--wheels-source needs --wheels"),
+        (("--self-contained", "--model-source", REF, "--wheels", "vax"), "kit wheels lock"),
         (("--model-source", REF), "--model-source needs --self-contained"),
         (("--model", "folder"), "--model needs --self-contained"),
         (("--trm", "folder"), "--trm needs --self-contained"),

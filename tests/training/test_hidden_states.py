@@ -13,7 +13,7 @@ from kit.errors import InputError
 from kit.training import hidden_states as module
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
 
-KEY = StatesKey(backbone_sha256="b", tokens_sha256="t", layers=(0, -1), width=3)
+KEY = StatesKey(backbone_sha256="b", tokens_sha256="t", layers=(0, -1), width=3, dtype="float32")
 LENGTHS = [2, 5, 1, 4] * 40
 
 

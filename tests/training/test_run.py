@@ -97,19 +97,22 @@ def test_the_layers_below_those_that_are_trained_run_once_for_each_row_in_all_ru
     assert num_rows == 12
     run(small_model.settings(folder, "lora", output_dir=folder / "all"), folder)
     assert num_rows == 12 + 2 * 12
+    run(small_model.settings(folder, "finetune", output_dir=folder / "once", epochs=1), folder)
+    assert num_rows == 12 + 2 * 12 + 12  # as few as if they had been kept
+    assert len(list((folder / "cache/hidden_states").glob("*.f16"))) == 1
 
 
 @pytest.mark.parametrize(
     ("method", "more"),
-    [("finetune", {}), ("finetune", {"n_layers": 2}), ("lora", {"lora_layers": 1})],
-    ids=["last layer", "both layers", "LoRA"],
+    [("finetune", {}), ("finetune", {"bf16": True}), ("lora", {"lora_layers": 1})],
+    ids=["last layer", "in bfloat16", "LoRA"],
 )
 def test_what_is_known_of_the_frozen_layers_changes_no_weight(
     folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, more: dict[str, Any]
 ) -> None:
     """But for the float16 that it is kept in."""
     run(small_model.settings(folder, method, output_dir=folder / "known", **more), folder)
-    monkeypatch.setattr("kit.training.methods.upper_layers", lambda *_: None)
+    monkeypatch.setattr("kit.training.methods.cut", lambda *_: None)
     run(small_model.settings(folder, method, output_dir=folder / "computed", **more), folder)
     assert losses(folder / "known") == pytest.approx(losses(folder / "computed"), rel=1e-3)
     known, computed = weights(folder, method, "known"), weights(folder, method, "computed")
@@ -131,6 +134,7 @@ def test_states_that_float16_does_not_hold_are_computed_in_each_update(
     assert run(small_model.settings(folder, "finetune"), folder).is_whole
     assert "which float16 does not hold" in caplog.text
     assert "so the frozen layers run in each update" in caplog.text
+    assert not list((folder / "cache/hidden_states").glob("*.f16"))
 
 
 def test_a_lora_of_the_last_layers_leaves_the_others_alone(folder: Path) -> None:

@@ -262,6 +262,21 @@ def test_a_server_without_ids_that_says_later_within_a_text_costs_no_more_than_i
     assert "later" in sample.error
 
 
+@pytest.mark.parametrize("code", [429, 500, 503])
+@pytest.mark.parametrize("tells_ids", [True, False])
+def test_what_a_server_says_after_the_end_of_a_text_spoils_nothing(code: int, tells_ids: bool) -> None:
+    """Bug of an earlier version: after "later" the text was lost, or gone on with behind its end token."""
+    later = f'data: {{"error": {{"message": "later", "code": {code}}}}}\n\n'.encode()
+    whole = event("4") + event(tokens=[EOS]) if tells_ids else words("4") + words("<eos>")
+    with emulation(reply(whole + later), reply(WHOLE)) as server:
+        # without ids an end token is known for what it is at the end alone
+        sample, _ = sampled(server, tells_ids=tells_ids, is_followed=tells_ids)
+        assert (sample.text, sample.finish, len(server.requests)) == ("4", FinishReason.STOP, 1)
+    with emulation(reply((event if tells_ids else words)("4") + later), reply(WHOLE)) as server:
+        sample, _ = sampled(server, tells_ids=tells_ids, max_new_tokens=1)
+        assert (sample.text, sample.finish, len(server.requests)) == ("4", FinishReason.LENGTH, 1)
+
+
 @pytest.mark.parametrize("tells_ids", [True, False])
 @pytest.mark.parametrize("status", ["100 Continue", "101 Switching", "103 Hints", "199 Odd", "000 None", "99 Short"])
 def test_an_answer_that_is_none_yet_is_a_break(status: str, tells_ids: bool) -> None:

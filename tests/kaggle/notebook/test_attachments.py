@@ -194,7 +194,6 @@ def fetched_output(folder: Path, environ: dict[str, str], *, needs: Wheelhouse, 
     return at.root / "working"
 
 
-@pytest.mark.long
 def test_a_notebook_that_holds_the_kit_with_a_kaggle_model_and_nothing_else(
     place: tuple[Place, bool], bare: dict[str, str], needs: Wheelhouse, tmp_path: Path
 ) -> None:

@@ -155,7 +155,8 @@ def test_the_lookup_matches_the_start_of_unseen_exercises_with_the_column_of_its
 
 def test_states_are_computed_once(backbone: Backbone, tables: TableRows) -> None:
     told: list[int] = []
-    unable = SimpleNamespace(config=backbone.model.config)  # it cannot run
+    of = backbone.model
+    unable = SimpleNamespace(config=of.config, dtype=of.dtype, device=of.device)  # it cannot run
     again = Backbone(
         model=unable, tokenizer=backbone.tokenizer, sha256=backbone.sha256, folder=backbone.folder, tell=told.append
     )

@@ -187,6 +187,11 @@ class OpenAIEngine:
 
     def _give_up(self, attempt: Attempt, error: EngineError) -> None:
         told = f"the server broke {attempt.num_replays + 1} times under this attempt: {error}"
+        if isinstance(error, BusyError):
+            told = f"the server had no time for this attempt: {error}"
+        if attempt.num_tokens_left <= 0:
+            attempt.finish = FinishReason.LENGTH
+            return
         if not attempt.num_tokens:
             raise EngineError(told) from error
         attempt.fail(told)
@@ -211,7 +216,8 @@ class OpenAIEngine:
             watchdog.beat(trio.current_time())
             if error.status == _UNAVAILABLE:  # one that served before is not loading
                 self._endpoint.report_broken(address)
-            raise
+            if attempt.end_of_stream() is None:
+                raise
         except BrokenError:
             attempt.asked_at = None
             self._endpoint.report_broken(address)
