@@ -17,6 +17,7 @@ is an interpreter with lm-evaluation-harness; without it that row is left out. `
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import resource
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -64,6 +66,8 @@ class Speed:
     wall_s: float
     cpu_s: float
 
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 Harness = Callable[[Workload, Path], tuple[list[str], Callable[[], list[str]]]]
 """A workload and a scratch folder in; a command out, and what reads the texts once it has run."""
@@ -238,10 +242,22 @@ def timed(harness: Harness, load: Workload) -> Timed:
         quiet = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(load.num_threads), "TOKENIZERS_PARALLELISM": "false"}
         begun_s, begun_cpu_s = time.perf_counter(), _children_cpu_s()
         ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet}, check=False)
+        _wait_for_orphans()
         wall_s, cpu_s = time.perf_counter() - begun_s, _children_cpu_s() - begun_cpu_s
         if ended.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
         return Timed(wall_s=wall_s, cpu_s=cpu_s, texts=tuple(texts()))
+
+
+def _adopt_orphans() -> None:
+    """Have processes whose parent ends come to this one, so that what they used counts: vLLM leaves its engine's."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _wait_for_orphans() -> None:
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _children_cpu_s() -> float:
@@ -283,6 +299,7 @@ def main() -> None:
     if args.generate_into is not None:
         (llm_generate_into if args.with_vllm else generate_into)(load, args.generate_into)
         return
+    _adopt_orphans()
     harnesses = _harnesses(args)
     print(f"{load}, {args.num_rounds} rounds, load average {os.getloadavg()[0]:.1f}", flush=True)
     tares = {name: timed(harness, _tare(load)) for name, harness in harnesses.items()}
