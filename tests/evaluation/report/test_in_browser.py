@@ -33,7 +33,9 @@ def press(page: Any, name: str) -> None:
 
 def open_first(page: Any) -> Any:
     page.locator(".problem > summary").first.click()
-    return page.locator(".opened").first
+    opened = page.locator(".opened").first
+    opened.wait_for()  # it is made when the browser tells that the problem is open, which is later than the click
+    return opened
 
 
 def mixed() -> str:
