@@ -49,13 +49,14 @@ class FoundModel:
     """A model and how it is to be run.
 
     config: of the engine, with `engine` as its kind unless that is an address. only_raw: whether it completes raw texts
-    and no chats.
+    and no chats. tells_token_stats: whether a served model is asked for the statistics of each token, which cost it time.
     """
 
     model: EvalModel
     config: EngineConfig
     depths: tuple[int, ...]
     only_raw: bool
+    tells_token_stats: bool
     server: OpenAIChoice
 
     @property
@@ -102,7 +103,14 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
         dtype=config.dtype,
         num_threads=config.num_threads,
     )
-    return FoundModel(model=model, config=config, depths=tuple(depths), only_raw=not plan.style.is_chat, server=server)
+    return FoundModel(
+        model=model,
+        config=config,
+        depths=tuple(depths),
+        only_raw=not plan.style.is_chat,
+        tells_token_stats=plan.keeps_token_stats,
+        server=server,
+    )
 
 
 def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> None:
@@ -230,7 +238,7 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
         from kit.trm.checkpoint import check_backbone, load_config
 
         check_backbone(load_config(model.trm), model.folder)
-    voting = VotingConfig(weighing="entropy")  # so that the statistics of each token are told, whoever votes by them
+    voting = VotingConfig(weighing="entropy" if found.tells_token_stats else "count")  # nobody votes: it asks for them
     attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths, voting=voting), engine=found.config)
     return open_model(
         model.folder.resolve(),
