@@ -49,7 +49,7 @@ class FoundModel:
     """A model and how it is to be run.
 
     config: of the engine, with `engine` as its kind unless that is an address. only_raw: whether it completes raw texts
-    and no chats. tells_token_stats: whether a served model is asked for the statistics of each token, which cost it time.
+    and no chats. tells_token_stats: whether a served model is asked for the statistics of each token, which cost time.
     """
 
     model: EvalModel
