@@ -3,7 +3,7 @@
     python -m benchmarks.eval_speed --model DIR --problems FILE.jsonl [--num-problems 64] [--lm-eval-python PYTHON]
 
 The same first problems of a file (JSON lines with "question" and "answer", as GSM8K has them), one greedy completion
-each with the same boxed prompt, batch and limit, in three processes of their own: `kit eval`, `lm_eval --model hf`,
+each with the same boxed prompt, batch and limit, in processes of their own: `kit eval`, `lm_eval --model hf`,
 and static left-padded batches of `model.generate` in the order of the file. Prompts are as ragged as the file, and
 completions end where the model ends them. The runs take turns, each second round in reverse. A round of one problem
 and one token is the tare of each: what it takes to start and load is subtracted. A token is one of the model's

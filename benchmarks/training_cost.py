@@ -79,11 +79,10 @@ def fine_tune(model: Qwen2ForCausalLM) -> LanguageObjective:
 
 
 @torch.no_grad()
-def batch_above(model: Qwen2ForCausalLM) -> LanguageBatch:
-    """What the last layer is given, computed before."""
-    batch = language_batch()
-    states = model.model(input_ids=batch.ids_BT, use_cache=False, output_hidden_states=True).hidden_states
-    return replace(batch, below_BTD=states[-2])
+def with_state_below(batch: LanguageBatch, tuned: LanguageObjective) -> LanguageBatch:
+    """The batch with what the last layer is given, computed before."""
+    assert tuned.cut is not None  # a Qwen2 can be cut
+    return replace(batch, below_BTD=tuned.cut.below(batch.ids_BT))
 
 
 def recursion(model: Qwen2ForCausalLM, *, depth: int, num_supervision: int = 1) -> RecursiveObjective:
@@ -131,7 +130,7 @@ def print_speed() -> None:
     model = backbone()
     cached = recursive_batch(model)
     tuned = fine_tune(backbone())
-    below = batch_above(backbone())
+    below = with_state_below(language_batch(), tuned)
     rows: list[tuple[str, nn.Module, Callable[[], object]]] = [
         ("last layer fine-tuned, states computed", tuned.module, update(tuned, language_batch)),
         ("last layer fine-tuned, states cached", tuned.module, update(tuned, lambda: below)),

@@ -129,8 +129,10 @@ def check_wheels(args: argparse.Namespace, folder: Path | None = None) -> None:
 
 
 def chosen_wheels(args: argparse.Namespace, folder: Path | None = None) -> Wheelhouse | None:
-    """The wheels of a target, those that are missing fetched; of wheels that are attached the lock alone."""
-    check_wheels(args, folder)
+    """The wheels of a target, those that are missing fetched; of wheels that are attached the lock alone.
+
+    args, folder: as `check_wheels` let them pass.
+    """
     if args.wheels == NO_WHEELS:
         return None
     if args.wheels_source is None:

@@ -117,31 +117,29 @@ class UpperBatches:
         return replace(batch, below_BTD=below_BTD.to(device, self.dtype))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatesPlace:
+    """Where a backbone's states are kept, under which name, and who is told the number of rows that are done."""
+
+    backbone_sha256: str
+    folder: Path
+    tell: Callable[[int], None]
+
+
 def with_states(
     batches: Batches,
     backbone: Any,
     *,
     feature_layers: tuple[int, ...],
-    backbone_sha256: str,
-    folder: Path,
+    place: StatesPlace,
     workers: AcceleratedWorkers,
-    tell: Callable[[int], None],
 ) -> RecursiveBatches:
     """The batches with their hidden states: the first process computes them, the others read them.
 
-    folder, tell: see `states_of`. Raises: as `states_of`.
+    Raises: as `states_of`.
     """
     layers = kept_layers(feature_layers)
-    made = partial(
-        states_of,
-        batches.rows,
-        backbone,
-        backbone_sha256=backbone_sha256,
-        layers=layers,
-        batch_size=batches.batch_size,
-        folder=folder,
-        tell=tell,
-    )
+    made = partial(states_of, batches.rows, backbone, layers=layers, batch_size=batches.batch_size, place=place)
     if workers.rank == 0:
         made()
     workers.wait()
@@ -150,27 +148,17 @@ def with_states(
     )
 
 
-def with_states_below(
-    batches: Batches, backbone: CutBackbone, *, backbone_sha256: str, folder: Path, tell: Callable[[int], None]
-) -> UpperBatches:
+def with_states_below(batches: Batches, backbone: CutBackbone, *, place: StatesPlace) -> UpperBatches:
     """The batches with the state that goes into the layers which are trained; of a single process.
 
-    folder, tell: see `states_of`. Raises: as `states_of`.
+    Raises: as `states_of`.
     """
-    lower = backbone.lower
-    key = StatesKey(
-        backbone_sha256=backbone_sha256,
-        tokens_sha256=batches.rows.sha256,
-        layers=(backbone.num_lower,),
-        width=lower.config.hidden_size,
-        dtype=str(lower.dtype),
-    )
 
     def read(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         return backbone.below(ids_BT, mask_BT)[:, :, None]
 
-    compute = _in_batches(batches.rows, read, batch_size=batches.batch_size, device=batches.device)
-    states = hidden_states(folder, key, batches.rows.lengths, compute, tell=tell)
+    layers, lower = (backbone.num_lower,), backbone.lower
+    states = _kept(batches.rows, lower, read, layers=layers, batch_size=batches.batch_size, place=place)
     return UpperBatches(batches=batches, states=states, dtype=lower.dtype)
 
 
@@ -180,26 +168,12 @@ def kept_layers(feature_layers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def states_of(
-    rows: Rows,
-    backbone: Any,
-    *,
-    backbone_sha256: str,
-    layers: tuple[int, ...],
-    batch_size: int,
-    folder: Path,
-    tell: Callable[[int], None],
+    rows: Rows, backbone: Any, *, layers: tuple[int, ...], batch_size: int, place: StatesPlace
 ) -> HiddenStates:
-    """The backbone's hidden states of all rows, on disk under `folder`. tell: given the rows that are done.
+    """The backbone's hidden states of all rows, on disk.
 
-    Raises: TooLargeError, StorageError; whatever `tell` raises, with what is done on disk.
+    Raises: TooLargeError, StorageError; whatever `place.tell` raises, with what is done on disk.
     """
-    key = StatesKey(
-        backbone_sha256=backbone_sha256,
-        tokens_sha256=rows.sha256,
-        layers=layers,
-        width=backbone.config.hidden_size,
-        dtype=str(backbone.dtype),
-    )
 
     def read(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         hidden = backbone.base_model(
@@ -207,8 +181,28 @@ def states_of(
         ).hidden_states
         return torch.stack([hidden[layer] for layer in layers], 2)
 
-    compute = _in_batches(rows, read, batch_size=batch_size, device=backbone.device)
-    return hidden_states(folder, key, rows.lengths, compute, tell=tell)
+    return _kept(rows, backbone, read, layers=layers, batch_size=batch_size, place=place)
+
+
+def _kept(
+    rows: Rows,
+    model: Any,
+    read: Callable[[Tensor, Tensor], Tensor],
+    *,
+    layers: tuple[int, ...],
+    batch_size: int,
+    place: StatesPlace,
+) -> HiddenStates:
+    """What `read` makes of all rows by that model: from disk, or computed now."""
+    key = StatesKey(
+        backbone_sha256=place.backbone_sha256,
+        tokens_sha256=rows.sha256,
+        layers=layers,
+        width=model.config.hidden_size,
+        dtype=str(model.dtype),
+    )
+    compute = _in_batches(rows, read, batch_size=batch_size, device=model.device)
+    return hidden_states(place.folder, key, rows.lengths, compute, tell=place.tell)
 
 
 def _in_batches(

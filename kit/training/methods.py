@@ -133,16 +133,8 @@ def _prepare_finetune(backbone: Any, settings: TrainSettings) -> Prepared:
 def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
     from peft import LoraConfig, get_peft_model
 
-    chosen: dict[str, Any] = {"target_modules": "all-linear"}
-    if settings.lora_layers is not None:
-        last = _last_layers(backbone, "lora_layers", settings.lora_layers)
-        linear = {name for layer in last for name, each in layer.named_modules() if isinstance(each, nn.Linear)}
-        num_layers = len(backbone.base_model.layers)
-        chosen = {
-            "target_modules": sorted({name.rpartition(".")[2] for name in linear}),
-            "layers_to_transform": list(range(num_layers - settings.lora_layers, num_layers)),
-        }
-    config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, task_type="CAUSAL_LM", **chosen)
+    adapted_modules = _lora_modules(backbone, settings.lora_layers)
+    config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, task_type="CAUSAL_LM", **adapted_modules)
     wrapped = get_peft_model(backbone, config)
     wrapped.peft_config["default"].base_model_name_or_path = settings.model.name  # a path of this machine leaks
 
@@ -153,6 +145,19 @@ def _prepare_lora(backbone: Any, settings: TrainSettings) -> Prepared:
     adapted = wrapped.get_base_model()
     in_two = cut(adapted.base_model, settings.lora_layers) if settings.lora_layers else None
     return Prepared(module=wrapped, backbone=adapted, save=save, cut=in_two)
+
+
+def _lora_modules(backbone: Any, lora_layers: int | None) -> dict[str, Any]:
+    """Which modules get an adapter, as peft is told: all linear ones, or those of the last layers."""
+    if lora_layers is None:
+        return {"target_modules": "all-linear"}
+    last = _last_layers(backbone, "lora_layers", lora_layers)
+    linear = {name for layer in last for name, each in layer.named_modules() if isinstance(each, nn.Linear)}
+    num_layers = len(backbone.base_model.layers)
+    return {
+        "target_modules": sorted({name.rpartition(".")[2] for name in linear}),
+        "layers_to_transform": list(range(num_layers - lora_layers, num_layers)),
+    }
 
 
 def _last_layers(backbone: Any, name: str, number: int) -> Any:

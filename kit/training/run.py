@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,14 @@ from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, StorageError, TrainingError, is_out_of_memory
 from kit.lock import held
-from kit.training.batches import Batches, RecursiveBatches, UpperBatches, with_states, with_states_below
+from kit.training.batches import (
+    Batches,
+    RecursiveBatches,
+    StatesPlace,
+    UpperBatches,
+    with_states,
+    with_states_below,
+)
 from kit.training.checkpoint import CHECKPOINT
 from kit.training.ema import averaged_weights
 from kit.training.hidden_states import TooLargeError
@@ -130,12 +137,9 @@ class _Run:
         prepared = prepare(backbone, settings)
         sha256 = weights_sha256(settings.model)
         objective = objective_of(settings, prepared, rows)  # refuses what it cannot do before hidden states are made
-        made = {
-            "backbone_sha256": sha256,
-            "folder": cache / "hidden_states",
-            "tell": partial(watchers.tell_states, of=len(rows)),
-        }
-        batches = _with_frozen_states(settings, prepared, _batches(settings, workers, rows), workers, made)
+        tell = partial(watchers.tell_states, of=len(rows))
+        place = StatesPlace(backbone_sha256=sha256, folder=cache / "hidden_states", tell=tell)
+        batches = _with_frozen_states(settings, prepared, _batches(settings, workers, rows), workers, place)
         return cls(
             settings=settings,
             workers=workers,
@@ -240,20 +244,17 @@ class _Run:
 
 
 def _with_frozen_states(
-    settings: TrainSettings, prepared: Prepared, batches: Batches, workers: AcceleratedWorkers, made: Mapping[str, Any]
+    settings: TrainSettings, prepared: Prepared, batches: Batches, workers: AcceleratedWorkers, place: StatesPlace
 ) -> AnyBatches:
-    """The batches with what never changes in this run: what the backbone's frozen layers make of them.
-
-    made: how the states are made, see kit.training.batches.
-    """
+    """The batches with what never changes in this run: what the backbone's frozen layers make of them."""
     if settings.method == "trm":
-        feature_layers = settings.feature_layers
-        return with_states(batches, prepared.backbone, feature_layers=feature_layers, workers=workers, **made)
+        layers = settings.feature_layers
+        return with_states(batches, prepared.backbone, feature_layers=layers, place=place, workers=workers)
     # one epoch reads each row once, and several processes share out the rows that one of them would compute alone
     if prepared.cut is None or settings.epochs == 1 or workers.number > 1:
         return batches
     try:
-        return with_states_below(batches, prepared.cut, **made)
+        return with_states_below(batches, prepared.cut, place=place)
     except (TooLargeError, StorageError) as error:
         log.warning("hidden states are not kept (%s), so the frozen layers run in each update", error)
         return batches

@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from kit.errors import InputError
-from kit.training.batches import states_of
+from kit.training.batches import StatesPlace, states_of
 from kit.training.hidden_states import HiddenStates
 from kit.training.objective import AS_BACKBONE
 from kit.training.recursive import RecursiveBatch
@@ -260,9 +260,7 @@ def _states(rows: Rows, backbone: Backbone) -> HiddenStates:
     return states_of(
         rows,
         backbone.model,
-        backbone_sha256=backbone.sha256,
         layers=_LAYERS,
         batch_size=backbone.batch_size,
-        folder=backbone.folder,
-        tell=backbone.tell,
+        place=StatesPlace(backbone_sha256=backbone.sha256, folder=backbone.folder, tell=backbone.tell),
     )
