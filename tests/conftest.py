@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ settings.load_profile("kit")
 # Before torch is imported, and for all child processes: two workers on two cores, and tiny matrices, for which a second
 # thread costs more than it brings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a shell starts in the background ignores SIGINT, and so does each process that it starts: tests of Ctrl-C would
+# wait for processes that never hear of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).parent.parent
 
