@@ -16,16 +16,16 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from benchmarks.recursion_toy_arms import ARMS
-from benchmarks.recursion_toy_backbone import NUM_ROWS, language_batch, train_backbone
+from benchmarks.recursion_toy_backbone import language_batch, train_backbone
 from benchmarks.recursion_toy_report import read
-from benchmarks.recursion_toy_training import LABELLED, TRAINED, Bench, Run, Trained
+from benchmarks.recursion_toy_training import LABELLED, TRAINED, Bench, Run, ToyBench, Trained
 from kit.training.depth_task import ChainTask, DepthTask, TableTask
 from kit.training.language import LanguageObjective
 from kit.training.tiny.model import machine
@@ -36,28 +36,37 @@ TASKS: Mapping[str, tuple[DepthTask, DepthTask]] = {
     "chain": (ChainTask(), ChainTask(num_chains=2, max_steps=3)),
 }
 NUM_UPDATES = 4000  # of a baseline; twice as many as a recursing arm takes until its stages are over
-NUM_TEST_ROWS = 128
 SEEDS = (1, 2, 3)
+
+
+B = TypeVar("B", bound=Bench)
+Arms = Mapping[str, tuple[Callable[[B, Run], Trained], Sequence[float]]]
+"""By name: what trains it, and the learning rates that are tried."""
 
 
 def run(folder: Path, name: str, *, arms: Sequence[str], seeds: Sequence[int], num_updates: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     task, small = TASKS[name]
-    bench = Bench(task=task, small=small, backbone=train_backbone(task, folder))
+    bench = ToyBench(task=task, small=small, backbone=train_backbone(task, folder))
+    chosen = {arm: ARMS[arm] for arm in arms}
+    run_arms(bench, chosen, folder, base=backbone_alone(bench), seeds=seeds, num_updates=num_updates)
+
+
+def run_arms(bench: B, arms: Arms[B], folder: Path, *, base: Trained, seeds: Sequence[int], num_updates: int) -> None:
+    """The backbone alone, then every arm on every seed; one that has a line in the folder is not run again."""
     log = folder / "runs.jsonl"
     if not _is_done(log, "backbone", 0):
-        base = backbone_alone(bench)
-        _append(log, {"arm": "backbone", "seed": 0, "accuracy": measure(task, base), "parameters": 0, **machine()})
+        _append(log, {"arm": "backbone", "seed": 0, "accuracy": measure(bench, base), "parameters": 0, **machine()})
     for seed in seeds:
         for arm in arms:
             if not _is_done(log, arm, seed):
-                _append(log, run_arm(bench, arm, seed, folder, num_updates))
+                _append(log, run_arm(bench, arms, arm, seed, folder, num_updates))
 
 
-def run_arm(bench: Bench, name: str, seed: int, folder: Path, num_updates: int) -> dict[str, Any]:
+def run_arm(bench: B, arms: Arms[B], name: str, seed: int, folder: Path, num_updates: int) -> dict[str, Any]:
     begun, begun_cpu_s = time.monotonic(), _cpu_s()
-    rate, tried = chosen_rate(bench, name, folder, num_updates)
-    arm, path = ARMS[name][0], folder / _slug(f"{name} {seed}")
+    rate, tried = chosen_rate(bench, arms, name, folder, num_updates)
+    arm, path = arms[name][0], folder / _slug(f"{name} {seed}")
     trained = arm(bench, Run(seed=seed, rate=rate, num_updates=num_updates, folder=path))
     return {
         "arm": name,
@@ -66,16 +75,16 @@ def run_arm(bench: Bench, name: str, seed: int, folder: Path, num_updates: int) 
         "rates_tried": tried,
         "parameters": trained.num_parameters,
         "updates": trained.num_updates,
-        "queries_per_update": NUM_ROWS * bench.task.num_queries,
+        "queries_per_update": bench.draw("size", most_steps=TRAINED).columns_BK.numel(),
         "seconds": round(time.monotonic() - begun),
         "cpu_s": round(_cpu_s() - begun_cpu_s, 1),  # of this process: of a run that was killed, the last part
-        "accuracy": measure(bench.task, trained),
+        "accuracy": measure(bench, trained),
     }
 
 
-def chosen_rate(bench: Bench, name: str, folder: Path, num_updates: int) -> tuple[float, dict[str, float]]:
+def chosen_rate(bench: B, arms: Arms[B], name: str, folder: Path, num_updates: int) -> tuple[float, dict[str, float]]:
     """The rate that is best on unseen draws of training maps, on the first seed, after a sixth of the updates."""
-    arm, rates = ARMS[name]
+    arm, rates = arms[name]
     if len(rates) == 1:
         return rates[0], {}
     path = folder / _slug(f"{name} rates") / "rates.json"
@@ -83,13 +92,13 @@ def chosen_rate(bench: Bench, name: str, folder: Path, num_updates: int) -> tupl
         tried = {}
         for rate in rates:
             trial = Run(seed=SEEDS[0], rate=rate, num_updates=num_updates // 6, folder=path.parent / f"{rate:g}")
-            tried[f"{rate:g}"] = hard(measure(bench.task, arm(bench, trial), "validation", test=False))
+            tried[f"{rate:g}"] = hard(measure(bench, arm(bench, trial), test=False))
         path.write_text(json.dumps(tried))
     tried = json.loads(path.read_text())
     return float(max(tried, key=lambda rate: tried[rate])), tried
 
 
-def backbone_alone(bench: Bench) -> Trained:
+def backbone_alone(bench: ToyBench) -> Trained:
     objective = LanguageObjective(module=bench.backbone, language_model=bench.backbone)
     return Trained(
         logits=lambda tables: {-1: objective.logits(language_batch(tables))}, num_parameters=0, num_updates=0
@@ -97,17 +106,15 @@ def backbone_alone(bench: Bench) -> Trained:
 
 
 @torch.no_grad()
-def measure(
-    task: DepthTask, trained: Trained, seed: str = "test", *, test: bool = True
-) -> dict[str, dict[str, list[int]]]:
+def measure(bench: Bench, trained: Trained, *, test: bool = True) -> dict[str, dict[str, list[int]]]:
     """[right, of how many] by depth ("-1": no depth) and number of steps."""
-    tables = task.draw(seed, num_rows=NUM_TEST_ROWS, least_steps=1, most_steps=task.max_steps, test=test)
+    tables = bench.held_out(test=test)
     measured: dict[str, dict[str, list[int]]] = {}
     for depth, logits_BKV in trained.logits(tables).items():
         right_BK = logits_BKV.argmax(-1) == tables.answers
         measured[str(depth)] = {
             str(k): [int((right_BK & (tables.num_steps_BK == k)).sum()), int((tables.num_steps_BK == k).sum())]
-            for k in range(1, task.max_steps + 1)
+            for k in range(1, len(tables.images_SBK) + 1)
         }
     return measured
 

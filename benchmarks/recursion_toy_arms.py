@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2ForCausalLM
 
-from benchmarks.recursion_toy_backbone import draw, language_batch, new_backbone, train
+from benchmarks.recursion_toy_backbone import language_batch, new_backbone, train
 from benchmarks.recursion_toy_training import (
     LABELLED,
     TRAINED,
@@ -21,11 +21,11 @@ from benchmarks.recursion_toy_training import (
     Bench,
     Run,
     Stage,
+    ToyBench,
     Trained,
     answer_targets,
     count,
     curriculum,
-    new_trm,
     run_stages,
     small_rows,
     stages_of,
@@ -46,19 +46,19 @@ from kit.trm.model import TinyRecursiveModel
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried by each baseline, on the first seed, for a sixth of the updates
 
-Arm = Callable[[Bench, Run], Trained]
+Arm = Callable[[ToyBench, Run], Trained]
 
 
 # --- baselines --------------------------------------------------------------------------------
 
 
-def fine_tune(bench: Bench, run: Run) -> Trained:
+def fine_tune(bench: ToyBench, run: Run) -> Trained:
     model = _copied(bench)
     model.model.layers[-1].requires_grad_(True)
     return _train_language(bench, model, model, run)
 
 
-def added_layer(bench: Bench, run: Run) -> Trained:
+def added_layer(bench: ToyBench, run: Run) -> Trained:
     """One more layer of the backbone's kind behind its last, which changes nothing until trained."""
     torch.manual_seed(run.seed)
     model = new_backbone(bench.task, num_layers=3)
@@ -74,7 +74,7 @@ def added_layer(bench: Bench, run: Run) -> Trained:
     return _train_language(bench, model, model, run)
 
 
-def lora(bench: Bench, run: Run) -> Trained:
+def lora(bench: ToyBench, run: Run) -> Trained:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(run.seed)
@@ -86,7 +86,7 @@ def lora(bench: Bench, run: Run) -> Trained:
 def one_step(bench: Bench, run: Run) -> Trained:
     """The TRM's own block, applied once: the same parameters without recursion."""
     stages = [_once(phase, run) for phase in phases(run.num_updates)]
-    return run_stages(bench, new_trm(bench, run.seed), run, stages, depths=(0, 1))
+    return run_stages(bench, bench.new_trm(run.seed), run, stages, depths=(0, 1))
 
 
 def _once(phase: Phase, run: Run) -> Stage:
@@ -118,11 +118,10 @@ def phases(num_updates: int) -> tuple[Phase, ...]:
 def eased(bench: Bench, run: Run, number: int) -> Tables:
     """What a baseline that is a language model sees in this update."""
     (phase,) = (each for each in phases(run.num_updates) if number in each.updates)
-    task = bench.small if phase.is_small else bench.task
-    return draw(task, f"{run.seed}/eased/{number}", most_steps=phase.most)
+    return bench.draw(f"{run.seed}/eased/{number}", most_steps=phase.most, is_small=phase.is_small)
 
 
-def _train_language(bench: Bench, module: nn.Module, model: Qwen2ForCausalLM, run: Run) -> Trained:
+def _train_language(bench: ToyBench, module: nn.Module, model: Qwen2ForCausalLM, run: Run) -> Trained:
     objective = LanguageObjective(module=module, language_model=model)
     recipe = LoopRecipe(
         num_groups=run.num_updates,
@@ -145,7 +144,7 @@ def _train_language(bench: Bench, module: nn.Module, model: Qwen2ForCausalLM, ru
     return Trained(logits=logits, num_parameters=count(module), num_updates=run.num_updates)
 
 
-def _copied(bench: Bench) -> Qwen2ForCausalLM:
+def _copied(bench: ToyBench) -> Qwen2ForCausalLM:
     model = new_backbone(bench.task)
     model.load_state_dict(bench.backbone.state_dict())
     return model.requires_grad_(False)
@@ -156,17 +155,17 @@ def _copied(bench: Bench) -> Qwen2ForCausalLM:
 
 def trm(bench: Bench, run: Run) -> Trained:
     """Step labels for k <= LABELLED, then answers alone; a curriculum on T, then on k."""
-    return run_stages(bench, new_trm(bench, run.seed), run, stages_of(run))
+    return run_stages(bench, bench.new_trm(run.seed), run, stages_of(run))
 
 
 def trm_step_labels(bench: Bench, run: Run) -> Trained:
     """Step labels for all k: what the baselines cannot use."""
     hops = Stage(name="hops", depths=curriculum(TRAINED), rate=run.rate, most=lambda: TRAINED, targets=step_targets)
     wide = Stage(name="wide", depths=WIDE, rate=run.rate / 2, num_updates=100, targets=step_targets, decay_share=1.0)
-    return run_stages(bench, new_trm(bench, run.seed), run, [small_rows(run), hops, wide])
+    return run_stages(bench, bench.new_trm(run.seed), run, [small_rows(run), hops, wide])
 
 
-def untied(bench: Bench, run: Run) -> Trained:
+def untied(bench: ToyBench, run: Run) -> Trained:
     """A block of its own for each of ten recursions: the TRM's FLOPs and training, ten times its parameters."""
     torch.manual_seed(run.seed)
     model = UntiedRecursion(trm_config(bench.backbone), num_nets=10)
@@ -175,12 +174,12 @@ def untied(bench: Bench, run: Run) -> Trained:
 
 def trm_states(bench: Bench, run: Run) -> Trained:
     """The paper's own form: every column recurses, and attends to the others' states."""
-    return run_stages(bench, new_trm(bench, run.seed, form="states"), run, stages_of(run))
+    return run_stages(bench, bench.new_trm(run.seed, form="states"), run, stages_of(run))
 
 
 def trm_token(bench: Bench, run: Run) -> Trained:
     """No attention: a token's recursion sees the token alone. Its SwiGLU is wider by as much."""
-    model = new_trm(bench, run.seed, form="token", intermediate_size=160)
+    model = bench.new_trm(run.seed, form="token", intermediate_size=160)
     return run_stages(bench, model, run, stages_of(run))
 
 
@@ -210,7 +209,7 @@ def fixed_point(bench: Bench, run: Run) -> Trained:
 
 
 def _variant(bench: Bench, run: Run, **changes: Any) -> Trained:
-    return run_stages(bench, new_trm(bench, run.seed), run, stages_of(run), **changes)
+    return run_stages(bench, bench.new_trm(run.seed), run, stages_of(run), **changes)
 
 
 ARMS: Mapping[str, tuple[Arm, Sequence[float]]] = {

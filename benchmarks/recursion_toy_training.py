@@ -12,13 +12,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import Qwen2ForCausalLM
 
-from benchmarks.recursion_toy_backbone import draw, train
+from benchmarks.recursion_toy_backbone import NUM_ROWS, draw, train
 from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.depth_task import DepthTask, Tables
 from kit.training.loop import LoopRecipe, Loss
@@ -39,15 +39,62 @@ TRAINED = 6  # steps; of more nothing but the backbone has seen any
 LABELLED = 3  # steps; up to it the recursing arms are told every intermediate result, beyond it the answer alone
 WIDE = UniformDepth(least=6, most=10)
 DEPTHS = (0, 1, 2, 3, 5, 8, 10, 16, 32)
+NUM_TEST_ROWS = 128
+
+
+class Bench(Protocol):
+    """What all arms share: a task and a frozen backbone. Its small rows have few pairs: the first hop forms sooner."""
+
+    @property
+    def lm_head(self) -> Callable[[Tensor], Tensor]:
+        """The backbone's, frozen."""
+        ...
+
+    def draw(self, name: str, *, most_steps: int, is_small: bool = False) -> Tables:
+        """A batch to train on; `name` seeds it."""
+        ...
+
+    def held_out(self, *, test: bool) -> Tables:
+        """What an arm is measured on: with more steps than any in training, or unseen draws of training's kind."""
+        ...
+
+    def recursive_batch(self, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
+        """Its hidden states of such rows."""
+        ...
+
+    def new_trm(self, seed: int, **changes: Any) -> TinyRecursiveModel:
+        """changes: of its config."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What all arms share. small: the task with few pairs a row and few steps, where the first hop forms sooner."""
+class ToyBench:
+    """See Bench; the backbone is tiny, and runs in each update."""
 
     task: DepthTask
     small: DepthTask
     backbone: Qwen2ForCausalLM
+
+    @property
+    def lm_head(self) -> Callable[[Tensor], Tensor]:
+        head: Callable[[Tensor], Tensor] = self.backbone.lm_head
+        return head
+
+    def draw(self, name: str, *, most_steps: int, is_small: bool = False) -> Tables:
+        return draw(self.small if is_small else self.task, name, most_steps=most_steps, num_rows=NUM_ROWS)
+
+    def held_out(self, *, test: bool) -> Tables:
+        name, most_steps = ("test" if test else "validation"), self.task.max_steps
+        return self.task.draw(name, num_rows=NUM_TEST_ROWS, least_steps=1, most_steps=most_steps, test=test)
+
+    @torch.no_grad()
+    def recursive_batch(self, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
+        output = self.backbone.model(input_ids=tables.ids_BT, output_hidden_states=True, use_cache=False)
+        return tables.batch(output.hidden_states, targets_SBK)
+
+    def new_trm(self, seed: int, **changes: Any) -> TinyRecursiveModel:
+        torch.manual_seed(seed)
+        return TinyRecursiveModel(trm_config(self.backbone, **changes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +210,12 @@ def run_stages(
 ) -> Trained:
     num_done = 0
     for stage in stages:
-        objective = VariedObjective(
-            trm=model, lm_head=bench.backbone.lm_head, depths=stage.depths, weights=weights, **variation
-        )
+        objective = VariedObjective(trm=model, lm_head=bench.lm_head, depths=stage.depths, weights=weights, **variation)
 
         def batches(number: int, stage: Stage = stage) -> list[RecursiveBatch]:
-            task = bench.small if stage.is_small else bench.task
-            tables = draw(task, f"{run.seed}/{stage.name}/{number}", most_steps=stage.most())
-            return [recursive_batch(bench.backbone, tables, stage.targets(tables))]
+            name = f"{run.seed}/{stage.name}/{number}"
+            tables = bench.draw(name, most_steps=stage.most(), is_small=stage.is_small)
+            return [bench.recursive_batch(tables, stage.targets(tables))]
 
         optimiser = OptimiserRecipe(learning_rate=stage.rate, weight_decay=0.01, decay_share=stage.decay_share)
         recipe = LoopRecipe(
@@ -180,8 +225,8 @@ def run_stages(
         num_done += train(objective, batches, recipe, path, is_over=stage.is_over, ends=stage is stages[-1])
 
     def logits(tables: Tables) -> dict[int, Tensor]:
-        batch = recursive_batch(bench.backbone, tables, tables.images_SBK)
-        return logits_by_depth(model, batch, bench.backbone.lm_head, {0, *depths})
+        batch = bench.recursive_batch(tables, tables.images_SBK)
+        return logits_by_depth(model, batch, bench.lm_head, {0, *depths})
 
     return Trained(logits=logits, num_parameters=count(model), num_updates=num_done)
 
@@ -191,19 +236,8 @@ def trm_config(backbone: Qwen2ForCausalLM, **changes: Any) -> TRMConfig:
     return TRMConfig.for_backbone(backbone.config, **{**sizes, **changes})
 
 
-def new_trm(bench: Bench, seed: int, **changes: Any) -> TinyRecursiveModel:
-    torch.manual_seed(seed)
-    return TinyRecursiveModel(trm_config(bench.backbone, **changes))
-
-
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in trainable(module).values())
-
-
-@torch.no_grad()
-def recursive_batch(backbone: Qwen2ForCausalLM, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
-    hidden = backbone.model(input_ids=tables.ids_BT, output_hidden_states=True, use_cache=False).hidden_states
-    return tables.batch(hidden, targets_SBK)
 
 
 def step_targets(tables: Tables) -> Tensor:

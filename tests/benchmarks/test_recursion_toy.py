@@ -15,12 +15,10 @@ from benchmarks.recursion_toy_report import groups_table
 from benchmarks.recursion_toy_training import (
     LABELLED,
     TRAINED,
-    Bench,
     Run,
+    ToyBench,
     VariedObjective,
     late_answer_targets,
-    new_trm,
-    recursive_batch,
     step_targets,
 )
 from kit.training.depth_schedule import UniformDepth
@@ -60,7 +58,7 @@ def test_late_answer_targets_say_nothing_before_the_answer_can_be_known() -> Non
 
 def test_a_baseline_sees_short_rows_then_easy_queries_then_all(tmp_path: Path) -> None:
     small = ChainTask(num_chains=2, max_steps=3)
-    bench = Bench(task=TASK, small=small, backbone=new_backbone(TASK))
+    bench = ToyBench(task=TASK, small=small, backbone=new_backbone(TASK))
     run = Run(seed=1, rate=1e-3, num_updates=40, folder=tmp_path)
     seen = [eased(bench, run, number) for number in range(40)]
     assert [tables.ids_BT.shape[1] for tables in seen] == [small.num_columns] * 10 + [TASK.num_columns] * 30
@@ -73,10 +71,11 @@ def test_a_baseline_sees_short_rows_then_easy_queries_then_all(tmp_path: Path) -
 def test_what_is_tried_beside_the_recipe_changes_its_loss_and_has_a_gradient(variation: str) -> None:
     torch.manual_seed(0)
     backbone = new_backbone(TASK).requires_grad_(False)
-    model = new_trm(Bench(task=TASK, small=TASK, backbone=backbone), 1)
+    bench = ToyBench(task=TASK, small=TASK, backbone=backbone)
+    model = bench.new_trm(1)
     torch.nn.init.normal_(model.out.weight)
     tables = draw(TASK, "x", num_rows=2, most_steps=3)
-    batch = recursive_batch(backbone, tables, step_targets(tables))
+    batch = bench.recursive_batch(tables, step_targets(tables))
 
     def loss_with(**changes: Any) -> torch.Tensor:
         depths = UniformDepth(least=3, most=3)

@@ -1,0 +1,254 @@
+"""Does recursion pay on a real pretrained model, where depth is known? The toy's chain in plain English.
+
+    python -m benchmarks.real_model out/real-model
+    python -m benchmarks.recursion_names --model out/real-model --folder out/names
+    python -m benchmarks.recursion_toy_report --folder out/names --target benchmarks/results/NAME
+
+The model is frozen, and asked at once, so that only depth can help; see benchmarks.recursion_names_rows for a row. The
+arms train on questions of up to TRAINED steps, with benchmarks.recursion_toy's stages, and are tested on unseen chains
+with more. All read their answer from the model's own head at the names alone, as in multiple choice. Trained parameters
+are as many as the model's last layer has. Each arm and seed is one line of JSON; a run that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.recursion_names_rows import SPLITS, WordedRows, name_tokens, worded_rows
+from benchmarks.recursion_toy import SEEDS, Arms, run_arms
+from benchmarks.recursion_toy_arms import one_step, phases, trm, trm_step_labels
+from benchmarks.recursion_toy_backbone import NUM_ROWS, train
+from benchmarks.recursion_toy_training import Run, Trained, count
+from kit.training.cut_backbone import cut
+from kit.training.depth_task import Tables
+from kit.training.language import LanguageBatch, LanguageObjective
+from kit.training.loop import LoopRecipe
+from kit.training.optimiser import OptimiserRecipe
+from kit.training.recursive import RecursiveBatch
+from kit.trm.config import TRMConfig
+from kit.trm.model import TinyRecursiveModel
+
+FEATURE_LAYERS = (0, 4, 22, -1)  # a linear probe reads the giver at the taker's column from 4 and 22, its token from 0
+NUM_LORA_LAYERS = 2
+NUM_ASKED = 16  # questions of a row and update: 128 in all, as in the toy
+NUM_UPDATES = 1500  # of a baseline
+RATES = (1e-4, 3e-4, 1e-3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnRows(Tables):
+    """Some rows of a split, by their numbers in it."""
+
+    split: str
+    rows_B: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamesBench:
+    """A frozen model, of which nothing but its head runs: see Bench. head: of the names alone, in NAMES' order."""
+
+    model: Any
+    tokenizer: Any
+    folder: Path
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The hidden states that are kept: what a TRM reads, and what goes into the layers that baselines train."""
+        num_layers = self.model.config.num_hidden_layers
+        return (*FEATURE_LAYERS[:-1], num_layers - NUM_LORA_LAYERS, num_layers - 1, -1)
+
+    @cached_property
+    def rows(self) -> Mapping[str, WordedRows]:
+        return {
+            name: worded_rows(name, self.model, self.tokenizer, layers=self.layers, folder=self.folder / "states")
+            for name in SPLITS
+        }
+
+    @cached_property
+    def lm_head(self) -> Callable[[Tensor], Tensor]:
+        return names_head(self.model, self.tokenizer)
+
+    def draw(self, name: str, *, most_steps: int, is_small: bool = False) -> DrawnRows:
+        split = "small" if is_small else "train"
+        tables = self.rows[split].tables
+        generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7]))
+        rows_B = torch.randperm(len(tables.ids_BT), generator=generator)[:NUM_ROWS]
+        may_BK = (tables.num_steps_BK[rows_B] <= most_steps).float() + 1e-9  # a row without any asks what it has
+        asked_BK = torch.multinomial(may_BK, NUM_ASKED, replacement=True, generator=generator)
+        return _chosen(tables, split, rows_B, asked_BK)
+
+    def held_out(self, *, test: bool) -> DrawnRows:
+        split = "test" if test else "validation"
+        tables = self.rows[split].tables
+        rows_B = torch.arange(len(tables.ids_BT))
+        return _chosen(tables, split, rows_B, torch.arange(tables.columns_BK.shape[1]).expand(len(rows_B), -1))
+
+    def recursive_batch(self, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
+        by_layer = self.hidden(tables)
+        batch = tables.batch([by_layer[layer] for layer in FEATURE_LAYERS], targets_SBK)
+        return replace(batch, base_BTD=by_layer[-1])
+
+    def hidden(self, tables: Tables) -> Mapping[int, Tensor]:
+        """The kept states of drawn rows, by layer."""
+        assert isinstance(tables, DrawnRows)
+        return dict(zip(self.layers, self.rows[tables.split].hidden(tables.rows_B), strict=True))
+
+    def new_trm(self, seed: int, **changes: Any) -> TinyRecursiveModel:
+        torch.manual_seed(seed)
+        backbone = self.model.config
+        narrower = backbone.hidden_size // 3  # by what its output layer has: as many parameters as a layer of the model
+        sizes = {
+            "num_layers": 1,
+            "num_latent": 1,
+            "feature_layers": FEATURE_LAYERS,
+            "intermediate_size": backbone.intermediate_size - narrower,
+        }
+        return TinyRecursiveModel(TRMConfig.for_backbone(backbone, **{**sizes, **changes}))
+
+
+def _chosen(tables: Tables, split: str, rows_B: Tensor, asked_BK: Tensor) -> DrawnRows:
+    index_SBK = asked_BK.expand(len(tables.images_SBK), -1, -1)
+    return DrawnRows(
+        ids_BT=tables.ids_BT[rows_B],
+        columns_BK=tables.columns_BK[rows_B].gather(1, asked_BK),
+        num_steps_BK=tables.num_steps_BK[rows_B].gather(1, asked_BK),
+        images_SBK=tables.images_SBK[:, rows_B].gather(2, index_SBK),
+        split=split,
+        rows_B=tuple(rows_B.tolist()),
+    )
+
+
+def names_head(model: Any, tokenizer: Any) -> nn.Linear:
+    """The model's own head, of the names alone."""
+    weight_ND = model.get_output_embeddings().weight.detach()[name_tokens(tokenizer)].clone()
+    head = nn.Linear(weight_ND.shape[1], len(weight_ND), bias=False).requires_grad_(False)
+    head.weight.copy_(weight_ND)
+    return head
+
+
+# --- baselines --------------------------------------------------------------------------------
+
+
+def fine_tune(bench: NamesBench, run: Run) -> Trained:
+    model = copy.deepcopy(bench.model)
+    model.base_model.layers[-1].requires_grad_(True)
+    return _train_language(bench, model, model, run, num_upper=1)
+
+
+def lora(bench: NamesBench, run: Run) -> Trained:
+    """Of the last two layers; its rank makes as many parameters as one layer has."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(run.seed)
+    model = copy.deepcopy(bench.model)
+    layers = model.base_model.layers
+    linear = {name.rpartition(".")[2]: each for name, each in layers[-1].named_modules() if isinstance(each, nn.Linear)}
+    per_rank = NUM_LORA_LAYERS * sum(each.in_features + each.out_features for each in linear.values())
+    rank = sum(parameter.numel() for parameter in layers[-1].parameters()) // per_rank
+    chosen = list(range(len(layers) - NUM_LORA_LAYERS, len(layers)))
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), layers_to_transform=chosen, task_type="CAUSAL_LM"
+    )
+    wrapped = get_peft_model(model, config)
+    return _train_language(bench, wrapped, wrapped.get_base_model(), run, num_upper=NUM_LORA_LAYERS)
+
+
+def _train_language(bench: NamesBench, module: nn.Module, model: Any, run: Run, *, num_upper: int) -> Trained:
+    in_two = cut(model.base_model, num_upper)
+    assert in_two is not None
+    objective = NamesObjective(module=module, language_model=model, cut=in_two, head=bench.lm_head)
+
+    def batch(tables: Tables) -> LanguageBatch:
+        return LanguageBatch(
+            ids_BT=tables.ids_BT,
+            columns_BK=tables.columns_BK,
+            targets_BK=tables.answers,
+            below_BTD=bench.hidden(tables)[in_two.num_lower],
+        )
+
+    def batches(number: int) -> list[LanguageBatch]:
+        (phase,) = (each for each in phases(run.num_updates) if number in each.updates)
+        drawn = bench.draw(f"{run.seed}/eased/{number}", most_steps=phase.most, is_small=phase.is_small)
+        return [batch(drawn)]
+
+    recipe = LoopRecipe(
+        num_groups=run.num_updates,
+        optimiser=OptimiserRecipe(learning_rate=run.rate, weight_decay=0.01),
+        ema_decay=0.99,
+        save_every=50,
+        seed=run.seed,
+    )
+    train(objective, batches, recipe, run.folder / "model.pt")
+
+    @torch.no_grad()
+    def logits(tables: Tables) -> dict[int, Tensor]:
+        return {-1: objective.logits(batch(tables))}
+
+    return Trained(logits=logits, num_parameters=count(module), num_updates=run.num_updates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesObjective(LanguageObjective):
+    """The same with the head of the names."""
+
+    head: Callable[[Tensor], Tensor]
+
+    def logits(self, batch: LanguageBatch) -> Tensor:
+        assert self.cut is not None
+        assert batch.below_BTD is not None
+        hidden_BTD = self.cut.above(batch.below_BTD)
+        index_BKD = batch.columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1])
+        return self.head(hidden_BTD.gather(1, index_BKD))
+
+
+ARMS: Arms[NamesBench] = {
+    "TRM": (trm, (1e-3,)),
+    "TRM's block, T = 1": (one_step, RATES),
+    "last layer fine-tuned": (fine_tune, RATES),
+    "LoRA": (lora, RATES),
+    "TRM, all step labels": (trm_step_labels, (1e-3,)),
+}
+
+
+def backbone_alone(bench: NamesBench) -> Trained:
+    def logits(tables: Tables) -> dict[int, Tensor]:
+        batch = bench.recursive_batch(tables, tables.images_SBK)
+        index_BKD = batch.columns_BK[..., None].expand(-1, -1, batch.base_BTD.shape[-1])
+        return {-1: bench.lm_head(batch.base_BTD.gather(1, index_BKD))}
+
+    return Trained(logits=logits, num_parameters=0, num_updates=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="folder of a language model with a chat template")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--updates", type=int, default=NUM_UPDATES)
+    args = parser.parse_args()
+    bench = opened(args.model, args.folder)
+    arms = {name: ARMS[name] for name in args.arms}
+    run_arms(bench, arms, args.folder, base=backbone_alone(bench), seeds=args.seeds, num_updates=args.updates)
+
+
+def opened(model_folder: Path, folder: Path) -> NamesBench:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval().requires_grad_(False)
+    return NamesBench(model=model, tokenizer=AutoTokenizer.from_pretrained(model_folder), folder=folder)
+
+
+if __name__ == "__main__":
+    main()
