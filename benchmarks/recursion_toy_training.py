@@ -185,8 +185,9 @@ class VariedObjective(RecursiveObjective):
             first = self.trm.initial_state(*batch.columns_BK.shape)
             carry = State(*(_noised(each, self.start_noise, generator) for each in first))
         loss = RecursiveObjective.loss(self, batch, carry, rng)
-        if self.settling:
-            last_two: list[State] = list(iterates(self.trm, batch, depth=self.depths.draw(rng)))[-2:]
+        depth = self.depths.draw(rng) if self.settling else 1
+        if depth > 1:  # one recursion alone has settled nowhere
+            last_two: list[State] = list(iterates(self.trm, batch, depth=depth))[-2:]
             before, after = (state.y for state in last_two)
             moved_BK = (after - before).square().mean(-1) / before.detach().square().mean(-1)
             loss = replace(loss, answer=loss.answer._replace(total=loss.answer.total + self.settling * moved_BK.sum()))

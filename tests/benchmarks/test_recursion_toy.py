@@ -77,14 +77,15 @@ def test_what_is_tried_beside_the_recipe_changes_its_loss_and_has_a_gradient(var
     tables = draw(TASK, "x", num_rows=2, most_steps=3)
     batch = bench.recursive_batch(tables, step_targets(tables))
 
-    def loss_with(**changes: Any) -> torch.Tensor:
-        depths = UniformDepth(least=3, most=3)
+    def loss_with(depth: int = 3, **changes: Any) -> torch.Tensor:
+        depths = UniformDepth(least=depth, most=depth)
         objective = VariedObjective(trm=model, lm_head=backbone.lm_head, depths=depths, **changes)
         return objective.loss(batch, None, random.Random(0)).answer.total
 
     plain, varied = loss_with(), loss_with(**{variation: 0.5})
     assert torch.equal(plain, loss_with())
     assert not torch.equal(plain, varied)
+    assert bool(loss_with(depth=1, **{variation: 0.5}).isfinite())
     varied.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     assert all(
         bool(parameter.grad.isfinite().all()) for parameter in model.net.parameters() if parameter.grad is not None
