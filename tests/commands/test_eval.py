@@ -139,11 +139,8 @@ def test_a_server_is_evaluated_without_the_models_folder_and_what_is_guessed_is_
     assert "his-model" in (tmp_path / "out" / "report.html").read_text()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "ending",
-    [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGKILL, signal.SIGTERM))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_is_ended_goes_on_and_gives_what_an_unbroken_one_gives(
     tmp_path: Path, ending: signal.Signals
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_fault_is_one_line(more: list[str], told: str, capsys: pytest.CaptureF
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_saves_and_the_run_goes_on(folder: Path) -> None:
     command = [sys.executable, "-m", "kit.cli", "train", "trm"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}

@@ -169,7 +169,7 @@ def test_only_the_recursion_is_trained() -> None:
     assert not any(name.startswith("backbone") for name in trainable(run.objective.module))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_at_a_random_update_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> None:
     unbroken = small_run.training(tmp_path / "whole.pt")
     assert unbroken.run()

@@ -221,7 +221,7 @@ def test_a_real_vllm_answers_without_a_network(vllm_python: Path, csv: Path, tmp
     assert "vLLM: " in (run / "kaggle" / "working" / "kit.log").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interactive_run_killed_midway_is_resumed_and_repeats_no_sample(csv: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = command(csv, out, "--interactive", "--set", "solver.width=1", "--set", "solver.stop.rule=uncatchable")
@@ -281,10 +281,8 @@ def test_ctrl_c_stops_everything_and_says_that_the_run_can_go_on(csv: Path, tmp_
     assert not [pid for pid in inside if is_running(pid)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [pytest.param((), marks=pytest.mark.long), ("--interactive",)], ids=["rerun", "unscored"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("options", [(), ("--interactive",)], ids=["rerun", "unscored"])
 def test_an_engine_that_cannot_load_still_answers_and_the_run_fails_before_it_is_submitted(
     csv: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:

@@ -137,6 +137,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Place, bool]:
     return Place(tmp_path, layout), rerun
 
 
+@pytest.mark.long
 def test_a_dataset_alone_stands_alone_whatever_the_image_has(
     place: tuple[Place, bool], bare: dict[str, str], strange: dict[str, str], needs: Wheelhouse, tmp_path: Path
 ) -> None:
