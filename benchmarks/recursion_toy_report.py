@@ -22,6 +22,7 @@ from kit.plots.style import Sheet
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.INK, style.GREY, style.MUTED)
 TRAINED = 6
+VARIANT = "TRM, "  # the arms of this beginning stand in the tables alone
 
 Counts = Mapping[str, Mapping[str, Sequence[int]]]  # depth -> steps -> right, of how many
 Entry = Mapping[str, Any]
@@ -92,15 +93,16 @@ def runs_table(entries: Sequence[Entry]) -> str:
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Left: every arm by the number of steps, at its best depth. Right: the TRM by depth, a line for each k."""
+    """Left: TRM and baselines by the number of steps, at their best T. Right: the TRM by T, a line for each k."""
     counts = pooled(entries)
     with style.drawing():
         sheet = Sheet.of(11, 5.2)
         sheet.text("Depth that the problem needs, depth that the model has", left_in=0.4, top_in=0.3,
                    fontsize=style.TITLE_PT, fontweight="bold")  # fmt: skip
-        sheet.heading("Every arm", "at its best T; bars: 95 % intervals", left_in=0.8, top_in=0.85)
+        sheet.heading("TRM and baselines", "at their best T; bars: 95 % intervals", left_in=0.8, top_in=0.85)
         left = sheet.panel(left_in=0.8, top_in=1.35, width_in=4.3, height_in=3.2)
-        for (arm, by_depth), colour in zip(counts.items(), COLOURS, strict=False):
+        drawn = {arm: by_depth for arm, by_depth in counts.items() if not arm.startswith(VARIANT)}
+        for (arm, by_depth), colour in zip(drawn.items(), COLOURS, strict=False):
             depth = max(by_depth, key=lambda each: _hard(by_depth[each]))
             label = arm if depth == "-1" else f"{arm}, T = {depth}"
             _draw_line(left, [(int(k), right, of) for k, (right, of) in by_depth[depth].items()], colour, label)
