@@ -16,7 +16,7 @@ import argparse
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.recursion_names_rows import SPLITS, WordedRows, name_tokens, worded_rows
+from benchmarks.recursion_names_rows import WordedRows, name_tokens, worded_rows
 from benchmarks.recursion_toy import SEEDS, Arms, run_arms
 from benchmarks.recursion_toy_arms import one_step, phases, trm, trm_step_labels
 from benchmarks.recursion_toy_backbone import NUM_ROWS, train
@@ -38,8 +38,7 @@ from kit.training.recursive import RecursiveBatch
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
-FEATURE_LAYERS = (0, 4, 22, -1)  # a linear probe reads the giver at the taker's column from 4 and 22, its token from 0
-NUM_LORA_LAYERS = 2
+FEATURE_LAYERS = (0, 4, 22)  # see the probe in benchmarks.recursion_names_rows
 NUM_ASKED = 16  # questions of a row and update: 128 in all, as in the toy
 NUM_UPDATES = 1500  # of a baseline
 RATES = (1e-4, 3e-4, 1e-3)
@@ -61,19 +60,19 @@ class NamesBench:
     model: Any
     tokenizer: Any
     folder: Path
+    opened: dict[str, WordedRows] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The hidden states that are kept: what a TRM reads, and what goes into the layers that baselines train."""
-        num_layers = self.model.config.num_hidden_layers
-        return (*FEATURE_LAYERS[:-1], num_layers - NUM_LORA_LAYERS, num_layers - 1, -1)
+        """The hidden states that are kept: what a TRM reads, and what goes into the layer that baselines train."""
+        return (*FEATURE_LAYERS, self.model.config.num_hidden_layers - 1, -1)
 
-    @cached_property
-    def rows(self) -> Mapping[str, WordedRows]:
-        return {
-            name: worded_rows(name, self.model, self.tokenizer, layers=self.layers, folder=self.folder / "states")
-            for name in SPLITS
-        }
+    def rows(self, split: str) -> WordedRows:
+        """Of one split; computed where they are not there yet."""
+        if split not in self.opened:
+            folder = self.folder / "states" / split
+            self.opened[split] = worded_rows(split, self.model, self.tokenizer, layers=self.layers, folder=folder)
+        return self.opened[split]
 
     @cached_property
     def lm_head(self) -> Callable[[Tensor], Tensor]:
@@ -81,7 +80,7 @@ class NamesBench:
 
     def draw(self, name: str, *, most_steps: int, is_small: bool = False) -> DrawnRows:
         split = "small" if is_small else "train"
-        tables = self.rows[split].tables
+        tables = self.rows(split).tables
         generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7]))
         rows_B = torch.randperm(len(tables.ids_BT), generator=generator)[:NUM_ROWS]
         may_BK = (tables.num_steps_BK[rows_B] <= most_steps).float() + 1e-9  # a row without any asks what it has
@@ -90,7 +89,7 @@ class NamesBench:
 
     def held_out(self, *, test: bool) -> DrawnRows:
         split = "test" if test else "validation"
-        tables = self.rows[split].tables
+        tables = self.rows(split).tables
         rows_B = torch.arange(len(tables.ids_BT))
         return _chosen(tables, split, rows_B, torch.arange(tables.columns_BK.shape[1]).expand(len(rows_B), -1))
 
@@ -102,7 +101,7 @@ class NamesBench:
     def hidden(self, tables: Tables) -> Mapping[int, Tensor]:
         """The kept states of drawn rows, by layer."""
         assert isinstance(tables, DrawnRows)
-        return dict(zip(self.layers, self.rows[tables.split].hidden(tables.rows_B), strict=True))
+        return dict(zip(self.layers, self.rows(tables.split).hidden(tables.rows_B), strict=True))
 
     def new_trm(self, seed: int, **changes: Any) -> TinyRecursiveModel:
         torch.manual_seed(seed)
@@ -143,29 +142,32 @@ def names_head(model: Any, tokenizer: Any) -> nn.Linear:
 def fine_tune(bench: NamesBench, run: Run) -> Trained:
     model = copy.deepcopy(bench.model)
     model.base_model.layers[-1].requires_grad_(True)
-    return _train_language(bench, model, model, run, num_upper=1)
+    return _train_language(bench, model, model, run)
 
 
 def lora(bench: NamesBench, run: Run) -> Trained:
-    """Of the last two layers; its rank makes as many parameters as one layer has."""
+    """Of the last layer; its rank makes as many parameters as the layer itself has."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(run.seed)
     model = copy.deepcopy(bench.model)
-    layers = model.base_model.layers
-    linear = {name.rpartition(".")[2]: each for name, each in layers[-1].named_modules() if isinstance(each, nn.Linear)}
-    per_rank = NUM_LORA_LAYERS * sum(each.in_features + each.out_features for each in linear.values())
-    rank = sum(parameter.numel() for parameter in layers[-1].parameters()) // per_rank
-    chosen = list(range(len(layers) - NUM_LORA_LAYERS, len(layers)))
+    last = model.base_model.layers[-1]
+    linear = {name.rpartition(".")[2]: each for name, each in last.named_modules() if isinstance(each, nn.Linear)}
+    per_rank = sum(each.in_features + each.out_features for each in linear.values())
+    rank = sum(parameter.numel() for parameter in last.parameters()) // per_rank
     config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), layers_to_transform=chosen, task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=sorted(linear),
+        layers_to_transform=[len(model.base_model.layers) - 1],
+        task_type="CAUSAL_LM",
     )
     wrapped = get_peft_model(model, config)
-    return _train_language(bench, wrapped, wrapped.get_base_model(), run, num_upper=NUM_LORA_LAYERS)
+    return _train_language(bench, wrapped, wrapped.get_base_model(), run)
 
 
-def _train_language(bench: NamesBench, module: nn.Module, model: Any, run: Run, *, num_upper: int) -> Trained:
-    in_two = cut(model.base_model, num_upper)
+def _train_language(bench: NamesBench, module: nn.Module, model: Any, run: Run) -> Trained:
+    in_two = cut(model.base_model, 1)
     assert in_two is not None
     objective = NamesObjective(module=module, language_model=model, cut=in_two, head=bench.lm_head)
 

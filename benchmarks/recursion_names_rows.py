@@ -3,20 +3,23 @@
 In: a language model's folder. Out: rows of the task `chain` of kit.training.depth_task, worded, tokenised under the
 model's own chat template, and the hidden states of all of them, computed once and kept on disk.
 
-    user:       A parcel is passed on. Max gives to Ruth. Leo gives to Anna. … Who keeps what starts with each of them?
+    user:       A parcel is passed on: Max to Ruth, Leo to Anna, … Who keeps what starts with each of them?
     assistant:  From Leo From Ruth From Max …
 
 The name that starts a question is the column that answers, at once: what follows is not the answer but the next
-question, so no question helps another. The last of a chain "gives to" himself. As many rows as are computed are drawn
-from again and again, with other questions each time.
+question, so no question helps another. The last of a chain passes "Max to Max". A linear probe reads both names of a
+link, 99 of 100 (27 names), from layers 4 and 22 of SmolLM2 behind its second name. As many rows as are computed are
+drawn from again and again, with other questions each time; 256 short rows were learned by heart within ten rounds (83 %
+of the first step, and 18 % on unseen rows), so there are thousands.
 
 Letters: N rows, T columns, K questions, S steps, L kept hidden states, D width.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +35,11 @@ from kit.training.depth_task import ChainTask, Tables
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
 
 NAMES = (
-    "Adam", "Alice", "Anna", "Ben", "Bob", "Carl", "Claire", "Dan", "Diana", "Emma", "Eric", "Frank", "Grace", "Harry",
-    "Helen", "Jack", "Jane", "Joe", "Kate", "Leo", "Lucy", "Max", "Nick", "Paul", "Ruth", "Sam", "Tom",
+    "Adam", "Alice", "Anna", "Ben", "Bob", "Carl", "Claire", "Dan", "Emma", "Eric", "Frank", "Grace", "Helen", "Jack",
+    "Kate", "Max", "Ruth", "Tom",
 )  # fmt: skip
 """Names of one token each in SmolLM2's vocabulary; a tokenizer that has another is told."""
-NUM_QUERIES = 24  # of a row
-AT_ONCE = 8  # rows, in which states are computed
+AT_ONCE = 16  # rows, in which states are computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,27 +60,31 @@ class Split:
 
     num_rows: int
     most_steps: int
-    num_chains: int = 3
     max_steps: int = 8
+    num_queries: int = 16
     is_test: bool = False
+
+    @property
+    def task(self) -> ChainTask:
+        """Two chains of as many names as fit max_steps."""
+        return ChainTask(num_symbols=len(NAMES), num_chains=2, max_steps=self.max_steps, num_queries=self.num_queries)
 
 
 SPLITS: Mapping[str, Split] = {
-    "small": Split(num_rows=256, most_steps=3, num_chains=2, max_steps=3),
-    "validation": Split(num_rows=32, most_steps=TRAINED),
-    "test": Split(num_rows=128, most_steps=8, is_test=True),
-    "train": Split(num_rows=768, most_steps=TRAINED),
+    "small": Split(num_rows=3072, most_steps=3, max_steps=3, num_queries=8),
+    "validation": Split(num_rows=64, most_steps=TRAINED),
+    "test": Split(num_rows=192, most_steps=8, is_test=True),
+    "train": Split(num_rows=3072, most_steps=TRAINED),
 }
 
 
 def worded_rows(name: str, backbone: Any, tokenizer: Any, *, layers: tuple[int, ...], folder: Path) -> WordedRows:
     """A split's rows with the states of these layers; what was computed before is read."""
     split = SPLITS[name]
-    task = ChainTask(
-        num_symbols=len(NAMES), num_chains=split.num_chains, max_steps=split.max_steps, num_queries=NUM_QUERIES
+    symbols = split.task.draw(
+        name, num_rows=split.num_rows, least_steps=1, most_steps=split.most_steps, test=split.is_test
     )
-    symbols = task.draw(name, num_rows=split.num_rows, least_steps=1, most_steps=split.most_steps, test=split.is_test)
-    tables = worded(symbols, task, tokenizer)
+    tables = worded(symbols, split.task, tokenizer)
     key = StatesKey(
         backbone_sha256=hashlib.sha256(str(backbone.config).encode()).hexdigest(),
         tokens_sha256=hashlib.sha256(tables.ids_BT.numpy().tobytes()).hexdigest(),
@@ -87,21 +93,37 @@ def worded_rows(name: str, backbone: Any, tokenizer: Any, *, layers: tuple[int, 
         dtype=str(backbone.dtype),
     )
 
-    @torch.no_grad()
-    def compute(rows: range) -> list[Tensor]:
-        found: list[Tensor] = []
-        for first in range(rows.start, rows.stop, AT_ONCE):
-            ids_BT = tables.ids_BT[first : min(first + AT_ONCE, rows.stop)]
-            hidden = backbone.base_model(input_ids=ids_BT, use_cache=False, output_hidden_states=True).hidden_states
-            found += torch.stack([hidden[layer] for layer in layers], 2).unbind(0)
-        return found
-
     def tell(done: int) -> None:
         print(f"hidden states, {name}: {done} of {split.num_rows} rows", flush=True)
 
     folder.mkdir(parents=True, exist_ok=True)
     lengths = [tables.ids_BT.shape[1]] * split.num_rows
+    compute = _compute(backbone, tables.ids_BT, layers)
     return WordedRows(tables=tables, states=hidden_states(folder, key, lengths, compute, tell=tell))
+
+
+def _compute(backbone: Any, ids_NT: Tensor, layers: tuple[int, ...]) -> Callable[[range], list[Tensor]]:
+    """What computes the states of some rows; what all rows begin with is run once."""
+    num_common = int((ids_NT == ids_NT[0]).all(0).long().cumprod(0).sum())
+
+    @torch.no_grad()
+    def run(ids_BT: Tensor, past: Any) -> tuple[Tensor, Any]:
+        output = backbone.base_model(input_ids=ids_BT, past_key_values=past, use_cache=True, output_hidden_states=True)
+        return torch.stack([output.hidden_states[layer] for layer in layers], 2), output.past_key_values
+
+    first_1TLD, cache = run(ids_NT[:1, :num_common], None)
+
+    def compute(rows: range) -> list[Tensor]:
+        found: list[Tensor] = []
+        for begin in range(rows.start, rows.stop, AT_ONCE):
+            ids_BT = ids_NT[begin : min(begin + AT_ONCE, rows.stop), num_common:]
+            past = copy.deepcopy(cache)
+            past.batch_repeat_interleave(len(ids_BT))
+            rest_BTLD, _ = run(ids_BT, past)
+            found += torch.cat([first_1TLD.expand(len(ids_BT), -1, -1, -1), rest_BTLD], 1).unbind(0)
+        return found
+
+    return compute
 
 
 def worded(symbols: Tables, task: ChainTask, tokenizer: Any) -> Tables:
@@ -132,7 +154,7 @@ def name_tokens(tokenizer: Any) -> list[int]:
 
 def _text(tokenizer: Any, symbols: Sequence[int], num_pairs: int) -> str:
     pairs = [symbols[3 * pair : 3 * pair + 2] for pair in range(num_pairs)]
-    told = " ".join(f"{NAMES[giver]} gives to {NAMES[taker]}." for giver, taker in pairs)
-    question = f"A parcel is passed on. {told} Who keeps what starts with each of them?"
+    told = ", ".join(f"{NAMES[giver]} to {NAMES[taker]}" for giver, taker in pairs)
+    question = f"A parcel is passed on: {told}. Who keeps what starts with each of them?"
     asked = "".join(f" From {NAMES[symbol]}" for symbol in symbols[3 * num_pairs + 1 :: 2])
     return render(tokenizer, Prompt((Message("user", question),))).text + asked

@@ -14,7 +14,7 @@ from benchmarks.recursion_names_rows import NAMES, Split
 from benchmarks.recursion_toy_training import LABELLED
 
 SMALL: Mapping[str, Split] = {
-    "small": Split(num_rows=8, most_steps=3, num_chains=2, max_steps=3),
+    "small": Split(num_rows=8, most_steps=3, max_steps=3, num_queries=8),
     "train": Split(num_rows=8, most_steps=6),
     "validation": Split(num_rows=2, most_steps=6),
     "test": Split(num_rows=2, most_steps=8, is_test=True),
@@ -24,14 +24,13 @@ SMALL: Mapping[str, Split] = {
 @pytest.fixture(scope="module")
 def bench(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamesBench]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("recursion_names_rows", "recursion_names"):
-            patch.setattr(f"benchmarks.{module}.SPLITS", SMALL)
+        patch.setattr("benchmarks.recursion_names_rows.SPLITS", SMALL)
         yield opened(real_model, tmp_path_factory.mktemp("names"))
 
 
 def links_of(text: str) -> dict[str, str]:
-    told = text.partition("passed on.")[2].partition("Who keeps")[0]
-    return dict(sentence.strip(" .").split(" gives to ") for sentence in told.strip().split(". "))
+    told = text.partition("passed on:")[2].partition(". Who keeps")[0]
+    return dict(link.strip().split(" to ") for link in told.split(","))
 
 
 def test_the_answer_is_who_a_reader_of_the_text_arrives_at(bench: NamesBench) -> None:
