@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.recursion_names_rows import WordedRows, name_tokens, worded_rows
+from benchmarks.recursion_names_rows import Whitening, WordedRows, name_tokens, worded_rows
 from benchmarks.recursion_toy import SEEDS, Arms, run_arms
 from benchmarks.recursion_toy_arms import one_step, phases, trm, trm_step_labels
 from benchmarks.recursion_toy_backbone import NUM_ROWS, train
@@ -39,10 +39,11 @@ from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
 FEATURE_LAYERS = (0, 4, 22)  # see the probe in benchmarks.recursion_names_rows
+NUM_WHITENED = 256  # rows, from which the whitening is made
 NUM_ASKED = 16  # questions of a row and update: 128 in all, as in the toy
 NUM_UPDATES = 1500  # of a baseline
 RATES = (1e-4, 3e-4, 1e-3)
-TRM_RATE = 3e-4  # at 1e-3 the first hop had not formed after a thousand updates; at 3e-4 it took 400
+TRM_RATE = 3e-4  # at 1e-3 the first step takes twice as long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +96,17 @@ class NamesBench:
 
     def recursive_batch(self, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
         by_layer = self.hidden(tables)
-        batch = tables.batch([by_layer[layer] for layer in FEATURE_LAYERS], targets_SBK)
+        features = [self.whitenings[layer](by_layer[layer]) for layer in FEATURE_LAYERS]
+        batch = tables.batch(features, targets_SBK)
         return replace(batch, base_BTD=by_layer[-1])
+
+    @cached_property
+    def whitenings(self) -> Mapping[int, Whitening]:
+        """Of the layers that make x, over the short rows' own columns."""
+        rows = self.rows("small")
+        chosen = range(min(NUM_WHITENED, len(rows.tables.ids_BT)))
+        by_layer = dict(zip(self.layers, rows.hidden(chosen), strict=True))
+        return {layer: Whitening.of(by_layer[layer][:, rows.num_common :].flatten(0, 1)) for layer in FEATURE_LAYERS}
 
     def hidden(self, tables: Tables) -> Mapping[int, Tensor]:
         """The kept states of drawn rows, by layer."""

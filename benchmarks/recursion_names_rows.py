@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import rms_norm
 
 from benchmarks.recursion_toy_training import TRAINED
 from kit.engines.text.chat import render
@@ -33,6 +34,7 @@ from kit.errors import InputError
 from kit.sampling import Message, Prompt
 from kit.training.depth_task import ChainTask, Tables
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
+from kit.trm.config import EPS
 
 NAMES = (
     "Adam", "Alice", "Anna", "Ben", "Bob", "Carl", "Claire", "Dan", "Emma", "Eric", "Frank", "Grace", "Helen", "Jack",
@@ -40,6 +42,7 @@ NAMES = (
 )  # fmt: skip
 """Names of one token each in SmolLM2's vocabulary; a tokenizer that has another is told."""
 AT_ONCE = 16  # rows, in which states are computed
+RIDGE, LARGEST = 0.1, 8.0  # of a whitening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,11 @@ class WordedRows:
 
     tables: Tables
     states: HiddenStates
+
+    @property
+    def num_common(self) -> int:
+        """The columns that all rows begin with."""
+        return num_common(self.tables.ids_BT)
 
     def hidden(self, rows_B: Sequence[int]) -> tuple[Tensor, ...]:
         """The kept states of some rows, L tensors [B, T, D]."""
@@ -68,6 +76,36 @@ class Split:
     def task(self) -> ChainTask:
         """Two chains of as many names as fit max_steps."""
         return ChainTask(num_symbols=len(NAMES), num_chains=2, max_steps=self.max_steps, num_queries=self.num_queries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whitening:
+    """States with mean 0 and about unit covariance in every direction, over the columns it was made from.
+
+    Twenty of 576 channels have two thirds of the energy of SmolLM2's states, and half of it is the same everywhere;
+    names differ in what is left. map_DD: (covariance + ridge)^(-1/2), the ridge a tenth of the mean eigenvalue.
+    """
+
+    mean_D: Tensor
+    map_DD: Tensor
+
+    @classmethod
+    def of(cls, states_ND: Tensor) -> Whitening:
+        """Fitted to these states, in float64."""
+        normed_ND = _normed(states_ND).double()
+        mean_D = normed_ND.mean(0)
+        centred_ND = normed_ND - mean_D
+        values_D, vectors_DD = torch.linalg.eigh(centred_ND.T @ centred_ND / len(centred_ND))
+        scale_D = (values_D + RIDGE * values_D.mean()).rsqrt()
+        return cls(mean_D=mean_D.float(), map_DD=(vectors_DD * scale_D @ vectors_DD.T).float())
+
+    def __call__(self, states_D: Tensor) -> Tensor:
+        """Any leading axes; what lies far out, as a first token's state, is cut."""
+        return ((_normed(states_D) - self.mean_D) @ self.map_DD).clamp(-LARGEST, LARGEST)
+
+
+def _normed(states_D: Tensor) -> Tensor:
+    return rms_norm(states_D, states_D.shape[-1:], eps=EPS)
 
 
 SPLITS: Mapping[str, Split] = {
@@ -104,19 +142,19 @@ def worded_rows(name: str, backbone: Any, tokenizer: Any, *, layers: tuple[int, 
 
 def _compute(backbone: Any, ids_NT: Tensor, layers: tuple[int, ...]) -> Callable[[range], list[Tensor]]:
     """What computes the states of some rows; what all rows begin with is run once."""
-    num_common = int((ids_NT == ids_NT[0]).all(0).long().cumprod(0).sum())
+    begin_of_own = num_common(ids_NT)
 
     @torch.no_grad()
     def run(ids_BT: Tensor, past: Any) -> tuple[Tensor, Any]:
         output = backbone.base_model(input_ids=ids_BT, past_key_values=past, use_cache=True, output_hidden_states=True)
         return torch.stack([output.hidden_states[layer] for layer in layers], 2), output.past_key_values
 
-    first_1TLD, cache = run(ids_NT[:1, :num_common], None)
+    first_1TLD, cache = run(ids_NT[:1, :begin_of_own], None)
 
     def compute(rows: range) -> list[Tensor]:
         found: list[Tensor] = []
         for begin in range(rows.start, rows.stop, AT_ONCE):
-            ids_BT = ids_NT[begin : min(begin + AT_ONCE, rows.stop), num_common:]
+            ids_BT = ids_NT[begin : min(begin + AT_ONCE, rows.stop), begin_of_own:]
             past = copy.deepcopy(cache)
             past.batch_repeat_interleave(len(ids_BT))
             rest_BTLD, _ = run(ids_BT, past)
@@ -124,6 +162,11 @@ def _compute(backbone: Any, ids_NT: Tensor, layers: tuple[int, ...]) -> Callable
         return found
 
     return compute
+
+
+def num_common(ids_NT: Tensor) -> int:
+    """How many columns all rows begin with."""
+    return int((ids_NT == ids_NT[0]).all(0).long().cumprod(0).sum())
 
 
 def worded(symbols: Tables, task: ChainTask, tokenizer: Any) -> Tables:
