@@ -96,7 +96,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
     """Left: TRM and baselines by the number of steps, at their best T. Right: the TRM by T, a line for each k."""
     counts = pooled(entries)
     with style.drawing():
-        sheet = Sheet.of(11, 5.2)
+        sheet = Sheet.of(11, 6.0)
         sheet.text("Depth that the problem needs, depth that the model has", left_in=0.4, top_in=0.3,
                    fontsize=style.TITLE_PT, fontweight="bold")  # fmt: skip
         sheet.heading("TRM and baselines", "at their best T; bars: 95 % intervals", left_in=0.8, top_in=0.85)
@@ -104,10 +104,10 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         drawn = {arm: by_depth for arm, by_depth in counts.items() if not arm.startswith(VARIANT)}
         for (arm, by_depth), colour in zip(drawn.items(), COLOURS, strict=False):
             depth = max(by_depth, key=lambda each: _hard(by_depth[each]))
-            label = arm if depth == "-1" else f"{arm}, T = {depth}"
+            label = arm if depth == "-1" or arm.endswith(f"T = {depth}") else f"{arm}, T = {depth}"
             _draw_line(left, [(int(k), right, of) for k, (right, of) in by_depth[depth].items()], colour, label)
         _finish(left, "dependent steps k")
-        left.legend(fontsize=style.SMALL_PT, loc="center", bbox_to_anchor=(0.62, 0.6))
+        left.legend(fontsize=style.SMALL_PT, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
         if "TRM" in counts:
             sheet.heading("TRM by depth", "a line for each k; dashed: harder than trained", left_in=6.0, top_in=0.85)
             right = sheet.panel(left_in=6.0, top_in=1.35, width_in=4.3, height_in=3.2)
@@ -118,7 +118,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
                 ]
                 _draw_line(right, cells, colour, f"k = {k}", line="-" if k <= TRAINED else "--")
             _finish(right, "T")
-            right.legend(fontsize=style.SMALL_PT, loc="center right")
+            right.legend(fontsize=style.SMALL_PT, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
         style.save(sheet.figure, path)
 
 
