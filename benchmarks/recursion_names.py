@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.recursion_names_rows import Whitening, WordedRows, name_tokens, worded_rows
+from benchmarks.recursion_names_rows import WordedRows, name_tokens, worded_rows
 from benchmarks.recursion_toy import SEEDS, Arms, run_arms
 from benchmarks.recursion_toy_arms import one_step, phases, trm, trm_step_labels
 from benchmarks.recursion_toy_backbone import NUM_ROWS, train
-from benchmarks.recursion_toy_training import Run, Trained, count
+from benchmarks.recursion_toy_training import Run, Trained, count, run_stages, stages_of
 from kit.training.cut_backbone import cut
 from kit.training.depth_task import Tables
 from kit.training.language import LanguageBatch, LanguageObjective
@@ -96,17 +96,15 @@ class NamesBench:
 
     def recursive_batch(self, tables: Tables, targets_SBK: Tensor) -> RecursiveBatch:
         by_layer = self.hidden(tables)
-        features = [self.whitenings[layer](by_layer[layer]) for layer in FEATURE_LAYERS]
-        batch = tables.batch(features, targets_SBK)
+        batch = tables.batch([by_layer[layer] for layer in FEATURE_LAYERS], targets_SBK)
         return replace(batch, base_BTD=by_layer[-1])
 
-    @cached_property
-    def whitenings(self) -> Mapping[int, Whitening]:
-        """Of the layers that make x, over the short rows' own columns."""
+    def features_to_fit(self) -> list[Tensor]:
+        """The hidden states that make x, of the short rows' own columns, [N, D] each."""
         rows = self.rows("small")
         chosen = range(min(NUM_WHITENED, len(rows.tables.ids_BT)))
         by_layer = dict(zip(self.layers, rows.hidden(chosen), strict=True))
-        return {layer: Whitening.of(by_layer[layer][:, rows.num_common :].flatten(0, 1)) for layer in FEATURE_LAYERS}
+        return [by_layer[layer][:, rows.num_common :].flatten(0, 1) for layer in FEATURE_LAYERS]
 
     def hidden(self, tables: Tables) -> Mapping[int, Tensor]:
         """The kept states of drawn rows, by layer."""
@@ -121,9 +119,13 @@ class NamesBench:
             "num_layers": 1,
             "num_latent": 1,
             "feature_layers": FEATURE_LAYERS,
+            "whitened": True,
             "intermediate_size": backbone.intermediate_size - narrower,
         }
-        return TinyRecursiveModel(TRMConfig.for_backbone(backbone, **{**sizes, **changes}))
+        trm = TinyRecursiveModel(TRMConfig.for_backbone(backbone, **{**sizes, **changes}))
+        if trm.whitening is not None:
+            trm.whitening.fit(self.features_to_fit())
+        return trm
 
 
 def _chosen(tables: Tables, split: str, rows_B: Tensor, asked_BK: Tensor) -> DrawnRows:
@@ -146,7 +148,7 @@ def names_head(model: Any, tokenizer: Any) -> nn.Linear:
     return head
 
 
-# --- baselines --------------------------------------------------------------------------------
+# --- arms --------------------------------------------------------------------------------
 
 
 def fine_tune(bench: NamesBench, run: Run) -> Trained:
@@ -224,12 +226,17 @@ class NamesObjective(LanguageObjective):
         return self.head(hidden_BTD.gather(1, index_BKD))
 
 
+def not_whitened(bench: NamesBench, run: Run) -> Trained:
+    return run_stages(bench, bench.new_trm(run.seed, whitened=False), run, stages_of(run))
+
+
 ARMS: Arms[NamesBench] = {
     "TRM": (trm, (TRM_RATE,)),
     "TRM's block, T = 1": (one_step, RATES),
     "last layer fine-tuned": (fine_tune, RATES),
     "LoRA": (lora, RATES),
     "TRM, all step labels": (trm_step_labels, (TRM_RATE,)),
+    "TRM, not whitened": (not_whitened, (TRM_RATE,)),
 }
 
 

@@ -26,7 +26,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm
 
 from benchmarks.recursion_toy_training import TRAINED
 from kit.engines.text.chat import render
@@ -34,7 +33,6 @@ from kit.errors import InputError
 from kit.sampling import Message, Prompt
 from kit.training.depth_task import ChainTask, Tables
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
-from kit.trm.config import EPS
 
 NAMES = (
     "Adam", "Alice", "Anna", "Ben", "Bob", "Carl", "Claire", "Dan", "Emma", "Eric", "Frank", "Grace", "Helen", "Jack",
@@ -42,7 +40,6 @@ NAMES = (
 )  # fmt: skip
 """Names of one token each in SmolLM2's vocabulary; a tokenizer that has another is told."""
 AT_ONCE = 16  # rows, in which states are computed
-RIDGE, LARGEST = 0.1, 8.0  # of a whitening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,36 +73,6 @@ class Split:
     def task(self) -> ChainTask:
         """Two chains of as many names as fit max_steps."""
         return ChainTask(num_symbols=len(NAMES), num_chains=2, max_steps=self.max_steps, num_queries=self.num_queries)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whitening:
-    """States with mean 0 and about unit covariance in every direction, over the columns it was made from.
-
-    Twenty of 576 channels have two thirds of the energy of SmolLM2's states, and half of it is the same everywhere;
-    names differ in what is left. map_DD: (covariance + ridge)^(-1/2), the ridge a tenth of the mean eigenvalue.
-    """
-
-    mean_D: Tensor
-    map_DD: Tensor
-
-    @classmethod
-    def of(cls, states_ND: Tensor) -> Whitening:
-        """Fitted to these states, in float64."""
-        normed_ND = _normed(states_ND).double()
-        mean_D = normed_ND.mean(0)
-        centred_ND = normed_ND - mean_D
-        values_D, vectors_DD = torch.linalg.eigh(centred_ND.T @ centred_ND / len(centred_ND))
-        scale_D = (values_D + RIDGE * values_D.mean()).rsqrt()
-        return cls(mean_D=mean_D.float(), map_DD=(vectors_DD * scale_D @ vectors_DD.T).float())
-
-    def __call__(self, states_D: Tensor) -> Tensor:
-        """Any leading axes; what lies far out, as a first token's state, is cut."""
-        return ((_normed(states_D) - self.mean_D) @ self.map_DD).clamp(-LARGEST, LARGEST)
-
-
-def _normed(states_D: Tensor) -> Tensor:
-    return rms_norm(states_D, states_D.shape[-1:], eps=EPS)
 
 
 SPLITS: Mapping[str, Split] = {

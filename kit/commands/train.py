@@ -85,6 +85,9 @@ def _add_trm(method: argparse.ArgumentParser) -> None:
     method.add_argument("--num_latent", type=int, metavar="N", help="latent updates a recursion, n of the paper (6)")
     method.add_argument("--form", choices=("anchor", "states", "token"), help="what the recursion reads (anchor)")
     method.add_argument("--feature_layers", type=int, nargs="+", metavar="L", help="hidden states that make x (-1)")
+    method.add_argument(
+        "--whiten", action=argparse.BooleanOptionalAction, help="hidden states, before they make x (whitened)"
+    )
     method.add_argument("--with_grad", type=int, metavar="N", help="the last recursions with a gradient (all)")
     method.add_argument("--kl", type=float, metavar="X", help="share of the KL to the backbone where it is right (0.1)")
     method.add_argument("--halting", type=float, metavar="X", help="share of the halting loss (0.5)")

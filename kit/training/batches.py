@@ -79,6 +79,11 @@ class RecursiveBatches:
         """This process's share of each of a group's batches."""
         return [self._batch(rows_B) for rows_B in self.batches.rows_of_group(group)]
 
+    def features(self, num_rows: int) -> tuple[Tensor, ...]:
+        """The hidden states that make x, of all columns of the first rows: [N, D] each."""
+        by_layer = dict(zip(self.layers, self.states.columns(num_rows), strict=True))
+        return tuple(by_layer[layer] for layer in self.feature_layers)
+
     def _batch(self, rows_B: Sequence[int]) -> RecursiveBatch:
         device = self.batches.device
         rows = self.batches.rows

@@ -69,6 +69,11 @@ class HiddenStates:
             found[place, : end - begin] = self.flat[begin:end]
         return torch.from_numpy(found).float().unbind(2)
 
+    def columns(self, num_rows: int) -> tuple[Tensor, ...]:
+        """States of all columns of the first rows, or of as many as there are: L tensors [N, D], float32."""
+        end = self.offsets[min(num_rows, len(self.offsets) - 1)]
+        return torch.from_numpy(np.array(self.flat[:end])).float().unbind(1)
+
 
 Compute = Callable[[range], Sequence[Tensor]]
 """States of some rows: for each a tensor [T, L, D]."""

@@ -98,6 +98,7 @@ def _prepare_trm(backbone: Any, settings: TrainSettings) -> Prepared:
         backbone.config,
         form=settings.form,
         feature_layers=settings.feature_layers,
+        whitened=settings.whiten,
         num_latent=settings.num_latent,
         depth=settings.T_recursion,
         num_supervision=settings.N_supervision,

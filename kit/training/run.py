@@ -50,6 +50,7 @@ from kit.training.settings import MAY_DIFFER, TrainSettings
 from kit.trm.checkpoint import weights_sha256
 
 CACHE = Path("out/cache/training")
+WHITENED_ROWS = 256  # the first rows, of which the whitening is made
 AnyBatches = Batches | RecursiveBatches | UpperBatches
 
 log = logging.getLogger(__name__)
@@ -249,7 +250,10 @@ def _with_frozen_states(
     """The batches with what never changes in this run: what the backbone's frozen layers make of them."""
     if settings.method == "trm":
         layers = settings.feature_layers
-        return with_states(batches, prepared.backbone, feature_layers=layers, place=place, workers=workers)
+        frozen = with_states(batches, prepared.backbone, feature_layers=layers, place=place, workers=workers)
+        if settings.whiten:
+            prepared.module.whitening.fit(frozen.features(WHITENED_ROWS))  # type: ignore[union-attr, operator]  # a TRM's
+        return frozen
     # one epoch reads each row once, and several processes share out the rows that one of them would compute alone
     if prepared.cut is None or settings.epochs == 1 or workers.number > 1:
         return batches

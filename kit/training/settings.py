@@ -42,8 +42,8 @@ class TrainSettings:
     gradient_accumulation: batches of an update. lr: its peak; None: the method's own. N_supervision, T_recursion,
     num_latent: N_sup, T and n of the paper. T_spread: "random" draws T uniform on 1…2T - 1, whose mean is T, without
     which no other T works later; "curriculum" begins at 1, goes one deeper whenever a step is learned up to T, and then
-    draws from T…2T - 1, for examples whose steps are known; "fixed" is the paper's. with_grad: the last recursions with
-    a gradient; None: all.
+    draws from T…2T - 1, for examples whose steps are known; "fixed" is the paper's. whiten: the hidden states that make
+    x, by those of the first rows. with_grad: the last recursions with a gradient; None: all.
     n_layers: of the fine-tune, the backbone's last. rank: LoRA's. lora_layers: the backbone's last so many get one;
     None: all.
     """
@@ -73,6 +73,7 @@ class TrainSettings:
     num_latent: int = 6
     form: Literal["anchor", "states", "token"] = "anchor"
     feature_layers: tuple[int, ...] = (-1,)
+    whiten: bool = True
     with_grad: int | None = None
     kl: float = 0.1
     halting: float = 0.5

@@ -36,6 +36,7 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
         keeps those of the last deep recursion only and is an approximation.
     feature_layers: indices into the backbone's hidden states that make x; 0 is the embedding, -1 the
         last after its final norm. Several are mixed with learned weights.
+    whitened: whether they are whitened first, see kit.trm.whitening.
     num_supervision, depth, num_latent: N_sup, T and n of the paper. `depth` is the default of T.
     damped: states move a learned share of the way to the net's output instead of all of it. None: True for
         "token", else False. Without attention's averaging a replaced state is chaotic: at T = 10 float32's
@@ -62,6 +63,7 @@ class TRMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is unty
     form: Literal["anchor", "states", "token"] = "anchor"
     cache: Literal["exact", "last_step"] = "exact"
     feature_layers: tuple[int, ...] | list[int] = (-1,)
+    whitened: bool = False
     num_supervision: int = 16
     depth: int = 3
     num_latent: int = 6

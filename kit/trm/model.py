@@ -39,6 +39,7 @@ from kit.trm.config import EPS, TRMConfig
 from kit.trm.early_exit import EarlyExit, Recursed, recurse
 from kit.trm.layers import Net, RMSNorm
 from kit.trm.recursion import Rates, State
+from kit.trm.whitening import Whitening
 
 # A normal cut off at two deviations has this deviation (JAX's lecun_normal, as in the official code).
 CUT_DEVIATION = 0.87962566103423978
@@ -75,6 +76,7 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         size, num_features = config.hidden_size, len(config.feature_layers)
         self.feature_norm = RMSNorm(size)
         self.feature_mix = nn.Parameter(torch.zeros(num_features)) if num_features > 1 else None
+        self.whitening = Whitening(num_features, size) if config.whitened else None
         self.y_init = nn.Parameter(torch.empty(size))
         self.z_init = nn.Parameter(torch.empty(size))
         self.rate_logits = nn.Parameter(torch.zeros(2)) if config.damped else None
@@ -84,8 +86,10 @@ class TinyRecursiveModel(PreTrainedModel):  # type: ignore[misc]  # transformers
         self.post_init()
 
     def inject(self, hidden_LBTD: Sequence[Tensor]) -> Tensor:
-        """x_BTD: hidden states of the backbone, mixed and normalised."""
+        """x_BTD: hidden states of the backbone, whitened if need be, mixed and normalised."""
         dtype = self.feature_norm.weight.dtype
+        if self.whitening is not None:
+            hidden_LBTD = [self.whitening(hidden, index) for index, hidden in enumerate(hidden_LBTD)]
         if self.feature_mix is None:
             (mixed,) = hidden_LBTD
         else:

@@ -189,6 +189,7 @@ def test_the_set_of_flags_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:
             "--halting",
             "--kl",
             "--num_latent",
+            "--whiten",
             "--with_grad",
         ],
         "train finetune": [*TRAINING_FLAGS, "--freeze_lm_head", "--n_layers"],

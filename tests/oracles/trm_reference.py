@@ -70,6 +70,8 @@ class Reference:
     def inject(self, layers: list[Vectors]) -> Vectors:
         """x: one layer, or several normalised and mixed, then normalised with a learned gain."""
         gain = self.weights["feature_norm.weight"]
+        if "whitening.mean_LD" in self.weights:
+            layers = [[self.whiten(index, vector) for vector in layer] for index, layer in enumerate(layers)]
         if len(layers) == 1:
             return [gain * rms_norm(vector) for vector in layers[0]]
         shares = [torch.exp(logit) for logit in self.weights["feature_mix"]]
@@ -81,6 +83,14 @@ class Reference:
                 vector = vector + share / total * rms_norm(layer[token])
             mixed.append(gain * rms_norm(vector))
         return mixed
+
+    def whiten(self, index: int, vector: Tensor) -> Tensor:
+        """One hidden state, entry by entry: its distance from the mean, mapped, and cut where it lies far out."""
+        centred = rms_norm(vector) - self.weights["whitening.mean_LD"][index]
+        mapping = self.weights["whitening.map_LDD"][index]
+        entries = [torch.stack([centred[i] * mapping[i, j] for i in range(len(centred))]).sum()
+                   for j in range(len(centred))]  # fmt: skip
+        return torch.stack([entry.clamp(-8.0, 8.0) for entry in entries])
 
     def initial(self, num_tokens: int) -> Step:
         return Step([self.weights["y_init"]] * num_tokens, [self.weights["z_init"]] * num_tokens)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -65,6 +66,19 @@ def test_a_trm_lowers_its_loss_and_loads_onto_its_backbone(folder: Path) -> None
     model = trm_checkpoint.load(trained.result, backbone)
     tokens = load_tokenizer(folder / "backbone")("What is 3 + 4?", return_tensors="pt")["input_ids"]
     assert not torch.equal(model(tokens, depth=2).logits, model(tokens, depth=0).logits)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+def test_a_trms_features_are_whitened_by_the_states_of_its_rows(folder: Path, whiten: bool) -> None:
+    trained = run(small_model.settings(folder, "trm", epochs=1, feature_layers=(0, -1), whiten=whiten), folder)
+    assert trained.result is not None
+    trm = trm_checkpoint.load_alone(trained.result)
+    assert trm.config.whitened is whiten
+    assert (trm.whitening is not None) == whiten
+    if trm.whitening is not None:
+        states = np.fromfile(next((folder / "cache/hidden_states").glob("*.f16")), np.float16).reshape(-1, 2, 32)
+        white_ND = trm.whitening(torch.from_numpy(states[:, 1]).float(), 1)
+        assert float(white_ND.mean(0).abs().max()) < 0.02  # some are cut
 
 
 def test_a_fine_tune_is_a_plain_folder_of_which_the_last_layer_alone_has_changed(folder: Path) -> None:

@@ -32,7 +32,7 @@ def reference_of(model: RecursiveLM) -> Reference:
         damped=config.damped,
     )
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in model.trm.named_parameters()}
-    return Reference(weights, sizes)
+    return Reference({**weights, **dict(model.trm.named_buffers())}, sizes)
 
 
 def vectors(tensor_TD: Tensor) -> list[Tensor]:
@@ -51,6 +51,8 @@ def columns_of(input_ids: Tensor) -> Columns:
         {"form": "states"},
         {"form": "token"},
         {"form": "anchor", "feature_layers": (0, 2, -1), "damped": True},
+        {"form": "anchor", "feature_layers": (0, -1), "whitened": True},
+        {"form": "states", "whitened": True},
         {"form": "states", "num_layers": 1, "num_latent": 3},
     ],
     ids=str,

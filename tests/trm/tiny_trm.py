@@ -44,7 +44,7 @@ def backbone(kind: str = "qwen2", *, dtype: torch.dtype = torch.float64, seed: i
 
 
 def trm_for(model: Any, *, seed: int = 1, is_trained: bool = True, **config: Any) -> TinyRecursiveModel:
-    """A random recursion; `is_trained` makes its zero-initialised tensors random too."""
+    """A random recursion; `is_trained` makes its zero-initialised tensors random too, and fits a whitening."""
     settings = TRMConfig.for_backbone(model.config, **{"intermediate_size": 48, "num_latent": 2, **config})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -56,6 +56,9 @@ def trm_for(model: Any, *, seed: int = 1, is_trained: bool = True, **config: Any
                         parameter.normal_(std=0.3)
                     elif "norm" in name:
                         parameter.add_(torch.randn_like(parameter), alpha=0.1)
+            if trm.whitening is not None:
+                size = settings.hidden_size
+                trm.whitening.fit([torch.randn(99, size) @ torch.randn(size, size) for _ in settings.feature_layers])
     return trm.to(model.dtype).eval()
 
 

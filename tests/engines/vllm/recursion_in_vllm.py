@@ -68,6 +68,9 @@ def make_folders(scratch: Path, form: str, kind: str, **changes: Any) -> tuple[P
         TRMConfig.for_backbone(backbone.config, form=form, num_latent=2, intermediate_size=64, **changes)
     )
     torch.nn.init.normal_(trm.out.weight, std=0.3)
+    if trm.whitening is not None:
+        size = backbone.config.hidden_size
+        trm.whitening.fit([torch.randn(99, size) @ torch.randn(size, size) for _ in trm.config.feature_layers])
     checkpoint.save(trm, trm_folder, backbone_folder=backbone_folder)
     return trm_folder, backbone_folder
 

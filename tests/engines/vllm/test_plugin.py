@@ -184,11 +184,11 @@ def test_a_server_with_one_depth_refuses_another() -> None:
         ("anchor", "qwen2", {"converged_below": 0.3, "feature_layers": [0, 2, -1]}),
         ("anchor", "llama", {"feature_layers": [0, 2, -1]}),
         ("states", "llama", {}),
-        ("anchor", "qwen3", {"feature_layers": [0, 2, -1]}),
+        ("anchor", "qwen3", {"feature_layers": [0, 2, -1], "whitened": True}),
     ],
     ids=[
         "anchor", "states", "token that halts", "anchor of three layers that converges", "llama", "llama, states",
-        "qwen3",
+        "qwen3, whitened",
     ],
 )  # fmt: skip
 def test_greedy_tokens_are_those_of_kit_trm(

@@ -112,7 +112,7 @@ class _Recursive(nn.Module):
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """The TRM's by their names, the rest as the backbone's."""
-        ours, loaded = dict(self.trm.named_parameters()), set()
+        ours, loaded = {**dict(self.trm.named_parameters()), **dict(self.trm.named_buffers())}, set()
 
         def backbones() -> Iterator[tuple[str, Tensor]]:
             for name, weight in weights:
