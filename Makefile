@@ -10,6 +10,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 BIN := $(VENV)/bin
 
 # Bytecode is kept, whatever the environment says: the tests start hundreds of processes.
@@ -24,7 +25,7 @@ dry-run: environment
 	$(BIN)/kit dry-run $(if $(PROBLEMS),--problems "$(PROBLEMS)") $(ARGS)
 
 test: environment check-code
-	$(BIN)/pytest -n auto --dist worksteal -rsfE -m "not real_vllm and not long" $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -rsfE -m "not real_vllm and not long" $(ARGS)
 
 # What `make test` leaves out: the marker `long`. It holds the random scenarios of `kit simulate` with the seeds from 100
 # to 10,000 (`make test` runs those below 100), processes killed at any moment of a simulated competition, a picture of
@@ -34,7 +35,7 @@ test: environment check-code
 # tests that fetch or install a whole wheelhouse. Those that need vLLM are in `make test-vllm`: CI makes its environment
 # beside these.
 test-slow: environment
-	$(BIN)/pytest -n auto --dist load -rsfE -m "long and not real_vllm" $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 
 # The tests that `make test` skips where there is no real model: SmolLM2-135M-Instruct, 270 MB.
 test-real-model: environment
