@@ -182,6 +182,8 @@ class _Run:
     def fingerprint(self) -> str:
         """Of all that decides the weights; where the run lies and how often it is saved does not."""
         decides = {name: value for name, value in self.settings.plain().items() if name not in MAY_DIFFER}
+        if not decides["whiten"]:
+            del decides["whiten"]  # runs that began before there was such a setting go on
         told = [decides, self.rows.sha256, self.backbone_sha256, self.workers.number]
         if self.rows.steps is not None and self.settings.method == "trm":
             told.append(self.rows.steps.sha256)

@@ -185,4 +185,5 @@ def read_settings(folder: Path, **changes: Any) -> TrainSettings:
         raise InputError(f"{path} holds settings of another version; begin a new run")
     paths = {name: Path(found[name]) for name in ("model", "output_dir") if name in found}
     layers = {"feature_layers": tuple(found.get("feature_layers", (-1,)))}
-    return TrainSettings(**{**found, **layers, **paths, "output_dir": folder, **changes})
+    before = {"whiten": False}  # of runs that began before there was such a setting
+    return TrainSettings(**{**before, **found, **layers, **paths, "output_dir": folder, **changes})

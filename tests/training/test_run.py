@@ -81,6 +81,22 @@ def test_a_trms_features_are_whitened_by_the_states_of_its_rows(folder: Path, wh
         assert float(white_ND.mean(0).abs().max()) < 0.02  # some are cut
 
 
+def test_a_run_that_began_before_there_was_whitening_goes_on_without(folder: Path) -> None:
+    whole = small_model.settings(folder, "trm", whiten=False)
+    run(whole, folder)
+    stopped = replace(whole, output_dir=folder / "old")
+    calls = iter(range(100))
+    run(stopped, folder, watchers=Watchers(should_stop=lambda: next(calls) > 3))
+    settings = json.loads((folder / "old/settings.json").read_text())
+    del settings["whiten"]
+    (folder / "old/settings.json").write_text(json.dumps(settings))
+    resumed = read_settings(folder / "old")
+    assert resumed.whiten is False
+    assert run(resumed, folder, resume_from=folder / "old").is_whole
+    for name, tensor in weights(folder, "trm").items():
+        assert torch.equal(tensor, weights(folder, "trm", "old")[name])
+
+
 def test_a_fine_tune_is_a_plain_folder_of_which_the_last_layer_alone_has_changed(folder: Path) -> None:
     trained = run(small_model.settings(folder, "finetune", epochs=6), folder)
     assert trained.result is not None
