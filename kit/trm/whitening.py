@@ -2,7 +2,7 @@
 
 Some twenty of a pretrained model's channels have most of its states' energy, and half of that is the same at every
 token (SmolLM2: two thirds, and half); what a recursion has to compare, such as two names, lies in what is left. On such
-states a net learned rows by heart where, on whitened ones, it learned the step (docs/recursion.md).
+states a net never learned a step that it learns on whitened ones (docs/recursion.md).
 
 In: the states of some tokens, once, before training. Out: an affine map, saved with the TRM and not trained.
 
