@@ -31,9 +31,9 @@ test: environment check-code
 # to 10,000 (`make test` runs those below 100), processes killed at any moment of a simulated competition, a picture of
 # thousands of problems, dry runs of a recursive model, with an adapter, with an engine that cannot load and in a folder
 # with a space in its name, notebooks with all that may be attached, hostile programs in a sandbox that lacks a layer
-# other than the filter, training in two processes, `kit train`, `kit eval` and a dry run killed or ended midway, the GPU's check on a CPU, and two
-# tests that fetch or install a whole wheelhouse. Those that need vLLM are in `make test-vllm`: CI makes its environment
-# beside these.
+# other than the filter, training in two processes, `kit train`, `kit eval` and a dry run killed or ended midway, the
+# GPU's check on a CPU, and two tests that fetch or install a whole wheelhouse. Those that need vLLM are in
+# `make test-vllm`: CI makes its environment beside these.
 test-slow: environment
 	$(BIN)/pytest -n $(WORKERS) --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,15 +25,15 @@ from torch import Tensor, nn
 
 from benchmarks.recursion_names_rows import WordedRows, name_tokens, worded_rows
 from benchmarks.recursion_toy import SEEDS, Arms, run_arms
-from benchmarks.recursion_toy_arms import one_step, phases, trm, trm_step_labels
+from benchmarks.recursion_toy_arms import eased, language_recipe, one_step, trm, trm_step_labels
 from benchmarks.recursion_toy_backbone import NUM_ROWS, train
 from benchmarks.recursion_toy_training import Run, Trained, count, run_stages, stages_of
+from kit.training.batches import StatesPlace
 from kit.training.cut_backbone import cut
-from kit.training.depth_task import Tables
+from kit.training.depth_task import Tables, seeded
 from kit.training.language import LanguageBatch, LanguageObjective
-from kit.training.loop import LoopRecipe
-from kit.training.optimiser import OptimiserRecipe
-from kit.training.recursive import RecursiveBatch
+from kit.training.recursive import RecursiveBatch, at_columns
+from kit.trm.checkpoint import weights_sha256
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
@@ -56,9 +55,10 @@ class DrawnRows(Tables):
 
 @dataclass(frozen=True, kw_only=True)
 class NamesBench:
-    """A frozen model, of which nothing but its head runs: see Bench. head: of the names alone, in NAMES' order."""
+    """A frozen model, of which nothing but its head runs once the states are kept: see Bench."""
 
     model: Any
+    model_sha256: str
     tokenizer: Any
     folder: Path
     opened: dict[str, WordedRows] = field(default_factory=dict)
@@ -71,18 +71,23 @@ class NamesBench:
     def rows(self, split: str) -> WordedRows:
         """Of one split; computed where they are not there yet."""
         if split not in self.opened:
-            folder = self.folder / "states" / split
-            self.opened[split] = worded_rows(split, self.model, self.tokenizer, layers=self.layers, folder=folder)
+            place = StatesPlace(
+                backbone_sha256=self.model_sha256,
+                folder=self.folder / "states" / split,
+                tell=lambda done: print(f"hidden states, {split}: {done} rows", flush=True),
+            )
+            self.opened[split] = worded_rows(split, self.model, self.tokenizer, layers=self.layers, place=place)
         return self.opened[split]
 
     @cached_property
-    def lm_head(self) -> Callable[[Tensor], Tensor]:
+    def lm_head(self) -> nn.Linear:
+        """Of the names alone, in NAMES' order."""
         return names_head(self.model, self.tokenizer)
 
     def draw(self, name: str, *, most_steps: int, is_small: bool = False) -> DrawnRows:
         split = "small" if is_small else "train"
         tables = self.rows(split).tables
-        generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7]))
+        generator = seeded(name)
         rows_B = torch.randperm(len(tables.ids_BT), generator=generator)[:NUM_ROWS]
         may_BK = (tables.num_steps_BK[rows_B] <= most_steps).float() + 1e-9  # a row without any asks what it has
         asked_BK = torch.multinomial(may_BK, NUM_ASKED, replacement=True, generator=generator)
@@ -152,7 +157,7 @@ def names_head(model: Any, tokenizer: Any) -> nn.Linear:
 
 
 def fine_tune(bench: NamesBench, run: Run) -> Trained:
-    model = copy.deepcopy(bench.model)
+    model = _copied(bench)
     model.base_model.layers[-1].requires_grad_(True)
     return _train_language(bench, model, model, run)
 
@@ -162,7 +167,7 @@ def lora(bench: NamesBench, run: Run) -> Trained:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(run.seed)
-    model = copy.deepcopy(bench.model)
+    model = _copied(bench)
     last = model.base_model.layers[-1]
     linear = {name.rpartition(".")[2]: each for name, each in last.named_modules() if isinstance(each, nn.Linear)}
     per_rank = sum(each.in_features + each.out_features for each in linear.values())
@@ -178,10 +183,17 @@ def lora(bench: NamesBench, run: Run) -> Trained:
     return _train_language(bench, wrapped, wrapped.get_base_model(), run)
 
 
+def _copied(bench: NamesBench) -> Any:
+    """The model with the names' head in place of its own."""
+    model = copy.deepcopy(bench.model)
+    model.set_output_embeddings(bench.lm_head)
+    return model
+
+
 def _train_language(bench: NamesBench, module: nn.Module, model: Any, run: Run) -> Trained:
     in_two = cut(model.base_model, 1)
     assert in_two is not None
-    objective = NamesObjective(module=module, language_model=model, cut=in_two, head=bench.lm_head)
+    objective = LanguageObjective(module=module, language_model=model, cut=in_two)
 
     def batch(tables: Tables) -> LanguageBatch:
         return LanguageBatch(
@@ -192,38 +204,15 @@ def _train_language(bench: NamesBench, module: nn.Module, model: Any, run: Run) 
         )
 
     def batches(number: int) -> list[LanguageBatch]:
-        (phase,) = (each for each in phases(run.num_updates) if number in each.updates)
-        drawn = bench.draw(f"{run.seed}/eased/{number}", most_steps=phase.most, is_small=phase.is_small)
-        return [batch(drawn)]
+        return [batch(eased(bench, run, number))]
 
-    recipe = LoopRecipe(
-        num_groups=run.num_updates,
-        optimiser=OptimiserRecipe(learning_rate=run.rate, weight_decay=0.01),
-        ema_decay=0.99,
-        save_every=50,
-        seed=run.seed,
-    )
-    train(objective, batches, recipe, run.folder / "model.pt")
+    train(objective, batches, language_recipe(run), run.folder / "model.pt")
 
     @torch.no_grad()
     def logits(tables: Tables) -> dict[int, Tensor]:
         return {-1: objective.logits(batch(tables))}
 
     return Trained(logits=logits, num_parameters=count(module), num_updates=run.num_updates)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamesObjective(LanguageObjective):
-    """The same with the head of the names."""
-
-    head: Callable[[Tensor], Tensor]
-
-    def logits(self, batch: LanguageBatch) -> Tensor:
-        assert self.cut is not None
-        assert batch.below_BTD is not None
-        hidden_BTD = self.cut.above(batch.below_BTD)
-        index_BKD = batch.columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1])
-        return self.head(hidden_BTD.gather(1, index_BKD))
 
 
 def not_whitened(bench: NamesBench, run: Run) -> Trained:
@@ -243,8 +232,7 @@ ARMS: Arms[NamesBench] = {
 def backbone_alone(bench: NamesBench) -> Trained:
     def logits(tables: Tables) -> dict[int, Tensor]:
         batch = bench.recursive_batch(tables, tables.images_SBK)
-        index_BKD = batch.columns_BK[..., None].expand(-1, -1, batch.base_BTD.shape[-1])
-        return {-1: bench.lm_head(batch.base_BTD.gather(1, index_BKD))}
+        return {-1: bench.lm_head(at_columns(batch.base_BTD, batch.columns_BK))}
 
     return Trained(logits=logits, num_parameters=0, num_updates=0)
 
@@ -267,7 +255,8 @@ def opened(model_folder: Path, folder: Path) -> NamesBench:
 
     folder.mkdir(parents=True, exist_ok=True)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval().requires_grad_(False)
-    return NamesBench(model=model, tokenizer=AutoTokenizer.from_pretrained(model_folder), folder=folder)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    return NamesBench(model=model, model_sha256=weights_sha256(model_folder), tokenizer=tokenizer, folder=folder)
 
 
 if __name__ == "__main__":

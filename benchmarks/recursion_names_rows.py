@@ -17,13 +17,11 @@ Letters: N rows, T columns, K questions, S steps, L kept hidden states, D width.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,8 +29,10 @@ from benchmarks.recursion_toy_training import TRAINED
 from kit.engines.text.chat import render
 from kit.errors import InputError
 from kit.sampling import Message, Prompt
+from kit.training.batches import StatesPlace, states_of
 from kit.training.depth_task import ChainTask, Tables
-from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
+from kit.training.hidden_states import HiddenStates
+from kit.training.rows import Rows
 
 NAMES = (
     "Adam", "Alice", "Anna", "Ben", "Bob", "Carl", "Claire", "Dan", "Emma", "Eric", "Frank", "Grace", "Helen", "Jack",
@@ -83,52 +83,22 @@ SPLITS: Mapping[str, Split] = {
 }
 
 
-def worded_rows(name: str, backbone: Any, tokenizer: Any, *, layers: tuple[int, ...], folder: Path) -> WordedRows:
+def worded_rows(name: str, backbone: Any, tokenizer: Any, *, layers: tuple[int, ...], place: StatesPlace) -> WordedRows:
     """A split's rows with the states of these layers; what was computed before is read."""
     split = SPLITS[name]
     symbols = split.task.draw(
         name, num_rows=split.num_rows, least_steps=1, most_steps=split.most_steps, test=split.is_test
     )
     tables = worded(symbols, split.task, tokenizer)
-    key = StatesKey(
-        backbone_sha256=hashlib.sha256(str(backbone.config).encode()).hexdigest(),
-        tokens_sha256=hashlib.sha256(tables.ids_BT.numpy().tobytes()).hexdigest(),
-        layers=layers,
-        width=backbone.config.hidden_size,
-        dtype=str(backbone.dtype),
+    num_rows, num_columns = tables.ids_BT.shape
+    rows = Rows(
+        tokens=tables.ids_BT.flatten().numpy().astype(np.int32),
+        offsets=np.arange(num_rows + 1) * num_columns,
+        answers=np.full(num_rows, num_columns - 1),
     )
-
-    def tell(done: int) -> None:
-        print(f"hidden states, {name}: {done} of {split.num_rows} rows", flush=True)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lengths = [tables.ids_BT.shape[1]] * split.num_rows
-    compute = _compute(backbone, tables.ids_BT, layers)
-    return WordedRows(tables=tables, states=hidden_states(folder, key, lengths, compute, tell=tell))
-
-
-def _compute(backbone: Any, ids_NT: Tensor, layers: tuple[int, ...]) -> Callable[[range], list[Tensor]]:
-    """What computes the states of some rows; what all rows begin with is run once."""
-    begin_of_own = num_common(ids_NT)
-
-    @torch.no_grad()
-    def run(ids_BT: Tensor, past: Any) -> tuple[Tensor, Any]:
-        output = backbone.base_model(input_ids=ids_BT, past_key_values=past, use_cache=True, output_hidden_states=True)
-        return torch.stack([output.hidden_states[layer] for layer in layers], 2), output.past_key_values
-
-    first_1TLD, cache = run(ids_NT[:1, :begin_of_own], None)
-
-    def compute(rows: range) -> list[Tensor]:
-        found: list[Tensor] = []
-        for begin in range(rows.start, rows.stop, AT_ONCE):
-            ids_BT = ids_NT[begin : min(begin + AT_ONCE, rows.stop), begin_of_own:]
-            past = copy.deepcopy(cache)
-            past.batch_repeat_interleave(len(ids_BT))
-            rest_BTLD, _ = run(ids_BT, past)
-            found += torch.cat([first_1TLD.expand(len(ids_BT), -1, -1, -1), rest_BTLD], 1).unbind(0)
-        return found
-
-    return compute
+    place.folder.mkdir(parents=True, exist_ok=True)
+    states = states_of(rows, backbone, layers=layers, batch_size=AT_ONCE, place=place)
+    return WordedRows(tables=tables, states=states)
 
 
 def num_common(ids_NT: Tensor) -> int:

@@ -121,19 +121,23 @@ def eased(bench: Bench, run: Run, number: int) -> Tables:
     return bench.draw(f"{run.seed}/eased/{number}", most_steps=phase.most, is_small=phase.is_small)
 
 
-def _train_language(bench: ToyBench, module: nn.Module, model: Qwen2ForCausalLM, run: Run) -> Trained:
-    objective = LanguageObjective(module=module, language_model=model)
-    recipe = LoopRecipe(
+def language_recipe(run: Run) -> LoopRecipe:
+    """Of a baseline that is a language model."""
+    return LoopRecipe(
         num_groups=run.num_updates,
         optimiser=OptimiserRecipe(learning_rate=run.rate, weight_decay=0.01),
         ema_decay=0.99,
         save_every=50,
         seed=run.seed,
     )
+
+
+def _train_language(bench: ToyBench, module: nn.Module, model: Qwen2ForCausalLM, run: Run) -> Trained:
+    objective = LanguageObjective(module=module, language_model=model)
     train(
         objective,
         lambda number: [language_batch(eased(bench, run, number))],
-        recipe,
+        language_recipe(run),
         run.folder / "model.pt",
     )
 

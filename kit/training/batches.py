@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kit.training.cut_backbone import CutBackbone
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
@@ -25,6 +25,9 @@ from kit.training.language import LanguageBatch
 from kit.training.launch import AcceleratedWorkers
 from kit.training.recursive import RecursiveBatch
 from kit.training.rows import Rows
+from kit.trm.model import TinyRecursiveModel
+
+WHITENED_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,13 @@ def with_states(
     return RecursiveBatches(
         batches=batches, states=made(), layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
     )
+
+
+def fit_whitening(module: nn.Module, batches: object) -> None:
+    """Fit a TRM's whitening, where it has one, to the first rows; a run that goes on fits the same once more."""
+    if isinstance(module, TinyRecursiveModel) and module.whitening is not None:
+        assert isinstance(batches, RecursiveBatches)
+        module.whitening.fit(batches.features(WHITENED_ROWS))
 
 
 def with_states_below(batches: Batches, backbone: CutBackbone, *, place: StatesPlace) -> UpperBatches:

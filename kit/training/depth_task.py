@@ -139,7 +139,7 @@ class TableTask:
     def draw(self, seed: str, *, num_rows: int, least_steps: int, most_steps: int, test: bool = False) -> Tables:
         """See DepthTask."""
         _check_steps(most_steps, self.max_steps)
-        generator = _generator(seed)
+        generator = seeded(seed)
         walk_BU = _walks(generator, num_rows, self.num_symbols, self._num_used, test=test)
         shape = (num_rows, self.num_queries)
         num_steps_BK = torch.randint(least_steps, most_steps + 1, shape, generator=generator)
@@ -188,7 +188,7 @@ class ChainTask:
     def draw(self, seed: str, *, num_rows: int, least_steps: int, most_steps: int, test: bool = False) -> Tables:
         """See DepthTask."""
         _check_steps(most_steps, self.max_steps)
-        generator = _generator(seed)
+        generator = seeded(seed)
         walk_BU = _walks(generator, num_rows, self.num_symbols, self._num_used, test=test)
         is_end_U = torch.arange(self._num_used) % (self.max_steps + 1) == self.max_steps
         images_BU = torch.where(is_end_U, walk_BU, walk_BU.roll(-1, 1))
@@ -230,7 +230,8 @@ def _check_steps(most_steps: int, max_steps: int) -> None:
         raise InputError(f"queries of {most_steps} steps were asked for, but max_steps is {max_steps}; raise it")
 
 
-def _generator(seed: str) -> torch.Generator:
+def seeded(seed: str) -> torch.Generator:
+    """The same random numbers for the same name, on every machine."""
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7]))
 
 

@@ -34,6 +34,7 @@ from kit.training.batches import (
     RecursiveBatches,
     StatesPlace,
     UpperBatches,
+    fit_whitening,
     with_states,
     with_states_below,
 )
@@ -50,7 +51,6 @@ from kit.training.settings import MAY_DIFFER, TrainSettings
 from kit.trm.checkpoint import weights_sha256
 
 CACHE = Path("out/cache/training")
-WHITENED_ROWS = 256  # the first rows, of which the whitening is made
 AnyBatches = Batches | RecursiveBatches | UpperBatches
 
 log = logging.getLogger(__name__)
@@ -141,6 +141,7 @@ class _Run:
         tell = partial(watchers.tell_states, of=len(rows))
         place = StatesPlace(backbone_sha256=sha256, folder=cache / "hidden_states", tell=tell)
         batches = _with_frozen_states(settings, prepared, _batches(settings, workers, rows), workers, place)
+        fit_whitening(prepared.module, batches)
         return cls(
             settings=settings,
             workers=workers,
@@ -252,10 +253,7 @@ def _with_frozen_states(
     """The batches with what never changes in this run: what the backbone's frozen layers make of them."""
     if settings.method == "trm":
         layers = settings.feature_layers
-        frozen = with_states(batches, prepared.backbone, feature_layers=layers, place=place, workers=workers)
-        if settings.whiten:
-            prepared.module.whitening.fit(frozen.features(WHITENED_ROWS))  # type: ignore[union-attr, operator]  # a TRM's
-        return frozen
+        return with_states(batches, prepared.backbone, feature_layers=layers, place=place, workers=workers)
     # one epoch reads each row once, and several processes share out the rows that one of them would compute alone
     if prepared.cut is None or settings.epochs == 1 or workers.number > 1:
         return batches
