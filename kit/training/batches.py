@@ -228,15 +228,16 @@ def _in_batches(
 
     @torch.no_grad()
     def compute(some: range) -> list[Tensor]:
-        found: list[Tensor] = []
-        for first in range(some.start, some.stop, batch_size):
-            chosen = range(first, min(first + batch_size, some.stop))
+        by_length = sorted(some, key=lambda row: lengths[row])  # a batch is as wide as its longest row
+        found: dict[int, Tensor] = {}
+        for first in range(0, len(by_length), batch_size):
+            chosen = by_length[first : first + batch_size]
             tokens = on_device(rows.batch(chosen), device)
-            longest = max(lengths[row] for row in chosen)  # a batch's shape is fixed, and may be half padding
+            longest = lengths[chosen[-1]]  # a batch's own shape is fixed, and may be half padding
             assert tokens.mask_BT is not None  # of rows there always is one
             states_BTLD = read(tokens.ids_BT[:, :longest], tokens.mask_BT[:, :longest])
-            found += [states_BTLD[place, : lengths[row]].cpu() for place, row in enumerate(chosen)]
-        return found
+            found |= {row: states_BTLD[place, : lengths[row]].cpu() for place, row in enumerate(chosen)}
+        return [found[row] for row in some]
 
     return compute
 

@@ -49,7 +49,7 @@ class StatesKey:
 
     @property
     def name(self) -> str:
-        """A file name that is different for different states."""
+        """A folder's name that is different for different states."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
 
 
@@ -89,13 +89,14 @@ def hidden_states(
 ) -> HiddenStates:
     """Those on disk, or computed now. lengths: of the rows, in columns. tell: given the rows that are done.
 
-    Raises: TooLargeError if a state does not fit into float16; StorageError.
+    Raises: TooLargeError if a state does not fit into float16; StorageError, also where another process makes them.
     """
     offsets = tuple(int(offset) for offset in np.cumsum([0, *lengths]))
-    path, note = folder / f"{key.name}.f16", folder / f"{key.name}.json"
+    own = folder / key.name  # so that two processes may make different states at a time
+    path, note = own / "states.f16", own / "states.json"
     shape = (offsets[-1], len(key.layers), key.width)
     if _num_done(path, note, shape) < len(lengths):
-        with held(folder):
+        with held(own):
             try:
                 begin = _num_done(path, note, shape)
                 _make(path, note, key, offsets, shape, compute, begin=begin, tell=tell)

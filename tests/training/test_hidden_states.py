@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kit.errors import InputError
+from kit.errors import InputError, StorageError
 from kit.training import hidden_states as module
 from kit.training.hidden_states import HiddenStates, StatesKey, hidden_states
 
@@ -69,7 +69,7 @@ def test_an_interrupted_computation_goes_on_where_it_was(tmp_path: Path) -> None
 
 def test_a_file_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
     hidden_states(tmp_path, KEY, LENGTHS, Computed())
-    (file,) = tmp_path.glob("*.f16")
+    (file,) = tmp_path.glob("*/*.f16")
     file.write_bytes(file.read_bytes()[:-2])
     again = Computed()
     check(hidden_states(tmp_path, KEY, LENGTHS, again))
@@ -84,6 +84,18 @@ def test_a_state_beyond_float16_is_refused_with_its_layer(tmp_path: Path) -> Non
 
     with pytest.raises(InputError, match=r"hidden state -1 reaches 1e\+06"):
         hidden_states(tmp_path, KEY, LENGTHS, huge)
+
+
+def test_a_state_that_another_process_makes_is_refused_and_any_other_is_made(tmp_path: Path) -> None:
+    other = replace(KEY, layers=(1, -1))
+
+    def in_between(rows: range) -> list[Tensor]:
+        check(hidden_states(tmp_path, other, LENGTHS, Computed()))
+        with pytest.raises(StorageError, match="another process is using it"):
+            hidden_states(tmp_path, KEY, LENGTHS, Computed())
+        return Computed()(rows)
+
+    check(hidden_states(tmp_path, KEY, LENGTHS, in_between))
 
 
 def test_progress_is_told_in_rows(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_trms_features_are_whitened_by_the_states_of_its_rows(folder: Path, wh
     assert trm.config.whitened is whiten
     assert (trm.whitening is not None) == whiten
     if trm.whitening is not None:
-        states = np.fromfile(next((folder / "cache/hidden_states").glob("*.f16")), np.float16).reshape(-1, 2, 32)
+        states = np.fromfile(next((folder / "cache/hidden_states").glob("*/*.f16")), np.float16).reshape(-1, 2, 32)
         white_ND = trm.whitening(torch.from_numpy(states[:, 1]).float(), 1)
         assert float(white_ND.mean(0).abs().max()) < 0.02  # some are cut
 
@@ -129,7 +129,7 @@ def test_the_layers_below_those_that_are_trained_run_once_for_each_row_in_all_ru
     assert num_rows == 12 + 2 * 12
     run(small_model.settings(folder, "finetune", output_dir=folder / "once", epochs=1), folder)
     assert num_rows == 12 + 2 * 12 + 12  # as few as if they had been kept
-    assert len(list((folder / "cache/hidden_states").glob("*.f16"))) == 1
+    assert len(list((folder / "cache/hidden_states").glob("*/*.f16"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_states_that_float16_does_not_hold_are_computed_in_each_update(
     assert run(small_model.settings(folder, "finetune"), folder).is_whole
     assert "which float16 does not hold" in caplog.text
     assert "so the frozen layers run in each update" in caplog.text
-    assert not list((folder / "cache/hidden_states").glob("*.f16"))
+    assert not list((folder / "cache/hidden_states").glob("*/*.f16"))
 
 
 def test_a_lora_of_the_last_layers_leaves_the_others_alone(folder: Path) -> None:
