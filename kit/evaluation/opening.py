@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from kit.assets import TINY_MODEL
 from kit.engines.openai.choice import OpenAIChoice
 from kit.errors import InputError, did_you_mean
+from kit.sampling import CONFIDENCE_TOP_K
 
 if TYPE_CHECKING:
     from kit.evaluation.head import EvalModel
@@ -49,14 +50,14 @@ class FoundModel:
     """A model and how it is to be run.
 
     config: of the engine, with `engine` as its kind unless that is an address. only_raw: whether it completes raw texts
-    and no chats. tells_token_stats: whether a served model is asked for the statistics of each token, which cost time.
+    and no chats. num_logprobs: likeliest tokens that a server is asked for with each token, which cost time.
     """
 
     model: EvalModel
     config: EngineConfig
     depths: tuple[int, ...]
     only_raw: bool
-    tells_token_stats: bool
+    num_logprobs: int
     server: OpenAIChoice
 
     @property
@@ -108,7 +109,7 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
         config=config,
         depths=tuple(depths),
         only_raw=not plan.style.is_chat,
-        tells_token_stats=plan.keeps_token_stats,
+        num_logprobs=CONFIDENCE_TOP_K if plan.keeps_token_stats else 0,
         server=server,
     )
 
@@ -213,7 +214,7 @@ async def open_found(found: FoundModel, *, batch_size: int) -> AsyncIterator[Eng
     if found.is_remote:
         from kit.engines.openai.opening import open_remote
 
-        async with open_remote(found.server, model=model.folder) as engine:
+        async with open_remote(found.server, model=model.folder, num_logprobs=found.num_logprobs) as engine:
             yield engine
         return
     with ExitStack() as stack:
@@ -230,7 +231,6 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
     from kit.recipes.attempts import AttemptsConfig
     from kit.recipes.opening import open_model
     from kit.solver.config import SolverConfig
-    from kit.voting.weights import VotingConfig
 
     model = found.model
     assert model.folder is not None
@@ -238,8 +238,7 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
         from kit.trm.checkpoint import check_backbone, load_config
 
         check_backbone(load_config(model.trm), model.folder)
-    voting = VotingConfig(weighing="entropy" if found.tells_token_stats else "count")  # nobody votes: it asks for them
-    attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths, voting=voting), engine=found.config)
+    attempts = AttemptsConfig(solver=SolverConfig(depths=found.depths), engine=found.config)
     return open_model(
         model.folder.resolve(),
         model.trm,
@@ -248,6 +247,7 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
         python=None,
         scratch=scratch,
         only_raw=found.only_raw,
+        num_logprobs=found.num_logprobs,
     )
 
 

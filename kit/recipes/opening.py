@@ -47,20 +47,23 @@ def open_model(
     python: Path | None,
     scratch: Path,
     only_raw: bool = False,
+    num_logprobs: int | None = None,
     on_news: OnNews = nobody,
 ) -> AbstractAsyncContextManager[Engine]:
     """Load the model, or make ready the server that will, slowly and in any thread.
 
     trm: the folder of the TRM, for an engine that recurses. adapter: that of a LoRA, for one that does not. python: of
     an environment made from wheels. only_raw: whether raw texts are to be completed and no chats, so that no chat
-    template is needed. on_news: is told when a server goes and comes back.
+    template is needed. num_logprobs: likeliest tokens that a server tells of each token; None: as many as the votes
+    read. on_news: is told when a server goes and comes back.
     Raises: MissingError, InputError or StorageError naming the file that is to blame.
     """
     config, solver = attempts.engine, attempts.solver
+    told = solver.num_logprobs if num_logprobs is None else num_logprobs
     if config.kind == "openai":
         from kit.engines.openai.opening import open_remote  # h11 comes with vLLM, and not every dataset has that
 
-        return open_remote(config.openai, model=model if config.openai.uses_model else None)
+        return open_remote(config.openai, model=model if config.openai.uses_model else None, num_logprobs=told)
     if not only_raw:
         check_chat_template(model)
     check_no_recursion(config.kind, adapter)
@@ -76,7 +79,7 @@ def open_model(
         depth=solver.sampling.depth,
         depths=solver.depths,
         scratch=scratch,
-        num_logprobs=solver.num_logprobs,
+        num_logprobs=told,
     )
     return open_served(launch, served, on_news=on_news)
 

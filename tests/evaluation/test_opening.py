@@ -13,20 +13,20 @@ from kit.evaluation.opening import FoundModel, _load_served
 from kit.recipes.attempts import EngineConfig
 
 
-@pytest.mark.parametrize(("tells", "num_logprobs"), [(True, 20), (False, 0)])
+@pytest.mark.parametrize("num_logprobs", [20, 0])
 def test_a_served_model_tells_what_costs_time_only_where_it_is_kept(
-    tells: bool, num_logprobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    num_logprobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bug of an earlier version: 20 log-probabilities were asked for with each token, and thrown away."""
     asked: list[Any] = []
-    monkeypatch.setattr("kit.recipes.opening.open_model", lambda model, trm, attempts, **_: asked.append(attempts))
+    monkeypatch.setattr("kit.recipes.opening.open_model", lambda *_, num_logprobs, **__: asked.append(num_logprobs))
     found = FoundModel(
         model=EvalModel(name="tiny", folder=TINY_MODEL, engine="vllm"),
         config=EngineConfig(kind="vllm"),
         depths=(),
         only_raw=False,
-        tells_token_stats=tells,
+        num_logprobs=num_logprobs,
         server=None,  # type: ignore[arg-type]  # nobody's
     )
     _load_served(found, tmp_path)
-    assert [attempts.solver.num_logprobs for attempts in asked] == [num_logprobs]
+    assert asked == [num_logprobs]

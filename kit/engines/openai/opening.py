@@ -6,6 +6,7 @@ then exact, and an attempt goes on where a server broke. Else chats. What the se
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,8 +45,11 @@ class Found:
 
 
 @asynccontextmanager
-async def open_remote(choice: OpenAIChoice, *, model: Path | None) -> AsyncIterator[Engine]:
-    """The engine over a server, until it is left. model: the folder of the model that it serves; None: not at hand.
+async def open_remote(choice: OpenAIChoice, *, model: Path | None, num_logprobs: int) -> AsyncIterator[Engine]:
+    """The engine over a server, until it is left.
+
+    model: the folder of the model that it serves; None: not at hand. num_logprobs: likeliest tokens wanted of each
+    token, where the server tells any; 0: none.
 
     Raises: InputError for a key, an address or a model's name that is wrong; EngineError for a server that does not
         answer; MissingError for a folder without tokenizer.
@@ -56,8 +60,9 @@ async def open_remote(choice: OpenAIChoice, *, model: Path | None) -> AsyncItera
         from kit.engines.text.tokenizer import load_tokenizer  # transformers takes seconds
 
         tokenizer = await trio.to_thread.run_sync(load_tokenizer, model)
-        config = ClientConfig() if found.is_vllm else ClientConfig(tells_ids=False, poll_s=None, num_logprobs=0)
+        config = ClientConfig(num_logprobs=num_logprobs)
         if not found.is_vllm:
+            config = ClientConfig(num_logprobs=0, tells_ids=False, poll_s=None)
             log.warning("%s tells no token ids and no log-probabilities: votes are weighed by their count", choice.base)
         async with open_openai(FixedEndpoint(found.address), tokenizer=tokenizer, config=config, http=http) as engine:
             yield engine
@@ -70,7 +75,8 @@ async def open_remote(choice: OpenAIChoice, *, model: Path | None) -> AsyncItera
     log.warning(
         "%s: chats with %s; done without: %s", choice.base, address.model, "; ".join(abilities.lacks) or "nothing"
     )
-    yield ChatEngine(http, address, abilities)
+    read = min(num_logprobs, abilities.num_logprobs)
+    yield ChatEngine(http, address, dataclasses.replace(abilities, num_logprobs=read))
 
 
 async def served_name(choice: OpenAIChoice) -> str:

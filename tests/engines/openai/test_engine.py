@@ -26,14 +26,14 @@ class TestChats(EngineContract):
     @pytest.fixture
     async def subject(self) -> AsyncIterator[Subject]:
         with serving(Served()) as url:
-            async with open_remote(OpenAIChoice(url=url), model=None) as engine:
+            async with open_remote(OpenAIChoice(url=url), model=None, num_logprobs=20) as engine:
                 yield Subject(engine=engine, prompt=PROMPT, bad_prompt=tiny.chat("x" * 5000), num_slots=4)
 
 
 def sampled(served: Served, prompt: Prompt = PROMPT, **params: Any) -> Sample:
     async def main() -> Sample:
         with serving(served) as url:
-            async with open_remote(OpenAIChoice(url=url), model=None) as engine:
+            async with open_remote(OpenAIChoice(url=url), model=None, num_logprobs=20) as engine:
                 return await engine.sample(prompt, SamplingParams(**{"max_new_tokens": 8, **params}), timeout_s=60)
 
     return trio.run(main)

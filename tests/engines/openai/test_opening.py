@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.server
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,10 @@ from tests.serving import in_a_thread
 PROMPT = Prompt((Message("user", "What is $1+1$?"),))
 
 
-def drawn(url: str, *, model: Path | None = TINY_MODEL, **choice: str) -> Sample:
+def drawn(url: str, *, model: Path | None = TINY_MODEL, num_logprobs: int = 20, **choice: str) -> Sample:
     async def draw() -> Sample:
-        async with open_remote(OpenAIChoice(url=url, **choice), model=model) as engine:  # type: ignore[arg-type]
+        server = OpenAIChoice(url=url, **choice)  # type: ignore[arg-type]
+        async with open_remote(server, model=model, num_logprobs=num_logprobs) as engine:
             return await engine.sample(PROMPT, SamplingParams(seed=3, max_new_tokens=8), timeout_s=60)
 
     return trio.run(draw)
@@ -46,6 +47,16 @@ def test_token_ids_are_sent_where_the_models_folder_is_at_hand_and_the_server_ta
             assert ("messages" in server.asked[-1]) is not completes
             drawn(url, model=None)
             assert "messages" in server.asked[-1]
+
+
+@pytest.mark.parametrize("model", [TINY_MODEL, None])
+def test_log_probabilities_are_asked_for_only_where_somebody_reads_them(model: Path | None) -> None:
+    """Bug of an earlier version: 20 came with each token of any vLLM, and votes that count threw them away."""
+    for num_logprobs in (0, 20):
+        server = Served(owned_by="vllm", has_completions=model is not None)
+        with serving(server) as url, suppress(EngineError):  # the double tells no token ids
+            drawn(url, model=model, num_logprobs=num_logprobs)
+        assert bool(server.asked[-1].get("logprobs")) is bool(num_logprobs)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ async def _answers(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
 
 def drawn(choice: OpenAIChoice, *params: SamplingParams, model: Path | None = None) -> list[Sample]:
     async def main() -> list[Sample]:
-        async with open_remote(choice, model=model) as engine:
+        async with open_remote(choice, model=model, num_logprobs=20) as engine:
             return [await engine.sample(PROMPT, each, timeout_s=300) for each in params]
 
     return trio.run(main)
