@@ -11,7 +11,8 @@ Letters: L hidden states that make x, N tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch.nn.functional import rms_norm
 from kit.trm.config import EPS
 
 RIDGE = 0.1  # added to each direction's variance, as a share of the mean variance: what hardly varies stays small
+TOKENS_AT_ONCE = 4096
 LARGEST = 8.0  # of the result; a first token's state lies far out
 
 
@@ -36,12 +38,17 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, hidden_LND: Sequence[Tensor]) -> None:
-        """Make it of these tokens' states, in float64; the same states give the same map."""
+        """Make it of these tokens' states, in float64; the same states give the same map.
+
+        Some tokens at a time, since all of them in float64 are gigabytes at D = 4,096.
+        """
         for index, hidden_ND in enumerate(hidden_LND):
-            normed_ND = _normed(hidden_ND.double())
-            mean_D = normed_ND.mean(0)
-            centred_ND = normed_ND - mean_D
-            variances_D, directions_DD = torch.linalg.eigh(centred_ND.T @ centred_ND / len(centred_ND))
+            begins = range(0, len(hidden_ND), TOKENS_AT_ONCE)
+            pieces = [hidden_ND[begin : begin + TOKENS_AT_ONCE] for begin in begins]
+            mean_D = _sum(_normed(piece.double()).sum(0) for piece in pieces) / len(hidden_ND)
+            centred = (_normed(piece.double()) - mean_D for piece in pieces)
+            covariance_DD = _sum(piece_ND.T @ piece_ND for piece_ND in centred) / len(hidden_ND)
+            variances_D, directions_DD = torch.linalg.eigh(covariance_DD)
             scales_D = (variances_D + RIDGE * variances_D.mean()).rsqrt()
             self.mean_LD[index].copy_(mean_D)
             self.map_LDD[index].copy_(directions_DD * scales_D @ directions_DD.T)
@@ -54,3 +61,7 @@ class Whitening(nn.Module):
 
 def _normed(hidden_D: Tensor) -> Tensor:
     return rms_norm(hidden_D, hidden_D.shape[-1:], eps=EPS)
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.Tensor.add_, parts)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.trm import checkpoint
+from kit.trm import whitening as module
 from kit.trm.whitening import LARGEST, RIDGE, Whitening
 from tests.trm import tiny_trm
 
@@ -53,6 +54,15 @@ def test_directions_that_never_vary_stay_finite() -> None:
     whitening = Whitening(1, SIZE)
     whitening.fit([torch.ones(4, SIZE) + torch.randn(4, 1) * torch.eye(SIZE)[0]])
     assert bool(whitening(states(), 0).isfinite().all())
+
+
+def test_many_states_give_what_all_of_them_at_once_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, in_pieces = Whitening(1, SIZE).double(), Whitening(1, SIZE).double()
+    at_once.fit([states()])
+    monkeypatch.setattr(module, "TOKENS_AT_ONCE", 999)
+    in_pieces.fit([states()])
+    torch.testing.assert_close(in_pieces.mean_LD, at_once.mean_LD, rtol=0, atol=1e-12)
+    torch.testing.assert_close(in_pieces.map_LDD, at_once.map_LDD, rtol=0, atol=1e-10)
 
 
 def test_each_hidden_state_has_its_own() -> None:
