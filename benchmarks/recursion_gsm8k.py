@@ -4,9 +4,11 @@
     python -m benchmarks.recursion_gsm8k --model out/real-model --gsm8k FOLDER --math500 FILE --folder out/gsm8k
 
 The answer is asked for at once, so that only depth can help; GSM8K's calculator marks are the recursion's step labels.
-FOLDER holds train.jsonl and test.jsonl. The arms train the parameters of about one layer, on the same examples, in
-the same order, at one rate. Each part goes on where it was stopped, and what is there already is not done again. Prints
-the kit's own table, accuracy by the number of steps, and pairs of arms with McNemar's test; draws FOLDER/accuracy.png.
+With `--answers worked` solutions are learned and written; `--train FILE` takes others than the set's own, such as those
+of `kit train distill`. FOLDER holds train.jsonl and test.jsonl. The arms train as many parameters as one layer has, on
+the same examples, in the same order, at one rate. Each part goes on where it was stopped; what is there already is not
+done again. Prints the kit's own table, accuracy by the number of steps, and pairs of arms with McNemar's test; draws
+accuracy.png in the folder of the runs.
 """
 
 from __future__ import annotations
@@ -33,9 +35,13 @@ from kit.plots.style import Sheet
 from kit.training.methods import RESULTS
 from kit.training.settings import SETTINGS
 
-NUM_SAMPLES, NUM_EPOCHS, NUM_NEW_TOKENS = 4000, 5, 16
 DEPTHS = (0, 1, 3, 5, 10)
-COMMON = ("--answers", "at_once", "--batch_size", "16", "--max_length", "256", "--lr", "3e-4", "--seed", "0")
+COMMON = ("--batch_size", "16", "--lr", "3e-4", "--seed", "0")
+ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "at_once": ("--answers", "at_once", "--max_length", "256"),
+    "worked": ("--answers", "worked", "--max_length", "384"),
+}
+NUM_NEW_TOKENS = {"at_once": 16, "worked": 256}
 OWN: Mapping[str, tuple[str, ...]] = {
     "trm": (
         *("--T_recursion", "4", "--T_spread", "random", "--num_latent", "1", "--N_supervision", "1"),
@@ -75,9 +81,9 @@ def train(arm: str, args: argparse.Namespace) -> None:
     if (folder / SETTINGS).exists():
         call("train", arm, "--resume", folder)
         return
-    size = ("--num_samples", NUM_SAMPLES, "--epochs", NUM_EPOCHS)
-    data = ("--model", args.model, "--dataset", args.gsm8k / "train.jsonl")
-    call("train", arm, *data, *size, *COMMON, *OWN[arm], "--output_dir", folder)
+    size = ("--num_samples", args.num_samples, "--epochs", args.epochs)
+    data = ("--model", args.model, "--dataset", args.train or args.gsm8k / "train.jsonl")
+    call("train", arm, *data, *size, *COMMON, *ANSWERS[args.answers], *OWN[arm], "--output_dir", folder)
 
 
 def evaluate(arm: str, data: str, place: Path, args: argparse.Namespace) -> None:
@@ -88,7 +94,7 @@ def evaluate(arm: str, data: str, place: Path, args: argparse.Namespace) -> None
         "finetune": ("--model", result),
         "lora": ("--model", args.model, "--adapter", result),
     }[arm]
-    how = ("--max-new-tokens", NUM_NEW_TOKENS, "--batch-size", "64", "--set", "engine.dtype=float32")
+    how = ("--max-new-tokens", NUM_NEW_TOKENS[args.answers], "--batch-size", "64", "--set", "engine.dtype=float32")
     limit = ("--limit", args.limit) if args.limit else ()
     call("eval", *model, "--data", f"{data}={place}", *how, *limit, "--out", run_folder(arm, data, args.folder))
 
@@ -158,7 +164,7 @@ def draw(by_data: Mapping[str, Sequence[Condition]], path: Path) -> None:
         sheet = Sheet.of(5.4 * len(by_data), 4.2)
         for place, (data, found) in enumerate(by_data.items()):
             left = 0.8 + 5.2 * place
-            sheet.heading(f"{data}, answered at once", "bars and bands: 95 % intervals", left_in=left, top_in=0.3)
+            sheet.heading(f"{data} by depth", "bars and bands: 95 % intervals", left_in=left, top_in=0.3)
             axes = sheet.panel(left_in=left, top_in=0.85, width_in=4.1, height_in=2.6)
             for each in (each for each in found if each.depth is None):
                 share = estimated(each.rights())
@@ -187,6 +193,10 @@ def main() -> None:
     parser.add_argument("--gsm8k", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--math500", type=Path, required=True, metavar="FILE")
     parser.add_argument("--folder", type=Path, default=Path("out/gsm8k"))
+    parser.add_argument("--answers", choices=tuple(ANSWERS), default="at_once")
+    parser.add_argument("--train", type=Path, metavar="FILE", help="what to train on (train.jsonl of FOLDER)")
+    parser.add_argument("--num-samples", type=int, default=4000, help="to train on (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=5, help="(%(default)s)")
     parser.add_argument("--arms", nargs="+", choices=tuple(OWN), default=list(OWN))
     parser.add_argument("--limit", type=int, help="the first so many problems of each set (all)")
     args = parser.parse_args()
