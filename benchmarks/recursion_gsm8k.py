@@ -5,7 +5,7 @@
 
 The answer is asked for at once, so that only depth can help; GSM8K's calculator marks are the recursion's step labels.
 With `--answers worked` solutions are learned and written; `--train FILE` takes others than the set's own, such as those
-of `kit train distill`. FOLDER holds train.jsonl and test.jsonl. The arms train as many parameters as one layer has, on
+of `kit train distill`. FOLDER holds train.jsonl and test.jsonl. The arms train some seven million parameters, on
 the same examples, in the same order, at one rate. Each part goes on where it was stopped; what is there already is not
 done again. Prints the kit's own table, accuracy by the number of steps, and pairs of arms with McNemar's test; draws
 accuracy.png in the folder of the runs.
@@ -47,8 +47,8 @@ OWN: Mapping[str, tuple[str, ...]] = {
         *("--T_recursion", "4", "--T_spread", "random", "--num_latent", "1", "--N_supervision", "1"),
         *("--feature_layers", "0", "4", "22", "--kl", "0", "--halting", "0"),
     ),
-    "finetune": ("--n_layers", "1"),
-    "lora": ("--lora_layers", "1", "--rank", "347"),  # the rank at which it has as many parameters as the layer
+    "finetune": ("--n_layers", "2"),  # a TRM has two layers, and 5 % more parameters than these
+    "lora": ("--lora_layers", "2", "--rank", "347"),  # the rank at which it has as many parameters as the layers
 }
 MANY = 99
 STEP_GROUPS = ((1, 2), (3, 3), (4, 4), (5, MANY))  # calculator marks of a solution
