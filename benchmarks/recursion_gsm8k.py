@@ -117,6 +117,8 @@ def conditions(arms: Sequence[str], data: str, folder: Path) -> list[Condition]:
 def pairs(found: Sequence[Condition]) -> Iterator[tuple[Condition, Condition]]:
     """The backbone (T = 0) beside all others; the deepest beside T = 3 and beside the arms that do not recurse."""
     by_depth = {each.depth: each for each in found if each.depth is not None}
+    if not by_depth:
+        return  # `--arms` without the TRM, whose run holds the backbone's
     plain = [each for each in found if each.depth is None]
     base, deepest = by_depth[min(by_depth)], by_depth[max(by_depth)]
     yield from ((base, other) for other in found if other is not base)

@@ -54,6 +54,10 @@ def test_all_are_compared_with_the_backbone_and_the_deepest_with_what_might_do_a
     assert "| 1, 2 | 1 |" in last
 
 
+def test_arms_without_a_recursion_have_no_pairs_and_no_fault(found: list[Condition]) -> None:
+    assert not list(pairs([each for each in found if each.depth is None]))
+
+
 def test_accuracy_is_told_by_the_marks_of_the_sets_own_solution(found: list[Condition], place: Path) -> None:
     heads, _, *rows = [line.strip("| ").split(" | ") for line in steps_table(found, place).splitlines()]
     assert heads == ["arm", "1–2 steps (2)", "3 steps (1)", "4 steps (0)", "5 steps and more (0)"]

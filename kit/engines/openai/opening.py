@@ -60,8 +60,9 @@ async def open_remote(choice: OpenAIChoice, *, model: Path | None, num_logprobs:
         from kit.engines.text.tokenizer import load_tokenizer  # transformers takes seconds
 
         tokenizer = await trio.to_thread.run_sync(load_tokenizer, model)
-        config = ClientConfig(num_logprobs=num_logprobs)
-        if not found.is_vllm:
+        if found.is_vllm:
+            config = ClientConfig(num_logprobs=num_logprobs)
+        else:
             config = ClientConfig(num_logprobs=0, tells_ids=False, poll_s=None)
             log.warning("%s tells no token ids and no log-probabilities: votes are weighed by their count", choice.base)
         async with open_openai(FixedEndpoint(found.address), tokenizer=tokenizer, config=config, http=http) as engine:
