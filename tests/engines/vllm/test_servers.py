@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kit.engines.vllm.client.endpoint import Address, FixedEndpoint
 from kit.engines.vllm.client.engine import ClientConfig, open_openai
 from kit.engines.vllm.client.faults import BrokenError
+from kit.engines.vllm.client.http import Reply
 from kit.engines.vllm.client.wire import completion_piece
 from kit.errors import EngineError
 from kit.sampling import Chunk, FinishReason, Sample, SamplingParams
@@ -458,6 +460,36 @@ def test_whatever_a_server_sends_the_client_ends_with_a_sample_or_an_error_of_it
             return
     assert len(sample.token_stats) <= sample.num_tokens
     assert all(math.isfinite(each.logprob) and math.isfinite(each.entropy) for each in sample.token_stats)
+
+
+@pytest.mark.parametrize("last", [b'data: {"choices": []}\n', b"data: {}\r", b'{"choices": []}'])
+def test_an_answer_that_breaks_off_within_its_last_event_ends_the_attempt(last: bytes) -> None:
+    """Bug of an earlier version: it was read for ever after its end, and no timeout could end that."""
+    with emulation(reply(last)) as server, pytest.raises(EngineError, match="ended"):
+        sampled(server, tells_ids=False, is_followed=False, max_replays=1)
+
+
+def test_what_came_before_an_answer_broke_off_within_its_last_event_is_kept() -> None:
+    with emulation(reply(b'data: {"choices": [{"text": "4"}]}')) as server:
+        sample, _ = sampled(server, tells_ids=False, max_replays=1)
+    assert sample.text.startswith("4")
+    assert sample.finish is FinishReason.FAILED
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.parametrize("after", [b"", b"HTTP/1.1 200 OK\r\n", b"more"])
+@pytest.mark.parametrize("close", ["", "connection: close\r\n"])
+def test_a_body_that_is_read_after_its_end_has_nothing_more(close: str, after: bytes, is_closed: bool) -> None:
+    async def read() -> list[bytes | None]:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(f"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n{close}\r\n".encode() + b"body" + after)
+        if is_closed:
+            await theirs.send_eof()
+        with trio.fail_after(60):
+            answer = await Reply.to(b"", ours, url="u")
+            return [await answer.read() for _ in range(4)]
+
+    assert trio.run(read) == [b"body", None, None, None]
 
 
 def test_a_server_that_names_tomorrow_is_not_waited_for_so_long() -> None:

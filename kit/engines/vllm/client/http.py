@@ -43,6 +43,7 @@ _SAYS_NOTHING = frozenset({"", "null", "[]", "ping", "pong", "keep-alive", "keep
 _RECEIVE_BYTES = 1 << 16
 _SHOWN_BYTES = 200  # of an answer that is no stream
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
+_ENDED = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)  # a body, by the state of its sender
 
 
 class HttpClient:
@@ -137,16 +138,14 @@ class Reply:
         return reply
 
     async def read(self) -> bytes | None:
-        """The next bytes of the body; None at its end.
+        """The next bytes of the body; None at its end, and ever after.
 
         Raises: BrokenError, also for a body that ends before its time.
         """
-        while True:
-            event = await self._next_event()
-            if isinstance(event, h11.Data):
-                return bytes(event.data)
-            if isinstance(event, h11.EndOfMessage):
-                return None
+        if self._connection.their_state in _ENDED:
+            return None  # h11 would tell of the connection from now on, and the server may leave that open
+        event = await self._next_event()
+        return bytes(event.data) if isinstance(event, h11.Data) else None
 
     async def text(self) -> str:
         """All of the body.
