@@ -53,7 +53,8 @@ def fails() -> OpenEngine:
 
 FAULTS: dict[str, Callable[[], OpenEngine]] = {
     "the engine does not load": fails,
-    "every attempt raises": lambda: opened(answering(fault=Fault.ERROR)),
+    # of an answer, the deadline may leave the beginning: one that is cut ends in time, and does not raise
+    "every attempt raises": lambda: opened(ScriptedEngine(lambda prompt, params: Script(text="", fault=Fault.ERROR))),
     "every attempt hangs": lambda: opened(answering(fault=Fault.HANG)),
     "the model says nothing": lambda: opened(ScriptedEngine(lambda prompt, params: Script(text="", seconds=0))),
     "the engine has a bug": lambda: opened(Broken(ZeroDivisionError("a bug"))),
