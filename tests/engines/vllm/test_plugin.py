@@ -35,6 +35,9 @@ from tests.engines.vllm import recursion_in_vllm
 from tests.engines.vllm.real import save_endless_model
 
 DEPTHS = (0, 1, 3, 10)
+# Two tokens whose logits, of order 1, are this close in kit.trm are a tie: float32 sums in another order choose either.
+TIE = 5e-5
+MANY_TIES = 2  # of 200 prompts
 
 
 def save_pair(folder: Path, **changes: Any) -> tuple[Path, Path]:
@@ -208,7 +211,8 @@ def test_greedy_tokens_are_those_of_kit_trm(
         told = report[str(depth)]
         assert told["num_prompts"] == 200
         assert told["num_moved"] >= (0 if depth == 0 else 150), "a recursion that changes nothing would prove nothing"
-        assert told["differing"] == []
+        assert [prompt for prompt in told["differing"] if prompt["gap"] > TIE] == []
+        assert len(told["differing"]) <= MANY_TIES
         assert told["vllm:prefix_cache_hits"] > 0
     assert report["10"]["vllm:num_preemptions"] > 0
 
