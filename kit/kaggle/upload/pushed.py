@@ -35,11 +35,6 @@ class Pushed:
     contents: str | None = None
     is_read_back: bool = True
 
-    @property
-    def run_ref(self) -> str:
-        """This very version, as the client takes it."""
-        return f"{self.ref}/{self.version}"
-
     def save(self, work: Path) -> None:
         """Keep it in `work` as the last one. Raises: StorageError."""
         with written_whole(work / _NAME) as path:

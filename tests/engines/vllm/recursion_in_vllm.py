@@ -1,11 +1,12 @@
-"""Run by vLLM's interpreter: greedy tokens of a recursion inside vLLM beside those of kit.trm on the same weights.
+"""Run by vLLM's interpreter: greedy tokens of recursions inside vLLM beside those of kit.trm on the same weights.
 
-    python recursion_in_vllm.py FORM SCRATCH [--backbone qwen2] [--num-prompts 200] [--depths 0 1 3 10] [--num-tokens
-    16] [--trm JSON]
+    python recursion_in_vllm.py SCRATCH CASE [CASE ...] [--depths 0 1 3 10] [--num-tokens 16]
 
-Prints a JSON object: for each depth how many prompts there were, how many texts differ from the backbone's, which
-differ from kit.trm's, and what vLLM says of cached prefixes and preemptions. Chunks are short, blocks few and prefixes
-shared, so that prompts are chunked, their beginnings found in the cache, and requests preempted and computed again.
+A CASE is a JSON object: form, backbone (its model_type, by default qwen2), trm (fields of TRMConfig) and num_prompts,
+by default 200. Prints a line for each, in their order: REPORT and a JSON object, for each depth how many prompts there
+were, how many texts differ from the backbone's, which differ from kit.trm's, and what vLLM says of cached prefixes and
+preemptions; or FAILED and the error. Chunks are short, blocks few and prefixes shared, so that prompts are chunked,
+their beginnings found in the cache, and requests preempted and computed again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -177,45 +179,58 @@ def compare(model: RecursiveLM, prompts: list[list[int]], depth: int, texts: lis
     return {"num_prompts": len(prompts), "num_moved": num_moved, "differing": differing}
 
 
+def report(case: dict[str, Any], scratch: Path, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What a case says, for each depth."""
+    form = case["form"]
+    folders = make_folders(scratch, form, case.get("backbone", "qwen2"), **case.get("trm", {}))
+    joined = write_joined(*folders, scratch / "joined")
+    backbone = AutoModelForCausalLM.from_pretrained(folders[1], dtype=torch.float32)
+    model = checkpoint.load(folders[0], backbone, backbone_folder=folders[1])
+    prompts = make_prompts(case.get("num_prompts", 200))
+    if form == "states":  # the depth is the engine's
+        return {
+            str(depth): report_depth(model, prompts, depth, joined, num_tokens=args.num_tokens) for depth in args.depths
+        }
+    # all depths side by side in one batch, each request naming its own
+    served = Served(joined, form=form, depth=None)
+    requests = [(prompt, depth) for prompt in prompts for depth in args.depths]
+    # every other request at the default depth names none
+    named = [
+        None if depth == model.trm.config.depth and index % 8 < 4 else depth
+        for index, (_, depth) in enumerate(requests)
+    ]
+    texts = served.generate([prompt for prompt, _ in requests], named, args.num_tokens)
+    return {
+        str(depth): {**compare(model, prompts, depth, texts[offset :: len(args.depths)]), **served.counters()}
+        for offset, depth in enumerate(args.depths)
+    }
+
+
+def report_depth(
+    model: RecursiveLM, prompts: list[list[int]], depth: int, joined: Path, *, num_tokens: int
+) -> dict[str, Any]:
+    """One depth in an engine of its own."""
+    served = Served(joined, form="states", depth=depth)
+    texts = served.generate(prompts, [None] * len(prompts), num_tokens)
+    return {**compare(model, prompts, depth, texts), **served.counters()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("form", choices=["anchor", "token", "states"])
     parser.add_argument("scratch", type=Path)
-    parser.add_argument("--backbone", default="qwen2", help="its model_type")
-    parser.add_argument("--num-prompts", type=int, default=200)
+    parser.add_argument("cases", type=json.loads, nargs="+", metavar="CASE")
     parser.add_argument("--depths", type=int, nargs="+", default=[0, 1, 3, 10])
     parser.add_argument("--num-tokens", type=int, default=16)
-    parser.add_argument("--trm", type=json.loads, default={}, help="fields of TRMConfig, as JSON")
     args = parser.parse_args()
     logging.disable_progress_bar()
     add_in_place()
     torch.set_num_threads(1)
-
-    folders = make_folders(args.scratch, args.form, args.backbone, **args.trm)
-    joined = write_joined(*folders, args.scratch / "joined")
-    backbone = AutoModelForCausalLM.from_pretrained(folders[1], dtype=torch.float32)
-    model = checkpoint.load(folders[0], backbone, backbone_folder=folders[1])
-    prompts = make_prompts(args.num_prompts)
-    report: dict[str, Any] = {}
-    if args.form == "states":  # the depth is the engine's
-        for depth in args.depths:
-            served = Served(joined, form=args.form, depth=depth)
-            texts = served.generate(prompts, [None] * len(prompts), args.num_tokens)
-            report[str(depth)] = {**compare(model, prompts, depth, texts), **served.counters()}
-            del served
-    else:  # all depths side by side in one batch, each request naming its own
-        served = Served(joined, form=args.form, depth=None)
-        requests = [(prompt, depth) for prompt in prompts for depth in args.depths]
-        # every other request at the default depth names none
-        named = [
-            None if depth == model.trm.config.depth and index % 8 < 4 else depth
-            for index, (_, depth) in enumerate(requests)
-        ]
-        texts = served.generate([prompt for prompt, _ in requests], named, args.num_tokens)
-        for offset, depth in enumerate(args.depths):
-            found = compare(model, prompts, depth, texts[offset :: len(args.depths)])
-            report[str(depth)] = {**found, **served.counters()}
-    print("REPORT " + json.dumps(report))
+    for index, case in enumerate(args.cases):
+        try:
+            line = "REPORT " + json.dumps(report(case, args.scratch / str(index), args))
+        except Exception:  # noqa: BLE001 - the other cases are still to be run; the test raises this one's
+            line = "FAILED " + json.dumps(traceback.format_exc())
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
