@@ -33,7 +33,7 @@ test: environment check-code
 # with a space in its name, notebooks with all that may be attached, hostile programs in a sandbox that lacks a layer
 # other than the filter, training in two processes, `kit train`, `kit eval` and a dry run killed or ended midway, the
 # GPU's check on a CPU, and two tests that fetch or install a whole wheelhouse. Those that need vLLM are in
-# `make test-vllm`: CI makes its environment beside these.
+# `make test-vllm`: CI makes its environment beside these. ARGS="--part 1/3" runs a third of them, as CI does.
 test-slow: environment
 	$(BIN)/pytest -n $(WORKERS) --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 
@@ -65,8 +65,8 @@ $(VENV)/.made-by-make: wheels/lock-dev.txt wheels/torch.txt pyproject.toml
 	  { echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "installing into $(VENV), once: a minute or two and about 2 GB"
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r wheels/lock-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r wheels/torch.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r wheels/lock-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r wheels/torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

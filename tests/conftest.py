@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,35 @@ def repo() -> Path:
     return REPO
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="I/N", help="of the long tests only those of the Ith part of N, as CI runs them")
+
+
+# first: what has the marks that are set here is selected by `-m` afterwards
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         for fixture, mark in (("vllm_python", "real_vllm"), ("real_model", "real_model")):
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
+    if config.option.part:
+        number, num_parts = map(int, config.option.part.split("/"))
+        left = {item for item in items if item.get_closest_marker("long")}
+        left -= part_of(left, number, num_parts)
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=sorted(left, key=lambda item: item.nodeid))
+
+
+def part_of(items: Collection[pytest.Item], number: int, num_parts: int) -> set[pytest.Item]:
+    """Every num_parts-th function or class of tests, by name, beginning with the number-th: a class shares a server."""
+    assert 1 <= number <= num_parts, f"--part {number}/{num_parts}"
+    group_of = {item: (item.parent or item).nodeid if _is_method(item) else item.nodeid.split("[")[0] for item in items}
+    chosen = set(sorted(set(group_of.values()))[number - 1 :: num_parts])
+    return {item for item, group in group_of.items() if group in chosen}
+
+
+def _is_method(item: pytest.Item) -> bool:
+    return isinstance(item.parent, pytest.Class)
 
 
 @pytest.fixture(scope="session")

@@ -152,6 +152,7 @@ def outcomes(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_no_settings_fix_is_given_up_at_the_first_start(outcomes: dict[str, Outcome], name: str) -> None:
     (incident,) = outcomes[name].incidents
@@ -206,6 +207,7 @@ def small(vllm_python: Path, portal: Portal, tmp_path_factory: pytest.TempPathFa
     assert not processes()
 
 
+@pytest.mark.long
 class TestAServerThatHasToTakeLess:
     def test_goes_down_the_ladder_until_it_fits_and_serves(self, portal: Portal, small: Real) -> None:
         assert [incident.kind for incident in small.server.incidents] == [Break.NOT_STARTED] * 2
@@ -258,6 +260,7 @@ def crowded(vllm_python: Path, portal: Portal, tmp_path_factory: pytest.TempPath
     assert not processes()
 
 
+@pytest.mark.long
 class TestAServerOnAFullDisk:
     def test_serves(self, portal: Portal, crowded: Real) -> None:
         sample = portal.call(crowded.sample, SamplingParams(temperature=0, max_new_tokens=50))

@@ -197,21 +197,30 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+LONG = ("anchor of three layers that converges", "llama", "llama, states", "qwen3, whitened")
+
+
 @pytest.fixture(scope="module")
-def reports(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What recursion_in_vllm.py printed of each case. One process for all: vLLM's import is a third of its time."""
+def reports(
+    request: pytest.FixtureRequest, vllm_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What recursion_in_vllm.py printed of each case to be tested, in one process: an import of vLLM takes seconds."""
+    names = [name for name in CASES if any(f"[{name}]" in item.nodeid for item in request.session.items)]
     scratch = tmp_path_factory.mktemp("recursion_in_vllm")
     # -I: the kit is found where vLLM's environment has it, as in a competition; the script itself imports no test
     # module
-    command = [str(vllm_python), "-I", recursion_in_vllm.__file__, str(scratch), *map(json.dumps, CASES.values())]
+    command = [str(vllm_python), "-I", recursion_in_vllm.__file__, str(scratch)]
+    command += [json.dumps(CASES[name]) for name in names]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch, env=_environment())
     lines = [line for line in done.stdout.splitlines() if line.startswith(("REPORT ", "FAILED "))]
     ended = f"FAILED its process ended with {done.returncode}: {done.stderr[-3000:]}"
-    return dict(zip_longest(CASES, lines, fillvalue=ended))
+    return dict(zip_longest(names, lines, fillvalue=ended))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in CASES]
+)
 def test_greedy_tokens_are_those_of_kit_trm(reports: dict[str, str], case: str) -> None:
     """Many prompts at each depth, in chunks, with cached beginnings and preemptions; the depths share batches."""
     num_prompts = CASES[case]["num_prompts"]

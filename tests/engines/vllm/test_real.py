@@ -217,6 +217,7 @@ class Competition:
         return solution, before
 
 
+@pytest.mark.long
 def test_a_competition_goes_on_over_an_engine_that_is_killed(portal: Portal, real: Real, tmp_path: Path) -> None:
     """The random model writes no answers, so they are guessed, and guessed from samples that are all there."""
 
