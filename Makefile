@@ -33,7 +33,7 @@ test: environment check-code
 # with a space in its name, notebooks with all that may be attached, hostile programs in a sandbox that lacks a layer
 # other than the filter, training in two processes, `kit train`, `kit eval` and a dry run killed or ended midway, the
 # GPU's check on a CPU, and two tests that fetch or install a whole wheelhouse. Those that need vLLM are in
-# `make test-vllm`: CI makes its environment beside these. ARGS="--part 1/3" runs a third of them, as CI does.
+# `make test-vllm`: CI makes its environment beside these. ARGS="--part 1/4" runs a third of them, as CI does.
 test-slow: environment
 	$(BIN)/pytest -n $(WORKERS) --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 
@@ -44,7 +44,7 @@ test-real-model: environment
 
 # What `make test` leaves out: the tests that start the real vLLM.
 test-vllm: environment environment-vllm
-	$(BIN)/pytest -n auto --dist loadfile -rsfE -m real_vllm $(ARGS)
+	$(BIN)/pytest -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))) --dist loadfile -rsfE -m real_vllm $(ARGS)
 
 check-code: environment
 	$(BIN)/ruff check .

@@ -197,7 +197,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-LONG = ("anchor of three layers that converges", "llama", "llama, states", "qwen3, whitened")
+LONG = ("token that halts", "anchor of three layers that converges", "llama", "llama, states", "qwen3, whitened")
 
 
 @pytest.fixture(scope="module")

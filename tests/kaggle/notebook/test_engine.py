@@ -117,6 +117,7 @@ def test_the_notebook_finds_the_adapter_of_its_dataset_and_reads_it_ahead(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_real_vllm_serves_a_mounted_adapter_and_says_what_transformers_says(
     vllm_python: Path, tmp_path: Path
 ) -> None:
