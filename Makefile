@@ -10,7 +10,10 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
-WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS := $(shell echo $$(( $(CORES) + 2 )))
+# each starts servers of its own, and waits for a part of their time
+VLLM_WORKERS := $(shell echo $$(( $(CORES) + 1 )))
 BIN := $(VENV)/bin
 
 # Bytecode is kept, whatever the environment says: the tests start hundreds of processes.
@@ -33,7 +36,7 @@ test: environment check-code
 # with a space in its name, notebooks with all that may be attached, hostile programs in a sandbox that lacks a layer
 # other than the filter, training in two processes, `kit train`, `kit eval` and a dry run killed or ended midway, the
 # GPU's check on a CPU, and two tests that fetch or install a whole wheelhouse. Those that need vLLM are in
-# `make test-vllm`: CI makes its environment beside these. ARGS="--part 1/4" runs a third of them, as CI does.
+# `make test-vllm`: CI makes its environment beside these. ARGS="--shard 0/4" runs a quarter of them, as CI does.
 test-slow: environment
 	$(BIN)/pytest -n $(WORKERS) --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 
@@ -44,7 +47,7 @@ test-real-model: environment
 
 # What `make test` leaves out: the tests that start the real vLLM.
 test-vllm: environment environment-vllm
-	$(BIN)/pytest -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))) --dist loadfile -rsfE -m real_vllm $(ARGS)
+	$(BIN)/pytest -n $(VLLM_WORKERS) --dist loadfile -rsfE -m real_vllm $(ARGS)
 
 check-code: environment
 	$(BIN)/ruff check .

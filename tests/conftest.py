@@ -1,14 +1,17 @@
-"""What holds for every test file: hypothesis's profile, and the fixtures that more than one needs."""
+"""What holds for every test file: hypothesis's profile, marks, shards, and the fixtures that more than one needs."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from kit.errors import InputError
+from kit.evaluation.plan import Shard
+from tests.shards import shard_of
 
 # The one profile. No deadline and no health check speaks of how fast a machine is. In CI the examples are the same in
 # each run, so that a red build speaks of the change; elsewhere they are new ones, which is how bugs are found.
@@ -37,7 +40,7 @@ def repo() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", metavar="I/N", help="of the long tests only those of the Ith part of N, as CI runs them")
+    parser.addoption("--shard", metavar="I/N", help="of the long tests only one of N shards, such as 0/4 to 3/4")
 
 
 # first: what has the marks that are set here is selected by `-m` afterwards
@@ -47,24 +50,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for fixture, mark in (("vllm_python", "real_vllm"), ("real_model", "real_model")):
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
-    if config.option.part:
-        number, num_parts = map(int, config.option.part.split("/"))
-        left = {item for item in items if item.get_closest_marker("long")}
-        left -= part_of(left, number, num_parts)
-        items[:] = [item for item in items if item not in left]
-        config.hook.pytest_deselected(items=sorted(left, key=lambda item: item.nodeid))
+    if config.option.shard:
+        _leave_out_other_shards(config, items)
 
 
-def part_of(items: Collection[pytest.Item], number: int, num_parts: int) -> set[pytest.Item]:
-    """Every num_parts-th function or class of tests, by name, beginning with the number-th: a class shares a server."""
-    assert 1 <= number <= num_parts, f"--part {number}/{num_parts}"
-    group_of = {item: (item.parent or item).nodeid if _is_method(item) else item.nodeid.split("[")[0] for item in items}
-    chosen = set(sorted(set(group_of.values()))[number - 1 :: num_parts])
-    return {item for item, group in group_of.items() if group in chosen}
-
-
-def _is_method(item: pytest.Item) -> bool:
-    return isinstance(item.parent, pytest.Class)
+def _leave_out_other_shards(config: pytest.Config, items: list[pytest.Item]) -> None:
+    try:
+        shard = Shard.parse(config.option.shard)
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from error
+    long = [item for item in items if item.get_closest_marker("long")]
+    chosen = shard_of(long, shard)
+    left_out = [item for item in long if item not in chosen]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
 """Run by vLLM's interpreter: greedy tokens of recursions inside vLLM beside those of kit.trm on the same weights.
 
-    python recursion_in_vllm.py SCRATCH CASE [CASE ...] [--depths 0 1 3 10] [--num-tokens 16]
+    python recursion_in_vllm.py SCRATCH CASE [CASE ...] [--num-prompts 200] [--depths 0 1 3 10] [--num-tokens 16]
 
-A CASE is a JSON object: form, backbone (its model_type, by default qwen2), trm (fields of TRMConfig) and num_prompts,
-by default 200. Prints a line for each, in their order: REPORT and a JSON object, for each depth how many prompts there
-were, how many texts differ from the backbone's, which differ from kit.trm's, and what vLLM says of cached prefixes and
-preemptions; or FAILED and the error. Chunks are short, blocks few and prefixes shared, so that prompts are chunked,
-their beginnings found in the cache, and requests preempted and computed again.
+A CASE is a JSON object: form, backbone (its model_type, by default qwen2) and trm (fields of TRMConfig). Prints a line
+for each, in their order: REPORT and a JSON object, for each depth how many prompts there were, how many texts differ
+from the backbone's, which differ from kit.trm's, and what vLLM says of cached prefixes and preemptions; or FAILED and
+the error. Chunks are short, blocks few and prefixes shared, so that prompts are chunked, their beginnings found in the
+cache, and requests preempted and computed again.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def report(case: dict[str, Any], scratch: Path, args: argparse.Namespace) -> dic
     joined = write_joined(*folders, scratch / "joined")
     backbone = AutoModelForCausalLM.from_pretrained(folders[1], dtype=torch.float32)
     model = checkpoint.load(folders[0], backbone, backbone_folder=folders[1])
-    prompts = make_prompts(case.get("num_prompts", 200))
+    prompts = make_prompts(args.num_prompts)
     if form == "states":  # the depth is the engine's
         return {
             str(depth): report_depth(model, prompts, depth, joined, num_tokens=args.num_tokens) for depth in args.depths
@@ -219,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("scratch", type=Path)
     parser.add_argument("cases", type=json.loads, nargs="+", metavar="CASE")
+    parser.add_argument("--num-prompts", type=int, default=200)
     parser.add_argument("--depths", type=int, nargs="+", default=[0, 1, 3, 10])
     parser.add_argument("--num-tokens", type=int, default=16)
     args = parser.parse_args()
