@@ -198,15 +198,17 @@ def test_a_loop_that_something_blocks_is_known_and_left_behind(loop: LoopThread)
 
 
 def test_a_task_that_was_given_up_while_the_loop_was_blocked_never_begins(loop: LoopThread) -> None:
-    release, begun = threading.Event(), threading.Event()
+    is_blocked, release, begun = threading.Event(), threading.Event(), threading.Event()
 
     async def block() -> None:
+        is_blocked.set()
         release.wait(600)
 
     async def begin() -> None:
         begun.set()
 
     loop.start_soon(block)
+    assert is_blocked.wait(600)
     loop.start_soon(begin).cancel()
     release.set()
     assert loop.answers(within_s=600)
