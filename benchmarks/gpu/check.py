@@ -58,7 +58,8 @@ class Bench:
         Raises: AssertionError with the end of what it printed, if it fails or takes too long.
         """
         limit_s = LINE_S[self.device]
-        told = {**os.environ, "PYTHONPATH": str(REPO), "KIT_TEST_DEVICE": self.device, **(environ or {})}
+        path = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))  # where PYTHON's packages lie
+        told = {**os.environ, "PYTHONPATH": path, "KIT_TEST_DEVICE": self.device, **(environ or {})}
         argv = [str(python or self.python), *command]
         try:
             done = subprocess.run(
