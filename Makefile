@@ -36,7 +36,7 @@ test: environment check-code
 # with a space in its name, notebooks with all that may be attached, hostile programs in a sandbox that lacks a layer
 # other than the filter, training in two processes, `kit train`, `kit eval` and a dry run killed or ended midway, the
 # GPU's check on a CPU, and two tests that fetch or install a whole wheelhouse. Those that need vLLM are in
-# `make test-vllm`: CI makes its environment beside these. ARGS="--shard 0/4" runs a quarter of them, as CI does.
+# `make test-vllm`: CI makes its environment beside these. ARGS="--shard 0/8" runs an eighth of them, as CI does.
 test-slow: environment
 	$(BIN)/pytest -n $(WORKERS) --dist load -rsfE -m "long and not real_vllm" $(ARGS)
 

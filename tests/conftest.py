@@ -40,7 +40,7 @@ def repo() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shard", metavar="I/N", help="of the long tests only one of N shards, such as 0/4 to 3/4")
+    parser.addoption("--shard", metavar="I/N", help="of the long tests only one of N shards, such as 0/8 to 7/8")
 
 
 # first: what has the marks that are set here is selected by `-m` afterwards
