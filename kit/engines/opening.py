@@ -85,7 +85,8 @@ def load_engine(
     them. num_threads: of torch on the CPU; None leaves torch's own choice. depths: T that calls may ask of a TRM,
     beside the usual. check_hash: whether a TRM's backbone is hashed to see that it is the right one, which reads all of
     it once more.
-    Raises: MissingError or InputError naming the file, or the package, that is to blame.
+    Raises: MissingError or InputError naming the file, or the package, that is to blame; EngineError where memory does
+        not suffice.
     """
     check_model_folder(model)  # told before torch is imported, which takes seconds
     if trm is not None and adapter is not None:
@@ -97,25 +98,27 @@ def load_engine(
         import transformers
 
         from kit.engines.transformers.engine import TransformersEngine
+        from kit.engines.transformers.loading import explained_memory
         from kit.engines.trm.engine import MAX_DEPTH, TRMEngine
     except ModuleNotFoundError as error:
         raise MissingError(f"no engine: {error.name} is not installed; pip install 'mathllm-kit[torch]'") from error
     log.info("torch from %s, transformers from %s", torch.__file__, transformers.__file__)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    if adapter is not None:
-        return _load_adapted(model, adapter, device=device, dtype=dtype, max_batch=max_batch)
-    if trm is None:
-        return TransformersEngine.load(model, device=device, dtype=dtype, max_batch=max_batch)
-    return TRMEngine.load(
-        trm,
-        backbone=model,
-        device=device,
-        dtype=dtype,
-        max_batch=max_batch,
-        max_depth=max([MAX_DEPTH, *depths]),
-        check_hash=check_hash,
-    )
+    with explained_memory():
+        if adapter is not None:
+            return _load_adapted(model, adapter, device=device, dtype=dtype, max_batch=max_batch)
+        if trm is None:
+            return TransformersEngine.load(model, device=device, dtype=dtype, max_batch=max_batch)
+        return TRMEngine.load(
+            trm,
+            backbone=model,
+            device=device,
+            dtype=dtype,
+            max_batch=max_batch,
+            max_depth=max([MAX_DEPTH, *depths]),
+            check_hash=check_hash,
+        )
 
 
 def _load_adapted(model: Path, adapter: Path, *, device: Device, dtype: str, max_batch: int) -> TransformersEngine:

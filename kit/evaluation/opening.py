@@ -253,18 +253,16 @@ def _load_served(found: FoundModel, scratch: Path) -> AbstractAsyncContextManage
 
 def _load_here(found: FoundModel, batch_size: int) -> AbstractAsyncContextManager[Engine]:
     from kit.engines.opening import load_engine
-    from kit.evaluation.memory import explained_loading
 
     model, config = found.model, found.config
     assert model.folder is not None
-    with explained_loading():
-        return load_engine(
-            model.folder,
-            trm=model.trm,
-            adapter=model.adapter,
-            device=config.device,
-            dtype=config.dtype,
-            max_batch=batch_size,
-            num_threads=config.num_threads,
-            depths=found.depths,
-        )
+    return load_engine(
+        model.folder,
+        trm=model.trm,
+        adapter=model.adapter,
+        device=config.device,
+        dtype=config.dtype,
+        max_batch=batch_size,
+        num_threads=config.num_threads,
+        depths=found.depths,
+    )

@@ -12,8 +12,8 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from kit.data.provenance import write_provenance
 from kit.data.sets import load
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
-from kit.errors import InputError, StorageError, TrainingError, is_out_of_memory
+from kit.errors import EngineError, InputError, StorageError, TrainingError, is_out_of_memory
 from kit.lock import held
 from kit.training.batches import (
     Batches,
@@ -88,7 +88,7 @@ def train(
     """Train to the end, or until asked to stop, which saves.
 
     resume_from: go on from the checkpoint in that folder; without it an output folder that has one is refused.
-    Raises: InputError, MissingError, StorageError, TrainingError.
+    Raises: InputError, MissingError, StorageError, TrainingError; EngineError for a model that memory does not hold.
     """
     watchers = watchers or Watchers()
     path = settings.output_dir / CHECKPOINT
@@ -105,12 +105,14 @@ def train(
             if resume_from is not None and resume_from != settings.output_dir:
                 shutil.copyfile(resume_from / CHECKPOINT, path)
         workers.wait()
-        run = _Run.opened(settings, workers, cache, watchers)
+        with within_memory(settings):
+            run = _Run.opened(settings, workers, cache, watchers)
         training = run.training(path, watchers)
         head = {**run.head, "resumed_at": training.num_groups_done}
         with RunRecord(settings.output_dir, head) if writes else nullcontext() as record:
             training.tell = run.teller(record, watchers)
-            is_whole = run_within_memory(training, settings)
+            with within_memory(settings):
+                is_whole = training.run()
         workers.wait()
         return run.finished(training, is_whole=is_whole, writes=writes)
 
@@ -276,15 +278,16 @@ def _batches(settings: TrainSettings, workers: AcceleratedWorkers, rows: Rows) -
     )
 
 
-def run_within_memory(training: Training[Any], settings: TrainSettings) -> bool:
-    """Run; where memory does not suffice, say which setting to lower.
+@contextmanager
+def within_memory(settings: TrainSettings) -> Iterator[None]:
+    """Where memory does not suffice, say which setting to lower.
 
-    Raises: TrainingError.
+    Raises: TrainingError in that case.
     """
     try:
-        return training.run()
+        yield
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+        if isinstance(error, EngineError) or not is_out_of_memory(error):  # loading the model has told its own fix
             raise
         raise TrainingError(
             f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size "

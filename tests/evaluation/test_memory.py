@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from kit.errors import EngineError, is_out_of_memory
-from kit.evaluation.memory import MOST_AT_ONCE, explained_loading, num_at_once
+from kit.evaluation.memory import MOST_AT_ONCE, num_at_once
 from kit.models.facts import ModelFacts
 
 SMOLLM2 = {
@@ -50,13 +48,3 @@ def test_out_of_memory_is_seen_in_what_an_error_came_from() -> None:
     error.__cause__ = MemoryError()
     assert is_out_of_memory(error)
     assert not is_out_of_memory(EngineError("the model broke"))
-
-
-def test_a_model_that_does_not_fit_says_what_to_take_and_other_errors_pass() -> None:
-    with (
-        pytest.raises(EngineError, match=r"out of memory while loading.*--set engine\.dtype=bfloat16"),
-        explained_loading(),
-    ):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-    with pytest.raises(RuntimeError, match="shapes do not fit"), explained_loading():
-        raise RuntimeError("shapes do not fit")

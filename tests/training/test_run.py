@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,13 +21,13 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from kit.data.provenance import PROVENANCE, read_provenance
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
-from kit.errors import InputError, MissingError, SettingError, TrainingError
+from kit.errors import EngineError, InputError, MissingError, SettingError, TrainingError
 from kit.evaluation.description import described
 from kit.evaluation.head import EvalModel
 from kit.training import checkpoint
 from kit.training.checkpoint import CHECKPOINT
 from kit.training.records import updates_of
-from kit.training.run import Trained, Watchers, run_within_memory, train
+from kit.training.run import Trained, Watchers, train
 from kit.training.settings import TrainSettings, read_settings
 from kit.trm import checkpoint as trm_checkpoint
 from tests.training import small_model
@@ -305,13 +306,19 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(folde
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_out_of_memory_says_which_setting_to_lower(tmp_path: Path, error: Exception) -> None:
-    class TooLarge:
-        def run(self) -> bool:
-            raise error
-
+@pytest.mark.parametrize("where", ["kit.training.run.fit_whitening", "kit.training.loop.Training.run"])
+def test_out_of_memory_says_which_setting_to_lower(
+    folder: Path, error: Exception, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, Mock(side_effect=error))
     with pytest.raises(TrainingError, match="halve batch_size and double gradient_accumulation"):
-        run_within_memory(TooLarge(), small_model.settings(tmp_path, "trm"))  # type: ignore[arg-type]
+        run(small_model.settings(folder, "trm"), folder)
+
+
+def test_a_backbone_that_memory_does_not_hold_is_told_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", Mock(side_effect=torch.OutOfMemoryError("CUDA")))
+    with pytest.raises(EngineError, match=r"while loading the model: end what else holds memory.*kit train: --bf16"):
+        run(small_model.settings(folder, "trm"), folder)
 
 
 @pytest.mark.parametrize("method", ["trm", "finetune"])

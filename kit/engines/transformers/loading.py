@@ -7,6 +7,8 @@ safetensors only.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from kit.engines.text.model_folder import auto_dtype, check_model_folder
-from kit.errors import InputError, did_you_mean
+from kit.errors import EngineError, InputError, did_you_mean, is_out_of_memory
 
 DEVICES = ("cpu", "cuda", "auto")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -28,7 +30,7 @@ LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Safete
 def load_model(folder: Path, *, device: str, dtype: str) -> Any:
     """Load a causal language model in eval mode. dtype: of DTYPES; see kit.engines.text.model_folder for "auto".
 
-    Raises: MissingError, InputError.
+    Raises: MissingError, InputError; EngineError where memory does not suffice.
     """
     _check_choice("dtype", dtype, DTYPES)
     target = _resolve_device(device)
@@ -37,6 +39,19 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
         dtype = auto_dtype(folder, device=target.type)
     if not sys.stderr.isatty():
         disable_progress_bar()  # else transformers draws one into the log
+    with explained_memory():
+        model, info = _loaded(folder, dtype)
+        model = model.to(target)
+    if info["missing_keys"]:
+        # transformers fills these with random numbers and only warns
+        raise InputError(
+            f"the weights in {folder} lack {len(info['missing_keys'])} tensors of its config.json, among "
+            f"them {min(info['missing_keys'])!r}; copy the whole model again"
+        )
+    return model.eval()
+
+
+def _loaded(folder: Path, dtype: str) -> tuple[Any, Any]:
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -48,13 +63,25 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
         )
     except LOADING_ERRORS as error:
         raise InputError(f"transformers cannot load the model in {folder}: {error}") from error
-    if info["missing_keys"]:
-        # transformers fills these with random numbers and only warns
-        raise InputError(
-            f"the weights in {folder} lack {len(info['missing_keys'])} tensors of its config.json, among "
-            f"them {min(info['missing_keys'])!r}; copy the whole model again"
-        )
-    return model.to(target).eval()
+    return model, info
+
+
+@contextmanager
+def explained_memory() -> Iterator[None]:
+    """Says what to do where a model does not fit into the memory that others leave.
+
+    Raises: EngineError in that case.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, InputError) as error:
+        if isinstance(error, EngineError) or not is_out_of_memory(error):
+            raise
+        told = str(error).partition("\n")[0]  # CUDA goes on with lines on how to debug it
+        raise EngineError(
+            "out of memory while loading the model: end what else holds memory, take a smaller model, or half the "
+            f"bytes of each weight (--set engine.dtype=bfloat16; kit train: --bf16) ({told})"
+        ) from error
 
 
 def _resolve_device(device: str) -> torch.device:
