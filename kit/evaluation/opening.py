@@ -93,6 +93,7 @@ def found_model(choice: ModelChoice, plan: EvalPlan) -> FoundModel:
         check_tokenizer_files(folder)
         if plan.style.is_chat:
             check_chat_template(folder)
+        _check_on_top(choice, folder)
     config = _engine_config(engine, choice.settings, depths)
     model = EvalModel(
         name=name,
@@ -127,6 +128,19 @@ def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> 
         raise InputError("--depth is for recursive models; give --trm DIR, or leave it out")
     if choice.adapter is not None and engine not in ("transformers", "vllm"):
         raise InputError(f"--adapter needs --engine transformers or vllm, not {engine}")
+
+
+def _check_on_top(choice: ModelChoice, folder: Path) -> None:
+    """Raises: MissingError or InputError for an adapter or a TRM that is not there, or is another model's."""
+    if choice.adapter is not None:
+        from kit.engines.text.adapter_folder import check_adapter
+
+        check_adapter(choice.adapter, folder)
+    if choice.trm is not None:
+        from kit.trm.checkpoint import WEIGHTS, check_file, load_config
+
+        load_config(choice.trm)
+        check_file(choice.trm, WEIGHTS)
 
 
 def _model_of(choice: ModelChoice) -> tuple[str, Path]:

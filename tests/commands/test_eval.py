@@ -222,6 +222,8 @@ def without_template(folder: Path) -> Path:
         (["--data", "SUMS", "--engine", "transformers", "--trm", "TRM"], "--trm needs an engine that recurses"),
         (["--data", "SUMS", "--adapter", "TRM"], "--adapter needs --model"),
         (["--data", "SUMS", "--adapter", "TRM", "--model", "TINY"], "no adapter in"),
+        (["--data", "SUMS", "--adapter", "nowhere", "--model", "TINY"], "no adapter in nowhere"),
+        (["--data", "SUMS", "--trm", "nowhere", "--model", "TINY"], "no TRM in nowhere: config.json is missing"),
         (
             ["--data", "SUMS", "--adapter", "TRM", "--model", "TINY", "--engine", "http://127.0.0.1:9"],
             "--adapter needs --engine transformers or vllm",
