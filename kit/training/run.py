@@ -93,14 +93,14 @@ def train(
     watchers = watchers or Watchers()
     path = settings.output_dir / CHECKPOINT
     if path.exists() and resume_from != settings.output_dir:
-        folder = settings.output_dir
-        raise InputError(f"{folder} holds a run; go on with --resume {folder}, or name another output_dir")
-    workers = AcceleratedWorkers(cpu=_on_cpu(settings), bf16=settings.bf16)
+        raise InputError(f"{path.parent} holds a run; go on with --resume {path.parent}, or name another output_dir")
+    is_on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    workers = AcceleratedWorkers(cpu=is_on_cpu, bf16=settings.bf16)
     if settings.batch_size % workers.number:
         raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
     writes = workers.rank == 0
     with held(settings.output_dir) if writes else nullcontext():
-        if writes:
+        if writes and not path.exists():  # a run that goes on keeps its settings until its checkpoint is seen to fit
             settings.write()
             if resume_from is not None and resume_from != settings.output_dir:
                 shutil.copyfile(resume_from / CHECKPOINT, path)
@@ -108,6 +108,8 @@ def train(
         with within_memory(settings):
             run = _Run.opened(settings, workers, cache, watchers)
         training = run.training(path, watchers)
+        if writes:
+            settings.write()
         head = {**run.head, "resumed_at": training.num_groups_done}
         with RunRecord(settings.output_dir, head) if writes else nullcontext() as record:
             training.tell = run.teller(record, watchers)
@@ -158,8 +160,8 @@ class _Run:
     @property
     def num_groups(self) -> int:
         """Groups that take every row `epochs` times; the last one is filled up from one more epoch."""
-        rows_a_group = self.settings.batch_size * self.settings.gradient_accumulation
-        return math.ceil(self.settings.epochs * len(self.rows) / rows_a_group)
+        chosen = self.settings
+        return math.ceil(chosen.epochs * len(self.rows) / (chosen.batch_size * chosen.gradient_accumulation))
 
     @property
     def head(self) -> dict[str, Any]:
@@ -293,7 +295,3 @@ def within_memory(settings: TrainSettings) -> Iterator[None]:
             f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size "
             "and double gradient_accumulation, which gives the same updates; then lower max_length"
         ) from error
-
-
-def _on_cpu(settings: TrainSettings) -> bool:
-    return settings.device == "cpu" or not torch.cuda.is_available()

@@ -294,6 +294,17 @@ def test_a_checkpoint_of_another_backbone_is_refused(folder: Path) -> None:
         run(settings, folder, resume_from=settings.output_dir)
 
 
+def test_settings_that_a_checkpoint_does_not_fit_leave_those_of_its_run(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    with pytest.raises(InputError, match="another run"):
+        run(replace(settings, lr=0.5), folder, resume_from=settings.output_dir)
+    assert read_settings(folder / "finetune") == settings
+    longer = replace(settings, save_every=7)
+    assert run(longer, folder, resume_from=settings.output_dir).is_whole
+    assert read_settings(folder / "finetune") == longer
+
+
 def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(folder: Path) -> None:
     backbone = AutoModelForCausalLM.from_pretrained(folder / "backbone")
     with torch.no_grad():
