@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
@@ -61,13 +61,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this error, or one that it came from, says that memory ran out: the GPU's or the machine's."""
+    return any(_says_out_of_memory(each) for each in _with_causes(error))
+
+
+def memory_words(error: BaseException) -> str:
+    """What the library said that ran out of memory, in a line: CUDA goes on with lines on how to debug it."""
+    first = [each for each in _with_causes(error) if _says_out_of_memory(each)][-1]
+    return str(first).partition("\n")[0] or type(first).__name__
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
     while seen is not None:
-        is_kind = isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError"
-        if is_kind or any(sign in str(seen).lower() for sign in _OUT_OF_MEMORY):
-            return True
+        yield seen
         seen = seen.__cause__
-    return False
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    is_kind = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_kind or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
@@ -78,8 +90,8 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
 
 
 class EngineError(KitError, RuntimeError):
-    """An engine could not produce a sample; the solver counts it and goes on."""
+    """An engine could not produce a sample, which the solver counts and goes on; or memory does not hold its model."""
 
 
 class TrainingError(KitError, ArithmeticError):
-    """Training cannot go on: a loss or a gradient is not finite. What was saved before is good."""
+    """Training cannot go on: a loss or a gradient is not finite, or memory ran out. What was saved before is good."""

@@ -58,9 +58,11 @@ class Bench:
         Raises: AssertionError with the end of what it printed, if it fails or takes too long.
         """
         limit_s = LINE_S[self.device]
-        path = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))  # where PYTHON's packages lie
+        chosen = python or self.python
+        own = os.environ.get("PYTHONPATH", "") if chosen == self.python else ""  # PYTHON's packages may lie there
+        path = os.pathsep.join(filter(None, (str(REPO), own)))
         told = {**os.environ, "PYTHONPATH": path, "KIT_TEST_DEVICE": self.device, **(environ or {})}
-        argv = [str(python or self.python), *command]
+        argv = [str(chosen), *command]
         try:
             done = subprocess.run(
                 argv, cwd=REPO, env=told, capture_output=True, text=True, check=False, timeout=limit_s

@@ -37,6 +37,7 @@ if [[ -n $wheels ]]; then
     "$python" -m pip --python "$scratch/env/bin/python" install --quiet --no-index --no-deps --no-compile "${found[@]}"
   fi
   python="$scratch/env/bin/python"
+  unset PYTHONPATH  # the folder's wheels and nothing else
   # The checkout as a package, so that vLLM finds the plugin: by its path and its entry points.
   "$python" - "$PWD" <<'PYTHON'
 import sys, sysconfig, tomllib

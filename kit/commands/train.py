@@ -69,7 +69,9 @@ def _add_common(method: argparse.ArgumentParser) -> None:
     method.add_argument("--max_length", type=int, metavar="N", help="tokens; longer examples are left out (512)")
     method.add_argument("--ema", type=float, metavar="X", help="decay of the weights' moving average (0.999)")
     method.add_argument("--seed", type=int, metavar="S", help="(0)")
-    method.add_argument("--bf16", action="store_true", help="products in bfloat16; weights stay float32")
+    method.add_argument(
+        "--bf16", action="store_true", help="products, frozen weights in bfloat16; trained ones float32"
+    )
     method.add_argument("--device", choices=("auto", "cpu", "cuda"), help="(auto)")
     method.add_argument("--save_every", type=int, metavar="N", help="groups of batches between checkpoints (50)")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kit.errors import EngineError, is_out_of_memory
+from kit.errors import EngineError, is_out_of_memory, memory_words
 from kit.models.facts import ModelFacts
 
 MOST_AT_ONCE = 64
@@ -29,7 +29,6 @@ def check_memory(error: BaseException, *, batch_size: int) -> None:
     """Raise EngineError, with what to lower, where this error says that memory ran out."""
     if is_out_of_memory(error):
         fix = "lower --max-new-tokens" if batch_size == 1 else f"lower --batch-size, which is {batch_size}"
-        told = str(error).partition("\n")[0]  # CUDA goes on with lines on how to debug it
         raise EngineError(
-            f"out of memory while drawing: {fix}; the same command goes on where it was ({told})"
+            f"out of memory while drawing: {fix}; the same command goes on where it was ({memory_words(error)})"
         ) from error

@@ -131,7 +131,7 @@ def _check_together(engine: str, choice: ModelChoice, depths: Sequence[int]) -> 
 
 
 def _check_on_top(choice: ModelChoice, folder: Path) -> None:
-    """Raises: MissingError or InputError for an adapter or a TRM that is not there, or is another model's."""
+    """Raises: MissingError or InputError for an adapter or a TRM that is not there, or an adapter of another model."""
     if choice.adapter is not None:
         from kit.engines.text.adapter_folder import check_adapter
 

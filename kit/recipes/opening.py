@@ -56,7 +56,8 @@ def open_model(
     an environment made from wheels. only_raw: whether raw texts are to be completed and no chats, so that no chat
     template is needed. num_logprobs: likeliest tokens that a server tells of each token; None: as many as the votes
     read. on_news: is told when a server goes and comes back.
-    Raises: MissingError, InputError or StorageError naming the file that is to blame.
+    Raises: MissingError, InputError or StorageError naming the file that is to blame; EngineError where memory does not
+        suffice.
     """
     config, solver = attempts.engine, attempts.solver
     told = solver.num_logprobs if num_logprobs is None else num_logprobs

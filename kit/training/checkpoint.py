@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from kit.errors import InputError
+from kit.errors import InputError, is_out_of_memory
 from kit.whole_file import written_whole
 
 CHECKPOINT = "checkpoint.pt"
@@ -41,11 +41,13 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """What was saved, on the CPU; tensors and plain values alone, no code.
 
-    Raises: InputError for a file that is none of these.
+    Raises: InputError for a file that is none of these; what says that memory ran out passes, since the file is good.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        if is_out_of_memory(error):
+            raise
         raise InputError(f"{path} is no whole checkpoint ({error}); remove it to begin anew") from error
     return state
 

@@ -137,13 +137,15 @@ class Training(Generic[BatchT]):
     """A run under way.
 
     batches: the batches of a group by its number, this process's share of them. path: of the checkpoint; None keeps
-    none. should_stop: asked between groups; True saves and ends. tell: given each update.
+    none. resume_from: another checkpoint to go on from; None: that at `path`. should_stop: asked between groups; True
+    saves and ends. tell: given each update.
     """
 
     objective: Objective[BatchT]
     batches: Callable[[int], Sequence[BatchT]]
     recipe: LoopRecipe
     path: Path | None = None
+    resume_from: Path | None = None
     should_stop: Callable[[], bool] = lambda: False
     tell: Callable[[Update], None] = lambda _: None
     workers: Workers = field(default_factory=OneProcess)
@@ -157,8 +159,9 @@ class Training(Generic[BatchT]):
         self._parameters = trainable(self.objective.module)
         self._optimiser = optimiser_for(self.objective.module, self.recipe.optimiser)
         self._average = average_of(self._parameters.values(), decay=self.recipe.ema_decay)
-        if self.path is not None and self.path.exists():
-            self._resume(self.path)
+        source = self.resume_from or self.path
+        if source is not None and source.exists():
+            self._resume(source)
 
     @property
     def average(self) -> AveragedModel:

@@ -12,8 +12,8 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from kit.data.provenance import write_provenance
 from kit.data.sets import load
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
-from kit.errors import EngineError, InputError, StorageError, TrainingError, is_out_of_memory
+from kit.errors import InputError, StorageError
 from kit.lock import held
 from kit.training.batches import (
     Batches,
@@ -43,6 +43,7 @@ from kit.training.ema import averaged_weights
 from kit.training.hidden_states import TooLargeError
 from kit.training.launch import AcceleratedWorkers
 from kit.training.loop import LoopRecipe, Objective, Training, Update
+from kit.training.memory import within_memory
 from kit.training.methods import RESULTS, Prepared, objective_of, prepare
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.records import RunRecord, draw_curves
@@ -92,6 +93,7 @@ def train(
     """
     watchers = watchers or Watchers()
     path = settings.output_dir / CHECKPOINT
+    source = path if resume_from is None else resume_from / CHECKPOINT
     if path.exists() and resume_from != settings.output_dir:
         raise InputError(f"{path.parent} holds a run; go on with --resume {path.parent}, or name another output_dir")
     is_on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
@@ -100,16 +102,16 @@ def train(
         raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
     writes = workers.rank == 0
     with held(settings.output_dir) if writes else nullcontext():
-        if writes and not path.exists():  # a run that goes on keeps its settings until its checkpoint is seen to fit
-            settings.write()
-            if resume_from is not None and resume_from != settings.output_dir:
-                shutil.copyfile(resume_from / CHECKPOINT, path)
+        if writes and not source.exists():
+            settings.write()  # now, so that it may go on from here
         workers.wait()
         with within_memory(settings):
             run = _Run.opened(settings, workers, cache, watchers)
-        training = run.training(path, watchers)
-        if writes:
+            training = run.training(path, source, watchers)
+        if writes and source.exists():  # and is seen to fit the settings
             settings.write()
+            if source != path:
+                shutil.copyfile(source, path)
         head = {**run.head, "resumed_at": training.num_groups_done}
         with RunRecord(settings.output_dir, head) if writes else nullcontext() as record:
             training.tell = run.teller(record, watchers)
@@ -194,8 +196,8 @@ class _Run:
             told.append(self.rows.steps.sha256)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
-    def training(self, path: Path, watchers: Watchers) -> Training[Any]:
-        """The loop, where the checkpoint left it."""
+    def training(self, path: Path, source: Path, watchers: Watchers) -> Training[Any]:
+        """The loop, where the checkpoint at `source` left it; its own will be at `path`."""
         settings = self.settings
         num_updates = self.num_groups * self.objective.num_supervision
         recipe = LoopRecipe(
@@ -215,6 +217,7 @@ class _Run:
             batches=self.batches.of_group,
             recipe=recipe,
             path=path,
+            resume_from=source,
             should_stop=watchers.should_stop,
             workers=self.workers,
         )
@@ -278,20 +281,3 @@ def _batches(settings: TrainSettings, workers: AcceleratedWorkers, rows: Rows) -
         number=workers.number,
         device=workers.device,
     )
-
-
-@contextmanager
-def within_memory(settings: TrainSettings) -> Iterator[None]:
-    """Where memory does not suffice, say which setting to lower.
-
-    Raises: TrainingError in that case.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, EngineError) or not is_out_of_memory(error):  # loading the model has told its own fix
-            raise
-        raise TrainingError(
-            f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: halve batch_size "
-            "and double gradient_accumulation, which gives the same updates; then lower max_length"
-        ) from error

@@ -38,6 +38,17 @@ def test_a_line_fails_with_what_its_process_said_last(tmp_path: Path) -> None:
     assert line("machine", with_none, left_s=1)[0] == "FAILED"
 
 
+def test_what_the_caller_adds_to_the_path_is_for_his_own_python_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    other = tmp_path / "python"
+    other.symlink_to(sys.executable)
+    with_vllm, code = bench(tmp_path, vllm=other), "import sys; print(sys.path)"
+    assert f"'{tmp_path}'" in with_vllm.run("-c", code)
+    assert f"'{tmp_path}'" not in with_vllm.run("-c", code, python=other)
+
+
 def test_texts_that_differ_are_counted(tmp_path: Path) -> None:
     for mode, texts in {"plain": [[1, 2], [3, 4]], "eager": [[1, 2], [3, 5]]}.items():
         (tmp_path / f"{mode}.json").write_text(str({"tokens": {"0": texts, "3": [[9, 9], [9, 9]]}}).replace("'", '"'))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
+
 from kit.errors import EngineError, is_out_of_memory
-from kit.evaluation.memory import MOST_AT_ONCE, num_at_once
+from kit.evaluation.memory import MOST_AT_ONCE, check_memory, num_at_once
 from kit.models.facts import ModelFacts
 
 SMOLLM2 = {
@@ -48,3 +51,16 @@ def test_out_of_memory_is_seen_in_what_an_error_came_from() -> None:
     error.__cause__ = MemoryError()
     assert is_out_of_memory(error)
     assert not is_out_of_memory(EngineError("the model broke"))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "fix"), [(64, "lower --batch-size, which is 64"), (1, "lower --max-new-tokens")]
+)
+def test_what_ran_out_of_memory_is_told_in_one_line_with_what_to_lower(batch_size: int, fix: str) -> None:
+    cause = RuntimeError("CUDA error: out of memory\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\n")
+    error = EngineError(f"the model broke: {cause!r}")  # as the decoding thread says it
+    error.__cause__ = cause
+    with pytest.raises(EngineError, match=re.escape(f"{fix}; ")) as caught:
+        check_memory(error, batch_size=batch_size)
+    assert str(caught.value).endswith("goes on where it was (CUDA error: out of memory)")
+    check_memory(EngineError("the model broke"), batch_size=batch_size)

@@ -245,6 +245,19 @@ def test_a_run_may_go_on_in_another_folder_and_leaves_the_first_as_it_was(folder
     assert (folder / "elsewhere/model").is_dir()
 
 
+def test_a_run_that_was_ended_before_its_first_checkpoint_goes_on_from_the_beginning(folder: Path) -> None:
+    settings = small_model.settings(folder, "finetune")
+
+    def end(_done: int, _of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, folder, watchers=Watchers(states=end))
+    again = read_settings(folder / "finetune", output_dir=folder / "elsewhere")
+    assert run(again, folder, resume_from=folder / "finetune").is_whole
+    assert run(settings, folder, resume_from=folder / "finetune").is_whole
+
+
 def test_a_run_leaves_its_settings_its_log_its_events_and_its_curves(folder: Path) -> None:
     settings = small_model.settings(folder, "trm")
     trained = run(settings, folder)
@@ -300,6 +313,10 @@ def test_settings_that_a_checkpoint_does_not_fit_leave_those_of_its_run(folder: 
     with pytest.raises(InputError, match="another run"):
         run(replace(settings, lr=0.5), folder, resume_from=settings.output_dir)
     assert read_settings(folder / "finetune") == settings
+    elsewhere = replace(settings, lr=0.5, output_dir=folder / "elsewhere")
+    with pytest.raises(InputError, match="another run"):
+        run(elsewhere, folder, resume_from=settings.output_dir)
+    assert not (folder / "elsewhere" / CHECKPOINT).exists()
     longer = replace(settings, save_every=7)
     assert run(longer, folder, resume_from=settings.output_dir).is_whole
     assert read_settings(folder / "finetune") == longer
@@ -317,13 +334,20 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_to_go_on_from(folde
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("x"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-@pytest.mark.parametrize("where", ["kit.training.run.fit_whitening", "kit.training.loop.Training.run"])
-def test_out_of_memory_says_which_setting_to_lower(
+@pytest.mark.parametrize(
+    "where",
+    ["kit.training.run.fit_whitening", "kit.training.loop.average_of", "kit.training.loop.Training.run", "torch.load"],
+)
+def test_out_of_memory_says_which_setting_to_lower_and_harms_no_checkpoint(
     folder: Path, error: Exception, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(where, Mock(side_effect=error))
-    with pytest.raises(TrainingError, match="halve batch_size and double gradient_accumulation"):
-        run(small_model.settings(folder, "trm"), folder)
+    settings, told = small_model.settings(folder, "trm"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(where, Mock(side_effect=error))
+        with pytest.raises(TrainingError, match="halve batch_size and double gradient_accumulation"):
+            run(settings, folder, resume_from=settings.output_dir)
+    assert run(settings, folder, resume_from=settings.output_dir).is_whole
 
 
 def test_a_backbone_that_memory_does_not_hold_is_told_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,8 @@ class TransformersEngine:
         """Open a local model folder; nothing is ever downloaded.
 
         dtype: "float32", "bfloat16", "float16", "float64", or "auto" by the device and the checkpoint.
-        Raises: MissingError, InputError naming the file that is absent or damaged.
+        Raises: MissingError, InputError naming the file that is absent or damaged; EngineError where memory does not
+            suffice.
         """
         folder = Path(path)
         model = load_model(folder, device=device, dtype=dtype)

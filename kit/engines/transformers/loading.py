@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from kit.engines.text.model_folder import auto_dtype, check_model_folder
-from kit.errors import EngineError, InputError, did_you_mean, is_out_of_memory
+from kit.errors import EngineError, InputError, did_you_mean, is_out_of_memory, memory_words
 
 DEVICES = ("cpu", "cuda", "auto")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -77,10 +77,9 @@ def explained_memory() -> Iterator[None]:
     except (RuntimeError, MemoryError, InputError) as error:
         if isinstance(error, EngineError) or not is_out_of_memory(error):
             raise
-        told = str(error).partition("\n")[0]  # CUDA goes on with lines on how to debug it
         raise EngineError(
             "out of memory while loading the model: end what else holds memory, take a smaller model, or half the "
-            f"bytes of each weight (--set engine.dtype=bfloat16; kit train: --bf16) ({told})"
+            f"bytes of each weight (--set engine.dtype=bfloat16; kit train: --bf16) ({memory_words(error)})"
         ) from error
 
 

@@ -71,7 +71,8 @@ class TRMEngine(TransformersEngine):
 
         dtype: of both; "auto" by the device and the backbone. backbone: its folder; None: where the TRM says.
         check_hash: whether to hash the backbone's weights.
-        Raises: MissingError, InputError naming the absent or damaged file, or for another backbone than the TRM's.
+        Raises: MissingError, InputError naming the absent or damaged file, or for another backbone than the TRM's;
+            EngineError where memory does not suffice.
         """
         folder = Path(path)
         backbone_folder = Path(backbone) if backbone is not None else checkpoint.find_backbone(folder)

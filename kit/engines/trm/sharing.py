@@ -56,7 +56,7 @@ class TRMForCausalLM(RecursiveLM):
         config: as the Auto classes read it; what it says of depth and stopping counts. backbone: a folder or an id;
         None: the folder that the TRM names, else the id. revision: of the TRM. check_hash: as kit.trm.checkpoint.load.
         Raises: MissingError for what is not there; InputError for a TRM or backbone that is damaged or does not fit,
-            and for settings that are not taken.
+            and for settings that are not taken; EngineError where memory does not suffice.
         """
         if unknown := sorted(name for name in others.keys() - set(_OF_AUTO) if others[name] is not None):
             raise InputError(f"from_pretrained does not take {unknown[0]!r} for a TRM; the hub's own variables set it")

@@ -29,7 +29,8 @@ def open_restored(
 
     python: whose packages are imported before those of the image; what the process has imported already stays.
     on_news: told when a server goes and comes back.
-    Raises: MissingError, InputError or StorageError naming the file that is to blame.
+    Raises: MissingError, InputError or StorageError naming the file that is to blame; EngineError where memory does not
+        suffice.
     """
     if python is not None:
         packages = str(next((python.parent.parent / "lib").glob("python*/site-packages")))

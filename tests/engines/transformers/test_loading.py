@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
 
-from kit.assets import TINY_MODEL
+from kit.assets import TINY_MODEL, TINY_TRM
 from kit.engines.opening import load_engine
 from kit.engines.transformers.loading import explained_memory, load_model
 from kit.errors import EngineError, InputError
@@ -39,12 +39,19 @@ def test_a_model_that_does_not_fit_says_what_to_take_in_one_line() -> None:
         assert str(caught.value).endswith("CUDA error: out of memory)")
 
 
+def test_a_trm_that_does_not_fit_beside_its_model_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kit.trm.checkpoint.load_alone", Mock(side_effect=RuntimeError(CUDA)))
+    with pytest.raises(EngineError, match=TOLD):
+        load_engine(TINY_MODEL, trm=TINY_TRM)
+
+
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError(), RuntimeError(CUDA)]
 )
 def test_memory_is_seen_in_all_its_kinds(error: Exception) -> None:
-    with pytest.raises(EngineError, match=TOLD), explained_memory():
+    with pytest.raises(EngineError, match=TOLD) as caught, explained_memory():
         raise error
+    assert str(caught.value).endswith(f"({str(error).splitlines()[0] if str(error) else type(error).__name__})")
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:
