@@ -38,6 +38,13 @@ class ModelFacts:
         told = self.config.get("quantization_config") or self.text_config.get("quantization_config")
         return str(told.get("quant_method", "")) if isinstance(told, Mapping) else ""
 
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids of the tokens that end a text: generation_config.json's, else the config's; the tokenizer may add one."""
+        told = self.generation.get("eos_token_id", self.text_config.get("eos_token_id"))
+        listed = told if isinstance(told, list) else [told]
+        return frozenset(each for each in listed if isinstance(each, int) and not isinstance(each, bool))
+
     def number(self, name: str) -> int | None:
         """A positive integer of the language model's config; None for anything else."""
         told = self.text_config.get(name)

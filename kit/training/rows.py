@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,8 +27,9 @@ from kit.answers.extraction import last_boxed
 from kit.data.examples import MathExample
 from kit.data.solutions import clean_solution
 from kit.engines.text.chat import render
-from kit.errors import InputError
+from kit.errors import EngineError, InputError
 from kit.prompting import build_prompt
+from kit.sampling import Message, Prompt
 from kit.training.language import LanguageBatch
 from kit.training.objective import IGNORED
 from kit.training.step_labels import RowSteps, StepLabels, row_steps
@@ -101,10 +102,17 @@ class Rows:
 
 
 def rows_of(
-    examples: Sequence[MathExample], tokenizer: Any, *, max_length: int, style: AnswerStyle, cache: Path
+    examples: Sequence[MathExample],
+    tokenizer: Any,
+    *,
+    max_length: int,
+    style: AnswerStyle,
+    cache: Path,
+    stop_ids: Collection[int] = (),
 ) -> Rows:
     """The rows of examples whose solution has an answer and that fit into max_length tokens; the others are counted.
 
+    stop_ids: where the model's generation ends, as its folder says.
     Raises: InputError if the tokenizer has no chat template or end token, or if no example is left; StorageError.
     """
     if not getattr(tokenizer, "chat_template", None):
@@ -112,12 +120,13 @@ def rows_of(
     if tokenizer.eos_token_id is None:
         raise InputError("the model's tokenizer has no end-of-sequence token; a trained model would never stop")
     texts = [_text(tokenizer, example, style) for example in examples]
-    key = hashlib.sha256(json.dumps([texts, tokenizer.eos_token_id, max_length]).encode())
+    end_id = end_token(tokenizer, stop_ids)
+    key = hashlib.sha256(json.dumps([texts, end_id, max_length]).encode())
     key.update(tokenizer.backend_tokenizer.to_str().encode())
     path = cache / f"{key.hexdigest()[:32]}.npz"
     if path.is_file():
         return _read(path)
-    rows = _tokenised(texts, tokenizer, max_length)
+    rows = _tokenised(texts, tokenizer, end_id, max_length)
     with written_whole(path) as part:
         part.parent.mkdir(parents=True, exist_ok=True)
         _write(part, rows)
@@ -156,7 +165,23 @@ def _text(tokenizer: Any, example: MathExample, style: AnswerStyle) -> _Text:
     return _Text(prompt, _answer(example, style), example.gold, example.steps)
 
 
-def _tokenised(texts: Sequence[_Text], tokenizer: Any, max_length: int) -> Rows:
+def end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
+    """The token after an answer: what ends an assistant's turn in the chat template, if generation ends there too.
+
+    Else the tokenizer's own end token, which is not always the turn's: a base model has that of a document, and
+    transformers 5.17 takes `<|im_start|>` from a GGUF of SmolLM2, where 5.19 takes `<|im_end|>`.
+    """
+    user, said = Message("user", "1"), "31415926"
+    try:
+        chat = render(tokenizer, Prompt((user, Message("assistant", said), user))).text
+    except EngineError:  # a template that refuses such a chat
+        return int(tokenizer.eos_token_id)
+    _, _, after = chat.partition(said)
+    ends = (each for each in sorted(stop_ids) if after.lstrip().startswith(str(tokenizer.convert_ids_to_tokens(each))))
+    return next(ends, int(tokenizer.eos_token_id))
+
+
+def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: int) -> Rows:
     kept, answers, steps = [], [], []
     num_empty = num_long = 0
     for prompt, answer, number, steps_before in texts:
@@ -164,7 +189,7 @@ def _tokenised(texts: Sequence[_Text], tokenizer: Any, max_length: int) -> Rows:
             num_empty += 1
             continue
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        answer_ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        answer_ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"], end_id]
         if len(prompt_ids) + len(answer_ids) > max_length:
             num_long += 1
             continue

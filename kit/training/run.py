@@ -25,6 +25,7 @@ from kit.config import machine_facts
 from kit.data.examples import DataSet
 from kit.data.provenance import write_provenance
 from kit.data.sets import load
+from kit.engines.text.model_folder import read_facts
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.engines.transformers.loading import load_model
 from kit.errors import InputError, StorageError
@@ -137,7 +138,12 @@ class _Run:
         data = load(settings.dataset, split="train", limit=settings.num_samples, seed=settings.seed)
         tokenizer = load_tokenizer(settings.model)
         rows = rows_of(
-            data.examples, tokenizer, max_length=settings.max_length, style=settings.answers, cache=cache / "rows"
+            data.examples,
+            tokenizer,
+            max_length=settings.max_length,
+            style=settings.answers,
+            cache=cache / "rows",
+            stop_ids=read_facts(settings.model).stop_ids,
         )
         dtype = "bfloat16" if settings.bf16 else "float32"
         backbone = load_model(settings.model, device=str(workers.device.type), dtype=dtype)

@@ -43,3 +43,10 @@ def test_a_cache_holds_keys_and_values_of_every_layer() -> None:
 def test_a_quantised_checkpoint_says_how() -> None:
     told = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
     assert ModelFacts(config=told).quantisation == ModelFacts(config={"text_config": told}).quantisation == "gptq"
+
+
+def test_where_generation_ends_is_told_by_its_own_config_or_else_the_models() -> None:
+    assert ModelFacts(config={"eos_token_id": 1}, generation={"eos_token_id": [2, 3]}).stop_ids == {2, 3}
+    assert ModelFacts(config={"eos_token_id": 1}, generation={"do_sample": True}).stop_ids == {1}
+    assert ModelFacts(config={"text_config": {"eos_token_id": 5}}).stop_ids == {5}
+    assert ModelFacts(config={"eos_token_id": None}).stop_ids == frozenset()

@@ -48,6 +48,35 @@ def test_the_loss_is_on_the_clean_solution_with_its_end_of_turn_and_on_nothing_e
     )
 
 
+@pytest.mark.parametrize(
+    ("eos", "stops", "ends"),
+    [
+        ("<|im_start|>", ["<|im_end|>"], "<|im_end|>"),  # a faulty conversion: the turn's end, where generation ends
+        ("<|endoftext|>", ["<|endoftext|>"], "<|endoftext|>"),  # a base model: generation goes on past the turn's end
+        ("<|endoftext|>", ["<|endoftext|>", "<|im_end|>"], "<|im_end|>"),
+        ("<|im_end|>", [], "<|im_end|>"),
+    ],
+)
+def test_an_answer_ends_as_a_turn_does_if_generation_ends_there(
+    eos: str, stops: list[str], ends: str, tmp_path: Path
+) -> None:
+    other = load_tokenizer(TINY_MODEL)
+    other.eos_token = eos
+    stop_ids = other.convert_tokens_to_ids(stops)
+    made = rows([example(0)], other, tmp_path, stop_ids=stop_ids)
+    assert answer_text(0, made, other).endswith("$\\boxed{1072}$." + ends)
+
+
+def test_where_a_template_refuses_a_second_turn_the_tokenizer_says_how_an_answer_ends(tmp_path: Path) -> None:
+    other = load_tokenizer(TINY_MODEL)
+    other.eos_token = "<|endoftext|>"
+    other.chat_template = "{% if messages | length > 1 %}{{ raise_exception('one turn') }}{% endif %}" + str(
+        other.chat_template
+    )
+    made = rows([example(0)], other, tmp_path, stop_ids=other.convert_tokens_to_ids(["<|im_end|>"]))
+    assert answer_text(0, made, other).endswith("<|endoftext|>")
+
+
 def test_the_prompt_is_the_chat_that_generation_begins_from(tokenizer: Any, tmp_path: Path) -> None:
     made = rows([example(0)], tokenizer, tmp_path)
     prompt = tokenizer.decode(made.tokens_of(0)[: int(made.answers[0])])
