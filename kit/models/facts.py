@@ -41,9 +41,7 @@ class ModelFacts:
     @property
     def stop_ids(self) -> frozenset[int]:
         """Ids of the tokens that end a text: generation_config.json's, else the config's; the tokenizer may add one."""
-        told = self.generation.get("eos_token_id", self.text_config.get("eos_token_id"))
-        listed = told if isinstance(told, list) else [told]
-        return frozenset(each for each in listed if isinstance(each, int) and not isinstance(each, bool))
+        return token_ids(self.generation.get("eos_token_id", self.text_config.get("eos_token_id")))
 
     def number(self, name: str) -> int | None:
         """A positive integer of the language model's config; None for anything else."""
@@ -87,3 +85,9 @@ class ModelFacts:
         return (
             2 * 4 * layers * (self.number("num_key_value_heads") or heads) * (self.number("head_dim") or width // heads)
         )
+
+
+def token_ids(told: object) -> frozenset[int]:
+    """What a config says as one id, as a list of them, or not at all."""
+    listed = told if isinstance(told, list) else [told]
+    return frozenset(each for each in listed if isinstance(each, int) and not isinstance(each, bool))

@@ -120,7 +120,7 @@ def rows_of(
     if tokenizer.eos_token_id is None:
         raise InputError("the model's tokenizer has no end-of-sequence token; a trained model would never stop")
     texts = [_text(tokenizer, example, style) for example in examples]
-    end_id = end_token(tokenizer, stop_ids)
+    end_id = _end_token(tokenizer, stop_ids)
     key = hashlib.sha256(json.dumps([texts, end_id, max_length]).encode())
     key.update(tokenizer.backend_tokenizer.to_str().encode())
     path = cache / f"{key.hexdigest()[:32]}.npz"
@@ -165,7 +165,7 @@ def _text(tokenizer: Any, example: MathExample, style: AnswerStyle) -> _Text:
     return _Text(prompt, _answer(example, style), example.gold, example.steps)
 
 
-def end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
+def _end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
     """The token after an answer: what ends an assistant's turn in the chat template, if generation ends there too.
 
     Else the tokenizer's own end token, which is not always the turn's: a base model has that of a document, and

@@ -95,6 +95,7 @@ def train(
     watchers = watchers or Watchers()
     path = settings.output_dir / CHECKPOINT
     source = path if resume_from is None else resume_from / CHECKPOINT
+    begins_anew = not source.exists()
     if path.exists() and resume_from != settings.output_dir:
         raise InputError(f"{path.parent} holds a run; go on with --resume {path.parent}, or name another output_dir")
     is_on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
@@ -103,13 +104,13 @@ def train(
         raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
     writes = workers.rank == 0
     with held(settings.output_dir) if writes else nullcontext():
-        if writes and not source.exists():
+        if writes and begins_anew:
             settings.write()  # now, so that it may go on from here
         workers.wait()
         with within_memory(settings):
             run = _Run.opened(settings, workers, cache, watchers)
             training = run.training(path, source, watchers)
-        if writes and source.exists():  # and is seen to fit the settings
+        if writes and not begins_anew:  # the checkpoint is seen to fit the settings
             settings.write()
             if source != path:
                 shutil.copyfile(source, path)
@@ -168,8 +169,8 @@ class _Run:
     @property
     def num_groups(self) -> int:
         """Groups that take every row `epochs` times; the last one is filled up from one more epoch."""
-        chosen = self.settings
-        return math.ceil(chosen.epochs * len(self.rows) / (chosen.batch_size * chosen.gradient_accumulation))
+        rows_a_group = self.settings.batch_size * self.settings.gradient_accumulation
+        return math.ceil(self.settings.epochs * len(self.rows) / rows_a_group)
 
     @property
     def head(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from kit.engines.transformers.loading import load_model
 from kit.engines.transformers.worker import Worker
 from kit.errors import EngineError, InputError
 from kit.models.calls.splitting import form_of, with_tool_calls
+from kit.models.facts import token_ids
 from kit.sampling import FinishReason, OnChunk, Prompt, Sample, SamplingParams, TokenStats
 
 _TAIL_TOKENS = 16  # of a turn to continue: they tell whether the new text begins with a space
@@ -176,9 +177,7 @@ class TransformersEngine:
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every id that ends a text: the list of the generation config, and the tokenizer's own."""
-    listed = getattr(model.generation_config, "eos_token_id", None)
-    ids = listed if isinstance(listed, list) else [listed]
-    return frozenset(id_ for id_ in [*ids, tokenizer.eos_token_id] if id_ is not None)
+    return token_ids(getattr(model.generation_config, "eos_token_id", None)) | token_ids(tokenizer.eos_token_id)
 
 
 def _from_other_thread(act: Callable[[], object]) -> Callable[[], None]:
