@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
@@ -95,3 +96,17 @@ class EngineError(KitError, RuntimeError):
 
 class TrainingError(KitError, ArithmeticError):
     """Training cannot go on: a loss or a gradient is not finite, or memory ran out. What was saved before is good."""
+
+
+@contextmanager
+def out_of_memory_as(explain: Callable[[str], KitError]) -> Iterator[None]:
+    """Raises what `explain` makes of the library's words where memory runs out inside; other errors pass.
+
+    So does an EngineError, which has told its own fix.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, InputError) as error:
+        if isinstance(error, EngineError) or not is_out_of_memory(error):
+            raise
+        raise explain(memory_words(error)) from error

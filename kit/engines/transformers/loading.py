@@ -7,8 +7,7 @@ safetensors only.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from kit.engines.text.model_folder import auto_dtype, check_model_folder
-from kit.errors import EngineError, InputError, did_you_mean, is_out_of_memory, memory_words
+from kit.errors import EngineError, InputError, did_you_mean, out_of_memory_as
 
 DEVICES = ("cpu", "cuda", "auto")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -66,21 +65,14 @@ def _loaded(folder: Path, dtype: str) -> tuple[Any, Any]:
     return model, info
 
 
-@contextmanager
-def explained_memory() -> Iterator[None]:
-    """Says what to do where a model does not fit into the memory that others leave.
-
-    Raises: EngineError in that case.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError, InputError) as error:
-        if isinstance(error, EngineError) or not is_out_of_memory(error):
-            raise
-        raise EngineError(
+def explained_memory() -> AbstractContextManager[None]:
+    """Says what to do where a model does not fit into the memory that others leave: an EngineError."""
+    return out_of_memory_as(
+        lambda words: EngineError(
             "out of memory while loading the model: end what else holds memory, take a smaller model, or half the "
-            f"bytes of each weight (--set engine.dtype=bfloat16; kit train: --bf16) ({memory_words(error)})"
-        ) from error
+            f"bytes of each weight (--set engine.dtype=bfloat16; kit train: --bf16) ({words})"
+        )
+    )
 
 
 def _resolve_device(device: str) -> torch.device:
