@@ -4,7 +4,7 @@
     y, z recurse over x to depth T                    delta = out(y), zero until trained; q = halt(y)
 
 It knows no tokens, no vocabulary and no backbone, and is saved alone. A trainer calls `inject`, `reader`,
-kit.trm.recursion.supervision_step, `delta` and `halting_logit`; inference calls `forward`.
+kit.trm.recursion.iterates, `delta` and `halting_logit`; inference calls `forward`.
 
 Letters: B rows, T new columns, S all columns with the past's, K the last columns, which recurse, D width,
 L hidden states of the backbone that make x. Source: arXiv 2510.04871 Figure 3.

@@ -15,7 +15,6 @@ x the injected features, n `num_latent`, T `depth`. Source: arXiv 2510.04871 Fig
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -66,32 +65,17 @@ def iterates(
     rates: Rates | None = None,
     num_with_grad: int = 1,
 ) -> Iterator[State]:
-    """The states after deep recursion 1 to T, of which the last `num_with_grad` are differentiable."""
+    """The states after deep recursion 1 to T, of which the last `num_with_grad` are differentiable.
+
+    The last of them, with num_with_grad = 1, is the paper's supervision step: the caller takes its loss, steps its
+    optimiser, and hands the state on detached.
+    """
     assert 1 <= num_with_grad <= depth
     for index in range(depth):
         with torch.set_grad_enabled(index >= depth - num_with_grad and torch.is_grad_enabled()):
             first = index * (num_latent + 1)
             state = deep_recursion(apply, x_BKD, state, num_latent=num_latent, rates=rates, first=first)
         yield state
-
-
-def supervision_step(
-    apply: Apply,
-    x_BKD: Tensor,
-    state: State,
-    *,
-    depth: int,
-    num_latent: int,
-    rates: Rates | None = None,
-    num_with_grad: int = 1,
-) -> State:
-    """The last of the `iterates`: the paper's step, whose num_with_grad is 1.
-
-    The caller computes its loss from the result, steps its optimiser, and passes `result.detach()` on.
-    """
-    states = iterates(apply, x_BKD, state, depth=depth, num_latent=num_latent, rates=rates, num_with_grad=num_with_grad)
-    (last,) = deque(states, maxlen=1)  # one is held at a time
-    return last
 
 
 def _moved(old: Tensor, new: Tensor, rate: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from kit.trm.language_model import RecursiveLM
 from kit.trm.model import Columns
-from kit.trm.recursion import supervision_step
+from kit.trm.recursion import iterates
 from tests.oracles.trm_reference import Reference, Sizes
 from tests.trm import tiny_trm
 
@@ -104,7 +104,7 @@ def test_deep_supervision_gives_the_references_losses_and_gradients(form: str, d
     for step in range(num_supervision):
         x_BTD = trm.inject(frozen.hidden_LBTD)
         reader = trm.reader(x_BTD, columns_of(input_ids), depth=depth)
-        state = supervision_step(reader, x_BTD, state, depth=depth, num_latent=trm.config.num_latent, rates=trm.rates)
+        *_, state = iterates(reader, x_BTD, state, depth=depth, num_latent=trm.config.num_latent, rates=trm.rates)
         logits_TV = (frozen.base_BTD + trm.delta(state.y))[0] @ head.T
         is_right_T = (logits_TV.argmax(-1) == labels[0]).double()
         loss = cross_entropy(logits_TV, labels[0])
@@ -126,7 +126,7 @@ def test_supervision_steps_of_depth_t_and_one_run_of_their_product_give_one_stat
         reader = model.trm.reader(x_BTD, columns_of(input_ids), depth=3)
         state = model.trm.initial_state(1, NUM_TOKENS)
         for _ in range(2):
-            state = supervision_step(reader, x_BTD, state, depth=3, num_latent=2).detach()
+            *_, state = iterates(reader, x_BTD, state, depth=3, num_latent=2)
         assert torch.equal(model(input_ids, depth=6).y, state.y)
 
 
@@ -137,7 +137,7 @@ def test_more_deep_recursions_may_carry_gradient() -> None:
         x_BTD = model.trm.inject(model.read(input_ids).hidden_LBTD)
         reader = model.trm.reader(x_BTD, columns_of(input_ids), depth=2)
         state = model.trm.initial_state(1, NUM_TOKENS)
-        last = supervision_step(reader, x_BTD, state, depth=2, num_latent=2, num_with_grad=num_with_grad)
+        *_, last = iterates(reader, x_BTD, state, depth=2, num_latent=2, num_with_grad=num_with_grad)
         (gradient,) = torch.autograd.grad(last.y.sum(), model.trm.y_init, allow_unused=True)
         assert (gradient is not None) is reaches_the_first_state
 
