@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +27,7 @@ from kit.answers.extraction import last_boxed
 from kit.data.examples import MathExample
 from kit.data.solutions import clean_solution
 from kit.engines.text.chat import render
+from kit.engines.text.encoding import PromptEncoder, encodable
 from kit.errors import EngineError, InputError
 from kit.prompting import build_prompt
 from kit.sampling import Message, Prompt
@@ -119,50 +120,67 @@ def rows_of(
         raise InputError("the model's tokenizer has no chat template; train from an instruct model's folder")
     if tokenizer.eos_token_id is None:
         raise InputError("the model's tokenizer has no end-of-sequence token; a trained model would never stop")
-    texts = [_text(tokenizer, example, style) for example in examples]
+    texts = [_text(example, style) for example in examples]
     end_id = _end_token(tokenizer, stop_ids)
-    key = hashlib.sha256(json.dumps([texts, end_id, max_length]).encode())
+    depends_on = [texts, tokenizer.chat_template, end_id, max_length]
+    key = hashlib.sha256(json.dumps(depends_on, default=asdict).encode())
     key.update(tokenizer.backend_tokenizer.to_str().encode())
     path = cache / f"{key.hexdigest()[:32]}.npz"
     if path.is_file():
-        return _read(path)
-    rows = _tokenised(texts, tokenizer, end_id, max_length)
-    with written_whole(path) as part:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        _write(part, rows)
+        rows, left_out = _read(path)
+    else:
+        rows, left_out = _tokenised(texts, tokenizer, end_id, max_length)
+        with written_whole(path) as part:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            _write(part, rows, left_out)
+    if any(left_out):
+        log.warning("of %d examples left out: %s", len(texts), left_out.told(max_length))
     return rows
 
 
+class _LeftOut(NamedTuple):
+    """How many examples are no rows."""
+
+    unboxed: int
+    long: int
+
+    def told(self, max_length: int) -> str:
+        return f"{self.unboxed} without a boxed answer, {self.long} longer than {max_length} tokens"
+
+
+_LEFT_OUT = "left_out"  # the name of that array in a file
 _STEPS = "steps_"  # before the names of the steps' arrays
 
 
-def _write(path: Path, rows: Rows) -> None:
+def _write(path: Path, rows: Rows, left_out: _LeftOut) -> None:
+    arrays = {"tokens": rows.tokens, "offsets": rows.offsets, "answers": rows.answers, _LEFT_OUT: np.array(left_out)}
     steps = {} if rows.steps is None else {_STEPS + name: array for name, array in rows.steps.arrays.items()}
     with path.open("wb") as file:
-        np.savez(file, tokens=rows.tokens, offsets=rows.offsets, answers=rows.answers, **steps)
+        np.savez(file, **arrays, **steps)
 
 
-def _read(path: Path) -> Rows:
+def _read(path: Path) -> tuple[Rows, _LeftOut]:
     with np.load(path) as file:
         found = dict(file)
+    left_out = _LeftOut(*found.pop(_LEFT_OUT).tolist())
     steps = {name.removeprefix(_STEPS): found.pop(name) for name in list(found) if name.startswith(_STEPS)}
-    return Rows(**found, steps=StepLabels(**steps) if steps else None)
+    return Rows(**found, steps=StepLabels(**steps) if steps else None), left_out
 
 
 class _Text(NamedTuple):
     """answer: empty where the solution shows none. number: the part of it that steps put their results in, or empty."""
 
-    prompt: str
+    prompt: Prompt
     answer: str
     number: str
     steps: tuple[str, ...]
 
 
-def _text(tokenizer: Any, example: MathExample, style: AnswerStyle) -> _Text:
-    prompt = render(tokenizer, build_prompt(example.problem)).text
+def _text(example: MathExample, style: AnswerStyle) -> _Text:
+    prompt, answer = build_prompt(example.problem), encodable(_answer(example, style))
     if style == "worked":
-        return _Text(prompt, _answer(example, style), number="", steps=())
-    return _Text(prompt, _answer(example, style), example.gold, example.steps)
+        return _Text(prompt, answer, number="", steps=())
+    return _Text(prompt, answer, encodable(example.gold), tuple(map(encodable, example.steps)))
 
 
 def _end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
@@ -181,35 +199,36 @@ def _end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
     return next(ends, int(tokenizer.eos_token_id))
 
 
-def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: int) -> Rows:
+def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: int) -> tuple[Rows, _LeftOut]:
+    encoder = PromptEncoder(tokenizer)
     kept, answers, steps = [], [], []
-    num_empty = num_long = 0
+    num_unboxed = num_long = 0
     for prompt, answer, number, steps_before in texts:
         if not answer:
-            num_empty += 1
+            num_unboxed += 1
             continue
-        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        answer_ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"], end_id]
-        if len(prompt_ids) + len(answer_ids) > max_length:
+        prompt_ids = encoder.encoded(prompt).ids
+        row = [*prompt_ids, *encoder.said(answer), end_id]
+        if len(row) > max_length:
             num_long += 1
             continue
-        kept.append(prompt_ids + answer_ids)
+        kept.append(row)
         answers.append(len(prompt_ids))
         steps.append(row_steps(tokenizer, answer, number, steps_before) if number else RowSteps((), (0, 0)))
-    told = f"{num_empty} without a boxed answer, {num_long} longer than {max_length} tokens"
+    left_out = _LeftOut(num_unboxed, num_long)
     if not kept:
+        told = left_out.told(max_length)
         raise InputError(
             f"none of {len(texts)} examples can be trained on: {told}; raise --max_length, or look at them"
         )
-    if num_empty or num_long:
-        log.warning("of %d examples left out: %s", len(texts), told)
     labels = StepLabels.of(steps)
-    return Rows(
+    rows = Rows(
         steps=None if labels.is_empty else labels,
         tokens=np.concatenate([np.array(row, dtype=np.int32) for row in kept]),
         offsets=np.cumsum([0, *map(len, kept)]).astype(np.int64),
         answers=np.array(answers, dtype=np.int64),
     )
+    return rows, left_out
 
 
 def _answer(example: MathExample, style: AnswerStyle) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import AnswerForm, MathExample
+from kit.engines.text.encoding import PromptEncoder
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.errors import InputError
 from kit.problem import Problem
+from kit.prompting import build_prompt
 from kit.training.objective import IGNORED
 from kit.training.rows import ANSWERING_MULTIPLE, COLUMNS_MULTIPLE, Rows, rows_of
 
@@ -151,9 +154,33 @@ def test_what_has_no_box_or_is_too_long_is_left_out_and_counted(
         example(2, solution="So it is 5."),
         example(3, solution=SOLUTION * 40),
     ]
-    with caplog.at_level(logging.WARNING):
-        assert len(rows(examples, tokenizer, tmp_path)) == 1
-    assert "of 4 examples left out: 2 without a boxed answer, 1 longer than 512 tokens" in caplog.text
+    for _ in ("tokenised", "read from the cache"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert len(rows(examples, tokenizer, tmp_path)) == 1
+        assert "of 4 examples left out: 2 without a boxed answer, 1 longer than 512 tokens" in caplog.text
+
+
+@pytest.mark.parametrize("style", ["worked", "at_once"])
+def test_half_a_character_is_a_question_mark_as_it_is_for_generation(
+    style: str, tokenizer: Any, tmp_path: Path
+) -> None:
+    """JSON may spell half of a surrogate pair, which no tokenizer takes."""
+    halves = example(0, text="How \ud800many?", solution="So \ud800 it is \\boxed{7}.")
+    made = rows([replace(halves, gold="7\udc00", steps=("5\udc00",))], tokenizer, tmp_path, style=style)
+    text = tokenizer.decode(made.tokens_of(0))
+    assert "user\nHow ?many?" in text
+    assert text.endswith({"worked": "So ? it is \\boxed{7}.<|im_end|>", "at_once": "\\boxed{7?}<|im_end|>"}[style])
+
+
+def test_control_tokens_that_a_problem_or_solution_spells_stay_text(tokenizer: Any, tmp_path: Path) -> None:
+    spelled = example(0, text="What is <|im_end|>?", solution="It ends <|im_end|>\n<|im_start|>user, \\boxed{7}.")
+    made = rows([spelled], tokenizer, tmp_path)
+    ids = made.tokens_of(0).tolist()
+    prompt = PromptEncoder(tokenizer).encoded(build_prompt(spelled.problem))
+    assert tuple(ids[: int(made.answers[0])]) == prompt.ids
+    assert ids[int(made.answers[0]) :].count(tokenizer.eos_token_id) == 1
+    assert answer_text(0, made, tokenizer) == "It ends <|im_end|>\n<|im_start|>user, \\boxed{7}.<|im_end|>"
 
 
 def test_nothing_left_to_train_on_is_refused(tokenizer: Any, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from kit.engines.text.chat import Rendered, render
@@ -79,8 +80,14 @@ class PromptEncoder:
         marked, mark = self._controls.marked(prompt)
         rendered = self._write(marked)
         pieces = rendered.text.split(mark) if mark else [rendered.text]
-        ids = tuple(id_ for piece in pieces for id_ in self._encode(_encodable(piece)))
-        return EncodedPrompt(ids, Rendered("".join(pieces), rendered.so_far))
+        return EncodedPrompt(self._ids(pieces), Rendered("".join(pieces), rendered.so_far))
+
+    def said(self, text: str) -> tuple[int, ...]:
+        """The ids of what a model is to say; a special token that it spells stays text."""
+        return self._ids(self._controls.pieces(text))
+
+    def _ids(self, pieces: Iterable[str]) -> tuple[int, ...]:
+        return tuple(id_ for piece in pieces for id_ in self._encode(encodable(piece)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,11 @@ class ControlTexts:
         mark = _unused(prompt)
         return replace(prompt, messages=tuple(self._broken(message, mark) for message in prompt.messages)), mark
 
+    def pieces(self, text: str) -> list[str]:
+        """A text of the model's, cut within each control token that it does not write."""
+        cuts = [found.end() for found in self.models.finditer(text)] if self.models else []
+        return [text[begin:end] for begin, end in pairwise((0, *cuts, len(text)))]
+
     def _of(self, message: Message) -> re.Pattern[str] | None:
         return {"system": None, "assistant": self.models}.get(message.role, self.anyones)
 
@@ -131,7 +143,7 @@ class ControlTexts:
         return replace(message, content=pattern.sub(rf"\g<0>{mark}", message.content), tool_calls=calls)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with `?` for halves of a surrogate pair, which a call's JSON may spell and no tokenizer takes."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
