@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -84,8 +85,8 @@ def _check_options(args: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be >= 1, got {getattr(args, name)}")
     if not 0 <= args.repeat <= 1:
         raise InputError(f"--repeat must be in [0, 1], got {args.repeat:g}")
-    if args.stream_cost is not None and not args.stream_cost >= 0:
-        raise InputError(f"--stream-cost must be >= 0, got {args.stream_cost:g}")
+    if args.stream_cost is not None and not 0 <= args.stream_cost < math.inf:
+        raise InputError(f"--stream-cost must be >= 0 and finite, got {args.stream_cost:g}")
     if args.competitions < 0:
         raise InputError(f"--competitions must be >= 0, got {args.competitions}")
     if not all(share > 0 for share in args.share):

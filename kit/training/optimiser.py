@@ -41,7 +41,7 @@ class OptimiserRecipe:
     def __post_init__(self) -> None:
         checks = (
             ("learning_rate", self.learning_rate > 0 and math.isfinite(self.learning_rate), "> 0"),
-            ("weight_decay", self.weight_decay >= 0, ">= 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, ">= 0 and finite"),
             ("warmup_updates", self.warmup_updates >= 0, ">= 0"),
             ("decay", self.decay in ("constant", "linear", "cosine"), "constant, linear or cosine"),
             ("decay_share", 0 <= self.decay_share <= 1, "in [0, 1]"),

@@ -16,6 +16,7 @@ their own, V vocabulary.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,8 +72,8 @@ class RecursiveWeights:
 
     def __post_init__(self) -> None:
         checks = (
-            ("kl", self.kl >= 0, ">= 0"),
-            ("halting", self.halting >= 0, ">= 0"),
+            ("kl", 0 <= self.kl < math.inf, ">= 0 and finite"),
+            ("halting", 0 <= self.halting < math.inf, ">= 0 and finite"),
             ("with_grad", self.with_grad is None or self.with_grad >= 1, ">= 1 or None"),
         )
         check_fields(self, checks)

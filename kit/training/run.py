@@ -19,15 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kit.config import machine_facts
 from kit.data.examples import DataSet
 from kit.data.provenance import write_provenance
 from kit.data.sets import load
 from kit.engines.text.model_folder import read_facts
 from kit.engines.text.tokenizer import load_tokenizer
-from kit.engines.transformers.loading import load_model
+from kit.engines.transformers.loading import load_model, resolve_device
 from kit.errors import InputError, StorageError
 from kit.lock import held
 from kit.training.batches import (
@@ -98,8 +96,8 @@ def train(
     begins_anew = not source.exists()
     if path.exists() and resume_from != settings.output_dir:
         raise InputError(f"{path.parent} holds a run; go on with --resume {path.parent}, or name another output_dir")
-    is_on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    workers = AcceleratedWorkers(cpu=is_on_cpu, bf16=settings.bf16)
+    device = resolve_device(settings.device)
+    workers = AcceleratedWorkers(cpu=device.type == "cpu", bf16=settings.bf16)
     if settings.batch_size % workers.number:
         raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
     writes = workers.rank == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from typing import Any
@@ -171,7 +172,7 @@ def test_carried_states_may_wait_on_the_cpu() -> None:
     assert objective.loss(batch_for(model), None, RNG).carry.y.device.type == "cpu"
 
 
-@pytest.mark.parametrize("changes", [{"kl": -1.0}, {"halting": -0.1}, {"with_grad": 0}])
+@pytest.mark.parametrize("changes", [{"kl": -1.0}, {"kl": math.inf}, {"halting": -0.1}, {"with_grad": 0}])
 def test_shares_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         RecursiveWeights(**changes)

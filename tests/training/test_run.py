@@ -296,6 +296,16 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder: Path) -> None:
         run(settings, folder)
 
 
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings = small_model.settings(folder, "lora", device="cuda")
+    with pytest.raises(InputError, match="device='cuda' but torch sees no GPU"):
+        run(settings, folder)
+    assert not settings.output_dir.exists()
+
+
 def test_a_checkpoint_of_another_backbone_is_refused(folder: Path) -> None:
     settings, told = small_model.settings(folder, "finetune"), []
     run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
@@ -403,6 +413,8 @@ def test_two_processes_have_the_losses_and_weights_of_one(folder: Path) -> None:
         ({"lr": -1.0}, "lr must be > 0"),
         ({"freeze_lm_head": False}, "freeze_lm_head must be true for a TRM"),
         ({"T_recursion": 10_000}, "T_recursion"),
+        ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),
+        ({"seed": 10**23}, "seed must be in"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:

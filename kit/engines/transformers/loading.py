@@ -32,7 +32,7 @@ def load_model(folder: Path, *, device: str, dtype: str) -> Any:
     Raises: MissingError, InputError; EngineError where memory does not suffice.
     """
     _check_choice("dtype", dtype, DTYPES)
-    target = _resolve_device(device)
+    target = resolve_device(device)
     check_model_folder(folder)
     if dtype == "auto":
         dtype = auto_dtype(folder, device=target.type)
@@ -75,7 +75,11 @@ def explained_memory() -> AbstractContextManager[None]:
     )
 
 
-def _resolve_device(device: str) -> torch.device:
+def resolve_device(device: str) -> torch.device:
+    """The device of that name; `auto` is the GPU where there is one.
+
+    Raises: InputError for another name, or for `cuda` where torch sees no GPU.
+    """
     _check_choice("device", device, DEVICES)
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device='cuda' but torch sees no GPU; use device='cpu' or switch the GPU on")
