@@ -86,6 +86,8 @@ class TrainSettings:
         checks = [
             ("num_samples", self.num_samples is None or self.num_samples >= 1, ">= 1"),
             ("lr", self.lr is None or (self.lr > 0 and math.isfinite(self.lr)), "> 0"),
+            ("warmup", self.warmup >= 0, ">= 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, ">= 0 and finite"),
             ("seed", 0 <= self.seed < 2**63, "in [0, 2^63)"),  # torch's generators
             ("ema", 0 <= self.ema < 1, "in [0, 1)"),
             ("T_recursion", self.T_recursion >= 1 and deepest <= MAX_DEPTH, f">= 1, its draws <= {MAX_DEPTH}"),

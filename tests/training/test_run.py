@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -413,6 +414,8 @@ def test_two_processes_have_the_losses_and_weights_of_one(folder: Path) -> None:
         ({"lr": -1.0}, "lr must be > 0"),
         ({"freeze_lm_head": False}, "freeze_lm_head must be true for a TRM"),
         ({"T_recursion": 10_000}, "T_recursion"),
+        ({"warmup": -3}, "warmup must be >= 0, got -3"),
+        ({"weight_decay": math.inf}, "weight_decay must be >= 0 and finite"),
         ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),
         ({"seed": 10**23}, "seed must be in"),
     ],
