@@ -87,6 +87,10 @@ def _check_options(args: argparse.Namespace) -> None:
         raise InputError(f"--repeat must be in [0, 1], got {args.repeat:g}")
     if args.stream_cost is not None and not 0 <= args.stream_cost < math.inf:
         raise InputError(f"--stream-cost must be >= 0 and finite, got {args.stream_cost:g}")
+    if args.plot:
+        from kit.plots.style import picture_kind  # matplotlib is heavy
+
+        picture_kind(args.plot)
     if args.competitions < 0:
         raise InputError(f"--competitions must be >= 0, got {args.competitions}")
     if not all(share > 0 for share in args.share):

@@ -67,7 +67,7 @@ def write_distilled(run: EvalRun, folder: Path, *, keep: int, grading: Grading) 
         )
     path = folder / DISTILLED
     with written_whole(path) as part:
-        part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return Distilled(
         path=path,
         num_rows=len(rows),

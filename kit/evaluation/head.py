@@ -15,6 +15,7 @@ from typing import Any
 
 from kit import __version__
 from kit.config import machine_facts
+from kit.cuda import visible_gpus
 from kit.data.provenance import Provenance, read_provenance
 from kit.engines.text.model_folder import auto_dtype, num_parameters, read_chat_template
 from kit.evaluation.plan import EvalPlan
@@ -72,7 +73,7 @@ class EvalModel:
         """What `auto` stands for is told; texts depend on it."""
         if self.dtype != "auto" or self.folder is None:
             return self.dtype
-        is_on_cpu = self.device == "cpu" or (self.device == "auto" and not machine_facts()["gpus"])
+        is_on_cpu = self.device == "cpu" or (self.device == "auto" and not visible_gpus())
         return auto_dtype(self.folder, device="cpu" if is_on_cpu else "cuda")
 
 

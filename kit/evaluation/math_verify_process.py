@@ -39,6 +39,15 @@ _START_S = 120.0  # importing sympy on a busy machine
 _CHILD = Path(__file__).with_name("math_verify_child.py")
 
 
+def check_math_verify() -> None:
+    """Raise MissingError if it is not installed."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise MissingError(
+            "answers that are no integers are compared with math-verify, which is not installed; "
+            "pip install 'mathllm-kit[eval]'"
+        )
+
+
 class MathVerify:
     r"""Grades completions whose gold is an expression; a context manager, which ends its process.
 
@@ -50,7 +59,6 @@ class MathVerify:
     Threads may share one; they wait for each other.
     limit_s: CPU time of one comparison, so that a busy machine changes no verdict; one that takes longer, or breaks the
     process, is not right.
-    num_broken: comparisons that ended so.
     """
 
     def __init__(self, *, limit_s: float = LIMIT_S) -> None:
@@ -59,7 +67,6 @@ class MathVerify:
         self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self.num_broken = 0
 
     def grade(self, text: str, example: MathExample) -> tuple[Grade, Grade]:
         """The strict and the lenient grade of one completion; lenient reads the last integer where strict has nothing.
@@ -90,7 +97,6 @@ class MathVerify:
             told = _exchange(process, request, limit_s=_PATIENCE * self._limit_s)
             if told is not None:
                 return bool(told["is_right"])
-            self.num_broken += 1
             self._end()
         log.warning(
             "math-verify gave no verdict on %r against %r in %g CPU seconds", answer[:80], gold[:80], self._limit_s
@@ -109,11 +115,7 @@ class MathVerify:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None:
             return self._process
-        if importlib.util.find_spec("math_verify") is None:
-            raise MissingError(
-                "answers that are no integers are compared with math-verify, which is not installed; "
-                "pip install 'mathllm-kit[eval]'"
-            )
+        check_math_verify()
         # -P: the folder of the script is not searched for modules
         command = [sys.executable, "-P", str(_CHILD), str(self._limit_s)]
         pipe = subprocess.PIPE

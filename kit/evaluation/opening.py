@@ -201,13 +201,13 @@ def _engine_config(engine: str, assignments: Sequence[str], depths: Sequence[int
 
 def fitting_batch_size(found: FoundModel, plan: EvalPlan) -> int:
     """How many samples to draw at once where nobody said: on a CPU as many as its memory holds, else the plan's."""
-    from kit.cuda import driver_cuda
+    from kit.cuda import visible_gpus
     from kit.engines.text.model_folder import read_facts
     from kit.evaluation.memory import num_at_once
     from kit.machine_memory import memory_available_bytes
 
     config, folder = found.config, found.model.folder
-    is_on_cpu = config.device == "cpu" or (config.device == "auto" and driver_cuda() is None)
+    is_on_cpu = config.device == "cpu" or (config.device == "auto" and not visible_gpus())
     if folder is None or config.kind not in ("transformers", "trm") or not is_on_cpu:
         return plan.batch_size
     facts, available_bytes = read_facts(folder), memory_available_bytes()

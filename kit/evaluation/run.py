@@ -14,9 +14,11 @@ from types import MappingProxyType
 
 import trio
 
+from kit.data.examples import AnswerForm
 from kit.errors import EngineError, InputError, KitError
 from kit.evaluation.drawing import Drawing
 from kit.evaluation.grading import Grader
+from kit.evaluation.math_verify_process import check_math_verify
 from kit.evaluation.plan import Cell, EvalPlan
 from kit.evaluation.prompts import check_shots
 from kit.evaluation.reading import read_run
@@ -110,12 +112,17 @@ def evaluate_here(
 
 
 def check_askable(plan: EvalPlan) -> None:
-    """Raise InputError for a plan that asks nothing, or whose prompts cannot be written."""
+    """Raise InputError for a plan that asks nothing, or whose prompts cannot be written.
+
+    Raises: MissingError where answers could not be graded, too: before any is drawn.
+    """
     if not plan.num_cells:
         part = "" if plan.shard is None else f" in shard {plan.shard}"
         raise InputError(f"{plan.data.source}: no problem{part} to ask; give other data or a larger --limit")
     for example in plan.examples:
         check_shots(example, plan.shots)
+    if any(example.form is AnswerForm.EXPRESSION for example in plan.examples):
+        check_math_verify()
 
 
 class Session:

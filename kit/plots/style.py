@@ -119,14 +119,23 @@ class Sheet:
         )
 
 
+def picture_kind(path: Path) -> str:
+    """`svg` or `png`, as the suffix says.
+
+    Raises: InputError for any other suffix.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("svg", "png"):
+        raise InputError(f"{path}: a picture is an .svg or a .png; end the name in one of them")
+    return kind
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as its suffix says, .svg or .png; call it within `drawing()`.
 
     Raises: InputError for any other suffix; StorageError if the file cannot be written.
     """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("svg", "png"):
-        raise InputError(f"{path}: a picture is an .svg or a .png; end the name in one of them")
+    kind = picture_kind(path)
     picture = io.BytesIO()  # drawn whole first, so that nothing half drawn is left on a full disk
     metadata = {"Date": None} if kind == "svg" else {}
     figure.savefig(picture, format=kind, dpi=72 if kind == "svg" else _PNG_DPI, metadata=metadata)

@@ -13,14 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kit.errors import InputError
+
 
 class AcceleratedWorkers:
-    """accelerate's processes."""
+    """accelerate's processes, on the CPU or on a GPU each.
 
-    def __init__(self, *, cpu: bool, bf16: bool = False) -> None:
+    Raises: InputError where accelerate takes another device: it keeps that of the process's first training.
+    """
+
+    def __init__(self, device: torch.device, *, bf16: bool = False) -> None:
         from accelerate import Accelerator
 
-        self._accelerator: Any = Accelerator(cpu=cpu)
+        try:
+            self._accelerator: Any = Accelerator(cpu=device.type == "cpu")
+        except ValueError as error:  # its state "cannot be changed"
+            raise _another_device(device, str(error)) from error
+        if self.device.type != device.type:
+            raise _another_device(device, f"it runs on {self.device}")
         self._bf16 = bf16  # not accelerate's: its mixed precision is one for the life of a process
 
     @property
@@ -57,3 +67,10 @@ class AcceleratedWorkers:
     def wait(self) -> None:
         """Until all are here."""
         self._accelerator.wait_for_everyone()
+
+
+def _another_device(device: torch.device, why: str) -> InputError:
+    return InputError(
+        f"device={device.type!r} but accelerate takes another ({why}); train in a process of its own, and unset "
+        "ACCELERATE_USE_CPU"
+    )

@@ -40,7 +40,7 @@ class OptimiserRecipe:
 
     def __post_init__(self) -> None:
         checks = (
-            ("learning_rate", self.learning_rate > 0 and math.isfinite(self.learning_rate), "> 0"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "> 0 and finite"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, ">= 0 and finite"),
             ("warmup_updates", self.warmup_updates >= 0, ">= 0"),
             ("decay", self.decay in ("constant", "linear", "cosine"), "constant, linear or cosine"),

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from kit.answers.extraction import last_boxed
 from kit.data.examples import MathExample
 from kit.data.solutions import clean_solution
 from kit.engines.text.chat import render
-from kit.engines.text.encoding import PromptEncoder, encodable
+from kit.engines.text.encoding import PromptEncoder
 from kit.errors import EngineError, InputError
 from kit.prompting import build_prompt
 from kit.sampling import Message, Prompt
@@ -45,7 +45,19 @@ The recursion runs at the answering columns alone, and an answer at once has som
 AnswerStyle = Literal["worked", "at_once"]
 """The set's own solution, or the boxed answer alone."""
 
-log = logging.getLogger(__name__)
+
+class LeftOut(NamedTuple):
+    """How many examples are no rows."""
+
+    unboxed: int
+    long: int
+
+    def told(self, max_length: int) -> str:
+        """In words."""
+        return f"{self.unboxed} without a boxed answer, {self.long} longer than {max_length} tokens"
+
+
+NOTHING_LEFT_OUT = LeftOut(0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +71,7 @@ class Rows:
     offsets: Any  # int64 [N + 1]
     answers: Any  # int64 [N], counted from the row's begin
     steps: StepLabels | None = None
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -106,6 +119,7 @@ def rows_of(
     examples: Sequence[MathExample],
     tokenizer: Any,
     *,
+    name: str,
     max_length: int,
     style: AnswerStyle,
     cache: Path,
@@ -113,7 +127,8 @@ def rows_of(
 ) -> Rows:
     """The rows of examples whose solution has an answer and that fit into max_length tokens; the others are counted.
 
-    stop_ids: where the model's generation ends, as its folder says.
+    name: of the set, for messages. stop_ids: where the model's generation ends, as its folder says. What a template
+    makes of the day's date stays as it was when the rows were made, so that a run goes on tomorrow.
     Raises: InputError if the tokenizer has no chat template or end token, or if no example is left; StorageError.
     """
     if not getattr(tokenizer, "chat_template", None):
@@ -122,49 +137,56 @@ def rows_of(
         raise InputError("the model's tokenizer has no end-of-sequence token; a trained model would never stop")
     texts = [_text(example, style) for example in examples]
     end_id = _end_token(tokenizer, stop_ids)
-    depends_on = [texts, tokenizer.chat_template, end_id, max_length]
-    key = hashlib.sha256(json.dumps(depends_on, default=asdict).encode())
-    key.update(tokenizer.backend_tokenizer.to_str().encode())
-    path = cache / f"{key.hexdigest()[:32]}.npz"
-    if path.is_file():
-        rows, left_out = _read(path)
-    else:
-        rows, left_out = _tokenised(texts, tokenizer, end_id, max_length)
+    path = cache / f"{_key(texts, tokenizer, end_id, max_length)}.npz"
+    rows = _read(path)
+    if rows is None:
+        rows = _tokenised(texts, tokenizer, end_id, max_length)
         with written_whole(path) as part:
             part.parent.mkdir(parents=True, exist_ok=True)
-            _write(part, rows, left_out)
-    if any(left_out):
-        log.warning("of %d examples left out: %s", len(texts), left_out.told(max_length))
+            _write(part, rows)
+    if not len(rows):
+        advice = "raise --max_length" if rows.left_out.long else "--answers at_once needs no box in the solution"
+        raise InputError(
+            f"{name}: none of {len(texts)} examples can be trained on: {rows.left_out.told(max_length)}; {advice}"
+        )
     return rows
 
 
-class _LeftOut(NamedTuple):
-    """How many examples are no rows."""
+def _key(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: int) -> str:
+    """Of all that rows depend on, the date apart."""
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    key = hashlib.sha256(json.dumps([_MADE_BY, tokenizer.chat_template, special, end_id, max_length]).encode())
+    key.update(tokenizer.backend_tokenizer.to_str().encode())
+    for text in texts:
+        turns = [(message.role, message.content) for message in text.prompt.messages]
+        key.update(json.dumps([turns, text.answer, text.number, text.steps]).encode())
+    return key.hexdigest()[:32]
 
-    unboxed: int
-    long: int
 
-    def told(self, max_length: int) -> str:
-        return f"{self.unboxed} without a boxed answer, {self.long} longer than {max_length} tokens"
-
-
+_MADE_BY = 2  # one more where the same texts become other rows
 _LEFT_OUT = "left_out"  # the name of that array in a file
 _STEPS = "steps_"  # before the names of the steps' arrays
 
 
-def _write(path: Path, rows: Rows, left_out: _LeftOut) -> None:
-    arrays = {"tokens": rows.tokens, "offsets": rows.offsets, "answers": rows.answers, _LEFT_OUT: np.array(left_out)}
-    steps = {} if rows.steps is None else {_STEPS + name: array for name, array in rows.steps.arrays.items()}
+def _write(path: Path, rows: Rows) -> None:
+    arrays: dict[str, Any] = {"tokens": rows.tokens, "offsets": rows.offsets, "answers": rows.answers}
+    arrays[_LEFT_OUT] = rows.left_out
+    if rows.steps is not None:
+        arrays |= {_STEPS + name: array for name, array in rows.steps.arrays.items()}
     with path.open("wb") as file:
-        np.savez(file, **arrays, **steps)
+        np.savez(file, **arrays)
 
 
-def _read(path: Path) -> tuple[Rows, _LeftOut]:
-    with np.load(path) as file:
-        found = dict(file)
-    left_out = _LeftOut(*found.pop(_LEFT_OUT).tolist())
+def _read(path: Path) -> Rows | None:
+    """None where there is no such file, or none that can be read: a lost machine may leave one cut off."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            found = dict(arrays)
+        left_out = LeftOut(*found.pop(_LEFT_OUT).tolist())
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        return None
     steps = {name.removeprefix(_STEPS): found.pop(name) for name in list(found) if name.startswith(_STEPS)}
-    return Rows(**found, steps=StepLabels(**steps) if steps else None), left_out
+    return Rows(**found, steps=StepLabels(**steps) if steps else None, left_out=left_out)
 
 
 class _Text(NamedTuple):
@@ -177,10 +199,10 @@ class _Text(NamedTuple):
 
 
 def _text(example: MathExample, style: AnswerStyle) -> _Text:
-    prompt, answer = build_prompt(example.problem), encodable(_answer(example, style))
+    prompt, answer = build_prompt(example.problem), _answer(example, style)
     if style == "worked":
         return _Text(prompt, answer, number="", steps=())
-    return _Text(prompt, answer, encodable(example.gold), tuple(map(encodable, example.steps)))
+    return _Text(prompt, answer, example.gold, example.steps)
 
 
 def _end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
@@ -199,36 +221,34 @@ def _end_token(tokenizer: Any, stop_ids: Collection[int]) -> int:
     return next(ends, int(tokenizer.eos_token_id))
 
 
-def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: int) -> tuple[Rows, _LeftOut]:
+def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: int) -> Rows:
     encoder = PromptEncoder(tokenizer)
     kept, answers, steps = [], [], []
     num_unboxed = num_long = 0
-    for prompt, answer, number, steps_before in texts:
-        if not answer:
+    for text in texts:
+        if not text.answer:
             num_unboxed += 1
             continue
-        prompt_ids = encoder.encoded(prompt).ids
-        row = [*prompt_ids, *encoder.said(answer), end_id]
+        prompt = encoder.encoded(text.prompt)
+        # a thought that the template has opened is not opened again, as where generation goes on with a turn
+        answer_ids = encoder.said(text.answer.removeprefix(prompt.rendered.opening))
+        row = np.array([*prompt.ids, *answer_ids, end_id], dtype=np.int32)
         if len(row) > max_length:
             num_long += 1
             continue
         kept.append(row)
-        answers.append(len(prompt_ids))
-        steps.append(row_steps(tokenizer, answer, number, steps_before) if number else RowSteps((), (0, 0)))
-    left_out = _LeftOut(num_unboxed, num_long)
-    if not kept:
-        told = left_out.told(max_length)
-        raise InputError(
-            f"none of {len(texts)} examples can be trained on: {told}; raise --max_length, or look at them"
-        )
+        answers.append(len(prompt.ids))
+        is_plain = all(map(encoder.is_plain, (text.answer, *text.steps)))
+        has_steps = text.number and is_plain
+        steps.append(row_steps(tokenizer, text.answer, text.number, text.steps) if has_steps else RowSteps((), (0, 0)))
     labels = StepLabels.of(steps)
-    rows = Rows(
+    return Rows(
         steps=None if labels.is_empty else labels,
-        tokens=np.concatenate([np.array(row, dtype=np.int32) for row in kept]),
+        tokens=np.concatenate([np.zeros(0, dtype=np.int32), *kept]),
         offsets=np.cumsum([0, *map(len, kept)]).astype(np.int64),
         answers=np.array(answers, dtype=np.int64),
+        left_out=LeftOut(num_unboxed, num_long),
     )
-    return rows, left_out
 
 
 def _answer(example: MathExample, style: AnswerStyle) -> str:

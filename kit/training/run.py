@@ -96,8 +96,7 @@ def train(
     begins_anew = not source.exists()
     if path.exists() and resume_from != settings.output_dir:
         raise InputError(f"{path.parent} holds a run; go on with --resume {path.parent}, or name another output_dir")
-    device = resolve_device(settings.device)
-    workers = AcceleratedWorkers(cpu=device.type == "cpu", bf16=settings.bf16)
+    workers = AcceleratedWorkers(resolve_device(settings.device), bf16=settings.bf16)
     if settings.batch_size % workers.number:
         raise InputError(f"batch_size must be a multiple of the {workers.number} processes, got {settings.batch_size}")
     writes = workers.rank == 0
@@ -135,18 +134,10 @@ class _Run:
     @classmethod
     def opened(cls, settings: TrainSettings, workers: AcceleratedWorkers, cache: Path, watchers: Watchers) -> _Run:
         data = load(settings.dataset, split="train", limit=settings.num_samples, seed=settings.seed)
-        tokenizer = load_tokenizer(settings.model)
-        rows = rows_of(
-            data.examples,
-            tokenizer,
-            max_length=settings.max_length,
-            style=settings.answers,
-            cache=cache / "rows",
-            stop_ids=read_facts(settings.model).stop_ids,
-        )
         dtype = "bfloat16" if settings.bf16 else "float32"
         backbone = load_model(settings.model, device=str(workers.device.type), dtype=dtype)
-        prepared = prepare(backbone, settings)
+        prepared = prepare(backbone, settings)  # refuses layers that are not there before rows are made
+        rows = _rows(settings, data, workers, cache)
         sha256 = weights_sha256(settings.model)
         objective = objective_of(settings, prepared, rows)  # refuses what it cannot do before hidden states are made
         tell = partial(watchers.tell_states, of=len(rows))
@@ -257,6 +248,29 @@ class _Run:
             num_rows=len(self.rows),
             curves=curves,
         )
+
+
+def _rows(settings: TrainSettings, data: DataSet, workers: AcceleratedWorkers, cache: Path) -> Rows:
+    """The rows of the data: the first process makes them, the others read them."""
+    make = partial(
+        rows_of,
+        data.examples,
+        load_tokenizer(settings.model),
+        name=settings.dataset,
+        max_length=settings.max_length,
+        style=settings.answers,
+        cache=cache / "rows",
+        stop_ids=read_facts(settings.model).stop_ids,
+    )
+    if workers.rank:
+        workers.wait()
+        return make()
+    rows = make()
+    workers.wait()
+    if any(rows.left_out):
+        told = rows.left_out.told(settings.max_length)
+        log.warning("%s: of %d examples left out: %s", settings.dataset, len(data.examples), told)
+    return rows
 
 
 def _with_frozen_states(

@@ -11,17 +11,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import DataSet
 from kit.data.provenance import Provenance
-from kit.errors import InputError, MissingError, check_fields
+from kit.errors import InputError, MissingError, SettingError, check_fields
 from kit.json_text import read_json
 from kit.sampling import MAX_DEPTH
 from kit.whole_file import written_whole
 
 Method = Literal["trm", "finetune", "lora"]
+Answers = Literal["worked", "at_once"]
+Spread = Literal["random", "curriculum", "fixed"]
+Form = Literal["anchor", "states", "token"]
 
 SETTINGS = "settings.json"
 
@@ -31,6 +34,11 @@ LEARNING_RATES: dict[str, float] = {"trm": 1e-4, "finetune": 1e-5, "lora": 1e-4}
 
 MAY_DIFFER = frozenset({"model", "output_dir", "dataset", "device", "save_every"})
 """Settings that decide no weight by their own text: where things lie, and how often a run is saved."""
+
+_CHOICES = {
+    name: get_args(kind)
+    for name, kind in (("method", Method), ("answers", Answers), ("T_spread", Spread), ("form", Form))
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +61,7 @@ class TrainSettings:
     output_dir: Path
     dataset: str = "gsm8k"
     num_samples: int | None = None
-    answers: Literal["worked", "at_once"] = "worked"
+    answers: Answers = "worked"
     epochs: int = 1
     batch_size: int = 8
     gradient_accumulation: int = 1
@@ -69,9 +77,9 @@ class TrainSettings:
     save_every: int = 50
     N_supervision: int = 16
     T_recursion: int = 3
-    T_spread: Literal["random", "curriculum", "fixed"] = "random"
+    T_spread: Spread = "random"
     num_latent: int = 6
-    form: Literal["anchor", "states", "token"] = "anchor"
+    form: Form = "anchor"
     feature_layers: tuple[int, ...] = (-1,)
     whiten: bool = True
     with_grad: int | None = None
@@ -85,14 +93,20 @@ class TrainSettings:
         deepest = self.T_recursion if self.T_spread == "fixed" else 2 * self.T_recursion - 1
         checks = [
             ("num_samples", self.num_samples is None or self.num_samples >= 1, ">= 1"),
-            ("lr", self.lr is None or (self.lr > 0 and math.isfinite(self.lr)), "> 0"),
+            ("lr", self.lr is None or 0 < self.lr < math.inf, "> 0 and finite"),
+            ("kl", 0 <= self.kl < math.inf, ">= 0 and finite"),
+            ("halting", 0 <= self.halting < math.inf, ">= 0 and finite"),
+            ("with_grad", self.with_grad is None or self.with_grad >= 1, ">= 1"),
+            ("feature_layers", len(self.feature_layers) >= 1, "at least one"),
             ("warmup", self.warmup >= 0, ">= 0"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, ">= 0 and finite"),
-            ("seed", 0 <= self.seed < 2**63, "in [0, 2^63)"),  # torch's generators
+            ("seed", 0 <= self.seed < 2**63, "in [0, 2^63)"),  # torch takes 64 bits
             ("ema", 0 <= self.ema < 1, "in [0, 1)"),
             ("T_recursion", self.T_recursion >= 1 and deepest <= MAX_DEPTH, f">= 1, its draws <= {MAX_DEPTH}"),
             ("lora_layers", self.lora_layers is None or self.lora_layers >= 1, ">= 1"),
-            ("answers", self.answers in ("worked", "at_once"), "worked or at_once"),
+            *((name, getattr(self, name) in choices, " or ".join(choices)) for name, choices in _CHOICES.items()),
+            ("answers", self.T_spread != "curriculum" or self.answers == "at_once",
+             "at_once for T_spread curriculum, which needs the results of steps"),
             ("freeze_lm_head", self.freeze_lm_head or self.method == "finetune",
              "true for a TRM or a LoRA, which are saved without the backbone's head"),
         ]  # fmt: skip
@@ -189,4 +203,7 @@ def read_settings(folder: Path, **changes: Any) -> TrainSettings:
     paths = {name: Path(found[name]) for name in ("model", "output_dir") if name in found}
     layers = {"feature_layers": tuple(found.get("feature_layers", (-1,)))}
     before = {"whiten": False}  # of runs that began before there was such a setting
-    return TrainSettings(**{**before, **found, **layers, **paths, "output_dir": folder, **changes})
+    try:
+        return TrainSettings(**{**before, **found, **layers, **paths, "output_dir": folder, **changes})
+    except SettingError as error:
+        raise InputError(f"{path}: {error}") from error

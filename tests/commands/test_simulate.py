@@ -237,6 +237,7 @@ def test_a_journal_that_cannot_tell_its_speeds_says_so_and_is_compared(
         (["--compare", "--recording", "absent.csv"], "absent.csv: no such recording"),
         (["--compare", "--per-replicate", "0"], "--per-replicate must be >= 1, got 0"),
         (["--compare", "--repeat", "1.5"], "--repeat must be in [0, 1], got 1.5"),
+        (["--compare", "--plot", "a.jpg"], "a.jpg: a picture is an .svg or a .png"),
         (["--compare", "--stream-cost", "-1"], "--stream-cost must be >= 0 and finite, got -1"),
         (["--compare", "--stream-cost", "inf"], "--stream-cost must be >= 0 and finite, got inf"),
         (["--compare", "--stream-cost", "0", "--speeds-of", "a.jsonl"], "two answers to one question"),

@@ -74,6 +74,15 @@ def test_what_is_written_loads_as_a_training_set(tmp_path: Path) -> None:
     assert [each.solution for each in data.examples] == [row["solution"] for row in rows]
 
 
+def test_half_a_character_of_a_problem_is_no_obstacle(tmp_path: Path) -> None:
+    halves = example(2, gold="7", text="How \ud800many?")
+    write_distilled(
+        run([halves], [completion(halves, 0, "7")], num_samples=1), tmp_path, keep=1, grading=Grading.STRICT
+    )
+    (row,) = (json.loads(line) for line in (tmp_path / DISTILLED).read_text(encoding="utf-8").splitlines())
+    assert row["problem"] == "How \ud800many?"
+
+
 def test_a_run_without_a_right_solution_leaves_an_earlier_file_as_it_was(tmp_path: Path) -> None:
     (tmp_path / DISTILLED).write_text("before")
     with pytest.raises(InputError, match="none of 1 samples is a right solution by the strict grade; take easier"):

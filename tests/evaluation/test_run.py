@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import random
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import trio
 import trio.testing
 
+from kit.data.examples import AnswerForm
 from kit.engines.scripted import Fault, Script, ScriptedEngine
 from kit.errors import EngineError, InputError, MissingError
 from kit.evaluation.grading import Grader
@@ -123,6 +125,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_next_run_draws_the_rest(tmp_path: Pa
 _KILLED = """
 import sys, trio
 from pathlib import Path
+from kit.data.examples import AnswerForm
 from kit.engines.scripted import ScriptedEngine
 from kit.evaluation.grading import Grader
 from kit.evaluation.results import summary
@@ -307,6 +310,17 @@ def test_the_wall_time_is_that_of_all_sessions(tmp_path: Path) -> None:
 def test_a_plan_that_makes_no_sense_is_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         plan(**changes)
+
+
+def test_that_answers_cannot_be_graded_is_told_before_any_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    fractions = [dataclasses.replace(each, gold="1/2", form=AnswerForm.EXPRESSION) for each in data().examples]
+    asked = plan(data=dataclasses.replace(data(), examples=tuple(fractions)))
+    with pytest.raises(MissingError, match=r"math-verify, which is not installed; pip install 'mathllm-kit\[eval\]'"):
+        drawn(tmp_path, asked)
+    assert not (tmp_path / JOURNAL_NAME).exists()
 
 
 def test_an_empty_run_and_a_missing_one_are_one_error_each(tmp_path: Path) -> None:

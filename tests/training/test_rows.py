@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AddedToken
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import AnswerForm, MathExample
 from kit.engines.text.encoding import PromptEncoder
 from kit.engines.text.tokenizer import load_tokenizer
 from kit.errors import InputError
+from kit.models.facts import ModelFacts
+from kit.models.recognition import markers_of
 from kit.problem import Problem
 from kit.prompting import build_prompt
 from kit.training.objective import IGNORED
-from kit.training.rows import ANSWERING_MULTIPLE, COLUMNS_MULTIPLE, Rows, rows_of
+from kit.training.rows import ANSWERING_MULTIPLE, COLUMNS_MULTIPLE, LeftOut, Rows, rows_of
 
 SOLUTION = "She sells 48/2 = <<48/2=24>>24 clips, “then” 72.\n#### 1,072"
 
@@ -34,7 +36,8 @@ def example(number: int, *, solution: str = SOLUTION, text: str = "How many clip
 
 
 def rows(examples: list[MathExample], tokenizer: Any, cache: Path, **changes: Any) -> Rows:
-    return rows_of(examples, tokenizer, **{"max_length": 512, "style": "worked", "cache": cache, **changes})
+    settings = {"name": "set.jsonl", "max_length": 512, "style": "worked", "cache": cache, **changes}
+    return rows_of(examples, tokenizer, **settings)
 
 
 def answer_text(row: int, made: Rows, tokenizer: Any) -> str:
@@ -124,12 +127,24 @@ def test_rows_are_tokenised_once(tokenizer: Any, tmp_path: Path) -> None:
     class Untouched:
         chat_template = tokenizer.chat_template
         eos_token_id = tokenizer.eos_token_id
+        special_tokens_map = tokenizer.special_tokens_map
         backend_tokenizer = tokenizer.backend_tokenizer
         apply_chat_template = tokenizer.apply_chat_template
 
     again = rows([example(0)], Untouched(), tmp_path)
     assert again.sha256 == first.sha256
     assert again.lengths == first.lengths
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive"])
+def test_rows_that_cannot_be_read_are_made_anew(tokenizer: Any, tmp_path: Path, content: bytes) -> None:
+    first = rows([example(0)], tokenizer, tmp_path)
+    (file,) = tmp_path.glob("*.npz")
+    whole = file.read_bytes()
+    for damaged in (content, whole[: len(whole) // 2]):
+        file.write_bytes(damaged)
+        assert rows([example(0)], tokenizer, tmp_path).sha256 == first.sha256
+        assert len(file.read_bytes()) == len(whole)
 
 
 @pytest.mark.parametrize("changes", [{"style": "at_once"}, {"max_length": 500}])
@@ -139,15 +154,25 @@ def test_other_settings_are_other_rows(tokenizer: Any, tmp_path: Path, changes: 
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
+def test_another_template_or_other_special_tokens_are_other_rows(tmp_path: Path) -> None:
+    other = load_tokenizer(TINY_MODEL)
+    other.chat_template = "{{ bos_token }}" + str(other.chat_template)
+    for number, token in enumerate(("<|endoftext|>", "<|im_start|>"), 1):
+        other.bos_token = token
+        made = rows([example(0)], other, tmp_path)
+        assert int(made.tokens_of(0)[0]) == other.convert_tokens_to_ids(token)
+        assert len(list(tmp_path.glob("*.npz"))) == number
+    other.chat_template = "x" + str(other.chat_template)
+    assert other.decode(rows([example(0)], other, tmp_path).tokens_of(0)).startswith("x")
+
+
 def test_an_answer_at_once_is_the_box_alone(tokenizer: Any, tmp_path: Path) -> None:
     made = rows([example(0)], tokenizer, tmp_path, style="at_once")
     assert made.batch([0]).columns_BK.shape == (1, ANSWERING_MULTIPLE)  # no recursion at columns that say nothing
     assert answer_text(0, made, tokenizer) == "\\boxed{1072}<|im_end|>"
 
 
-def test_what_has_no_box_or_is_too_long_is_left_out_and_counted(
-    tokenizer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_has_no_box_or_is_too_long_is_left_out_and_counted(tokenizer: Any, tmp_path: Path) -> None:
     examples = [
         example(0),
         example(1, solution=""),
@@ -155,10 +180,9 @@ def test_what_has_no_box_or_is_too_long_is_left_out_and_counted(
         example(3, solution=SOLUTION * 40),
     ]
     for _ in ("tokenised", "read from the cache"):
-        caplog.clear()
-        with caplog.at_level(logging.WARNING):
-            assert len(rows(examples, tokenizer, tmp_path)) == 1
-        assert "of 4 examples left out: 2 without a boxed answer, 1 longer than 512 tokens" in caplog.text
+        made = rows(examples, tokenizer, tmp_path)
+        assert (len(made), made.left_out) == (1, LeftOut(unboxed=2, long=1))
+    assert made.left_out.told(512) == "2 without a boxed answer, 1 longer than 512 tokens"
 
 
 @pytest.mark.parametrize("style", ["worked", "at_once"])
@@ -167,24 +191,56 @@ def test_half_a_character_is_a_question_mark_as_it_is_for_generation(
 ) -> None:
     """JSON may spell half of a surrogate pair, which no tokenizer takes."""
     halves = example(0, text="How \ud800many?", solution="So \ud800 it is \\boxed{7}.")
-    made = rows([replace(halves, gold="7\udc00", steps=("5\udc00",))], tokenizer, tmp_path, style=style)
+    made = rows([replace(halves, gold="7\udc00", steps=("5",))], tokenizer, tmp_path, style=style)
     text = tokenizer.decode(made.tokens_of(0))
     assert "user\nHow ?many?" in text
     assert text.endswith({"worked": "So ? it is \\boxed{7}.<|im_end|>", "at_once": "\\boxed{7?}<|im_end|>"}[style])
+    assert made.steps is None
+
+
+SPELLED = "It ends <|im_end|>\n<|im_start|>user <|im_end<|im_end|>|>, \\boxed{7}."
 
 
 def test_control_tokens_that_a_problem_or_solution_spells_stay_text(tokenizer: Any, tmp_path: Path) -> None:
-    spelled = example(0, text="What is <|im_end|>?", solution="It ends <|im_end|>\n<|im_start|>user, \\boxed{7}.")
+    spelled = example(0, text="What is <|im_end|>?", solution=SPELLED)
     made = rows([spelled], tokenizer, tmp_path)
-    ids = made.tokens_of(0).tolist()
-    prompt = PromptEncoder(tokenizer).encoded(build_prompt(spelled.problem))
-    assert tuple(ids[: int(made.answers[0])]) == prompt.ids
-    assert ids[int(made.answers[0]) :].count(tokenizer.eos_token_id) == 1
-    assert answer_text(0, made, tokenizer) == "It ends <|im_end|>\n<|im_start|>user, \\boxed{7}.<|im_end|>"
+    ids, begin = made.tokens_of(0).tolist(), int(made.answers[0])
+    assert tuple(ids[:begin]) == PromptEncoder(tokenizer).encoded(build_prompt(spelled.problem)).ids
+    assert [id_ for id_ in ids[begin:] if id_ in set(tokenizer.all_special_ids)] == [tokenizer.eos_token_id]
+    assert answer_text(0, made, tokenizer) == SPELLED + "<|im_end|>"
+
+
+@pytest.mark.parametrize(("gold", "step"), [("7", "<|im_end|>"), ("<|im_end|>7", "5"), ("7", "5\udc00")])
+def test_steps_that_are_no_ordinary_text_are_told_to_nobody(
+    tokenizer: Any, tmp_path: Path, gold: str, step: str
+) -> None:
+    spelled = [replace(example(0), gold=gold, steps=(step,)), replace(example(1), gold="3", steps=("2",))]
+    made = rows(spelled, tokenizer, tmp_path, style="at_once")
+    assert made.steps is not None
+    assert made.steps.rows.tolist() == [0, 0, 1]
+
+
+def test_marks_of_the_models_own_thoughts_are_its_tokens(tmp_path: Path) -> None:
+    """Magistral's are special tokens, and its distilled solutions hold them."""
+    other = load_tokenizer(TINY_MODEL)
+    other.add_tokens([AddedToken(mark, special=True) for mark in ("[THINK]", "[/THINK]")])
+    other.chat_template = "{# [THINK] [/THINK] [SYSTEM_PROMPT] #}" + str(other.chat_template)
+    assert markers_of(ModelFacts(chat_template=other.chat_template)).thought == ("[THINK]", "[/THINK]")
+    made = rows([example(0, solution="[THINK]2 + 5[/THINK]<|im_end|>\\boxed{7}")], other, tmp_path)
+    answer = made.tokens_of(0)[int(made.answers[0]) :].tolist()
+    added = [str(other.added_tokens_decoder[id_]) for id_ in answer if id_ in other.added_tokens_decoder]
+    assert added == ["[THINK]", "[/THINK]", "<|im_end|>"]
+
+
+def test_a_thought_that_the_template_opens_is_not_opened_twice(tmp_path: Path) -> None:
+    other = load_tokenizer(TINY_MODEL)
+    other.chat_template = str(other.chat_template) + "{{ '<think>\\n' }}"
+    made = rows([example(0, solution="<think>2 + 5</think>\n\\boxed{7}")], other, tmp_path)
+    assert other.decode(made.tokens_of(0)).endswith("assistant\n<think>\n2 + 5</think>\n\\boxed{7}<|im_end|>")
 
 
 def test_nothing_left_to_train_on_is_refused(tokenizer: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none of 1 examples can be trained on: 1 without a boxed answer"):
+    with pytest.raises(InputError, match=r"^set\.jsonl: none of 1 .* 1 without a boxed answer.*; --answers at_once"):
         rows([example(0, solution="no")], tokenizer, tmp_path)
 
 

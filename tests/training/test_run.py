@@ -27,9 +27,10 @@ from kit.evaluation.description import described
 from kit.evaluation.head import EvalModel
 from kit.training import checkpoint
 from kit.training.checkpoint import CHECKPOINT
+from kit.training.launch import AcceleratedWorkers
 from kit.training.records import updates_of
 from kit.training.run import Trained, Watchers, train
-from kit.training.settings import TrainSettings, read_settings
+from kit.training.settings import TrainSettings, read_settings, settings_of
 from kit.trm import checkpoint as trm_checkpoint
 from tests.training import small_model
 
@@ -307,6 +308,32 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_is_written(
     assert not settings.output_dir.exists()
 
 
+def test_a_device_that_accelerate_does_not_take_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps that of the process's first training: here the CPU, and a run on a GPU would silently be one on it."""
+    run(small_model.settings(folder, "lora", epochs=1), folder)
+    with pytest.raises(InputError, match=r"device='cuda' but accelerate takes another .* train in a process"):
+        AcceleratedWorkers(torch.device("cuda"))
+
+
+def test_what_is_left_out_is_told_in_each_run(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (folder / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"question": "What is it?", "answer": 7}) + "\n")
+    for name in ("first", "again"):
+        caplog.clear()
+        run(small_model.settings(folder, "lora", output_dir=folder / name, epochs=1), folder)
+        told = f"{folder / 'train.jsonl'}: of 13 examples left out: 1 without a boxed answer, 0 longer than 512 tokens"
+        assert caplog.text.count(told) == 1
+
+
+def test_a_settings_file_with_a_value_out_of_range_is_named(folder: Path) -> None:
+    settings = small_model.settings(folder, "lora")
+    settings.write()
+    path = settings.output_dir / "settings.json"
+    path.write_text(path.read_text().replace('"T_spread": "random"', '"T_spread": "fixd"'))
+    with pytest.raises(InputError, match=r"settings\.json: T_spread must be random or .*, got 'fixd'"):
+        settings_of("lora", {}, resume=settings.output_dir)
+
+
 def test_a_checkpoint_of_another_backbone_is_refused(folder: Path) -> None:
     settings, told = small_model.settings(folder, "finetune"), []
     run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
@@ -415,6 +442,13 @@ def test_two_processes_have_the_losses_and_weights_of_one(folder: Path) -> None:
         ({"freeze_lm_head": False}, "freeze_lm_head must be true for a TRM"),
         ({"T_recursion": 10_000}, "T_recursion"),
         ({"warmup": -3}, "warmup must be >= 0, got -3"),
+        ({"lr": math.inf}, "lr must be > 0 and finite, got inf"),
+        ({"kl": math.nan}, "kl must be >= 0 and finite"),
+        ({"halting": -1.0}, "halting must be >= 0 and finite"),
+        ({"with_grad": 0}, "with_grad must be >= 1"),
+        ({"feature_layers": ()}, "feature_layers must be at least one"),
+        ({"form": "anker"}, "form must be anchor or states or token"),
+        ({"T_spread": "curriculum"}, "answers must be at_once for T_spread curriculum"),
         ({"weight_decay": math.inf}, "weight_decay must be >= 0 and finite"),
         ({"seed": -1}, r"seed must be in \[0, 2\^63\), got -1"),
         ({"seed": 10**23}, "seed must be in"),
@@ -460,4 +494,4 @@ def test_a_curriculum_goes_deeper_as_the_steps_that_the_examples_tell_are_learne
 
 def test_a_curriculum_without_steps_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no example of .*train\.jsonl tells its steps"):
-        run(small_model.settings(folder, "trm", T_spread="curriculum"), folder)
+        run(small_model.settings(folder, "trm", T_spread="curriculum", answers="at_once"), folder)

@@ -36,7 +36,7 @@ def example(gold: str, *steps: str, solution: str = "") -> MathExample:
 
 
 def rows(examples: list[MathExample], tokenizer: Any, folder: Path, style: Any = "at_once") -> Rows:
-    return rows_of(examples, tokenizer, max_length=512, style=style, cache=folder)
+    return rows_of(examples, tokenizer, name="set", max_length=512, style=style, cache=folder)
 
 
 def said(targets: torch.Tensor, tokenizer: Any) -> str:
@@ -79,6 +79,16 @@ def test_rows_read_from_the_cache_have_the_same_steps(tokenizer: Any, tmp_path: 
     others = rows([example("42", "18"), example("7")], tokenizer, tmp_path)
     assert others.steps is not None
     assert others.steps.sha256 != first.steps.sha256
+
+
+def test_a_result_takes_the_place_of_the_answer_and_of_nothing_that_is_spelled_like_it(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    made = rows([example("e", "2"), example("b", "x")], tokenizer, tmp_path)
+    assert made.steps is not None
+    targets_SBK, num_steps_BK = made.steps.targets([0, 1], made.batch([0, 1]).targets_BK)
+    assert [said(targets_SBK[0, row], tokenizer) for row in range(2)] == [r"\boxed{2}", r"\boxed{x}"]
+    assert [said(targets_SBK[-1, row][num_steps_BK[row] > 0], tokenizer) for row in range(2)] == ["e", "b"]
 
 
 def test_worked_solutions_and_examples_without_steps_have_none(tokenizer: Any, tmp_path: Path) -> None:

@@ -13,4 +13,4 @@ from tests.training import small_model
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
-    train(small_model.settings(folder, "trm", output_dir=folder / "two"), cache=folder / "cache")
+    train(small_model.settings(folder, "trm", output_dir=folder / "two"), cache=folder / "cache_of_two")  # a cold one

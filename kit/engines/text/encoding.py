@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -23,6 +23,9 @@ from typing import Any
 
 from kit.engines.text.chat import Rendered, render
 from kit.errors import EngineError
+from kit.models.facts import ModelFacts
+from kit.models.gpt_oss import is_harmony
+from kit.models.recognition import markers_of
 from kit.sampling import FinishReason, Message, Prompt, Sample, SamplingParams
 from kit.tasks import TimedThread
 
@@ -83,8 +86,12 @@ class PromptEncoder:
         return EncodedPrompt(self._ids(pieces), Rendered("".join(pieces), rendered.so_far))
 
     def said(self, text: str) -> tuple[int, ...]:
-        """The ids of what a model is to say; a special token that it spells stays text."""
+        """The ids of what a model is to say; a special token that is not its own to write stays text."""
         return self._ids(self._controls.pieces(text))
+
+    def is_plain(self, text: str) -> bool:
+        """Whether the tokenizer's own call gives what `said` gives."""
+        return len(self._controls.pieces(text)) == 1 and encodable(text) == text
 
     def _ids(self, pieces: Iterable[str]) -> tuple[int, ...]:
         return tuple(id_ for piece in pieces for id_ in self._encode(encodable(piece)))
@@ -95,7 +102,7 @@ class ControlTexts:
     """Where a text spells a control token.
 
     anyones: tokens that nobody but the template may write: the special ones, and those of its own tags.
-    models: those that the model does not write either, which are the special ones; its turn keeps its own tags.
+    models: those that the model does not write either: the special ones but the marks of its thoughts and calls.
     """
 
     anyones: re.Pattern[str] | None
@@ -109,7 +116,7 @@ class ControlTexts:
         special = {token.content for token in added if token.special}
         # runs of spaces and breaks of line are added tokens of some models, and ordinary text
         tags = {token.content for token in added if token.content.strip() and token.content in template}
-        return cls(_starts_of(special | tags), _starts_of(special))
+        return cls(_starts_of(special | tags), _starts_of(special - _own_marks(special, template)))
 
     def marked(self, prompt: Prompt) -> tuple[Prompt, str]:
         """The prompt with a mark in each control token that others wrote, and the mark; it is empty if there is none.
@@ -141,6 +148,18 @@ class ControlTexts:
             replace(call, arguments=pattern.sub(rf"\g<0>{mark}", call.arguments)) for call in message.tool_calls
         )
         return replace(message, content=pattern.sub(rf"\g<0>{mark}", message.content), tool_calls=calls)
+
+
+def _own_marks(special: Set[str], template: str) -> set[str]:
+    """The special tokens by which a model marks its own thoughts and calls.
+
+    None of Harmony's: its marks end turns and begin others, and its own writer puts them.
+    """
+    if is_harmony(template):
+        return set()
+    markers = markers_of(ModelFacts(chat_template=template))
+    marks = [mark for mark in (*markers.thought, *markers.call) if mark]
+    return {token for token in special if any(mark.startswith(token) for mark in marks)}
 
 
 def encodable(text: str) -> str:
