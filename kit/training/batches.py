@@ -147,12 +147,10 @@ def with_states(
     Raises: as `states_of`.
     """
     layers = kept_layers(feature_layers)
-    made = partial(states_of, batches.rows, backbone, layers=layers, batch_size=batches.batch_size, place=place)
-    if workers.rank == 0:
-        made()
-    workers.wait()
+    make = partial(states_of, batches.rows, backbone, layers=layers, batch_size=batches.batch_size, place=place)
+    states = workers.in_turn(make)
     return RecursiveBatches(
-        batches=batches, states=made(), layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
+        batches=batches, states=states, layers=layers, feature_layers=feature_layers, dtype=backbone.dtype
     )
 
 

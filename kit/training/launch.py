@@ -6,14 +6,16 @@ runs a single process; torchrun with the backend gloo runs as many as asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from kit.errors import InputError
+
+_MadeT = TypeVar("_MadeT")
 
 
 class AcceleratedWorkers:
@@ -67,6 +69,15 @@ class AcceleratedWorkers:
     def wait(self) -> None:
         """Until all are here."""
         self._accelerator.wait_for_everyone()
+
+    def in_turn(self, make: Callable[[], _MadeT]) -> _MadeT:
+        """What the first process makes and keeps on disk, and the others then find there."""
+        if self.rank == 0:
+            made = make()
+            self.wait()
+            return made
+        self.wait()
+        return make()
 
 
 def _another_device(device: torch.device, why: str) -> InputError:

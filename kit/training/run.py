@@ -251,7 +251,6 @@ class _Run:
 
 
 def _rows(settings: TrainSettings, data: DataSet, workers: AcceleratedWorkers, cache: Path) -> Rows:
-    """The rows of the data: the first process makes them, the others read them."""
     make = partial(
         rows_of,
         data.examples,
@@ -262,12 +261,8 @@ def _rows(settings: TrainSettings, data: DataSet, workers: AcceleratedWorkers, c
         cache=cache / "rows",
         stop_ids=read_facts(settings.model).stop_ids,
     )
-    if workers.rank:
-        workers.wait()
-        return make()
-    rows = make()
-    workers.wait()
-    if any(rows.left_out):
+    rows = workers.in_turn(make)
+    if any(rows.left_out) and workers.rank == 0:
         told = rows.left_out.told(settings.max_length)
         log.warning("%s: of %d examples left out: %s", settings.dataset, len(data.examples), told)
     return rows
