@@ -16,7 +16,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -33,6 +33,7 @@ from kit.prompting import build_prompt
 from kit.sampling import Message, Prompt
 from kit.training.language import LanguageBatch
 from kit.training.objective import IGNORED
+from kit.training.settings import Answers
 from kit.training.step_labels import RowSteps, StepLabels, row_steps
 from kit.whole_file import written_whole
 
@@ -41,9 +42,6 @@ COLUMNS_MULTIPLE, ANSWERING_MULTIPLE = 64, 8
 
 The recursion runs at the answering columns alone, and an answer at once has some six.
 """
-
-AnswerStyle = Literal["worked", "at_once"]
-"""The set's own solution, or the boxed answer alone."""
 
 
 class LeftOut(NamedTuple):
@@ -121,7 +119,7 @@ def rows_of(
     *,
     name: str,
     max_length: int,
-    style: AnswerStyle,
+    style: Answers,
     cache: Path,
     stop_ids: Collection[int] = (),
 ) -> Rows:
@@ -198,7 +196,7 @@ class _Text(NamedTuple):
     steps: tuple[str, ...]
 
 
-def _text(example: MathExample, style: AnswerStyle) -> _Text:
+def _text(example: MathExample, style: Answers) -> _Text:
     prompt, answer = build_prompt(example.problem), _answer(example, style)
     if style == "worked":
         return _Text(prompt, answer, number="", steps=())
@@ -238,8 +236,7 @@ def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: 
             continue
         kept.append(row)
         answers.append(len(prompt.ids))
-        is_plain = all(map(encoder.is_plain, (text.answer, *text.steps)))
-        has_steps = text.number and is_plain
+        has_steps = text.number and all(map(encoder.is_plain, (text.answer, *text.steps)))
         steps.append(row_steps(tokenizer, text.answer, text.number, text.steps) if has_steps else RowSteps((), (0, 0)))
     labels = StepLabels.of(steps)
     return Rows(
@@ -251,7 +248,7 @@ def _tokenised(texts: Sequence[_Text], tokenizer: Any, end_id: int, max_length: 
     )
 
 
-def _answer(example: MathExample, style: AnswerStyle) -> str:
+def _answer(example: MathExample, style: Answers) -> str:
     """What the model is to say; empty where the solution shows no answer."""
     if style == "at_once":
         return rf"\boxed{{{example.gold}}}"

@@ -23,6 +23,7 @@ from kit.whole_file import written_whole
 
 Method = Literal["trm", "finetune", "lora"]
 Answers = Literal["worked", "at_once"]
+"""The set's own solutions, or the boxed answers alone."""
 Spread = Literal["random", "curriculum", "fixed"]
 Form = Literal["anchor", "states", "token"]
 

@@ -97,7 +97,7 @@ class StepLabels:
 
 def row_steps(tokenizer: Any, answer: str, number: str, steps: Sequence[str]) -> RowSteps:
     """answer: the whole text; number: the part of it that a step's result takes the place of, where it stands last."""
-    begin = answer.rindex(number)  # the "e" of \\boxed{e} is no answer
+    begin = answer.rindex(number)  # the first "e" of \boxed{e} is no answer
     spans = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     inside = [place for place, (first, last) in enumerate(spans) if first < begin + len(number) and last > begin]
     texts = [answer[:begin] + step + answer[begin + len(number) :] for step in steps]

@@ -91,10 +91,10 @@ class PromptEncoder:
 
     def is_plain(self, text: str) -> bool:
         """Whether the tokenizer's own call gives what `said` gives."""
-        return len(self._controls.pieces(text)) == 1 and encodable(text) == text
+        return len(self._controls.pieces(text)) == 1 and _encodable(text) == text
 
     def _ids(self, pieces: Iterable[str]) -> tuple[int, ...]:
-        return tuple(id_ for piece in pieces for id_ in self._encode(encodable(piece)))
+        return tuple(id_ for piece in pieces for id_ in self._encode(_encodable(piece)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _own_marks(special: Set[str], template: str) -> set[str]:
     return {token for token in special if any(mark.startswith(token) for mark in marks)}
 
 
-def encodable(text: str) -> str:
+def _encodable(text: str) -> str:
     """The text with `?` for halves of a surrogate pair, which a call's JSON may spell and no tokenizer takes."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
