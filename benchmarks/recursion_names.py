@@ -32,7 +32,8 @@ from kit.training.batches import StatesPlace
 from kit.training.cut_backbone import cut
 from kit.training.depth_task import Tables, seeded
 from kit.training.language import LanguageBatch, LanguageObjective
-from kit.training.recursive import RecursiveBatch, at_columns
+from kit.training.objective import at_columns
+from kit.training.recursive import RecursiveBatch
 from kit.trm.checkpoint import weights_sha256
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kit.training.cut_backbone import CutBackbone
 from kit.training.loop import Loss
-from kit.training.objective import TokenSum, answer_loss, is_right
+from kit.training.objective import TokenSum, answer_loss, at_columns, has_target, is_right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +51,29 @@ class LanguageObjective:
 
     def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
         """See Objective; nothing is carried, and nothing drawn."""
-        logits_BKV = self.logits(batch)
-        answer = answer_loss(logits_BKV, batch.targets_BK)
-        right = TokenSum(is_right(logits_BKV, batch.targets_BK).sum(), answer.number)
+        graded_BK = has_target(batch.targets_BK)  # of the other places logits would be made for nothing
+        logits_NV, targets_N = self._head(self._answering(batch)[graded_BK]), batch.targets_BK[graded_BK]
+        answer = answer_loss(logits_NV, targets_N)
+        right = TokenSum(is_right(logits_NV, targets_N).sum(), answer.number)
         return Loss(answer=answer, measured={"right": right})
 
     def logits(self, batch: LanguageBatch) -> Tensor:
-        """Logits of the answering columns, [B, K, V]; the head runs on those alone."""
+        """Logits of the answering columns, [B, K, V]."""
+        return self._head(self._answering(batch))
+
+    def _head(self, hidden_D: Tensor) -> Tensor:
+        logits_V: Tensor = self.language_model.get_output_embeddings()(hidden_D)
+        return logits_V
+
+    def _answering(self, batch: LanguageBatch) -> Tensor:
+        """The last hidden state of the answering columns, [B, K, D]."""
         if batch.below_BTD is not None and self.cut is not None:
             hidden_BTD = self.cut.above(batch.below_BTD, batch.mask_BT, batch.position_BT)
         else:
             hidden_BTD = self.language_model.base_model(
                 input_ids=batch.ids_BT, attention_mask=batch.mask_BT, position_ids=batch.position_BT, use_cache=False
             ).last_hidden_state
-        index_BKD = batch.columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1])
-        logits_BKV: Tensor = self.language_model.get_output_embeddings()(hidden_BTD.gather(1, index_BKD))
-        return logits_BKV
+        return at_columns(hidden_BTD, batch.columns_BK)
 
     def observe(self, means: Mapping[str, float]) -> None:
         """It has no state."""

@@ -3,7 +3,8 @@
 In: logits, targets, the backbone's own logits, halting logits. Out: sums and the number of tokens in them; whoever
 trains divides one sum by the other when all shares of a batch are in. No model, no depth, no optimiser.
 
-Letters: V vocabulary; `...` any leading axes, such as iterates, rows and columns.
+Letters: B rows, T columns, K the columns that answer, D width, V vocabulary; `...` any leading axes, such as iterates,
+rows and columns.
 Source: a loss on every iterate arXiv 2510.25741; KL to the unmoved backbone arXiv 2511.08577 (tokens that are right
 already must stay so); halting arXiv 2510.04871 section 4.6, by token.
 """
@@ -62,6 +63,11 @@ def is_right(logits_V: Tensor, targets: Tensor) -> Tensor:
 def has_target(targets: Tensor) -> Tensor:
     """Whether each target is a token, and neither IGNORED nor AS_BACKBONE."""
     return targets >= 0
+
+
+def at_columns(hidden_BTD: Tensor, columns_BK: Tensor) -> Tensor:
+    """The chosen columns of each row, [B, K, D]."""
+    return hidden_BTD.gather(1, columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1]))
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

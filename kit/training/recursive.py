@@ -10,8 +10,8 @@ every iterate that has a gradient, and the state the next step goes on from. It 
 Where intermediate results are known, target_r is the r-th of them, and the answer from the last step on, so that the
 recursion learns to hold what it has. A loss on the last iterate alone leaves a recursion dead (docs/recursion.md).
 
-Letters: B rows, T columns, K the columns that answer, D width, L hidden states that make x, S steps with targets of
-their own, V vocabulary.
+Letters: B rows, T columns, K the columns that answer, N of all rows' those that have a loss, D width, L hidden states
+that make x, S steps with targets of their own, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import math
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,16 @@ from torch import Tensor
 from kit.errors import check_fields
 from kit.training.depth_schedule import DepthSchedule
 from kit.training.loop import Loss
-from kit.training.objective import TokenSum, answer_loss, halting_loss, has_target, is_right, kl_to_backbone
+from kit.training.objective import (
+    IGNORED,
+    TokenSum,
+    answer_loss,
+    at_columns,
+    halting_loss,
+    has_target,
+    is_right,
+    kl_to_backbone,
+)
 from kit.trm import recursion
 from kit.trm.model import Columns, TinyRecursiveModel
 from kit.trm.recursion import State
@@ -102,25 +111,26 @@ class RecursiveObjective:
         """See Objective; the carry is the last iterate's state, detached."""
         depth = self.depths.draw(rng)
         first_graded = depth - min(depth, self.weights.with_grad or depth)
-        base_BKD = at_columns(batch.base_BTD, batch.columns_BK)
-        base_BKV = self.lm_head(base_BKD).detach() if self.weights.kl else None
+        graded = _graded(batch)
+        base_ND = at_columns(batch.base_BTD, batch.columns_BK)[graded.places_BK]
+        base_NV = self.lm_head(base_ND).detach() if self.weights.kl else None
         states = iterates(self.trm, batch, depth=depth, carry=carry, first_graded=first_graded)
         sums = _Sums()
         for index, state in enumerate(states):
             if index >= first_graded:
-                targets_BK = batch.targets_SBK[min(index, len(batch.targets_SBK) - 1)]
-                y_BKD = answering(self.trm, batch, state)
-                logits_BKV = self.lm_head(joined(self.trm, base_BKD, y_BKD))
-                sums.add("answer", answer_loss(logits_BKV, targets_BK))
-                if base_BKV is not None:
-                    sums.add("kl", kl_to_backbone(base_BKV, logits_BKV, targets_BK), share=self.weights.kl)
+                targets_N = graded.targets_SN[min(index, len(graded.targets_SN) - 1)]
+                y_ND = answering(self.trm, batch, state)[graded.places_BK]
+                logits_NV = self.lm_head(joined(self.trm, base_ND, y_ND))
+                sums.add("answer", answer_loss(logits_NV, targets_N))
+                if base_NV is not None:
+                    sums.add("kl", kl_to_backbone(base_NV, logits_NV, targets_N), share=self.weights.kl)
                 if self.weights.halting:
-                    q_BK = self.trm.halting_logit(y_BKD)
-                    halting = halting_loss(q_BK, logits_BKV, batch.final)
+                    q_N = self.trm.halting_logit(y_ND)
+                    halting = halting_loss(q_N, logits_NV, graded.final_N)
                     sums.add("halting", halting, share=self.weights.halting)
-                    _measure_halting(sums, q_BK, logits_BKV, batch.final)
-                _measure(sums, is_right(logits_BKV, targets_BK), targets_BK, batch, number=index + 1)
-        _measure_by_steps(sums, logits_BKV, batch)
+                    _measure_halting(sums, q_N, logits_NV, graded.final_N)
+                _measure(sums, is_right(logits_NV, targets_N), targets_N, graded.num_steps_N, number=index + 1)
+        _measure_by_steps(sums, logits_NV, graded)
         device = torch.device("cpu") if self.offload else state.y.device
         carried = State(*(each.detach().to(device) for each in state))
         loss = TokenSum(torch.stack(sums.parts).sum(), sums.measured["answer"].number)
@@ -173,9 +183,9 @@ def answering(trm: TinyRecursiveModel, batch: RecursiveBatch, state: State) -> T
     return at_columns(state.y, batch.columns_BK) if trm.config.form == "states" else state.y
 
 
-def joined(trm: TinyRecursiveModel, base_BKD: Tensor, y_BKD: Tensor) -> Tensor:
-    """What the backbone's head reads: [B, K, D] in the backbone's dtype."""
-    return base_BKD + trm.delta(y_BKD).to(base_BKD.dtype)
+def joined(trm: TinyRecursiveModel, base_D: Tensor, y_D: Tensor) -> Tensor:
+    """What the backbone's head reads, of any leading axes, in the backbone's dtype."""
+    return base_D + trm.delta(y_D).to(base_D.dtype)
 
 
 @torch.no_grad()
@@ -191,9 +201,23 @@ def logits_by_depth(
     return found
 
 
-def at_columns(hidden_BTD: Tensor, columns_BK: Tensor) -> Tensor:
-    """The chosen columns of each row, [B, K, D]."""
-    return hidden_BTD.gather(1, columns_BK[..., None].expand(-1, -1, hidden_BTD.shape[-1]))
+class _Graded(NamedTuple):
+    """The places of a batch, N of its columns that answer, that have a loss; of the others no logits are made."""
+
+    places_BK: Tensor
+    targets_SN: Tensor
+    final_N: Tensor
+    num_steps_N: Tensor | None
+
+
+def _graded(batch: RecursiveBatch) -> _Graded:
+    places_BK = (batch.targets_SBK != IGNORED).any(0) | (batch.final != IGNORED)
+    return _Graded(
+        places_BK=places_BK,
+        targets_SN=batch.targets_SBK[:, places_BK],
+        final_N=batch.final[places_BK],
+        num_steps_N=None if batch.num_steps_BK is None else batch.num_steps_BK[places_BK],
+    )
 
 
 @dataclass(slots=True)
@@ -216,32 +240,32 @@ class _Sums:
         self.measured[name] = TokenSum(total, number)
 
 
-def _measure(sums: _Sums, right_BK: Tensor, targets_BK: Tensor, batch: RecursiveBatch, *, number: int) -> None:
+def _measure(sums: _Sums, right_N: Tensor, targets_N: Tensor, num_steps_N: Tensor | None, *, number: int) -> None:
     """How often iterate `number` has its target; apart for answers it cannot have yet, and those it must hold."""
-    counted_BK = has_target(targets_BK)
-    sums.measure(f"right/{number}", _share_of(right_BK, counted_BK))
-    if batch.num_steps_BK is not None:
-        is_held_BK = (batch.num_steps_BK > 0) & (batch.num_steps_BK < number)
-        sums.measure(f"reached/{number}", _share_of(right_BK, counted_BK & (batch.num_steps_BK >= number)))
-        sums.measure(f"held/{number}", _share_of(right_BK, counted_BK & is_held_BK))
+    counted_N = has_target(targets_N)
+    sums.measure(f"right/{number}", _share_of(right_N, counted_N))
+    if num_steps_N is not None:
+        is_held_N = (num_steps_N > 0) & (num_steps_N < number)
+        sums.measure(f"reached/{number}", _share_of(right_N, counted_N & (num_steps_N >= number)))
+        sums.measure(f"held/{number}", _share_of(right_N, counted_N & is_held_N))
 
 
-def _measure_halting(sums: _Sums, q_BK: Tensor, logits_BKV: Tensor, answers_BK: Tensor) -> None:
+def _measure_halting(sums: _Sums, q_N: Tensor, logits_NV: Tensor, final_N: Tensor) -> None:
     """How often "q > 0" says of a token what is true."""
-    agrees_BK = (q_BK > 0) == is_right(logits_BKV, answers_BK)
-    sums.measure("halting_right", _share_of(agrees_BK, has_target(answers_BK)))
+    agrees_N = (q_N > 0) == is_right(logits_NV, final_N)
+    sums.measure("halting_right", _share_of(agrees_N, has_target(final_N)))
 
 
-def _measure_by_steps(sums: _Sums, logits_BKV: Tensor, batch: RecursiveBatch) -> None:
+def _measure_by_steps(sums: _Sums, logits_NV: Tensor, graded: _Graded) -> None:
     """How often the last iterate has the answer, by the number of steps that it takes."""
-    if batch.num_steps_BK is None:
+    if graded.num_steps_N is None:
         return
-    steps_BK, answers_BK = batch.num_steps_BK, batch.targets_SBK[-1]
-    right_BK = is_right(logits_BKV, answers_BK)
-    for num_steps in sorted(set(steps_BK[steps_BK > 0].tolist())):
-        counted_BK = (steps_BK == num_steps) & has_target(answers_BK)
-        sums.measure(f"solved/{num_steps}", _share_of(right_BK, counted_BK))
+    steps_N, answers_N = graded.num_steps_N, graded.targets_SN[-1]
+    right_N = is_right(logits_NV, answers_N)
+    for num_steps in sorted(set(steps_N[steps_N > 0].tolist())):
+        counted_N = (steps_N == num_steps) & has_target(answers_N)
+        sums.measure(f"solved/{num_steps}", _share_of(right_N, counted_N))
 
 
-def _share_of(right_BK: Tensor, counted_BK: Tensor) -> TokenSum:
-    return TokenSum((right_BK & counted_BK).sum(), counted_BK.sum())
+def _share_of(right_N: Tensor, counted_N: Tensor) -> TokenSum:
+    return TokenSum((right_N & counted_N).sum(), counted_N.sum())

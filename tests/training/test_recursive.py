@@ -13,8 +13,8 @@ from torch import Tensor
 
 from kit.errors import SettingError
 from kit.training.depth_schedule import UniformDepth
-from kit.training.objective import IGNORED
-from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights, at_columns, iterates
+from kit.training.objective import IGNORED, at_columns
+from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights, iterates
 from kit.trm.language_model import RecursiveLM
 from tests.oracles.trm_reference import Reference
 from tests.trm import tiny_trm
@@ -95,6 +95,21 @@ def test_loss_and_gradients_are_the_references(config: dict[str, Any]) -> None:
         wanted = reference.weights[name].grad
         given = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(given, torch.zeros_like(given) if wanted is None else wanted, rtol=0, atol=1e-10)
+
+
+def test_the_head_reads_only_places_with_a_loss() -> None:
+    model = tiny_trm.language_model()
+    batch = batch_for(model)
+    num_places = int((batch.targets_SBK != IGNORED).any(0).sum())
+    assert num_places < batch.columns_BK.numel()
+    head, read = model.get_output_embeddings(), []
+
+    def counting(hidden_ND: Tensor) -> Tensor:
+        read.append(len(hidden_ND))
+        return head(hidden_ND)
+
+    replace(objective_for(model), lm_head=counting).loss(batch, None, RNG)
+    assert read == [num_places] * 3
 
 
 def test_truncated_gradients_have_their_loss_on_the_last_recursions_alone() -> None:

@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 
 from kit.assets import TINY_MODEL
 from kit.errors import InputError
-from kit.training.objective import AS_BACKBONE
-from kit.training.recursive import at_columns, iterates, joined
+from kit.training.objective import AS_BACKBONE, at_columns
+from kit.training.recursive import iterates, joined
 from kit.training.tiny.evaluation import load
 from kit.training.tiny.families import FAMILIES, Exercise, Split, draw
 from kit.training.tiny.lookup import begin_with_lookup
