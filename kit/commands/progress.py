@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from kit.kaggle.upload.plan import Event, Stage
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, Task
 
     from kit.evaluation.records import Completion
     from kit.evaluation.score import RunningScore
@@ -51,14 +52,26 @@ def byte_bar(text: str, *, least_bytes: int = 0) -> Iterator[OnBytes]:
 
 @contextmanager
 def count_bar(text: str, total: int, *, console: Console | None = None) -> Iterator[OnCount]:
-    """A bar of counts. console: where it stays; None: on standard error, gone when it is full."""
+    """A bar of counts; without a terminal a line every half minute and at the end.
+
+    console: where it stays; None: on standard error, gone when it is full.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console or Console(stderr=True), transient=console is None) as progress:
+    target = console or Console(stderr=True)
+    with (
+        Progress(*columns, console=target, transient=console is None, disable=not target.is_terminal) as progress,
+        _lines(target) as say,
+    ):
         task = progress.add_task(text, total=total)
-        yield lambda num_done: progress.update(task, completed=num_done)
+
+        def on_count(num_done: int) -> None:
+            progress.update(task, completed=num_done)
+            say(lambda: _task_words(progress.tasks[0]))
+
+        yield on_count
 
 
 @contextmanager
@@ -99,45 +112,74 @@ def score_bar(score: RunningScore, shown: Shown) -> Iterator[Callable[[Completio
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    told_s = time.monotonic()
-    with Progress(
-        BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal
-    ) as bar:
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar, _lines(console) as say:
         task = bar.add_task("", total=score.total)
 
         def on_completion(completion: Completion) -> None:
-            nonlocal told_s
-            now_s = time.monotonic()
             if shown.takes(completion):
                 print(completion_text(completion), flush=True)
-            bar.update(task, description=score.words(now_s), completed=score.num_done)
-            if not console.is_terminal and (now_s - told_s >= LINE_EVERY_S or score.num_done == score.total):
-                told_s = now_s
-                console.print(score.words(now_s), soft_wrap=True, markup=False, highlight=False)
+            words = score.words(time.monotonic())
+            bar.update(task, description=words, completed=score.num_done)
+            say(lambda: words)
 
         yield on_completion
 
 
 @contextmanager
 def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Update], None]]]:
-    """A bar on standard error. What is yielded is told of hidden states that are done, of how many, and of updates."""
+    """A bar on standard error; without a terminal a line every half minute and at the end.
+
+    What is yielded is told of hidden states that are done, of how many, and of updates.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     told_column = TextColumn("{task.fields[told]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), told_column, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, _lines(console) as say:
         task = progress.add_task("hidden states", total=None, told="", visible=False)
 
         def on_states(done: int, of: int) -> None:
             progress.update(task, completed=done, total=of, visible=True)
+            say(lambda: _task_words(progress.tasks[0]))
 
         def on_update(update: Update) -> None:
             told = f"loss {update.loss:.3f}  |grad| {update.grad_norm:.2f}"
             done, total = update.number + 1, update.num_updates
             progress.update(task, description="updates", completed=done, total=total, told=told, visible=True)
+            say(lambda: _task_words(progress.tasks[0]))
 
         yield on_states, on_update
+
+
+@contextmanager
+def _lines(console: Console) -> Iterator[Callable[[Callable[[], str]], None]]:
+    """What says where a run is, without a terminal: at most every half minute, and at the end what it was last told."""
+    told_s, unsaid = time.monotonic(), None
+
+    def say(words: Callable[[], str]) -> None:
+        nonlocal told_s, unsaid
+        if console.is_terminal:
+            return
+        unsaid = words
+        if time.monotonic() - told_s >= LINE_EVERY_S:
+            told_s, unsaid = time.monotonic(), None
+            console.print(words(), soft_wrap=True, markup=False, highlight=False)
+
+    try:
+        yield say
+    finally:
+        if unsaid is not None:
+            console.print(unsaid(), soft_wrap=True, markup=False, highlight=False)
+
+
+def _task_words(task: Task) -> str:
+    """Where a task of a bar is, in one line."""
+    told, left_s = task.fields.get("told", ""), task.time_remaining
+    left = f"{timedelta(seconds=round(left_s))} left" if left_s else ""
+    return ", ".join(filter(None, [f"{task.description} {task.completed:.0f}/{task.total:.0f}", told, left]))
 
 
 def completion_text(completion: Completion) -> str:

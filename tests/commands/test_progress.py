@@ -1,4 +1,4 @@
-"""Progress on standard error or a console; silent where there is no terminal."""
+"""Progress on standard error or a console; lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ import io
 import pytest
 from rich.console import Console
 
-from kit.commands.progress import Shown, byte_bar, completion_text, count_bar, score_bar, upload_progress
+from kit.commands.progress import (
+    Shown,
+    byte_bar,
+    completion_text,
+    count_bar,
+    score_bar,
+    training_bar,
+    upload_progress,
+)
 from kit.evaluation.records import Completion, Grade, ReadFrom
 from kit.evaluation.score import RunningScore
 from kit.kaggle.upload.plan import Event, Stage
 from kit.sampling import FinishReason, Sample
+from kit.training.loop import Update
 
 
 def test_bytes_are_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +50,55 @@ def test_counts_go_to_standard_error_where_no_console_is_given(capsys: pytest.Ca
     with count_bar("scenarios", 3) as on_count:
         on_count(3)
     assert capsys.readouterr().out == ""
+
+
+def updates(total: int) -> list[Update]:
+    return [
+        Update(
+            number=number, num_updates=total, step=0, loss=1.5, num_tokens=1, grad_norm=0.25, learning_rate=1.0,
+            seconds=1.0, means={},
+        )
+        for number in range(total)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("every_s", "told"),
+    [
+        (0.0, ["hidden states 64/128", "hidden states 128/128", "updates 1/2", "updates 2/2"]),
+        (30.0, ["updates 2/2"]),
+    ],
+)
+def test_a_training_without_a_terminal_says_in_lines_where_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, every_s: float, told: list[str]
+) -> None:
+    monkeypatch.setattr("kit.commands.progress.LINE_EVERY_S", every_s)
+    with training_bar() as (on_states, on_update):
+        for done in (64, 128):
+            on_states(done, 128)
+        for update in updates(2):
+            on_update(update)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == told
+    assert lines[-1].startswith("updates 2/2, loss 1.500  |grad| 0.25")
+
+
+def test_counts_without_a_terminal_are_told_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with count_bar("scenarios", 3) as on_count:
+        on_count(1)
+        on_count(3)
+    assert capsys.readouterr().err == "scenarios 3/3\n"
+
+
+def test_what_a_training_that_ends_early_was_told_last_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        with training_bar() as (on_states, _):
+            on_states(64, 128)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert capsys.readouterr().err == "hidden states 64/128\n"
 
 
 def test_an_upload_without_a_terminal_prints_a_line_when_something_else_begins(
