@@ -56,7 +56,8 @@ def halting_loss(halting_logits: Tensor, logits_V: Tensor, answers: Tensor) -> T
 
 def is_right(logits_V: Tensor, targets: Tensor) -> Tensor:
     """Whether each token's argmax is its target; False where the target is no token."""
-    right: Tensor = logits_V.detach().argmax(-1) == targets
+    # argmax names the same one, and takes a CPU four times as long in bfloat16: a twentieth of an update
+    right: Tensor = logits_V.detach().max(-1).indices == targets
     return right
 
 
