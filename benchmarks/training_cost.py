@@ -1,9 +1,10 @@
 """What does an update of a recursion cost beside a fine-tune of as many parameters, in time and in memory?
 
-Three tables: tokens with a loss a CPU second against a last-layer fine-tune at equal trained parameters, beside the
+Four tables: tokens with a loss a CPU second against a last-layer fine-tune at equal trained parameters, beside the
 ratio that counted FLOPs predict; the same with the backbone's hidden states read from memory, as the cache gives them,
-and computed for each update; and the peak of memory against N_sup, each in a process of its own. CPU seconds of the
-process, the least of several turns, so that other work on the machine does not count.
+and computed for each update; an update whose places answer in half, as those of worked solutions do, with logits of all
+places and of those that have a target; and the peak of memory against N_sup, each in a process of its own. CPU seconds
+of the process, the least of several turns, so that other work on the machine does not count.
 
     python -m benchmarks.training_cost
 """
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,13 +30,15 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from kit.training.cut_backbone import cut
 from kit.training.depth_schedule import UniformDepth
 from kit.training.language import LanguageBatch, LanguageObjective
-from kit.training.loop import LoopRecipe, Objective, Training
+from kit.training.loop import LoopRecipe, Loss, Objective, Training
+from kit.training.objective import IGNORED, TokenSum, answer_loss, is_right
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
 NUM_LAYERS, WIDTH, VOCAB = 8, 256, 4096
+REAL_VOCAB = 49_152  # SmolLM2's
 NUM_ROWS, NUM_COLUMNS, NUM_ANSWERING = 8, 128, 64
 DEPTHS = (1, 3, 10)
 NUM_SUPERVISION = (1, 4, 16)
@@ -42,10 +46,10 @@ INTERMEDIATE = 938  # makes the TRM as large as a layer of the backbone, within 
 NUM_TURNS = 3
 
 
-def backbone() -> Qwen2ForCausalLM:
+def backbone(vocabulary: int = VOCAB) -> Qwen2ForCausalLM:
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=VOCAB, hidden_size=WIDTH, intermediate_size=1024, num_hidden_layers=NUM_LAYERS,
+        vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=1024, num_hidden_layers=NUM_LAYERS,
         num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=NUM_COLUMNS, tie_word_embeddings=False,
         bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )  # fmt: skip
@@ -151,6 +155,44 @@ def print_speed() -> None:
               f"{counted / base_flops:.2f} |", flush=True)  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EverywhereObjective(LanguageObjective):
+    """The same loss, with logits of all places."""
+
+    def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
+        """See Objective."""
+        logits_BKV = self.logits(batch)
+        answer = answer_loss(logits_BKV, batch.targets_BK)
+        return Loss(
+            answer=answer, measured={"right": TokenSum(is_right(logits_BKV, batch.targets_BK).sum(), answer[1])}
+        )
+
+
+def print_padding() -> None:
+    model = backbone(REAL_VOCAB)
+    tuned = fine_tune(model)
+    everywhere = EverywhereObjective(module=model, language_model=model, cut=tuned.cut)
+    below = half_of(with_state_below(language_batch(), tuned))
+    plain = recursive_batch(model)
+    half = replace(plain, targets_SBK=below.targets_BK[None])
+    asked_of_all = replace(half, answers_BK=plain.targets_SBK[0])  # by the halting head, which has no share
+    recursive = recursion(model, depth=3)
+    print("\n| arm | logits of all places, CPU s | of those with a target, CPU s | less |\n|---|---:|---:|---:|")
+    for name, acts in (
+        ("last layer fine-tuned", (update(everywhere, lambda: below), update(tuned, lambda: below))),
+        ("TRM, T = 3", (update(recursive, lambda: asked_of_all), update(recursive, lambda: half))),
+    ):
+        before_s, after_s = map(cpu_seconds, acts)
+        print(f"| {name} | {before_s:.2f} | {after_s:.2f} | {1 - after_s / before_s:.0%} |", flush=True)
+
+
+def half_of(batch: LanguageBatch) -> LanguageBatch:
+    """The batch with a target at the first half of a row's places."""
+    targets_BK = batch.targets_BK.clone()
+    targets_BK[:, NUM_ANSWERING // 2 :] = IGNORED
+    return replace(batch, targets_BK=targets_BK)
+
+
 def print_memory() -> None:
     print("\n| N_sup | peak of the process, MiB | above N_sup = 1 |\n|---:|---:|---:|")
     first = 0.0
@@ -178,6 +220,7 @@ def main() -> None:
         print(json.dumps({"peak_mib": peak_mib(args.num_supervision)}))
         return
     print_speed()
+    print_padding()
     print_memory()
 
 
