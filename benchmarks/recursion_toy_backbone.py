@@ -21,8 +21,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from kit.training.depth_task import DepthTask, Tables
 from kit.training.ema import keep_average
 from kit.training.language import LanguageBatch, LanguageObjective
-from kit.training.loop import LoopRecipe, Objective, Training, Update
+from kit.training.loop import LoopRecipe, Objective, Training
 from kit.training.optimiser import OptimiserRecipe, trainable
+from kit.training.update import Update
 
 NUM_ROWS = 8  # of a batch: 128 queries
 SIZE, NUM_HEADS = 64, 2

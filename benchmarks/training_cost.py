@@ -31,7 +31,7 @@ from kit.training.cut_backbone import cut
 from kit.training.depth_schedule import UniformDepth
 from kit.training.language import LanguageBatch, LanguageObjective
 from kit.training.loop import LoopRecipe, Loss, Objective, Training
-from kit.training.objective import IGNORED, TokenSum, answer_loss, is_right
+from kit.training.objective import IGNORED, TokenSum, answer_loss, is_right, said
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective
 from kit.trm.config import TRMConfig
@@ -161,11 +161,9 @@ class EverywhereObjective(LanguageObjective):
 
     def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
         """See Objective."""
-        logits_BKV = self.logits(batch)
-        answer = answer_loss(logits_BKV, batch.targets_BK)
-        return Loss(
-            answer=answer, measured={"right": TokenSum(is_right(logits_BKV, batch.targets_BK).sum(), answer[1])}
-        )
+        model = said(self.logits(batch))
+        answer = answer_loss(model, batch.targets_BK)
+        return Loss(answer=answer, measured={"right": TokenSum(is_right(model, batch.targets_BK).sum(), answer.number)})
 
 
 def print_padding() -> None:

@@ -230,6 +230,8 @@ def asked_plan(args: argparse.Namespace) -> EvalPlan:
     shard, depths = None if args.shard is None else Shard.parse(args.shard), _depths(args.depth)
     data = load(args.data, split=args.split, limit=args.limit)
     shots = load(args.data, split="train", limit=args.num_shots).examples if args.num_shots else ()
+    if len(shots) < args.num_shots:
+        raise InputError(f"--num-shots {args.num_shots}, but {args.data} has {len(shots)} training problems to show")
     plan = EvalPlan(
         data=data,
         style=PromptStyle(args.prompt),

@@ -18,11 +18,11 @@ from kit.kaggle.upload.plan import Event, Stage
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, Task
+    from rich.progress import Progress
 
     from kit.evaluation.records import Completion
     from kit.evaluation.score import RunningScore
-    from kit.training.loop import Update
+    from kit.training.update import Update
 
 LINE_EVERY_S = 30.0
 """Without a terminal: the least time between two lines of one run."""
@@ -61,15 +61,14 @@ def count_bar(text: str, total: int, *, console: Console | None = None) -> Itera
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     target = console or Console(stderr=True)
-    with (
-        Progress(*columns, console=target, transient=console is None, disable=not target.is_terminal) as progress,
-        _lines(target) as say,
-    ):
-        task = progress.add_task(text, total=total)
+    bar = Progress(*columns, console=target, transient=console is None, disable=not target.is_terminal)
+    with bar, _lines(target) as say:
+        task = bar.add_task(text, total=total)
+        pace = _Pace()
 
         def on_count(num_done: int) -> None:
-            progress.update(task, completed=num_done)
-            say(lambda: _task_words(progress.tasks[0]))
+            bar.update(task, completed=num_done)
+            say(f"{text} {pace.words(num_done, total)}")
 
         yield on_count
 
@@ -121,7 +120,7 @@ def score_bar(score: RunningScore, shown: Shown) -> Iterator[Callable[[Completio
                 print(completion_text(completion), flush=True)
             words = score.words(time.monotonic())
             bar.update(task, description=words, completed=score.num_done)
-            say(lambda: words)
+            say(words)
 
         yield on_completion
 
@@ -133,53 +132,62 @@ def training_bar() -> Iterator[tuple[Callable[[int, int], None], Callable[[Updat
     What is yielded is told of hidden states that are done, of how many, and of updates.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    told_column = TextColumn("{task.fields[told]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), told_column, TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, _lines(console) as say:
-        task = progress.add_task("hidden states", total=None, told="", visible=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar, _lines(console) as say:
 
-        def on_states(done: int, of: int) -> None:
-            progress.update(task, completed=done, total=of, visible=True)
-            say(lambda: _task_words(progress.tasks[0]))
+        def stage(name: str) -> Callable[[int, int, str], None]:
+            task, pace = bar.add_task(name, total=None, told="", visible=False), _Pace()
+
+            def tell(done: int, total: int, more: str) -> None:
+                told = f"{pace.words(done, total)}{more}"
+                bar.update(task, completed=done, total=total, told=told, visible=True)
+                say(f"{name} {told}")
+
+            return tell
+
+        states, updates = stage("hidden states"), stage("updates")
 
         def on_update(update: Update) -> None:
-            told = f"loss {update.loss:.3f}  |grad| {update.grad_norm:.2f}"
-            done, total = update.number + 1, update.num_updates
-            progress.update(task, description="updates", completed=done, total=total, told=told, visible=True)
-            say(lambda: _task_words(progress.tasks[0]))
+            updates(update.number + 1, update.num_updates, f"  loss {update.loss:.3f}  |grad| {update.grad_norm:.2f}")
 
-        yield on_states, on_update
+        yield lambda done, of: states(done, of, ""), on_update
+
+
+class _Pace:
+    """How long what is left of a count takes, by its pace since it was first told."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def words(self, done: int, total: int) -> str:
+        now_s = time.monotonic()
+        first, begun_s = self._first = self._first or (done, now_s)
+        if not first < done < total:
+            return f"{done}/{total}"
+        left_s = (total - done) * (now_s - begun_s) / (done - first)
+        return f"{done}/{total}, {timedelta(seconds=round(left_s))} left"
 
 
 @contextmanager
-def _lines(console: Console) -> Iterator[Callable[[Callable[[], str]], None]]:
+def _lines(console: Console) -> Iterator[Callable[[str], None]]:
     """What says where a run is, without a terminal: at most every half minute, and at the end what it was last told."""
-    told_s, unsaid = time.monotonic(), None
+    told_s, unsaid = time.monotonic(), ""
 
-    def say(words: Callable[[], str]) -> None:
+    def say(words: str) -> None:
         nonlocal told_s, unsaid
-        if console.is_terminal:
-            return
-        unsaid = words
-        if time.monotonic() - told_s >= LINE_EVERY_S:
-            told_s, unsaid = time.monotonic(), None
-            console.print(words(), soft_wrap=True, markup=False, highlight=False)
+        unsaid = "" if console.is_terminal else words
+        if unsaid and time.monotonic() - told_s >= LINE_EVERY_S:
+            told_s, unsaid = time.monotonic(), ""
+            console.print(words, soft_wrap=True, markup=False, highlight=False)
 
     try:
         yield say
     finally:
-        if unsaid is not None:
-            console.print(unsaid(), soft_wrap=True, markup=False, highlight=False)
-
-
-def _task_words(task: Task) -> str:
-    """Where a task of a bar is, in one line."""
-    told, left_s = task.fields.get("told", ""), task.time_remaining
-    left = f"{timedelta(seconds=round(left_s))} left" if left_s else ""
-    return ", ".join(filter(None, [f"{task.description} {task.completed:.0f}/{task.total:.0f}", told, left]))
+        if unsaid:
+            console.print(unsaid, soft_wrap=True, markup=False, highlight=False)
 
 
 def completion_text(completion: Completion) -> str:

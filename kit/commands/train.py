@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.commands import distill
+from kit.commands.endings import end_as_by_ctrl_c
 from kit.commands.progress import training_bar
 
 if TYPE_CHECKING:
@@ -23,7 +26,8 @@ examples:
   kit train finetune --model models/SmolLM2-135M-Instruct --dataset path/train.jsonl --n_layers 1 --output_dir out/ft
   kit train lora --model models/SmolLM2-135M-Instruct --dataset math --rank 64 --output_dir out/lora
 
-Ctrl-C saves; `kit train METHOD --resume DIR` goes on. Several processes:
+Ctrl-C saves; `kit train METHOD --resume DIR` goes on, with a lower --lr or, where memory ran out, with a smaller
+--batch_size and as much more --gradient_accumulation, if that is asked for. Several processes:
   torchrun --standalone --nproc-per-node 2 -m kit.cli train trm --dataset gsm8k --output_dir out/trm
 """
 
@@ -73,7 +77,12 @@ def _add_common(method: argparse.ArgumentParser) -> None:
         "--bf16", action="store_true", help="products, frozen weights in bfloat16; trained ones float32"
     )
     method.add_argument("--device", choices=("auto", "cpu", "cuda"), help="(auto)")
-    method.add_argument("--save_every", type=int, metavar="N", help="groups of batches between checkpoints (50)")
+    method.add_argument(
+        "--save_every", type=int, metavar="N", help="groups of batches between checkpoints, or ten minutes (50)"
+    )
+    method.add_argument(
+        "--cache_dir", type=Path, metavar="DIR", help="of rows and hidden states, which runs share (out/cache/training)"
+    )
 
 
 def _add_trm(method: argparse.ArgumentParser) -> None:
@@ -116,20 +125,30 @@ def train_command(args: argparse.Namespace) -> int:
     from kit.data.offline import forbid_telemetry
 
     forbid_telemetry()  # before any of the libraries is imported
-    from kit.training.run import train
-    from kit.training.settings import settings_of
+    end_as_by_ctrl_c()
+    from kit.training.run import CACHE, train
+    from kit.training.settings import SETTINGS, settings_of
 
     resume: Path | None = getattr(args, "resume", None)
     settings = settings_of(args.method, vars(args), resume=resume)
-    with _watched() as watchers:
-        trained = train(settings, resume_from=resume, watchers=watchers)
-    if not trained.is_whole:
-        print(f"stopped and saved; go on with: kit train {settings.method} --resume {settings.output_dir}")
+    goes_on = f"go on with: kit train {settings.method} --resume {settings.output_dir}"
+    try:
+        with _watched() as watchers:
+            cache = getattr(args, "cache_dir", CACHE)
+            trained = train(settings, resume_from=resume, cache=cache, watchers=watchers)
+    except KeyboardInterrupt:
+        if not (settings.output_dir / SETTINGS).exists():
+            raise
+        print(f"\ninterrupted; {goes_on}", file=sys.stderr)
         return 130
-    if trained.result is not None:
-        print(f"{trained.num_parameters:,} parameters trained on {trained.num_rows:,} examples: {trained.result}")
-        print(f"curves: {trained.curves}")
-    return 0
+    if trained.writes:
+        if trained.is_whole:
+            print(f"{trained.num_parameters:,} parameters trained on {trained.num_rows:,} examples: {trained.result}")
+        else:
+            print(f"stopped and saved; {goes_on}")
+        if trained.curves is not None:
+            print(f"curves: {trained.curves}")
+    return 0 if trained.is_whole else 130
 
 
 @contextmanager
@@ -143,6 +162,8 @@ def _watched() -> Iterator[Watchers]:
         if stop.is_set():
             raise KeyboardInterrupt  # asked a second time: at once, from the last checkpoint on
         stop.set()
+        # not print: a signal may come while another line is being written
+        os.write(2, b"\nstopping after the batch under way, which saves; asked again, at once and without\n")
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:

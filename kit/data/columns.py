@@ -2,15 +2,17 @@ r"""A row of any of the sets in, a MathExample out, or why it is none.
 
 Columns that are known: `question` or `problem`; `answer`, the gold alone or a worked solution that ends in `#### N`
 (GSM8K); `solution`, whose last whole box is the gold where there is no `answer` (MATH, NuminaMath); `id` or
-`unique_id`; `level` (`Level 5` is `5`); `subject` or `type`; `steps`, a list of the results before the gold, which
-GSM8K tells by its calculator marks. A gold such as `27.0` is the integer 27.
+`unique_id`; `level` (`Level 5` is `5`); `subject` or `type`; `steps`, a list of the results before the gold (in CSV
+as JSON), which GSM8K tells by its calculator marks. A gold such as `27.0` is the integer 27.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +21,7 @@ from kit.answers.normalisation import integer
 from kit.data.examples import AnswerForm, MathExample
 from kit.data.solutions import calculated, hashed_gold, repaired, straight_quotes
 from kit.errors import InputError
+from kit.json_text import read_json
 from kit.problem import Problem
 
 Row = Mapping[str, Any]
@@ -66,10 +69,10 @@ def example_of(row: Row, *, id_: str, place: Place, rules: Rules) -> MathExample
     """
     check_columns(row, place)
     question = next(name for name in QUESTIONS if name in row)
-    as_written = _text(row, question)
+    as_written = _said(row, question, place)
     if not as_written:
         raise InputError(f"{place}: {question!r} is empty; fill it or remove the row")
-    texts = {name: _sound(_text(row, name), place) for name in (question, *ANSWERS)}
+    texts = {name: _sound(_said(row, name, place), place) for name in (question, *ANSWERS)}
     problem, raw_gold = straight_quotes(texts[question]), _raw_gold(texts)
     if rules.is_mixed and (why := _left_out(problem, raw_gold)):
         return why
@@ -100,6 +103,23 @@ def _text(row: Row, name: str) -> str:
     return "" if value is None else str(value).strip()
 
 
+_EXACT_BELOW = 2**53  # a float of this size or more may stand for another integer
+
+
+def _said(row: Row, name: str, place: Place) -> str:
+    """A problem or an answer: a text or a number; NaN is how pandas writes that there is none."""
+    value = row.get(name)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and math.isfinite(value) and abs(value) < _EXACT_BELOW:
+        return str(int(value) if value.is_integer() else value)
+    if isinstance(value, float):
+        raise InputError(f"{place}: {name!r} is {value!r}, which no float holds exactly; write the number as a text")
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise InputError(f"{place}: {name!r} is {value!r}; expected a text or a number")
+    return str(value).strip()
+
+
 def _first(row: Row, names: Iterable[str]) -> str:
     return next(filter(None, (_text(row, name) for name in names)), "")
 
@@ -127,6 +147,8 @@ def _solution(texts: Mapping[str, str]) -> str:
 def _steps(row: Row, solution: str, gold: str, place: Place) -> tuple[str, ...]:
     """Results before the gold: the column's, else the calculator marks'. The last one may be the gold itself."""
     told = row.get("steps")
+    if isinstance(told, str):
+        told = _listed(told)
     if told is None:
         found = calculated(solution)
     elif isinstance(told, (list, tuple)) and all(isinstance(each, (int, str)) for each in told):
@@ -134,6 +156,14 @@ def _steps(row: Row, solution: str, gold: str, place: Place) -> tuple[str, ...]:
     else:
         raise InputError(f"{place}: 'steps' is {told!r}; expected a list of results, such as [24, 72]")
     return found[:-1] if found and found[-1] == gold else found
+
+
+def _listed(text: str) -> object:
+    """A list as a field of a CSV file holds it, in JSON; None for a blank one."""
+    try:
+        return read_json(text) if text.strip() else None
+    except ValueError:
+        return text  # which is refused
 
 
 def _raw_gold(texts: Mapping[str, str]) -> str:

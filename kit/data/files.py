@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -73,9 +74,13 @@ def _json(path: Path) -> list[Row]:
 def _csv(path: Path) -> list[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file, fields_of_any_length():
         try:
-            found = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            found = list(reader)
         except csv.Error as error:
             raise InputError(f"{path}: no CSV ({error})") from None
+    doubled = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
+    if doubled:
+        raise InputError(f"{path}: the column {doubled[0]!r} stands more than once; keep one of them")
     for number, row in enumerate(found, start=1):
         if None in row or None in row.values():
             raise InputError(f"{path}: row {number} has more or fewer fields than the header")

@@ -21,13 +21,14 @@ class Provenance:
     """How weights came to be.
 
     training_data: the set's name, its rows and their kind, in words. data_sha256: of its examples. note: the recipe in
-    a few words.
+    a few words. backbone_sha256: of the weights that training began from; empty where an older kit did not write it.
     """
 
     training_data: str
     data_sha256: str
     trainable_parameters: int
     note: str
+    backbone_sha256: str = ""
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:
@@ -49,6 +50,7 @@ def read_provenance(folder: Path) -> Provenance | None:
         return None
     try:
         told = read_json(path.read_text(encoding="utf-8"))
+        told = {"backbone_sha256": "", **told}
         found = Provenance(**{field.name: told[field.name] for field in fields(Provenance)})
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not say what the weights were trained on ({error!r}); remove it") from error

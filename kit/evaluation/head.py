@@ -8,6 +8,7 @@ and the machine belong to a session: another session of the same run may have ot
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from kit.data.provenance import Provenance, read_provenance
 from kit.engines.text.model_folder import auto_dtype, num_parameters, read_chat_template
 from kit.evaluation.plan import EvalPlan
 from kit.solver.journal import Record
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,13 @@ class EvalModel:
         trm, adapter = (None if part is None else _weights(part, part.name) for part in (self.trm, self.adapter))
         on_top = trm or adapter
         provenances = filter(None, map(read_provenance, filter(None, (self.folder, self.trm, self.adapter))))
+        model = _weights(self.folder, self.name)
+        if self.adapter is not None:
+            _warn_of_another_model(self.adapter, model["sha256"], self.folder)
         template = hashlib.sha256(read_chat_template(self.folder).encode()).hexdigest()
         return {
             "model": {
-                **_weights(self.folder, self.name),
+                **model,
                 "adapter": adapter,
                 "trm": trm,
                 "trainable_parameters": None if on_top is None else on_top["num_parameters"],
@@ -101,6 +107,16 @@ def _training(stages: Sequence[Provenance]) -> dict[str, Any]:
         "trainable_parameters": sum(stage.trainable_parameters for stage in stages),
         "note": "; ".join(stage.note for stage in stages),
     }
+
+
+def _warn_of_another_model(adapter: Path, sha256: str, folder: Path) -> None:
+    """Layers of another model may have the same shapes; one in other numbers, as where it is quantised, is no fault."""
+    trained = read_provenance(adapter)
+    if trained is not None and trained.backbone_sha256 not in ("", sha256):
+        log.warning(
+            "the adapter in %s was trained on weights of hash %s…, and those in %s have %s…: figures are of the two as "
+            "they are", adapter, trained.backbone_sha256[:12], folder, sha256[:12],
+        )  # fmt: skip
 
 
 def _weights(folder: Path, name: str) -> dict[str, Any]:

@@ -34,9 +34,12 @@ class Merged:
 def merge(out: Path, shards: Sequence[Path]) -> Merged:
     """Write the run of all shards into `out`.
 
+    A shard that is named twice counts once, and so do its seconds.
+
     Raises: MissingError for a shard without a run; InputError for shards of different runs, for two that hold different
         completions of one sample, and for an `out` that holds a run; StorageError if it cannot be written.
     """
+    shards = list({shard.resolve(): shard for shard in shards}.values())
     records_S = [_records(shard) for shard in shards]
     _check_same_run(shards, records_S)
     _check_agree(shards, records_S)

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from kit.plots.depth_curves import DepthCurve, DepthPoint
 from kit.training.depth_schedule import Curriculum, UniformDepth
 from kit.training.depth_task import TableTask
-from kit.training.loop import LoopRecipe, Training, Update
+from kit.training.loop import LoopRecipe, Training
 from kit.training.optimiser import OptimiserRecipe
 from kit.training.recursive import RecursiveBatch, RecursiveObjective, logits_by_depth
+from kit.training.update import Update
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 

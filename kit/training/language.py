@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kit.training.cut_backbone import CutBackbone
 from kit.training.loop import Loss
-from kit.training.objective import TokenSum, answer_loss, at_columns, has_target, is_right
+from kit.training.objective import TokenSum, answer_loss, at_columns, has_loss, is_right, said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +51,10 @@ class LanguageObjective:
 
     def loss(self, batch: LanguageBatch, carry: None, rng: random.Random) -> Loss:
         """See Objective; nothing is carried, and nothing drawn."""
-        graded_BK = has_target(batch.targets_BK)  # of the other places logits would be made for nothing
-        logits_NV, targets_N = self._head(self._answering(batch)[graded_BK]), batch.targets_BK[graded_BK]
-        answer = answer_loss(logits_NV, targets_N)
-        right = TokenSum(is_right(logits_NV, targets_N).sum(), answer.number)
+        places_BK = has_loss(batch.targets_BK)  # of the others logits would be made for nothing
+        model, targets_N = said(self._head(self._answering(batch)[places_BK])), batch.targets_BK[places_BK]
+        answer = answer_loss(model, targets_N)
+        right = TokenSum(is_right(model, targets_N).sum(), answer.number)
         return Loss(answer=answer, measured={"right": right})
 
     def logits(self, batch: LanguageBatch) -> Tensor:

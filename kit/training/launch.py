@@ -6,7 +6,7 @@ runs a single process; torchrun with the backend gloo runs as many as asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -61,6 +61,14 @@ class AcceleratedWorkers:
             shares = self._accelerator.reduce(flat, "sum").split([tensor.numel() for tensor in same])
             for tensor, share in zip(same, shares, strict=True):
                 tensor.copy_(share.view_as(tensor))
+
+    def all_names(self, names: Collection[str]) -> list[str]:
+        """The names of all processes, each once, sorted."""
+        if self.number == 1:
+            return sorted(names)
+        from accelerate.utils import gather_object
+
+        return sorted(set(gather_object(list(names))))
 
     def autocast(self) -> AbstractContextManager[None]:
         """Products in bfloat16 where that was asked for; weights stay as they are."""

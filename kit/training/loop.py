@@ -40,7 +40,11 @@ from kit.training.optimiser import (
     set_learning_rate,
     trainable,
 )
+from kit.training.update import Update
 from kit.training.workers import OneProcess, Workers
+
+SAVED_WITHIN_S = 600.0
+"""Groups of many slow updates are saved by the clock, too: a kill without warning costs no more."""
 
 BatchT = TypeVar("BatchT")
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
@@ -114,24 +118,6 @@ class LoopRecipe:
         check_fields(self, checks)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """One update, for records and progress bars.
-
-    step: which supervision step of its group, from 0. num_tokens: with a loss, counted for each recursion that has one.
-    """
-
-    number: int
-    num_updates: int
-    step: int
-    loss: float
-    num_tokens: int
-    grad_norm: float
-    learning_rate: float
-    seconds: float
-    means: Mapping[str, float]
-
-
 @dataclass(slots=True, kw_only=True)
 class Training(Generic[BatchT]):
     """A run under way.
@@ -180,14 +166,31 @@ class Training(Generic[BatchT]):
             StorageError. Either leaves the last checkpoint as it was.
         """
         begun = time.monotonic() - self._seconds
-        while self.num_groups_done < self.recipe.num_groups and not self.should_stop():
+        saved_s = self._seconds
+        while self.num_groups_done < self.recipe.num_groups and not self._is_asked_to_stop():
             self._train_group(begun)
             self.num_groups_done += 1
             self._seconds = time.monotonic() - begun
-            if self.num_groups_done % self.recipe.save_every == 0:
+            if self.num_groups_done % self.recipe.save_every == 0 or self._seconds - saved_s >= SAVED_WITHIN_S:
                 self.save()
+                saved_s = self._seconds
         self.save()
         return self.num_groups_done >= self.recipe.num_groups
+
+    @property
+    def seconds(self) -> float:
+        """Of training, in all sessions."""
+        return self._seconds
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self._parameters.values())).device
+
+    def _is_asked_to_stop(self) -> bool:
+        """Whether one of the processes is: they stop together, or those that go on would wait for the others."""
+        asked = torch.tensor([float(self.should_stop())], device=self._device)
+        self.workers.add_up([asked])
+        return bool(asked)
 
     def save(self) -> None:
         """Write the checkpoint, if this process is the one that writes.
@@ -245,8 +248,8 @@ class Training(Generic[BatchT]):
             carries[index] = loss.carry
             for name, each in {"loss": loss.answer, **loss.measured}.items():
                 sums[name].append(TokenSum(each.total.detach(), each.number))
-        names = sorted(sums)
-        table_M2 = torch.stack([_added(sums[name]) for name in names])
+        names = self.workers.all_names(sums)
+        table_M2 = torch.stack([_added(sums[name], self._device) for name in names])
         self.workers.add_up([table_M2, *(p.grad for p in self._parameters.values() if p.grad is not None)])
         return {name: TokenSum(*table_M2[row]) for row, name in enumerate(names)}
 
@@ -261,7 +264,7 @@ class Training(Generic[BatchT]):
         if not (math.isfinite(norm) and math.isfinite(float(sums["loss"].total))):
             raise TrainingError(
                 f"the loss of {self._where()} is {float(sums['loss'].total) / num_tokens}, its gradient's norm {norm}; "
-                "the weights are those before it: lower the learning rate, or look at that batch, and resume"
+                "the weights are those before it: resume with a lower learning rate, or look at that batch"
             )
         self._optimiser.step()
         self._optimiser.zero_grad()
@@ -288,6 +291,7 @@ class Training(Generic[BatchT]):
         self.num_groups_done, self._seconds = state["num_groups_done"], state["seconds"]
 
 
-def _added(sums: Sequence[TokenSum]) -> Tensor:
-    """Total and count in float64, so that no count of tokens is rounded."""
-    return torch.stack([torch.stack([s.total.double(), s.number.double()]) for s in sums]).sum(0)
+def _added(sums: Sequence[TokenSum], device: torch.device) -> Tensor:
+    """Total and count in float64, so that no count of tokens is rounded; 0 and 0 where nothing was measured."""
+    nothing = torch.zeros(2, dtype=torch.float64, device=device)
+    return torch.stack([nothing, *(torch.stack([s.total.double(), s.number.double()]) for s in sums)]).sum(0)

@@ -13,7 +13,7 @@ def within_memory(settings: TrainSettings) -> AbstractContextManager[None]:
     return out_of_memory_as(
         lambda words: TrainingError(
             f"out of memory at batch_size {settings.batch_size} and max_length {settings.max_length}: end what else "
-            "holds memory; or halve batch_size and double gradient_accumulation, which gives the same updates; then "
-            f"lower max_length ({words})"
+            "holds memory; or halve batch_size and double gradient_accumulation, which gives the same updates, and "
+            f"resume; then begin a new run with a lower max_length ({words})"
         )
     )

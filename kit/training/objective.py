@@ -1,4 +1,4 @@
-"""Losses of training, as pure functions of logits: sums over tokens, so that shares of a batch add up.
+"""Losses of training, as pure functions of what a model says: sums over tokens, so that shares of a batch add up.
 
 In: logits, targets, the backbone's own logits, halting logits. Out: sums and the number of tokens in them; whoever
 trains divides one sum by the other when all shares of a batch are in. No model, no depth, no optimiser.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, nll_loss
 
 IGNORED = -100  # the target of a token without loss; torch's own default
 AS_BACKBONE = -101  # the target of a token that is to be said as the backbone says it
@@ -28,25 +28,40 @@ class TokenSum(NamedTuple):
     number: Tensor
 
 
-def answer_loss(logits_V: Tensor, targets: Tensor) -> TokenSum:
-    """Cross-entropy in nats, in at least float32, over the tokens whose target is a token."""
-    flat_NV, flat_N = _at_least_float32(logits_V).flatten(0, -2), targets.flatten()
+class Said(NamedTuple):
+    """What a model says, made of its logits once for all losses.
+
+    log_V: log-probabilities in at least float32. best: the most likely token, no part of any gradient.
+    """
+
+    log_V: Tensor
+    best: Tensor
+
+
+def said(logits_V: Tensor) -> Said:
+    """Of logits in any float type."""
+    # argmax would name the same token, and takes a CPU four times as long in bfloat16: a twentieth of an update
+    return Said(log_softmax(_at_least_float32(logits_V), -1), logits_V.detach().max(-1).indices)
+
+
+def answer_loss(model: Said, targets: Tensor) -> TokenSum:
+    """Cross-entropy in nats over the tokens whose target is a token."""
+    flat_NV, flat_N = model.log_V.flatten(0, -2), targets.flatten()
     counted_N = has_target(flat_N)
     told_N = flat_N.masked_fill(~counted_N, IGNORED)
-    return TokenSum(cross_entropy(flat_NV, told_N, ignore_index=IGNORED, reduction="sum"), counted_N.sum())
+    return TokenSum(nll_loss(flat_NV, told_N, ignore_index=IGNORED, reduction="sum"), counted_N.sum())
 
 
-def kl_to_backbone(base_logits_V: Tensor, logits_V: Tensor, targets: Tensor) -> TokenSum:
+def kl_to_backbone(backbone: Said, model: Said, targets: Tensor) -> TokenSum:
     """KL(backbone || model) in nats over the tokens that the backbone's argmax gets right or whose target it is."""
-    keeps = ((base_logits_V.argmax(-1) == targets) | (targets == AS_BACKBONE))[..., None]
-    base_log, log = (log_softmax(_at_least_float32(logits), -1) for logits in (base_logits_V, logits_V))
-    each = torch.where(keeps, base_log.exp() * (base_log - log), 0.0)
-    return TokenSum(each.sum(), keeps.sum())
+    keeps = (backbone.best == targets) | (targets == AS_BACKBONE)
+    base_log_NV, log_NV = backbone.log_V[keeps], model.log_V[keeps]
+    return TokenSum((base_log_NV.exp() * (base_log_NV - log_NV)).sum(), keeps.sum())
 
 
-def halting_loss(halting_logits: Tensor, logits_V: Tensor, answers: Tensor) -> TokenSum:
+def halting_loss(halting_logits: Tensor, model: Said, answers: Tensor) -> TokenSum:
     """Binary cross-entropy of q against "the argmax is the final answer", over tokens that have an answer."""
-    counted, right = has_target(answers), is_right(logits_V, answers)
+    counted, right = has_target(answers), is_right(model, answers)
     each = binary_cross_entropy_with_logits(
         _at_least_float32(halting_logits), right.to(torch.promote_types(halting_logits.dtype, torch.float32)),
         reduction="none",
@@ -54,11 +69,14 @@ def halting_loss(halting_logits: Tensor, logits_V: Tensor, answers: Tensor) -> T
     return TokenSum(torch.where(counted, each, 0.0).sum(), counted.sum())
 
 
-def is_right(logits_V: Tensor, targets: Tensor) -> Tensor:
+def is_right(model: Said, targets: Tensor) -> Tensor:
     """Whether each token's argmax is its target; False where the target is no token."""
-    # argmax names the same one, and takes a CPU four times as long in bfloat16: a twentieth of an update
-    right: Tensor = logits_V.detach().max(-1).indices == targets
-    return right
+    return model.best == targets
+
+
+def has_loss(targets: Tensor) -> Tensor:
+    """Whether each target is a token, or what the backbone says."""
+    return targets != IGNORED
 
 
 def has_target(targets: Tensor) -> Tensor:

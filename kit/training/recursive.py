@@ -29,14 +29,16 @@ from kit.errors import check_fields
 from kit.training.depth_schedule import DepthSchedule
 from kit.training.loop import Loss
 from kit.training.objective import (
-    IGNORED,
+    Said,
     TokenSum,
     answer_loss,
     at_columns,
     halting_loss,
+    has_loss,
     has_target,
     is_right,
     kl_to_backbone,
+    said,
 )
 from kit.trm import recursion
 from kit.trm.model import Columns, TinyRecursiveModel
@@ -113,24 +115,24 @@ class RecursiveObjective:
         first_graded = depth - min(depth, self.weights.with_grad or depth)
         graded = _graded(batch)
         base_ND = at_columns(batch.base_BTD, batch.columns_BK)[graded.places_BK]
-        base_NV = self.lm_head(base_ND).detach() if self.weights.kl else None
+        backbone = said(self.lm_head(base_ND).detach()) if self.weights.kl else None
         states = iterates(self.trm, batch, depth=depth, carry=carry, first_graded=first_graded)
         sums = _Sums()
         for index, state in enumerate(states):
             if index >= first_graded:
                 targets_N = graded.targets_SN[min(index, len(graded.targets_SN) - 1)]
                 y_ND = answering(self.trm, batch, state)[graded.places_BK]
-                logits_NV = self.lm_head(joined(self.trm, base_ND, y_ND))
-                sums.add("answer", answer_loss(logits_NV, targets_N))
-                if base_NV is not None:
-                    sums.add("kl", kl_to_backbone(base_NV, logits_NV, targets_N), share=self.weights.kl)
+                model = said(self.lm_head(joined(self.trm, base_ND, y_ND)))
+                sums.add("answer", answer_loss(model, targets_N))
+                if backbone is not None:
+                    sums.add("kl", kl_to_backbone(backbone, model, targets_N), share=self.weights.kl)
                 if self.weights.halting:
                     q_N = self.trm.halting_logit(y_ND)
-                    halting = halting_loss(q_N, logits_NV, graded.final_N)
+                    halting = halting_loss(q_N, model, graded.final_N)
                     sums.add("halting", halting, share=self.weights.halting)
-                    _measure_halting(sums, q_N, logits_NV, graded.final_N)
-                _measure(sums, is_right(logits_NV, targets_N), targets_N, graded.num_steps_N, number=index + 1)
-        _measure_by_steps(sums, logits_NV, graded)
+                    _measure_halting(sums, q_N, model, graded.final_N)
+                _measure(sums, is_right(model, targets_N), targets_N, graded.num_steps_N, number=index + 1)
+        _measure_by_steps(sums, model, graded)
         device = torch.device("cpu") if self.offload else state.y.device
         carried = State(*(each.detach().to(device) for each in state))
         loss = TokenSum(torch.stack(sums.parts).sum(), sums.measured["answer"].number)
@@ -211,7 +213,7 @@ class _Graded(NamedTuple):
 
 
 def _graded(batch: RecursiveBatch) -> _Graded:
-    places_BK = (batch.targets_SBK != IGNORED).any(0) | (batch.final != IGNORED)
+    places_BK = has_loss(batch.targets_SBK).any(0) | has_loss(batch.final)
     return _Graded(
         places_BK=places_BK,
         targets_SN=batch.targets_SBK[:, places_BK],
@@ -250,18 +252,18 @@ def _measure(sums: _Sums, right_N: Tensor, targets_N: Tensor, num_steps_N: Tenso
         sums.measure(f"held/{number}", _share_of(right_N, counted_N & is_held_N))
 
 
-def _measure_halting(sums: _Sums, q_N: Tensor, logits_NV: Tensor, final_N: Tensor) -> None:
+def _measure_halting(sums: _Sums, q_N: Tensor, model: Said, final_N: Tensor) -> None:
     """How often "q > 0" says of a token what is true."""
-    agrees_N = (q_N > 0) == is_right(logits_NV, final_N)
+    agrees_N = (q_N > 0) == is_right(model, final_N)
     sums.measure("halting_right", _share_of(agrees_N, has_target(final_N)))
 
 
-def _measure_by_steps(sums: _Sums, logits_NV: Tensor, graded: _Graded) -> None:
+def _measure_by_steps(sums: _Sums, model: Said, graded: _Graded) -> None:
     """How often the last iterate has the answer, by the number of steps that it takes."""
     if graded.num_steps_N is None:
         return
     steps_N, answers_N = graded.num_steps_N, graded.targets_SN[-1]
-    right_N = is_right(logits_NV, answers_N)
+    right_N = is_right(model, answers_N)
     for num_steps in sorted(set(steps_N[steps_N > 0].tolist())):
         counted_N = (steps_N == num_steps) & has_target(answers_N)
         sums.measure(f"solved/{num_steps}", _share_of(right_N, counted_N))

@@ -40,7 +40,8 @@ from kit.whole_file import written_whole
 COLUMNS_MULTIPLE, ANSWERING_MULTIPLE = 64, 8
 """Shapes of batches are multiples of them: few enough that their memory is used again and again.
 
-The recursion runs at the answering columns alone, and an answer at once has some six.
+Logits are made of the places with a target alone, some half of them. The recursion runs at the answering columns, and
+an answer at once has some six.
 """
 
 

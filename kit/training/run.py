@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -41,13 +40,14 @@ from kit.training.checkpoint import CHECKPOINT
 from kit.training.ema import averaged_weights
 from kit.training.hidden_states import TooLargeError
 from kit.training.launch import AcceleratedWorkers
-from kit.training.loop import LoopRecipe, Objective, Training, Update
+from kit.training.loop import LoopRecipe, Objective, Training
 from kit.training.memory import within_memory
 from kit.training.methods import RESULTS, Prepared, objective_of, prepare
 from kit.training.optimiser import OptimiserRecipe, trainable
-from kit.training.records import RunRecord, draw_curves
+from kit.training.records import RunRecord, draw_curves, take_over, updates_of
 from kit.training.rows import Rows, rows_of
-from kit.training.settings import MAY_DIFFER, TrainSettings
+from kit.training.settings import MAY_CHANGE, MAY_DIFFER, TrainSettings
+from kit.training.update import Update
 from kit.trm.checkpoint import weights_sha256
 
 CACHE = Path("out/cache/training")
@@ -58,13 +58,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """result: the folder to load; is_whole: whether all groups are done; num_parameters: trained ones."""
+    """result: the folder to load; is_whole: whether all groups are done; num_parameters: trained ones.
+
+    writes: whether this process is the one, of several that train together, that writes and tells.
+    """
 
     result: Path | None
     is_whole: bool
     num_parameters: int
     num_rows: int
     curves: Path | None = None
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +114,13 @@ def train(
         if writes and not begins_anew:  # the checkpoint is seen to fit the settings
             settings.write()
             if source != path:
-                shutil.copyfile(source, path)
+                take_over(source.parent, settings.output_dir)
+        first_update = training.num_groups_done * run.objective.num_supervision
         head = {**run.head, "resumed_at": training.num_groups_done}
-        with RunRecord(settings.output_dir, head) if writes else nullcontext() as record:
-            training.tell = run.teller(record, watchers)
+        record_of = partial(RunRecord, settings.output_dir, head, first_update, training.seconds)
+        with record_of() if writes else nullcontext() as record:
+            if record is not None:
+                training.tell = partial(_tell, record, watchers)
             with within_memory(settings):
                 is_whole = training.run()
         workers.wait()
@@ -158,8 +165,7 @@ class _Run:
     @property
     def num_groups(self) -> int:
         """Groups that take every row `epochs` times; the last one is filled up from one more epoch."""
-        rows_a_group = self.settings.batch_size * self.settings.gradient_accumulation
-        return math.ceil(self.settings.epochs * len(self.rows) / rows_a_group)
+        return math.ceil(self.settings.epochs * len(self.rows) / self.settings.rows_of_update)
 
     @property
     def head(self) -> dict[str, Any]:
@@ -184,9 +190,9 @@ class _Run:
     @property
     def fingerprint(self) -> str:
         """Of all that decides the weights; where the run lies and how often it is saved does not."""
-        decides = {name: value for name, value in self.settings.plain().items() if name not in MAY_DIFFER}
-        if not decides["whiten"]:
-            del decides["whiten"]  # runs that began before there was such a setting go on
+        free = MAY_DIFFER | MAY_CHANGE
+        decides = {name: value for name, value in self.settings.plain().items() if name not in free}
+        decides["rows_of_update"] = self.settings.rows_of_update
         told = [decides, self.rows.sha256, self.backbone_sha256, self.workers.number]
         if self.rows.steps is not None and self.settings.method == "trm":
             told.append(self.rows.steps.sha256)
@@ -218,19 +224,6 @@ class _Run:
             workers=self.workers,
         )
 
-    def teller(self, record: RunRecord | None, watchers: Watchers) -> Callable[[Update], None]:
-        """Tokens a second: by the time since the update before."""
-        before = 0.0
-
-        def tell(update: Update) -> None:
-            nonlocal before
-            seconds, before = update.seconds - before, update.seconds
-            if record is not None:
-                record.tell(update, tokens_per_s=update.num_tokens / max(1e-9, seconds))
-                watchers.update(update)
-
-        return tell
-
     def finished(self, training: Training[Any], *, is_whole: bool, writes: bool) -> Trained:
         """Save the averaged weights of a run that is whole, and draw its curves."""
         result = curves = None
@@ -238,16 +231,24 @@ class _Run:
             result = self.settings.output_dir / RESULTS[self.settings.method]
             with averaged_weights(trainable(self.prepared.module).values(), training.average):
                 self.prepared.save(result)
-            write_provenance(result, self.settings.provenance(self.data, self.num_parameters))
+            told = self.settings.provenance(self.data, self.num_parameters, self.backbone_sha256)
+            write_provenance(result, told)
             title = f"{self.settings.method} on {Path(self.settings.dataset).name}"
-            curves = draw_curves(self.settings.output_dir, title=title)
+            if updates_of(self.settings.output_dir):  # there are none where the log was removed from a whole run
+                curves = draw_curves(self.settings.output_dir, title=title)
         return Trained(
             result=result,
             is_whole=is_whole,
             num_parameters=self.num_parameters,
             num_rows=len(self.rows),
             curves=curves,
+            writes=writes,
         )
+
+
+def _tell(record: RunRecord, watchers: Watchers, update: Update) -> None:
+    record.tell(update)
+    watchers.update(update)
 
 
 def _rows(settings: TrainSettings, data: DataSet, workers: AcceleratedWorkers, cache: Path) -> Rows:

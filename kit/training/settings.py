@@ -36,6 +36,9 @@ LEARNING_RATES: dict[str, float] = {"trm": 1e-4, "finetune": 1e-5, "lora": 1e-4}
 MAY_DIFFER = frozenset({"model", "output_dir", "dataset", "device", "save_every"})
 """Settings that decide no weight by their own text: where things lie, and how often a run is saved."""
 
+MAY_CHANGE = frozenset({"lr", "batch_size", "gradient_accumulation"})
+"""What a run that could not go on may go on with: another rate, and the rows of an update in other batches."""
+
 _CHOICES = {
     name: get_args(kind)
     for name, kind in (("method", Method), ("answers", Answers), ("T_spread", Spread), ("form", Form))
@@ -121,17 +124,23 @@ class TrainSettings:
         return self.lr if self.lr is not None else LEARNING_RATES[self.method]
 
     @property
+    def rows_of_update(self) -> int:
+        """Over all its batches."""
+        return self.batch_size * self.gradient_accumulation
+
+    @property
     def depths(self) -> tuple[int, int]:
         """The least and the most T of an update."""
         return (self.T_recursion, self.T_recursion) if self.T_spread == "fixed" else (1, 2 * self.T_recursion - 1)
 
-    def provenance(self, data: DataSet, num_parameters: int) -> Provenance:
+    def provenance(self, data: DataSet, num_parameters: int, backbone_sha256: str) -> Provenance:
         """What is told of the weights, beside them, of a run on these examples."""
         kind = "answers at once" if self.answers == "at_once" else "worked solutions"
         return Provenance(
             training_data=f"{data.label}: {len(data.examples):,} {kind}",
             data_sha256=data.sha256,
             trainable_parameters=num_parameters,
+            backbone_sha256=backbone_sha256,
             note=f"{self._in_words}, {self.epochs} epochs, lr {self.learning_rate:g}, seed {self.seed}",
         )
 
@@ -178,16 +187,22 @@ def settings_of(method: Method, given: Mapping[str, Any], *, resume: Path | None
     if resume is None:
         defaults = {"model": TINY_MODEL, "output_dir": Path("out/train") / method}
         return TrainSettings(method=method, **{**defaults, **fields})
-    if others := sorted(fields.keys() - MAY_DIFFER):
+    if others := sorted(fields.keys() - MAY_DIFFER - MAY_CHANGE):
         raise InputError(f"--resume goes on with the settings in {resume}; leave out --{others[0]}, or begin a new run")
-    settings = read_settings(resume, **fields)
-    if settings.method != method:
-        raise InputError(f"{resume} is a run of {settings.method}; go on with `kit train {settings.method} --resume`")
+    before = read_settings(resume)
+    if before.method != method:
+        raise InputError(f"{resume} is a run of {before.method}; go on with `kit train {before.method} --resume`")
+    settings = dataclasses.replace(before, **fields)
+    if settings.rows_of_update != before.rows_of_update:
+        raise InputError(
+            f"--resume goes on with updates of {before.rows_of_update} rows, and --batch_size {settings.batch_size} x "
+            f"--gradient_accumulation {settings.gradient_accumulation} is {settings.rows_of_update}"
+        )
     return settings
 
 
-def read_settings(folder: Path, **changes: Any) -> TrainSettings:
-    """The settings of a run, to go on with it in its own folder or in `changes["output_dir"]`.
+def read_settings(folder: Path) -> TrainSettings:
+    """The settings of a run, to go on with it in its own folder.
 
     Raises: MissingError, InputError.
     """
@@ -203,8 +218,7 @@ def read_settings(folder: Path, **changes: Any) -> TrainSettings:
         raise InputError(f"{path} holds settings of another version; begin a new run")
     paths = {name: Path(found[name]) for name in ("model", "output_dir") if name in found}
     layers = {"feature_layers": tuple(found.get("feature_layers", (-1,)))}
-    before = {"whiten": False}  # of runs that began before there was such a setting
     try:
-        return TrainSettings(**{**before, **found, **layers, **paths, "output_dir": folder, **changes})
-    except SettingError as error:
+        return TrainSettings(**{**found, **layers, **paths, "output_dir": folder})
+    except (SettingError, TypeError) as error:  # a value is missing, or of another kind
         raise InputError(f"{path}: {error}") from error

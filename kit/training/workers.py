@@ -7,7 +7,7 @@ ranks of unequal length would not be the loss of one process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -31,6 +31,10 @@ class Workers(Protocol):
         """Replace each tensor by its sum over all processes, in place; all call it with equal shapes."""
         ...
 
+    def all_names(self, names: Collection[str]) -> list[str]:
+        """The names of all processes, each once, sorted: what one of them measures another may have no row for."""
+        ...
+
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which losses are computed."""
         ...
@@ -44,6 +48,10 @@ class OneProcess:
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """They are the sums already."""
+
+    def all_names(self, names: Collection[str]) -> list[str]:
+        """These."""
+        return sorted(names)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Everything is computed in the type of the weights."""

@@ -43,6 +43,7 @@ TRAINING_FLAGS = [
     "--answers",
     "--batch_size",
     "--bf16",
+    "--cache_dir",
     "--dataset",
     "--device",
     "--ema",

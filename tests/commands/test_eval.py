@@ -217,6 +217,7 @@ def without_template(folder: Path) -> Path:
         (["--data", "SUMS", "--batch-size", "0"], "batch_size must be >= 1"),
         (["--data", "SUMS", "--top-p", "0"], "top_p must be in (0, 1]"),
         (["--data", "SUMS", "--num-shots", "-1"], "--num-shots must be >= 0"),
+        (["--data", "SUMS", "--num-shots", "99"], "--num-shots 99, but "),
         (["--data", "SUMS", "--engine", "vlm"], "--engine vlm: no such engine; did you mean 'vllm'?"),
         (["--data", "SUMS", "--engine", "trm"], "--engine trm needs --trm DIR"),
         (["--data", "SUMS", "--engine", "transformers", "--trm", "TRM"], "--trm needs an engine that recurses"),

@@ -20,7 +20,7 @@ from kit.evaluation.records import Completion, Grade, ReadFrom
 from kit.evaluation.score import RunningScore
 from kit.kaggle.upload.plan import Event, Stage
 from kit.sampling import FinishReason, Sample
-from kit.training.loop import Update
+from kit.training.update import Update
 
 
 def test_bytes_are_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +79,26 @@ def test_a_training_without_a_terminal_says_in_lines_where_it_is(
         for update in updates(2):
             on_update(update)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(",")[0] for line in lines] == told
-    assert lines[-1].startswith("updates 2/2, loss 1.500  |grad| 0.25")
+    assert [line.partition(",")[0].partition("  ")[0] for line in lines] == told
+    assert lines[-1] == "updates 2/2  loss 1.500  |grad| 0.25"
+
+
+def test_a_training_says_how_much_is_left_however_slow_it_is_and_whatever_went_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("kit.commands.progress.time.monotonic", lambda: now_s)
+    with training_bar() as (on_states, on_update):
+        for done in (1, 2, 3, 4):  # as many as updates
+            on_states(done, 4)
+        for update in updates(4)[1:]:  # of a run that goes on
+            now_s += 3600
+            on_update(update)
+    assert capsys.readouterr().err.splitlines() == [
+        "updates 2/4  loss 1.500  |grad| 0.25",
+        "updates 3/4, 1:00:00 left  loss 1.500  |grad| 0.25",
+        "updates 4/4  loss 1.500  |grad| 0.25",
+    ]
 
 
 def test_counts_without_a_terminal_are_told_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -115,22 +116,42 @@ def test_a_fault_is_one_line(more: list[str], told: str, capsys: pytest.CaptureF
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_was_ended_at_once_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.training.run.fit_whitening", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["train", "trm", *SMALL, "--num_latent", "1", "--output_dir", "out"]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; go on with: kit train trm --resume out\n")
+    monkeypatch.setattr("kit.training.run.train", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["train", "trm", *SMALL, "--output_dir", "other"]) == 130
+    assert "--resume" not in capsys.readouterr().err  # nothing is there yet
+
+
+def test_rows_and_hidden_states_lie_where_they_are_asked_to(folder: Path) -> None:
+    assert cli.main(["train", "finetune", *SMALL, "--epochs", "2", "--output_dir", "out", "--cache_dir", "kept"]) == 0
+    assert {path.name for path in (folder / "kept").iterdir()} == {"rows", "hidden_states"}
+    assert not (folder / "out/cache").exists()
+
+
 @pytest.mark.long
-def test_ctrl_c_saves_and_the_run_goes_on(folder: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_the_run_goes_on(folder: Path, signum: signal.Signals) -> None:
     command = [sys.executable, "-m", "kit.cli", "train", "trm"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(
         [*command, *SMALL, "--num_latent", "1", "--N_supervision", "2", "--output_dir", "out", "--epochs", "15"],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True,
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     log = folder / "out/log.jsonl"
     while not (log.exists() and len(log.read_text(encoding="utf-8").splitlines()) > 3):
         assert first.poll() is None
         time.sleep(0.05)
-    first.send_signal(signal.SIGINT)
-    out, _ = first.communicate()
+    first.send_signal(signum)
+    out, err = first.communicate()
     assert first.returncode == 130
     assert "kit train trm --resume out" in out
+    assert "stopping after the batch under way, which saves" in err
     assert cli.main(["train", "trm", "--resume", "out"]) == 0
     heads = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith('{"head"')]
     assert 0 < heads[1]["head"]["resumed_at"] < heads[1]["head"]["groups"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -40,6 +42,10 @@ def test_maths_row_has_its_last_whole_box_for_gold() -> None:
     assert found.form is AnswerForm.EXPRESSION
 
 
+def test_a_missing_number_of_a_table_is_no_gold_where_a_solution_has_one() -> None:
+    assert example(problem="p", answer=math.nan, solution=r"\boxed{7}").gold == "7"
+
+
 def test_an_answer_column_wins_over_the_solutions_box() -> None:
     found = example(
         EXPRESSIONS, problem="p", solution="\\boxed{3}", answer="3.0", subject="Algebra", level=2, unique_id="a/1"
@@ -48,7 +54,18 @@ def test_an_answer_column_wins_over_the_solutions_box() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "gold"), [("27.0", "27"), (27.0, "27"), (27, "27"), ("-1.0", "-1"), ("1,000", "1000"), ("$5", "5")]
+    ("answer", "gold"),
+    [
+        ("27.0", "27"),
+        (27.0, "27"),
+        (27, "27"),
+        ("-1.0", "-1"),
+        ("1,000", "1000"),
+        ("$5", "5"),
+        (1e15, "1000000000000000"),
+        (Decimal("12"), "12"),
+        (10**30, str(10**30)),
+    ],
 )
 def test_a_number_that_is_whole_is_an_integer(answer: Any, gold: str) -> None:
     assert (example(problem="p", answer=answer).gold, example(INTEGERS, problem="p", answer=answer).gold) == (
@@ -99,6 +116,15 @@ def test_a_problem_that_asks_for_a_value_and_its_proof_stays() -> None:
         ({"problem": "p", "answer": ""}, "no gold answer"),
         ({"problem": "p", "solution": "no box \\boxed{3"}, "no gold answer"),
         ({"problem": "p", "answer": None, "solution": None}, "no gold answer"),
+        ({"problem": "p", "answer": math.nan}, "no gold answer"),
+        ({"problem": "p", "answer": math.inf}, "'answer' is inf, which no float holds exactly"),
+        (
+            {"problem": "p", "answer": 12345678901234567890.0},
+            "'answer' is 1.2345678901234567e.19, which no",
+        ),
+        ({"problem": "p", "answer": True}, "'answer' is True; expected a text or a number"),
+        ({"problem": "p", "answer": ["1", "2"]}, r"'answer' is \['1', '2'\]; expected a text or a number"),
+        ({"problem": {"x": 1}, "answer": 3}, "'problem' is {'x': 1}; expected a text"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named_with_what_was_found(row: dict[str, Any], told: str) -> None:
@@ -117,6 +143,8 @@ def test_steps_are_the_results_before_the_gold_of_a_column_or_of_calculator_mark
     assert example(INTEGERS, question="How many?", answer=worked).steps == ("24", "1200")
     assert example(problem="p", answer="5", steps=[3, "4 ", 5]).steps == ("3", "4")
     assert example(problem="p", answer="5", steps=[]).steps == ()
+    assert example(problem="p", answer="5", steps="[3, 4, 5]").steps == ("3", "4")  # of a CSV file
+    assert example(problem="p", answer="5", steps=" ").steps == ()
     assert example(problem="p", answer="5").steps == ()
 
 

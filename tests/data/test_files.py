@@ -34,6 +34,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
         ("a.json", b"\xff\xfe\xfa", "not UTF-8"),
         ("a.csv", b"a,b\n1\n", "row 1 has more or fewer fields"),
         ("a.csv", b"a,b\n1,2,3\n", "row 1 has more or fewer fields"),
+        ("a.csv", b"a,b,b\n1,2,3\n", "the column 'b' stands more than once"),
         ("a.csv", b"a,b\n", "holds no rows"),
         ("a.csv", b'a,b\n"1', "no CSV"),
         ("a.parquet", b"nothing of the kind", "no parquet file"),

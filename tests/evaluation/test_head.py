@@ -8,10 +8,12 @@ import pytest
 
 from kit.assets import TINY_MODEL
 from kit.data.examples import DataSet
+from kit.data.provenance import Provenance, write_provenance
 from kit.engines.text.model_folder import auto_dtype
 from kit.errors import MissingError
 from kit.evaluation.head import EvalModel, make_head, session_facts
 from kit.trm.checkpoint import save_untrained
+from tests.engines.lora import save_adapter
 from tests.evaluation.asked import data, plan
 
 MODEL = EvalModel(name="tiny", folder=TINY_MODEL)
@@ -41,6 +43,17 @@ def test_the_dtype_that_auto_stands_for_is_told() -> None:
     assert dataclasses.replace(MODEL, device="cpu").facts["engine"]["dtype"] == wanted
     assert dataclasses.replace(MODEL, device="cuda").facts["engine"]["dtype"] == "bfloat16"
     assert dataclasses.replace(MODEL, dtype="float32").facts["engine"]["dtype"] == "float32"
+
+
+def test_an_adapter_that_was_trained_on_other_weights_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    adapter = save_adapter(tmp_path / "adapter", rank=2)
+    model = dataclasses.replace(MODEL, adapter=adapter)
+    told = Provenance(training_data="x: 1 answers", data_sha256="ab", trainable_parameters=1, note="LoRA")
+    for sha256, num_warnings in (("", 0), (model.facts["model"]["sha256"], 0), ("f" * 64, 1)):
+        write_provenance(adapter, dataclasses.replace(told, backbone_sha256=sha256))
+        caplog.clear()
+        assert model.facts["model"]["adapter"]["name"] == "adapter"
+        assert sum("was trained on weights of hash ffffffffffff…" in each for each in caplog.messages) == num_warnings
 
 
 def test_a_server_is_told_without_its_address() -> None:

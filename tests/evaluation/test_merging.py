@@ -87,6 +87,12 @@ def test_shards_of_different_runs_are_refused(tmp_path: Path) -> None:
         merge(tmp_path / "merged", [tmp_path / "a", tmp_path / "c"])
 
 
+def test_a_shard_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    first, second = shards(tmp_path, 2)
+    merged = merge(tmp_path / "merged", [first, second, tmp_path / "shard-1" / ".." / "shard-0"]).run
+    assert merged.wall_s == pytest.approx(read_run(first).wall_s + read_run(second).wall_s)
+
+
 def test_a_folder_with_a_run_is_not_merged_into(tmp_path: Path) -> None:
     folders = shards(tmp_path, 2)
     with pytest.raises(InputError, match="is there already"):

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from kit.training.depth_schedule import Curriculum, UniformDepth
-from kit.training.loop import LoopRecipe, Loss, Training, Update
+from kit.training.loop import LoopRecipe, Loss, Training
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights
+from kit.training.update import Update
 from tests.trm import tiny_trm
 
 NUM_GROUPS = 12

@@ -6,7 +6,7 @@ import torch
 
 from kit.training.depth_demo import DepthDemo, shares, train_demo
 from kit.training.depth_task import TableTask
-from kit.training.loop import Update
+from kit.training.update import Update
 
 SMALL = DepthDemo(task=TableTask(num_symbols=6, max_steps=3, num_queries=4), trained_steps=2, num_updates=30)
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from kit.errors import InputError, TrainingError
 from kit.training import checkpoint
-from kit.training.loop import LoopRecipe, Loss, Training, Update
+from kit.training.loop import LoopRecipe, Loss, Training
 from kit.training.objective import IGNORED, TokenSum
 from kit.training.optimiser import OptimiserRecipe, trainable
+from kit.training.update import Update
 from tests.training import small_run
 
 

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kit.training.objective import AS_BACKBONE, IGNORED, TokenSum, answer_loss, halting_loss, is_right, kl_to_backbone
+from kit.training.objective import (
+    AS_BACKBONE,
+    IGNORED,
+    TokenSum,
+    answer_loss,
+    halting_loss,
+    is_right,
+    kl_to_backbone,
+    said,
+)
 
 
 def logits(*shape: int, seed: int = 0) -> Tensor:
@@ -44,7 +53,7 @@ def test_the_answer_loss_is_the_sum_of_surprises_over_tokens_with_a_target(seed:
     expected = [
         -math.log(softmax(row)[target]) for row, target in zip(values_NV.tolist(), targets, strict=True) if target >= 0
     ]
-    found = answer_loss(values_NV, torch.tensor(targets))
+    found = answer_loss(said(values_NV), torch.tensor(targets))
     assert found.total.item() == pytest.approx(sum(expected), abs=1e-12)
     assert int(found.number) == len(expected)
 
@@ -55,7 +64,7 @@ def test_the_kl_counts_only_tokens_that_the_backbone_gets_right() -> None:
     targets = torch.tensor([best[0], (best[1] + 1) % 4, IGNORED])
     base, ours = softmax(base_NV[0].tolist()), softmax(values_NV[0].tolist())
     expected = sum(p * math.log(p / q) for p, q in zip(base, ours, strict=True))
-    found = kl_to_backbone(base_NV, values_NV, targets)
+    found = kl_to_backbone(said(base_NV), said(values_NV), targets)
     assert found.total.item() == pytest.approx(expected, abs=1e-12)
     assert int(found.number) == 1
 
@@ -65,21 +74,21 @@ def test_a_token_to_be_said_as_the_backbone_says_it_has_a_kl_whatever_that_says_
     targets = torch.tensor([AS_BACKBONE])
     base, ours = softmax(base_NV[0].tolist()), softmax(values_NV[0].tolist())
     expected = sum(p * math.log(p / q) for p, q in zip(base, ours, strict=True))
-    assert kl_to_backbone(base_NV, values_NV, targets).total.item() == pytest.approx(expected, abs=1e-12)
-    assert int(answer_loss(values_NV, targets).number) == 0
-    assert int(halting_loss(torch.zeros(1), values_NV, targets).number) == 0
-    assert not bool(is_right(values_NV, targets).any())
+    assert kl_to_backbone(said(base_NV), said(values_NV), targets).total.item() == pytest.approx(expected, abs=1e-12)
+    assert int(answer_loss(said(values_NV), targets).number) == 0
+    assert int(halting_loss(torch.zeros(1), said(values_NV), targets).number) == 0
+    assert not bool(is_right(said(values_NV), targets).any())
 
 
 def test_a_model_that_is_the_backbone_has_no_kl() -> None:
     values_NV = logits(5, 4)
-    assert kl_to_backbone(values_NV, values_NV, values_NV.argmax(-1)).total.item() == 0
+    assert kl_to_backbone(said(values_NV), said(values_NV), values_NV.argmax(-1)).total.item() == 0
 
 
 def test_the_halting_loss_asks_whether_the_argmax_is_the_answer() -> None:
     values_NV = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]], dtype=torch.float64)
     q_N = torch.tensor([1.5, -0.5, 9.0], dtype=torch.float64)
-    found = halting_loss(q_N, values_NV, torch.tensor([0, 1, IGNORED]))
+    found = halting_loss(q_N, said(values_NV), torch.tensor([0, 1, IGNORED]))
     expected = math.log(1 + math.exp(-1.5)) + math.log(1 + math.exp(-0.5))
     assert found.total.item() == pytest.approx(expected, abs=1e-12)
     assert int(found.number) == 2
@@ -90,7 +99,10 @@ def test_gradients_are_those_of_finite_differences() -> None:
     targets[0] = base_NV[0].argmax()
 
     def total(values_NV: Tensor) -> Tensor:
-        parts = (answer_loss(values_NV, targets), kl_to_backbone(base_NV.detach(), values_NV, targets))
+        parts = (
+            answer_loss(said(values_NV), targets),
+            kl_to_backbone(said(base_NV.detach()), said(values_NV), targets),
+        )
         return parts[0].total + parts[1].total
 
     values_NV = logits(3, 4, seed=8)
@@ -100,19 +112,25 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 
 def test_half_precision_logits_are_summed_in_float32() -> None:
-    found = answer_loss(torch.zeros(3, 4, dtype=torch.bfloat16), torch.tensor([0, 1, 2]))
+    found = answer_loss(said(torch.zeros(3, 4, dtype=torch.bfloat16)), torch.tensor([0, 1, 2]))
     assert found.total.dtype is torch.float32
     assert found.total.item() == pytest.approx(3 * math.log(4), rel=1e-6)
 
 
+@given(values=st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.0078125]), min_size=1, max_size=8))
+def test_the_most_likely_token_is_the_first_of_those_that_tie(values: list[float]) -> None:
+    for dtype in (torch.bfloat16, torch.float32):
+        assert int(said(torch.tensor([values], dtype=dtype)).best) == values.index(max(values))
+
+
 def test_an_ignored_target_is_never_right() -> None:
-    assert is_right(torch.zeros(1, 3), torch.tensor([IGNORED])).tolist() == [False]
+    assert is_right(said(torch.zeros(1, 3)), torch.tensor([IGNORED])).tolist() == [False]
 
 
 def test_sums_over_shares_of_a_batch_add_up_to_the_sum_over_the_batch() -> None:
     values_NV, targets = logits(6, 4, seed=3), torch.tensor([0, IGNORED, 2, 3, 1, 1])
-    whole = answer_loss(values_NV, targets)
-    shares = [answer_loss(values_NV[part], targets[part]) for part in (slice(0, 2), slice(2, 6))]
+    whole = answer_loss(said(values_NV), targets)
+    shares = [answer_loss(said(values_NV[part]), targets[part]) for part in (slice(0, 2), slice(2, 6))]
     added = TokenSum(*(sum(each, torch.tensor(0.0)) for each in zip(*shares, strict=True)))
     torch.testing.assert_close(added.total, whole.total)
     assert int(added.number) == int(whole.number)

@@ -34,6 +34,7 @@ from kit.training.settings import TrainSettings, read_settings, settings_of
 from kit.trm import checkpoint as trm_checkpoint
 from tests.training import small_model
 
+MANY = 1000
 RESULT = {
     "trm": "trm/model.safetensors",
     "finetune": "model/model.safetensors",
@@ -82,22 +83,6 @@ def test_a_trms_features_are_whitened_by_the_states_of_its_rows(folder: Path, wh
         states = np.fromfile(next((folder / "cache/hidden_states").glob("*/*.f16")), np.float16).reshape(-1, 2, 32)
         white_ND = trm.whitening(torch.from_numpy(states[:, 1]).float(), 1)
         assert float(white_ND.mean(0).abs().max()) < 0.02  # some are cut
-
-
-def test_a_run_that_began_before_there_was_whitening_goes_on_without(folder: Path) -> None:
-    whole = small_model.settings(folder, "trm", whiten=False)
-    run(whole, folder)
-    stopped = replace(whole, output_dir=folder / "old")
-    calls = iter(range(100))
-    run(stopped, folder, watchers=Watchers(should_stop=lambda: next(calls) > 3))
-    settings = json.loads((folder / "old/settings.json").read_text())
-    del settings["whiten"]
-    (folder / "old/settings.json").write_text(json.dumps(settings))
-    resumed = read_settings(folder / "old")
-    assert resumed.whiten is False
-    assert run(resumed, folder, resume_from=folder / "old").is_whole
-    for name, tensor in weights(folder, "trm").items():
-        assert torch.equal(tensor, weights(folder, "trm", "old")[name])
 
 
 def test_a_fine_tune_is_a_plain_folder_of_which_the_last_layer_alone_has_changed(folder: Path) -> None:
@@ -241,10 +226,77 @@ def test_a_run_may_go_on_in_another_folder_and_leaves_the_first_as_it_was(folder
     settings, told = small_model.settings(folder, "finetune"), []
     run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
     before = (folder / "finetune/checkpoint.pt").read_bytes()
-    elsewhere = read_settings(folder / "finetune", output_dir=folder / "elsewhere")
+    elsewhere = replace(read_settings(folder / "finetune"), output_dir=folder / "elsewhere")
     assert run(elsewhere, folder, resume_from=folder / "finetune").is_whole
     assert (folder / "finetune/checkpoint.pt").read_bytes() == before
     assert (folder / "elsewhere/model").is_dir()
+
+
+def test_a_run_that_goes_on_in_another_folder_has_all_of_its_log(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    run(replace(settings, output_dir=folder / "elsewhere"), folder, resume_from=folder / "finetune")
+    assert [update["number"] for update in updates_of(folder / "elsewhere")] == list(range(6))
+    again = run(replace(settings, output_dir=folder / "third"), folder, resume_from=folder / "elsewhere")
+    assert again.curves is not None
+    (folder / "third/log.jsonl").unlink()
+    bare = run(replace(settings, output_dir=folder / "third"), folder, resume_from=folder / "third")
+    assert (bare.is_whole, bare.curves) == (True, None)
+
+
+def test_a_run_may_go_on_with_smaller_batches_of_the_same_updates(folder: Path) -> None:
+    whole = small_model.settings(folder, "finetune", output_dir=folder / "whole")
+    run(whole, folder)
+    broken, told = replace(whole, output_dir=folder / "broken"), []
+    run(broken, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 3))
+    halved = settings_of("finetune", {"batch_size": 2, "gradient_accumulation": 2}, resume=folder / "broken")
+    assert run(halved, folder, resume_from=folder / "broken").is_whole
+    assert losses(folder / "broken") == pytest.approx(losses(folder / "whole"), rel=1e-5)
+    with pytest.raises(InputError, match=r"goes on with updates of 4 rows, and --batch_size 2 x .* is 2"):
+        settings_of("finetune", {"batch_size": 2, "gradient_accumulation": 1}, resume=folder / "broken")
+
+
+def test_a_run_may_go_on_with_a_lower_rate(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune", lr=1e30, warmup=0, output_dir=folder / "run"), []
+    with pytest.raises(TrainingError, match="resume with a lower learning rate"):
+        run(settings, folder, watchers=Watchers(update=told.append))
+    lower = settings_of("finetune", {"lr": 1e-4}, resume=folder / "run")
+    assert run(lower, folder, resume_from=folder / "run").is_whole
+    assert all(math.isfinite(loss) for loss in losses(folder / "run"))
+
+
+def test_a_log_whose_last_line_is_torn_is_gone_on_with(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    log = folder / "finetune/log.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    assert run(settings, folder, resume_from=folder / "finetune").is_whole
+    assert [update["number"] for update in updates_of(folder / "finetune")] == [0, *range(2, 6)]
+
+
+def test_a_run_that_is_begun_anew_has_no_updates_of_the_one_before(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 4))
+    (folder / "finetune" / CHECKPOINT).unlink()  # as where it was killed before its first checkpoint
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 6))
+    assert [update["number"] for update in updates_of(folder / "finetune")] == [0, 1]
+
+
+def test_tokens_a_second_of_a_session_do_not_count_the_time_of_the_ones_before(folder: Path) -> None:
+    settings, told = small_model.settings(folder, "finetune"), []
+    run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
+    path = folder / "finetune" / CHECKPOINT
+    state = checkpoint.load(path)
+    checkpoint.save(path, {**state, "seconds": 1e9})
+    run(settings, folder, resume_from=folder / "finetune")
+    assert all(update["tokens_per_s"] > 0.1 for update in updates_of(folder / "finetune"))
+
+
+@pytest.mark.parametrize("text", ["{}", '{"method": "finetune", "epochs": "3"}'])
+def test_settings_that_were_damaged_by_hand_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"settings\.json: "):
+        read_settings(tmp_path)
 
 
 def test_a_run_that_was_ended_before_its_first_checkpoint_goes_on_from_the_beginning(folder: Path) -> None:
@@ -255,7 +307,7 @@ def test_a_run_that_was_ended_before_its_first_checkpoint_goes_on_from_the_begin
 
     with pytest.raises(KeyboardInterrupt):
         run(settings, folder, watchers=Watchers(states=end))
-    again = read_settings(folder / "finetune", output_dir=folder / "elsewhere")
+    again = replace(read_settings(folder / "finetune"), output_dir=folder / "elsewhere")
     assert run(again, folder, resume_from=folder / "finetune").is_whole
     assert run(settings, folder, resume_from=folder / "finetune").is_whole
 
@@ -349,9 +401,9 @@ def test_settings_that_a_checkpoint_does_not_fit_leave_those_of_its_run(folder: 
     settings, told = small_model.settings(folder, "finetune"), []
     run(settings, folder, watchers=Watchers(update=told.append, should_stop=lambda: len(told) >= 2))
     with pytest.raises(InputError, match="another run"):
-        run(replace(settings, lr=0.5), folder, resume_from=settings.output_dir)
+        run(replace(settings, warmup=3), folder, resume_from=settings.output_dir)
     assert read_settings(folder / "finetune") == settings
-    elsewhere = replace(settings, lr=0.5, output_dir=folder / "elsewhere")
+    elsewhere = replace(settings, warmup=3, output_dir=folder / "elsewhere")
     with pytest.raises(InputError, match="another run"):
         run(elsewhere, folder, resume_from=settings.output_dir)
     assert not (folder / "elsewhere" / CHECKPOINT).exists()
@@ -415,23 +467,49 @@ def test_truncated_gradients_and_several_feature_layers_train(folder: Path) -> N
     assert run(settings, folder).is_whole
 
 
-@pytest.mark.slow
-@pytest.mark.long
-def test_two_processes_have_the_losses_and_weights_of_one(folder: Path) -> None:
+def run_two_processes(folder: Path, changes: dict[str, Any], *, stop_after: int) -> None:
     """torchrun with gloo: `accelerate launch --cpu` would silently run one."""
-    small_model.write_data(folder / "train.jsonl", num_rows=13)
-    run(small_model.settings(folder, "trm", output_dir=folder / "one"), folder)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    script = [str(Path(__file__).parent / "two_processes.py"), str(folder)]
+    script = [str(Path(__file__).parent / "two_processes.py"), str(folder), json.dumps(changes), str(stop_after)]
     ran = subprocess.run([*command, *script], capture_output=True, text=True, check=False, env=environment)
     assert ran.returncode == 0, ran.stderr
     head = json.loads((folder / "two/log.jsonl").read_text(encoding="utf-8").splitlines()[0])["head"]
     assert head["processes"] == 2
+
+
+def write_data_with_steps(path: Path) -> None:
+    """Of one to four steps, so that a batch's shares measure different ones."""
+    rows = [{"problem": f"{a}?", "answer": a, "steps": list(range(a, a + number))} for a, number in
+            enumerate([0, 0, 3, 3, 1, 1, 2, 2] * 2, start=10)]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("answers", ["worked", "at_once"])
+def test_two_processes_have_the_losses_and_weights_of_one(folder: Path, answers: str) -> None:
+    small_model.write_data(folder / "train.jsonl", num_rows=13)
+    if answers == "at_once":
+        write_data_with_steps(folder / "train.jsonl")
+    run(small_model.settings(folder, "trm", output_dir=folder / "one", answers=answers), folder)
+    run_two_processes(folder, {"answers": answers}, stop_after=MANY)
     assert losses(folder / "two") == pytest.approx(losses(folder / "one"), rel=1e-4)
+    measured = [each for each in updates_of(folder / "one")[-1] if each.startswith("solved/")]
+    assert bool(measured) == (answers == "at_once")
+    for first, second in zip(updates_of(folder / "one"), updates_of(folder / "two"), strict=True):
+        assert [second.get(name) for name in measured] == pytest.approx([first.get(name) for name in measured])
     one, two = weights(folder, "trm", "one"), weights(folder, "trm", "two")
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_processes_stop_together_where_one_of_them_is_asked_to(folder: Path) -> None:
+    run_two_processes(folder, {}, stop_after=2)
+    assert checkpoint.load(folder / "two" / CHECKPOINT)["num_groups_done"] == 2
+    assert not (folder / "two/trm").exists()
 
 
 @pytest.mark.parametrize(

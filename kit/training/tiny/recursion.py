@@ -35,7 +35,7 @@ from kit.errors import MissingError, check_fields
 from kit.training import checkpoint
 from kit.training.depth_schedule import Curriculum, DepthSchedule, UniformDepth
 from kit.training.ema import average_of, keep_average
-from kit.training.loop import LoopRecipe, Training, Update
+from kit.training.loop import LoopRecipe, Training
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective, RecursiveWeights
 from kit.training.tiny.command_line import add_recipe, append_line, asked_to_stop, run_command
@@ -44,6 +44,7 @@ from kit.training.tiny.families import FAMILIES, Exercise, Split, draw
 from kit.training.tiny.lookup import begin_with_lookup
 from kit.training.tiny.model import machine
 from kit.training.tiny.table_rows import FEATURE_LAYER, Backbone, KeptRows, TableRows, kept_rows, table_rows
+from kit.training.update import Update
 from kit.trm.checkpoint import save, weights_sha256
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
