@@ -163,7 +163,7 @@ def _watched() -> Iterator[Watchers]:
             raise KeyboardInterrupt  # asked a second time: at once, from the last checkpoint on
         stop.set()
         # not print: a signal may come while another line is being written
-        os.write(2, b"\nstopping after the batch under way, which saves; asked again, at once and without\n")
+        os.write(2, b"\nstopping after the batch under way, then saving; a second time stops at once, without\n")
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:

@@ -47,12 +47,18 @@ class Batches:
         return [on_device(self.rows.batch(rows_B), self.device) for rows_B in self.rows_of_group(group)]
 
     def rows_of_group(self, group: int) -> list[list[int]]:
-        """The numbers of the rows, a list for each batch."""
-        first = group * self.batch_size * self.accumulated
-        begins = range(first, first + self.batch_size * self.accumulated, self.batch_size)
+        """The numbers of the rows, a list for each batch.
+
+        Several batches of a group share out its rows by length, since a batch is as wide as its longest row, and their
+        gradients are added up whatever rows they have.
+        """
+        size = self.batch_size * self.accumulated
+        chosen = [self._row_at(place) for place in range(group * size, (group + 1) * size)]
+        if self.accumulated > 1:
+            chosen.sort(key=lambda row: int(self.rows.offsets[row + 1] - self.rows.offsets[row]))
         return [
-            [self._row_at(place) for place in range(begin + self.rank, begin + self.batch_size, self.number)]
-            for begin in begins
+            chosen[begin + self.rank : begin + self.batch_size : self.number]
+            for begin in range(0, size, self.batch_size)
         ]
 
     def _row_at(self, place: int) -> int:

@@ -151,7 +151,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(folder: Path, signum: signal.Signals) 
     out, err = first.communicate()
     assert first.returncode == 130
     assert "kit train trm --resume out" in out
-    assert "stopping after the batch under way, which saves" in err
+    assert "stopping after the batch under way, then saving" in err
     assert cli.main(["train", "trm", "--resume", "out"]) == 0
     heads = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith('{"head"')]
     assert 0 < heads[1]["head"]["resumed_at"] < heads[1]["head"]["groups"]
