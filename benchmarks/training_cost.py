@@ -1,10 +1,11 @@
 """What does an update of a recursion cost beside a fine-tune of as many parameters, in time and in memory?
 
-Four tables: tokens with a loss a CPU second against a last-layer fine-tune at equal trained parameters, beside the
+Five tables: tokens with a loss a CPU second against a last-layer fine-tune at equal trained parameters, beside the
 ratio that counted FLOPs predict; the same with the backbone's hidden states read from memory, as the cache gives them,
 and computed for each update; an update whose places answer in half, as those of worked solutions do, with logits of all
-places and of those that have a target; and the peak of memory against N_sup, each in a process of its own. CPU seconds
-of the process, the least of several turns, so that other work on the machine does not count.
+places and of those that have a target; an update of rows of unlike lengths, in one batch and in several; and the peak
+of memory against N_sup, each in a process of its own. CPU seconds of the process, the least of several turns, so that
+other work on the machine does not count.
 
     python -m benchmarks.training_cost
 """
@@ -18,15 +19,17 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from kit.training.batches import Batches
 from kit.training.cut_backbone import cut
 from kit.training.depth_schedule import UniformDepth
 from kit.training.language import LanguageBatch, LanguageObjective
@@ -34,6 +37,7 @@ from kit.training.loop import LoopRecipe, Loss, Objective, Training
 from kit.training.objective import IGNORED, TokenSum, answer_loss, is_right, said
 from kit.training.optimiser import OptimiserRecipe, trainable
 from kit.training.recursive import RecursiveBatch, RecursiveObjective
+from kit.training.rows import Rows
 from kit.trm.config import TRMConfig
 from kit.trm.model import TinyRecursiveModel
 
@@ -44,14 +48,23 @@ DEPTHS = (1, 3, 10)
 NUM_SUPERVISION = (1, 4, 16)
 INTERMEDIATE = 938  # makes the TRM as large as a layer of the backbone, within 1 %
 NUM_TURNS = 3
+NUM_UNLIKE_ROWS = 16
+REAL_SHAPE: Mapping[str, int] = {  # SmolLM2-135M's last layers
+    "num_hidden_layers": 3, "hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "max_position_embeddings": 512,
+}  # fmt: skip
+CPU = torch.device("cpu")
 
 
-def backbone(vocabulary: int = VOCAB) -> Qwen2ForCausalLM:
+def backbone(vocabulary: int = VOCAB, **shape: int) -> Qwen2ForCausalLM:
     torch.manual_seed(0)
+    small = {
+        "num_hidden_layers": NUM_LAYERS, "hidden_size": WIDTH, "intermediate_size": 1024, "num_attention_heads": 8,
+        "num_key_value_heads": 4, "max_position_embeddings": NUM_COLUMNS,
+    }  # fmt: skip
     config = Qwen2Config(
-        vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=1024, num_hidden_layers=NUM_LAYERS,
-        num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=NUM_COLUMNS, tie_word_embeddings=False,
-        bos_token_id=None, eos_token_id=None, pad_token_id=None,
+        vocab_size=vocabulary, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=None,
+        **{**small, **shape},
     )  # fmt: skip
     return Qwen2ForCausalLM(config).eval().requires_grad_(False)
 
@@ -86,7 +99,7 @@ def fine_tune(model: Qwen2ForCausalLM) -> LanguageObjective:
 def with_state_below(batch: LanguageBatch, tuned: LanguageObjective) -> LanguageBatch:
     """The batch with what the last layer is given, computed before."""
     assert tuned.cut is not None  # a Qwen2 can be cut
-    return replace(batch, below_BTD=tuned.cut.below(batch.ids_BT))
+    return replace(batch, below_BTD=tuned.cut.below(batch.ids_BT, batch.mask_BT))
 
 
 def recursion(model: Qwen2ForCausalLM, *, depth: int, num_supervision: int = 1) -> RecursiveObjective:
@@ -101,11 +114,15 @@ def recursion(model: Qwen2ForCausalLM, *, depth: int, num_supervision: int = 1) 
 
 
 def update(objective: Objective[Any], batch: Callable[[], Any]) -> Callable[[], object]:
-    """One group of batches: an update for each supervision step."""
+    """A group of one batch: an update for each supervision step."""
+    return group(objective, lambda: [batch()])
+
+
+def group(objective: Objective[Any], batches: Callable[[], Sequence[Any]]) -> Callable[[], object]:
     recipe = LoopRecipe(num_groups=1, optimiser=OptimiserRecipe(warmup_updates=0))
 
     def run() -> None:
-        Training(objective=objective, batches=lambda number: [batch()], recipe=recipe).run()
+        Training(objective=objective, batches=lambda number: batches(), recipe=recipe).run()
 
     return run
 
@@ -184,6 +201,27 @@ def print_padding() -> None:
         print(f"| {name} | {before_s:.2f} | {after_s:.2f} | {1 - after_s / before_s:.0%} |", flush=True)
 
 
+def print_split() -> None:
+    """The rows of one update, half of each its prompt, with lengths as those of GSM8K's solutions."""
+    generator = np.random.default_rng(0)
+    lengths = generator.lognormal(np.log(200), 0.28, NUM_UNLIKE_ROWS).clip(90, 384).astype(np.int64)
+    tokens = generator.integers(REAL_VOCAB, size=lengths.sum()).astype(np.int32)
+    rows = Rows(tokens=tokens, offsets=np.cumsum([0, *lengths]), answers=lengths // 2)
+    model = backbone(REAL_VOCAB, **REAL_SHAPE)
+    model.model.layers[-2:].requires_grad_(True)
+    tuned = LanguageObjective(module=model, language_model=model, cut=cut(model.model, 2))
+    print("\n| rows of a batch | batches | columns | CPU s | less |\n|---:|---:|---:|---:|---:|")
+    whole_s = 0.0
+    for number in (1, 2, 4):
+        size = NUM_UNLIKE_ROWS // number
+        batches = Batches(rows=rows, batch_size=size, accumulated=number, seed=0, rank=0, number=1, device=CPU)
+        made = [with_state_below(batch, tuned) for batch in batches.of_group(0)]
+        seconds = cpu_seconds(group(tuned, lambda made=made: made))  # type: ignore[misc]
+        whole_s = whole_s or seconds
+        columns = sum(batch.ids_BT.numel() for batch in made)
+        print(f"| {size} | {number} | {columns:,} | {seconds:.2f} | {1 - seconds / whole_s:.0%} |", flush=True)
+
+
 def half_of(batch: LanguageBatch) -> LanguageBatch:
     """The batch with a target at the first half of a row's places."""
     targets_BK = batch.targets_BK.clone()
@@ -219,6 +257,7 @@ def main() -> None:
         return
     print_speed()
     print_padding()
+    print_split()
     print_memory()
 
 
