@@ -7,6 +7,7 @@ competition's winners wrote are here too, for comparison with the kit's own (`Bu
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,10 @@ from kit.errors import check_fields
 
 Clock = Callable[[], float]
 """Seconds since the competition's process started; never goes back."""
+
+
+MAX_LIMIT_S = 7 * 86_400.0
+"""A week; a lock cannot wait for as long as a float may say (threading.TIMEOUT_MAX)."""
 
 
 def process_clock() -> Clock:
@@ -64,14 +69,19 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         checks = (
             ("reserve_s", self.reserve_s >= 0, ">= 0"),
-            ("limit_s", self.limit_s > self.reserve_s, f"more than reserve_s ({self.reserve_s:g})"),
-            ("floor_s", self.floor_s >= 0, ">= 0"),
-            ("stretch", self.stretch >= 1, ">= 1"),
+            (
+                "limit_s",
+                self.reserve_s < self.limit_s <= MAX_LIMIT_S,
+                f"more than reserve_s ({self.reserve_s:g}) and at most {MAX_LIMIT_S:g}",
+            ),
+            ("floor_s", 0 <= self.floor_s < math.inf, ">= 0 and finite"),
+            ("stretch", 1 <= self.stretch < math.inf, ">= 1 and finite"),
             ("num_problems", self.num_problems is None or self.num_problems >= 1, ">= 1, or None"),
             ("horizon", self.horizon >= 1, ">= 1"),
+            ("bank_high_s", self.bank_high_s < math.inf, "finite"),
             ("bank_s", 0 < self.bank_s <= self.bank_high_s, f"in (0, bank_high_s ({self.bank_high_s:g})]"),
-            ("first_s", self.first_s >= 0, ">= 0"),
-            ("single_s", self.single_s > 0, "> 0"),
+            ("first_s", 0 <= self.first_s < math.inf, ">= 0 and finite"),
+            ("single_s", 0 < self.single_s < math.inf, "> 0 and finite"),
         )
         check_fields(self, checks)
 

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -108,7 +109,9 @@ def nested(assignments: Sequence[str]) -> Mapping[str, Any]:
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 raise InputError(f"--set {assignment!r}: {group!r} was already given a value")
-        place[last] = _value(text)
+        value = _value(text)
+        is_more = isinstance(value, Mapping) and isinstance(place.get(last), Mapping)
+        place[last] = merged(place[last], value) if is_more else value
     return result
 
 
@@ -181,7 +184,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(_fits(value, each) for each in get_args(kind))
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    if kind is float:  # no setting is endless, and a wait of that length raises
+        return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
 
 
 def _wanted(kind: Any) -> str:
@@ -194,7 +199,13 @@ def _wanted(kind: Any) -> str:
         return " or ".join(_wanted(each) for each in get_args(kind))
     if dataclasses.is_dataclass(kind):
         return f"a group of settings ({', '.join(field.name for field in dataclasses.fields(kind))})"
-    return {int: "an integer", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}[kind]
+    return {
+        int: "an integer",
+        float: "a finite number",
+        str: "a text",
+        bool: "true or false",
+        NoneType: "null",
+    }[kind]
 
 
 def _gpus() -> list[str]:

@@ -20,6 +20,8 @@ from kit.errors import InputError, MissingError
 ANSWER_MAX = 99_999
 """Answers are integers from 0 to this one, both included. Source: AIMO3 rules."""
 
+_SHOWN_LETTERS = 40  # of a value in a message
+
 _WANTED = "give a CSV with the columns id,problem and, if known, answer"
 
 
@@ -59,10 +61,12 @@ def read_gold(path: Path) -> Mapping[str, int]:
 
 def _gold(path: Path, row: Mapping[str, str]) -> int:
     text = row["answer"].strip()
-    if not (text.isascii() and text.isdigit() and int(text) <= ANSWER_MAX):
+    digits = text.lstrip("0") or text[-1:]  # Python makes no number of thousands of digits
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(ANSWER_MAX)) and text.isascii()):
         expected = f"expected an integer 0–{ANSWER_MAX}"
-        raise InputError(f"{path}: the answer of {row['id']!r} is {text!r}, {expected}")
-    return int(text)
+        shown = repr(text if len(text) <= _SHOWN_LETTERS else text[:_SHOWN_LETTERS] + "…")
+        raise InputError(f"{path}: the answer of {row['id']!r} is {shown}, {expected}")
+    return int(digits)
 
 
 @contextmanager

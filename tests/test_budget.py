@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 import time
@@ -196,6 +197,10 @@ def test_the_share_is_even_whatever_the_plan(num_problems: int | None, num_done:
     [
         ("reserve_s", -1),
         ("limit_s", 600),
+        ("limit_s", math.inf),
+        ("limit_s", 1e11),
+        ("bank_high_s", math.inf),
+        ("single_s", math.inf),
         ("floor_s", -1),
         ("stretch", 0.5),
         ("num_problems", 0),

@@ -66,7 +66,12 @@ def test_a_problem_may_be_longer_than_pythons_csv_takes_by_itself(tmp_path: Path
     assert csv.field_size_limit() == limit
 
 
-@pytest.mark.parametrize("answer", ["-1", "100000", "1.0", "x", "", "²", "١"])
+def test_zeros_before_a_gold_answer_change_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", f"id,problem,answer\na,x,00042\nb,x,{'0' * 5000}\n")
+    assert read_gold(path) == {"a": 42, "b": 0}
+
+
+@pytest.mark.parametrize("answer", ["-1", "100000", "1.0", "x", "", "²", "١", "9" * 5000])
 def test_refuses_a_gold_answer_that_is_no_integer_in_range(tmp_path: Path, answer: str) -> None:
     with pytest.raises(InputError, match="answer of 'a'"):
         read_gold(write(tmp_path / "p.csv", f"id,problem,answer\na,x,{answer}\n"))

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.commands.build import add_contents
 from kit.commands.push import USERNAME_HELP, add_attached, add_machine, kernel_of, quoted, same_notebook
@@ -17,9 +17,7 @@ from kit.commands.submit import add_message
 from kit.errors import InputError
 from kit.kaggle.dataset.handle import DEFAULT_SLUG, DatasetHandle
 from kit.kaggle.facts import LICENCES
-
-if TYPE_CHECKING:
-    from kit.kaggle.upload.kernel import Kernel
+from kit.kaggle.upload.kernel import NOTEBOOK, Kernel, check_notebook
 
 
 def add(commands: Any) -> None:
@@ -60,6 +58,7 @@ def ship_command(args: argparse.Namespace) -> int:
     place = DatasetHandle(owner=owner(args.username, environ=os.environ), slug=args.slug, licence=args.licence)
     push = ("push", *_push_options(args, place))
     kernel = kernel_of(args.parser.parse_args(push))  # refused before anything is built, if it is
+    check_notebook(args.notebook or NOTEBOOK, environ=os.environ)
     _look_at_machine()
     for step in _dataset_steps(args, place):
         _run(args, step)
@@ -124,7 +123,6 @@ def _push_options(args: argparse.Namespace, place: DatasetHandle) -> tuple[str, 
 def _push(args: argparse.Namespace, push: Sequence[str], kernel: Kernel) -> None:
     """As `kit push` with these words, but for what runs already."""
     from kit.commands.progress import upload_progress
-    from kit.kaggle.upload.kernel import NOTEBOOK
     from kit.kaggle.upload.shipping import push_once
 
     _tell(*push)

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from kit.commands.choosing import add_engine, add_model, add_settings, with_server
+from kit.commands.progress import harmless
+from kit.errors import InputError
 
 if TYPE_CHECKING:
     from kit.solver.journal import Record
@@ -59,7 +61,10 @@ def solve_command(args: argparse.Namespace) -> int:
 
 
 def _standard_input() -> str:
-    return sys.stdin.read()
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8 ({error}); convert it first, as `iconv -t utf-8` does") from None
 
 
 def _tell(text: str) -> None:
@@ -72,8 +77,8 @@ def _show(record: Record) -> None:
         return
     answer = "no answer" if record["answer"] is None else f"answer {record['answer']}"
     head = f"--- attempt {record['number'] + 1}: {answer}, {record['num_tokens']} tokens, {record['seconds']:.1f} s, "
-    print(f"{head}{record['finish']} {record['error']}".rstrip())
-    print(record["text"].strip(), end="\n\n", flush=True)
+    print(harmless(f"{head}{record['finish']} {record['error']}".rstrip()))
+    print(harmless(record["text"].strip()), end="\n\n", flush=True)
 
 
 def _print(solution: Solution) -> None:

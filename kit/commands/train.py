@@ -66,7 +66,7 @@ def _add_common(method: argparse.ArgumentParser) -> None:
     method.add_argument("--answers", choices=("worked", "at_once"), help="solutions, or boxed answers alone (worked)")
     method.add_argument("--epochs", type=int, metavar="N", help="(1)")
     method.add_argument("--batch_size", type=int, metavar="N", help="rows of a batch, over all processes (8)")
-    method.add_argument("--gradient_accumulation", type=int, metavar="N", help="batches of an update, rows by length (1)")
+    method.add_argument("--gradient_accumulation", type=int, metavar="N", help="batches of an update, by length (1)")
     method.add_argument("--lr", type=float, metavar="X", help="peak learning rate (trm, lora: 1e-4; finetune: 1e-5)")
     method.add_argument("--warmup", type=int, metavar="N", help="updates until the peak (50)")
     method.add_argument("--weight_decay", type=float, metavar="X", help="(0.1)")

@@ -130,7 +130,7 @@ def explanation(config: object) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # as some editors save it
     except FileNotFoundError:
         raise MissingError(f"{path}: no such recipe; `kit settings --write {path}` writes one to begin with") from None
     except UnicodeDecodeError as error:

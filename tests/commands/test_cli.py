@@ -231,7 +231,9 @@ def test_a_bad_csv_is_one_line_on_stderr_before_anything_is_built(tmp_path: Path
     [
         ("solver.widht=4", "did you mean 'solver.width'"),
         ("solver.width=0", "width must be >= 1"),
-        ("budget.limit_s=ten", "budget.limit_s must be a number"),
+        ("budget.limit_s=ten", "budget.limit_s must be a finite number"),
+        ("budget.limit_s=Infinity", "budget.limit_s must be a finite number, got inf"),
+        ("budget.floor_s=NaN", "budget.floor_s must be a finite number, got nan"),
         ("engine.device=tpu", "engine.device must be one of cpu, cuda, auto"),
         ("=4", "expected NAME=VALUE"),
     ],
@@ -259,6 +261,8 @@ def test_settings_given_by_dotted_names_are_nested() -> None:
         "a": {"b": {"c": 1, "d": [2]}, "e": "x y"},
         "f": None,
     }
+    for order in (["a.b=1", 'a={"c": 2}'], ['a={"c": 2}', "a.b=1"]):
+        assert nested(order) == {"a": {"b": 1, "c": 2}}
     with pytest.raises(InputError, match="already given a value"):
         nested(["a=1", "a.b=2"])
 

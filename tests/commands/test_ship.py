@@ -86,6 +86,8 @@ def test_it_begins_with_nothing_that_cannot_be_finished(
 ) -> None:
     assert ship("--accelerator", "NvidiaH10") == 1
     assert "did you mean 'NvidiaH100'" in capsys.readouterr().err
+    assert ship("--notebook", "nosuch.ipynb") == 1
+    assert "nosuch.ipynb: not found" in capsys.readouterr().err
     monkeypatch.delenv("KAGGLE_KEY")
     assert ship() == 1
     assert "no Kaggle credentials" in capsys.readouterr().err

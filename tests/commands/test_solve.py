@@ -11,6 +11,7 @@ import pytest
 
 from kit import cli
 from kit.assets import TINY_MODEL
+from kit.commands.solve import _show
 from tests.engines.lora import save_adapter
 from tests.engines.openai.chat_server import Served, serving
 
@@ -36,12 +37,21 @@ def test_attempts_are_shown_as_they_come(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_dash_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(SUM))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SUM.encode())))
     assert cli.main(["solve", "-", "--samples", "1"]) == 0
     assert "answer:  " in capsys.readouterr().out
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
-    assert cli.main(["solve", "-"]) == 1
-    assert "the problem is empty; give its text" in capsys.readouterr().err
+    for read, told in ((b"\n", "the problem is empty; give its text"), (b"1 \xd7 2", "standard input is not UTF-8")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(read), errors="surrogateescape"))
+        assert cli.main(["solve", "-"]) == 1
+        assert told in capsys.readouterr().err
+
+
+def test_a_shown_attempt_cannot_move_the_terminals_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"kind": "sample", "answer": 1, "number": 0, "num_tokens": 2, "seconds": 1.0, "finish": "error"}
+    _show({**record, "error": "\x1b[2J", "text": "a\x1b]0;title\x07b"})
+    out = capsys.readouterr().out
+    assert "a⟨U+001B⟩]0;title⟨U+0007⟩b" in out
+    assert "\x1b" not in out
 
 
 def test_a_recipe_and_settings_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

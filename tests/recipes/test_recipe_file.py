@@ -49,6 +49,12 @@ def test_a_recipe_changes_settings_and_set_wins_over_it(recipe: Path) -> None:
     assert settings.engine.vllm.settings == ("max_num_seqs=8",)
 
 
+def test_a_recipe_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbfsolver.width = 3\n")
+    assert chosen(path, []).changes == {"solver": {"width": 3}}
+
+
 def test_without_a_recipe_there_are_only_assignments() -> None:
     assert chosen(None, ["solver.width=2"]).changes == {"solver": {"width": 2}}
     assert chosen(None, []) == Choices({}, {})

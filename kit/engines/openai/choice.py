@@ -26,9 +26,8 @@ class OpenAIChoice:
     uses_model: bool = False
 
     def __post_init__(self) -> None:
-        target = urlsplit(self.url)
-        is_address = target.scheme in ("http", "https") and bool(target.hostname)
-        check_fields(self, [("url", not self.url or is_address, "an address such as http://127.0.0.1:8000")])
+        is_address = not self.url or _is_address(self.url)
+        check_fields(self, [("url", is_address, "an address such as http://127.0.0.1:8000")])
 
     @property
     def base(self) -> str:
@@ -45,10 +44,22 @@ class OpenAIChoice:
     def key(self, environ: Mapping[str, str] = os.environ) -> str:
         """The key to send; empty for none.
 
-        Raises: InputError for a variable that is not set.
+        Raises: InputError for a variable that is not set, or holds what no header may; its value is not told.
         """
         if not self.api_key_env:
             return ""
         if not environ.get(self.api_key_env):
             raise InputError(f"--api-key-env {self.api_key_env}: there is no such variable; export it, or leave it out")
-        return environ[self.api_key_env]
+        key = environ[self.api_key_env].strip()  # a file of variables may end its lines as Windows does
+        if not (key.isascii() and key.isprintable()):
+            raise InputError(f"--api-key-env {self.api_key_env}: it holds a character that no key has; export it anew")
+        return key
+
+
+def _is_address(url: str) -> bool:
+    try:
+        target = urlsplit(url)
+        _ = target.port, (target.hostname or "").encode("idna")  # which raise for what none is
+    except ValueError:
+        return False
+    return target.scheme in ("http", "https") and bool(target.hostname) and not any(map(str.isspace, url))

@@ -100,6 +100,8 @@ def _check_out(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out}: is a file; choose a folder for --out")
+    if out.is_mount():  # a build is written beside its place, and takes it by a change of names
+        raise InputError(f"{out}: is where a disk is mounted; name a folder in it: --out {out / 'dataset'}")
     present = {path.name for path in out.iterdir()}
     if not present:
         return

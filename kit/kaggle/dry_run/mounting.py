@@ -53,12 +53,26 @@ def mount(dataset: Path, problems: Sequence[Problem], root: Path, layout: Layout
         (root / facts.WORKING).mkdir(parents=True, exist_ok=True)
         libraries[0].mkdir(parents=True, exist_ok=True)
         (libraries[-1] / "kit.py").write_text(_INTRUDER, encoding="utf-8")
-        shutil.copytree(dataset, layout.dataset(inputs))
+        _link(dataset, layout.dataset(inputs))
         test_csv.parent.mkdir(parents=True)
         test_csv.write_text(as_csv(problems), encoding="utf-8", newline="")
     except OSError as error:
         raise cannot_write(root, error) from error
     return test_csv
+
+
+def _link(folder: Path, to: Path) -> None:
+    """The files of a folder once more without their bytes, or copied where the disk has no hard links."""
+    for path in sorted(folder.rglob("*")):
+        place = to / path.relative_to(folder)
+        if path.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(path)
+        except OSError:
+            shutil.copy2(path, place)
 
 
 def mount_model(dataset: Path, model: Path, into: Path) -> None:

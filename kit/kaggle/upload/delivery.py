@@ -33,7 +33,7 @@ class Record:
     """What is known of this dataset at this place. url: None until Kaggle accepted it.
 
     version_before: the version that Kaggle showed before; None for a new dataset, or if Kaggle did not tell.
-    is_whole: Kaggle has shown it ready and whole.
+    is_whole: Kaggle has shown it ready and whole, as this version: another dataset's files may have the same sizes.
     """
 
     ref: str
@@ -42,6 +42,7 @@ class Record:
     version_before: int | None = None
     url: str | None = None
     is_whole: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Delivery:
         """Send, unless an earlier run did, and wait."""
         record = self._load()
         was_sent = False
-        if record is not None and record.is_whole and not self._is_still_there():
+        if record is not None and record.is_whole and not self._is_still_there(record):
             self.remote.note("an earlier run brought it to Kaggle whole, but it is not so any more")
             record = None
         if record is None or record.url is None:
@@ -72,7 +73,7 @@ class Delivery:
             self.remote.note("an earlier run handed everything over; nothing is sent again (--fresh sends it anew)")
         if not record.is_whole:
             self._await_whole(record)
-            self._save(replace(record, is_whole=True))
+            self._save(replace(record, is_whole=True, version=self.remote.version_number()))
         return Uploaded(
             ref=self.to.ref,
             url=record.url or "",
@@ -176,9 +177,11 @@ class Delivery:
             self.record_path.unlink(missing_ok=True)  # so that the next run sends it again
             raise
 
-    def _is_still_there(self) -> bool:
+    def _is_still_there(self, record: Record) -> bool:
         """Whether what an earlier run finished is there as it was; False if it was deleted or replaced since."""
-        return self.remote.status() is DatasetStatus.READY and self.remote.is_whole()
+        if self.remote.status() is not DatasetStatus.READY or not self.remote.is_whole():
+            return False
+        return record.version is not None and record.version == self.remote.version_number()
 
     def _load(self) -> Record | None:
         """The record of an earlier run with this very dataset and place; None if there is none."""

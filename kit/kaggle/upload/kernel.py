@@ -26,7 +26,7 @@ from kit.kaggle.dataset.mounted import check_ref
 from kit.kaggle.upload.account import client_of
 from kit.kaggle.upload.asking import Asking
 from kit.kaggle.upload.client import KaggleClient, SavedKernel
-from kit.kaggle.upload.credentials import Credentials, find_credentials
+from kit.kaggle.upload.credentials import find_credentials
 from kit.kaggle.upload.faults import ClientError, Fault, KaggleError
 from kit.kaggle.upload.fixes import push_fix
 from kit.kaggle.upload.plan import Event, RetryPolicy
@@ -155,7 +155,7 @@ def push(
     Raises: MissingError (no credentials, no client, no notebook); InputError (a notebook that Kaggle would not take,
     another's credentials); StorageError; KaggleError (refused, without one of its inputs, or otherwise than asked).
     """
-    _check_notebook(notebook, find_credentials(environ))
+    check_notebook(notebook, environ=environ)
     with held(work), client_of(kernel.owner, work=work, environ=environ) as client:
         _stage(kernel, notebook, work / "staged")
         saved = _saved(kernel, client, work)
@@ -184,7 +184,12 @@ def _saved(kernel: Kernel, client: KaggleClient, work: Path) -> SavedKernel:
         raise KaggleError(f"{kernel.ref} was not pushed: {problem}\n{fix}") from problem
 
 
-def _check_notebook(notebook: Path, credentials: Credentials) -> None:
+def check_notebook(notebook: Path, *, environ: Mapping[str, str]) -> None:
+    """Refuse what Kaggle would not take, and what it must not see.
+
+    Raises: MissingError (no notebook, no credentials); InputError.
+    """
+    credentials = find_credentials(environ)
     if not notebook.is_file():
         raise MissingError(f"{notebook}: not found; push from a checkout of the kit")
     content = notebook.read_bytes()

@@ -117,9 +117,20 @@ def test_a_key_that_is_wrong_or_missing_is_told_with_the_fix(monkeypatch: pytest
         assert drawn(url, model=None, api_key_env="SOME_KEY").num_tokens == 8
 
 
+def test_a_key_is_sent_without_the_ends_of_its_line_and_never_told() -> None:
+    choice = OpenAIChoice(url="http://127.0.0.1:9", api_key_env="SOME_KEY")
+    assert choice.key({"SOME_KEY": " sk-abc\r\n"}) == "sk-abc"
+    for key in ("sk-ü", "sk-a\nb", "sk-\x00"):
+        with pytest.raises(InputError, match="--api-key-env SOME_KEY: it holds a character that no key has") as told:
+            choice.key({"SOME_KEY": key})
+        assert "sk-" not in str(told.value)
+
+
 def test_an_address_that_is_none_is_refused_before_anything_is_asked() -> None:
-    with pytest.raises(InputError, match="url must be an address such as"):
-        OpenAIChoice(url="localhost:8000")
+    wrong = ("localhost:8000", "http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:9 ", f"http://{'a' * 70}.de")
+    for url in wrong:
+        with pytest.raises(InputError, match="url must be an address such as"):
+            OpenAIChoice(url=url)
     with pytest.raises(InputError, match="needs the server's address"):
         drawn("")
     with serving(Served()) as url, pytest.raises(KitError, match=r"--url is the address without /v1"):

@@ -227,6 +227,18 @@ def test_two_builds_with_wheels_have_the_same_bytes(packed: Bundle, model: Path,
     assert again.manifest.entries[1:] == packed.manifest.entries[1:]
 
 
+def test_the_place_of_a_mounted_disk_is_refused_with_a_folder_in_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build is written beside its place, which is another disk there."""
+    out = tmp_path / "disk"
+    out.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == out)
+    with pytest.raises(InputError, match=rf"{out}: is where a disk is mounted; name a folder in it: --out {out}/data"):
+        build(out, model=model, kit_wheel=None)
+    assert [path.name for path in tmp_path.glob("disk*")] == ["disk"]
+
+
 def test_only_what_has_changed_is_written_again(model: Path, tmp_path: Path) -> None:
     own = shutil.copytree(model, tmp_path / "model")
     out = tmp_path / "out"

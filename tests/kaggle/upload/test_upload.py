@@ -170,7 +170,7 @@ def test_an_old_versions_ready_is_not_taken_for_the_new_ones(desk: Desk) -> None
     desk.server.faults.append(Fault("dataset", after=1, times=2, body={"currentVersionNumber": 1}))
     desk.upload()
     assert "ready, but the version before is still shown" in desk.told
-    assert desk.server.count("dataset") == 4
+    assert desk.server.count("dataset") == 5  # before, until the new one is shown, and which it is
 
 
 @pytest.mark.parametrize("code", [403, 404])
@@ -410,6 +410,15 @@ def test_a_finished_upload_is_not_repeated_unless_it_is_gone_or_asked_for(desk: 
     desk.server.datasets.clear()
     assert desk.upload().was_sent
     assert desk.is_whole_on_kaggle()
+
+
+def test_an_upload_that_another_of_the_same_sizes_replaced_is_sent_again(desk: Desk) -> None:
+    first, second = {CONFIG: b"{}", WEIGHTS: b"a" * 1000}, {CONFIG: b"{}", WEIGHTS: b"b" * 1000}
+    for files, is_sent in ((first, True), (second, True), (first, True), (first, False)):
+        fill(desk.dataset, files)
+        assert desk.upload().was_sent is is_sent
+        assert desk.server.datasets[REF].files[WEIGHTS] == files[WEIGHTS]
+    assert desk.server.datasets[REF].num_versions == 3
 
 
 def test_a_rebuilt_dataset_goes_on_with_nothing_of_the_old_one(desk: Desk) -> None:
