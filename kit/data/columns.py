@@ -117,7 +117,7 @@ def _said(row: Row, name: str, place: Place) -> str:
         raise InputError(f"{place}: {name!r} is {value!r}, which no float holds exactly; write the number as a text")
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise InputError(f"{place}: {name!r} is {value!r}; expected a text or a number")
-    return str(value).strip()
+    return _text(row, name)
 
 
 def _first(row: Row, names: Iterable[str]) -> str:

@@ -102,13 +102,15 @@ def updates_of(folder: Path) -> list[dict[str, Any]]:
     return [by_number[number] for number in sorted(by_number)]
 
 
-def draw_curves(folder: Path, *, title: str) -> Path:
-    """Draw the curves of a run's log; returns the picture.
+def draw_curves(folder: Path, *, title: str) -> Path | None:
+    """Draw the curves of a run's log; returns the picture, or None where the log has no update.
 
-    Raises: InputError for a log without updates; StorageError.
+    Raises: StorageError.
     """
     from kit.plots.training_curves import draw_training_curves
 
-    path = folder / CURVES
-    draw_training_curves(updates_of(folder), path, title=title)
+    path, updates = folder / CURVES, updates_of(folder)
+    if not updates:
+        return None
+    draw_training_curves(updates, path, title=title)
     return path

@@ -44,7 +44,7 @@ from kit.training.loop import LoopRecipe, Objective, Training
 from kit.training.memory import within_memory
 from kit.training.methods import RESULTS, Prepared, objective_of, prepare
 from kit.training.optimiser import OptimiserRecipe, trainable
-from kit.training.records import RunRecord, draw_curves, take_over, updates_of
+from kit.training.records import RunRecord, draw_curves, take_over
 from kit.training.rows import Rows, rows_of
 from kit.training.settings import MAY_CHANGE, MAY_DIFFER, TrainSettings
 from kit.training.update import Update
@@ -234,8 +234,7 @@ class _Run:
             told = self.settings.provenance(self.data, self.num_parameters, self.backbone_sha256)
             write_provenance(result, told)
             title = f"{self.settings.method} on {Path(self.settings.dataset).name}"
-            if updates_of(self.settings.output_dir):  # there are none where the log was removed from a whole run
-                curves = draw_curves(self.settings.output_dir, title=title)
+            curves = draw_curves(self.settings.output_dir, title=title)
         return Trained(
             result=result,
             is_whole=is_whole,

@@ -25,7 +25,7 @@ from kit.json_text import read_json
 from kit.kaggle.dataset.contents import Source
 from kit.kaggle.dataset.manifest import Entry, Member
 from kit.kaggle.dataset.packing import END, Packed, Piece, header, padding_bytes
-from kit.kaggle.transfer import Transfer, growing, partial_of, write_all
+from kit.kaggle.transfer import Transfer, growing, linked, partial_of, write_all
 
 _BUFFER_BYTES = 4 << 20
 _MAX_WORKERS = 8
@@ -76,7 +76,7 @@ def reuse(pieces: Sequence[Piece], folder: Path, earlier: Path, record: Record) 
             entry = record.entry(piece, folder)
             if entry is None and (entry := record.entry(piece, earlier)) is not None:
                 (folder / piece.file).unlink(missing_ok=True)
-                entry = entry if _linked(folder / piece.file, earlier / piece.file) else None
+                entry = entry if linked(folder / piece.file, earlier / piece.file) else None
             if entry is not None:
                 entries[piece.file] = entry
         for path in folder.iterdir():
@@ -157,15 +157,6 @@ def _chunks(file: IO[bytes], source: Source) -> Iterator[memoryview]:
     buffer = memoryview(mmap.mmap(-1, min(_BUFFER_BYTES, source.size_bytes + 1)))
     while num_read := _read(file, buffer, source.file):
         yield buffer[:num_read]
-
-
-def _linked(path: Path, existing: Path) -> bool:
-    """Give a file of an earlier build, which nobody writes into, a second name; False where the disk has no links."""
-    try:
-        path.hardlink_to(existing)
-    except OSError:
-        return False
-    return True
 
 
 def _read(file: IO[bytes], buffer: memoryview, path: Path) -> int:

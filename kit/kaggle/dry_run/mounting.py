@@ -17,6 +17,7 @@ from kit.errors import cannot_write
 from kit.kaggle import facts
 from kit.kaggle.dataset.handle import DEFAULT_SLUG
 from kit.kaggle.dataset.manifest import load_manifest
+from kit.kaggle.transfer import linked
 from kit.problem import Problem
 
 _INTRUDER = 'raise ImportError("this is Kaggle\'s PYTHONPATH: the kit must come before it")\n'
@@ -69,9 +70,7 @@ def _link(folder: Path, to: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            place.hardlink_to(path)
-        except OSError:
+        if not linked(place, path):
             shutil.copy2(path, place)
 
 
